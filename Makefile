@@ -1,0 +1,50 @@
+# Needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+
+.PHONY: run test check format lock bench clean
+
+run: $(VENV)/run
+	@$(BIN)/transcribed serve
+
+test: $(VENV)/dev
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/docs
+
+format: $(VENV)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Versions move only here; the files name no address, so that any index can serve them.
+lock: $(BIN)/uv
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --upgrade --extra build pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --upgrade --extra build --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "transcribed needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/run: requirements/run.txt pyproject.toml | $(BIN)/uv
+	@test -e $(VENV)/dev || { echo "Setting up $(VENV) (once)"; $(BIN)/uv pip install -q -p $(BIN)/python --require-hashes -r requirements/run.txt; }
+	@test -e $(VENV)/dev || $(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/uv
+	@echo "Setting up $(VENV) (once)"
+	@$(BIN)/uv pip sync -q -p $(BIN)/python --require-hashes requirements/dev.txt
+	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/run
+
+clean:
+	rm -rf $(VENV) build dist

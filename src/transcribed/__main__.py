@@ -1,0 +1,5 @@
+"""`python -m transcribed`."""
+
+from transcribed.cli import main
+
+main()

@@ -1,0 +1,123 @@
+"""The composition root: makes every part, knows every part, and owns start and stop."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from transcribed import __version__
+from transcribed.engines.base import Engine
+from transcribed.engines.registry import load_engine
+from transcribed.errors import ConfigurationError, Unavailable
+from transcribed.http import errors, health, native, recordings
+from transcribed.scheduling.scheduler import Scheduler
+from transcribed.service.library import Library
+from transcribed.service.threads import in_thread
+from transcribed.settings import RecognitionSettings, ServerSettings
+from transcribed.storage.objects import ObjectMediaStore
+
+_DESCRIPTION = """
+Speech to text while it is spoken.
+
+1. `POST /audio` a recording.
+2. Open the WebSocket `/stream` and send the recording's name: its transcript comes back as it grows.
+   (This page cannot show WebSockets: `npx wscat -c ws://localhost:3000/stream`.)
+"""
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def recognition(settings: RecognitionSettings) -> AsyncIterator[Engine]:
+    """A loaded engine, with inference threads of its own."""
+    async with Scheduler(settings.threads or None) as scheduler:
+        yield scheduler.run(await in_thread(load_engine, settings.engine, settings.for_engines()))
+
+
+class Application:
+    """The server without its sockets: an ASGI app, and the engine behind it."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._scheduler = Scheduler(settings.threads or None)
+        self.store = ObjectMediaStore.at(settings.audio)
+        library = Library(self.store, settings.max_upload_bytes)
+        self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
+        errors.install(self.asgi)
+        self.asgi.include_router(recordings.router(library))
+        self.asgi.include_router(native.router(self.engine, library))
+        self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
+
+    def engine(self) -> Engine:
+        """The engine. Raises Unavailable until it is loaded."""
+        if self._engine is None:
+            raise Unavailable("The model is being loaded. Try again in a moment.")
+        return self._engine
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """From start to stop; what is open at the end is told, and ended."""
+        await self.store.sweep()
+        async with self._scheduler:
+            yield
+
+    async def load(self) -> None:
+        """Load the engine; until then the app answers that it is starting. Raises ConfigurationError."""
+        settings = self._settings
+        loaded = await in_thread(load_engine, settings.engine, settings.for_engines())
+        self._engine = self._scheduler.run(loaded)
+
+
+async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    `ready` is called with the server's address and the place of the recordings once recognition is
+    possible. Raises ConfigurationError where the server cannot start.
+    """
+    application = Application(settings)
+    server = Server(
+        application.asgi,
+        settings.host,
+        settings.port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.auto,
+        log_enabled=False,
+    )
+    stop: Callable[[], None] = server.stop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+    async def load() -> None:
+        await application.load()
+        ready(_address(settings), application.store.place)
+
+    async with application.running():
+        tasks = [asyncio.create_task(_listen(server, settings)), asyncio.create_task(load())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            stop()
+            await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()
+
+
+async def _listen(server: Server, settings: ServerSettings) -> None:
+    try:
+        await server.serve()
+    except (OSError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"Cannot listen on {settings.host} port {settings.port}: {error}. "
+            "Is another server running there? Choose another port with --port."
+        ) from error
+
+
+def _address(settings: ServerSettings) -> str:
+    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104
+    return f"http://{host}:{settings.port}"

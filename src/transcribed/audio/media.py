@@ -1,0 +1,165 @@
+"""Whole recordings: any container and codec that FFmpeg knows, to blocks of Samples.
+
+The work is FFmpeg's, through PyAV. A block is decoded when it is asked for, so that the length of a
+recording does not matter to memory.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from transcribed.audio.formats import SAMPLE_RATE, AudioFormat, Samples
+from transcribed.audio.resampler import Resampler
+from transcribed.errors import UnreadableAudio
+
+BLOCK_SECONDS = 0.5
+"""The least audio in a block, but for the last."""
+
+_PROBED_PACKETS = 64
+# A playlist may name other files and addresses; with no protocol open to it, it reads none of them.
+_OPTIONS = {"protocol_whitelist": "none"}
+
+
+class ByteSource(Protocol):
+    """A seekable file of bytes, as PyAV reads it."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        ...
+
+    def seek(self, offset: int, whence: int, /) -> int:
+        """The new position."""
+        ...
+
+    def tell(self) -> int:
+        """The position."""
+        ...
+
+
+class MediaReader:
+    """The audio of one recording, read once from start to end.
+
+    Damaged packets are passed over, as FFmpeg's own tools do. A recording of whose first packets none
+    can be decoded raises UnreadableAudio. Blocking: use it in a thread.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self._container = _open(source)
+        try:
+            self._stream = _audio_stream(self._container)
+        except BaseException:
+            self._container.close()
+            raise
+        self._decoded = 0
+        self._damaged = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give FFmpeg's memory back. The source stays the caller's."""
+        self._container.close()
+
+    def blocks(self) -> Iterator[Samples]:
+        """All the audio, in order, BLOCK_SECONDS or a little more at a time."""
+        resampler = Resampler()
+        held: list[Samples] = []
+        for packet in self._packets():
+            for frame in self._decode(packet):
+                held += resampler.push(frame)
+            if sum(map(len, held)) >= BLOCK_SECONDS * SAMPLE_RATE:
+                yield np.concatenate(held)
+                held = []
+        held += resampler.flush()
+        if held:
+            yield np.concatenate(held)
+        if self._decoded == 0:
+            raise _no_audio()
+
+    def probe(self) -> AudioFormat:
+        """The format, its duration counted where the file does not declare it.
+
+        The first packets are decoded: what only looks like audio, as random bytes may look like MP3,
+        raises UnreadableAudio.
+        """
+        duration = _declared_duration(self._container, self._stream)
+        end = 0.0
+        for number, packet in enumerate(self._packets()):
+            if number < _PROBED_PACKETS:
+                self._decode(packet)
+            elif duration is not None:
+                break
+            if packet.pts is not None and packet.time_base is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if self._decoded <= self._damaged:
+            raise _no_audio()
+        context = self._stream.codec_context
+        return AudioFormat(
+            container=self._container.format.name.split(",")[0],
+            codec=context.name,
+            sample_rate=context.sample_rate,
+            channels=context.channels,
+            duration=end if duration is None else duration,
+        )
+
+    def _packets(self) -> "Iterator[av.Packet[AudioStream]]":
+        try:
+            yield from self._container.demux(self._stream)
+        except av.error.FFmpegError:
+            self._damaged += 1  # The container breaks off here: what came before it stands.
+
+    def _decode(self, packet: "av.Packet[AudioStream]") -> list[av.AudioFrame]:
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            self._damaged += 1
+            if self._decoded == 0 and self._damaged >= _PROBED_PACKETS:
+                raise _no_audio() from None
+            return []
+        self._decoded += len(frames)
+        return frames
+
+
+def _open(source: ByteSource) -> InputContainer:
+    try:
+        return av.open(source, mode="r", options=_OPTIONS, metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        raise UnreadableAudio(
+            f"The file is not in a format that can be read as audio ({error.strerror}). Send a "
+            "recording, for example WAV, MP3, M4A, FLAC, Ogg or WebM."
+        ) from error
+
+
+def _audio_stream(container: InputContainer) -> AudioStream:
+    if not container.streams.audio:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise UnreadableAudio(f"The file has no audio track (it holds: {kinds}). Send a file with sound.")
+    return container.streams.audio[0]
+
+
+def _no_audio() -> UnreadableAudio:
+    return UnreadableAudio(
+        "The file holds no audio that can be decoded: it is damaged, or not what its name says. "
+        "Send a recording that other players can play."
+    )
+
+
+def _declared_duration(container: InputContainer, stream: AudioStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None:
+        return container.duration / 1_000_000
+    return None

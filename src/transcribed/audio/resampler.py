@@ -1,0 +1,43 @@
+"""Any sample rate, sample format and channel count to Samples."""
+
+import av
+import numpy as np
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+
+
+class Resampler:
+    """Stateful: the output does not depend on how the input is cut into frames.
+
+    A recording may change its format on the way (chained Ogg streams do): the old filter is flushed and
+    a new one begins.
+    """
+
+    def __init__(self) -> None:
+        self._filter: av.AudioResampler | None = None
+        self._input: tuple[str, str, int] | None = None
+
+    def push(self, frame: av.AudioFrame) -> list[Samples]:
+        """The Samples that the frame completes."""
+        described = (frame.format.name, frame.layout.name, frame.sample_rate)
+        ready: list[Samples] = []
+        if described != self._input:
+            ready = self.flush()
+            self._input = described
+            self._filter = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        return ready + self._run(frame)
+
+    def flush(self) -> list[Samples]:
+        """What the filter still holds, at the end."""
+        return self._run(None)
+
+    def _run(self, frame: av.AudioFrame | None) -> list[Samples]:
+        if self._filter is None:
+            return []
+        return [_samples(out) for out in self._filter.resample(frame)]
+
+
+def _samples(frame: av.AudioFrame) -> Samples:
+    # A broken float file can hold NaN, which would spoil every later result of the stream.
+    samples: Samples = frame.to_ndarray()[0]
+    return np.nan_to_num(samples, copy=False, posinf=1.0, neginf=-1.0)

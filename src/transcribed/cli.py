@@ -1,0 +1,144 @@
+"""The command line."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import click
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from transcribed import __version__
+from transcribed.errors import TranscribedError
+from transcribed.settings import RecognitionSettings, ServerSettings
+
+T = TypeVar("T")
+
+
+def settings_options(kind: type[BaseSettings]) -> Callable[[Any], Any]:
+    """An option of the command for every setting, so that neither has one that the other lacks."""
+
+    def decorate(command: Any) -> Any:
+        for name, field in reversed(kind.model_fields.items()):
+            choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
+            command = click.option(
+                f"--{name.replace('_', '-')}",
+                name,
+                type=click.Choice(choices) if choices else str,
+                metavar=None if choices else _metavar(field.annotation),
+                help=f"{field.description}  [default: {_default(field.default)}; "
+                f"TRANSCRIBED_{name.upper()}]",
+            )(command)
+        return command
+
+    return decorate
+
+
+def _metavar(annotation: Any) -> str:
+    return {int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")
+
+
+def _default(value: object) -> str:
+    return str(value).replace(str(Path.home()), "~") if value is not None else "none"
+
+
+def _settings(kind: type[Any], given: dict[str, Any]) -> Any:
+    """Settings from the options that were given, then the environment, then the defaults."""
+    try:
+        return kind(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise click.ClickException(
+            f"--{name.replace('_', '-')} (TRANSCRIBED_{name.upper()}) is {first['input']!r}: "
+            f"{first['msg']}."
+        ) from error
+
+
+@click.group(epilog="Every option can be given in the environment too, under the name beside it.")
+@click.version_option(__version__)
+def cli() -> None:
+    r"""Speech to text while it is spoken, on this machine.
+
+    \b
+    transcribed serve                  a server on http://localhost:3000
+    transcribed transcribe talk.mp3    the text of a recording, here in the terminal
+    """
+
+
+@cli.command()
+@settings_options(ServerSettings)
+def serve(**given: Any) -> None:
+    r"""Serve until Ctrl-C.
+
+    \b
+    Then, in another terminal:
+      curl -F 'file=@talk.wav;type=audio/wav' http://localhost:3000/audio
+      npx wscat -c ws://localhost:3000/stream      and type: talk.wav
+    """
+    settings: ServerSettings = _settings(ServerSettings, given)
+    from transcribed import app  # noqa: PLC0415 - so that --help does not wait for it
+
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    _run(app.serve(settings, _announce))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="A line of text a segment, or Amazon's TranscriptEvent JSON.",
+)
+@settings_options(RecognitionSettings)
+def transcribe(files: Sequence[str], form: Literal["text", "json"], **given: Any) -> None:
+    r"""Print what is said in recordings.
+
+    Any format that FFmpeg knows will do; "-" is standard input. The text goes to standard output. A
+    progress bar and the growing text are shown besides if there is a terminal. The exit code is 0 if
+    every file could be transcribed, else 1.
+
+    \b
+    transcribed transcribe talk.mp3 > talk.txt
+    ffmpeg -i film.mkv -f wav - | transcribed transcribe --format json -
+    """
+    settings: RecognitionSettings = _settings(RecognitionSettings, given)
+    from transcribed import terminal  # noqa: PLC0415 - so that --help does not wait for it
+
+    sys.exit(min(1, _run(terminal.transcribe_files(settings, files, form))))
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except TranscribedError as error:
+        raise click.ClickException(error.message) from error
+
+
+def _announce(address: str, audio: str) -> None:
+    click.echo(
+        f"""
+transcribed {__version__} serves on {address}
+
+  Upload a recording:   curl -F 'file=@tests/data/test.wav;type=audio/wav' {address}/audio
+  Watch its words:      npx wscat -c {address.replace("http", "ws", 1)}/stream
+                        and type: test.wav
+  Everything else:      {address}/docs
+  Recordings are in:    {audio}
+"""
+    )
+
+
+def main() -> None:
+    """The console script."""
+    cli()

@@ -1,0 +1,1 @@
+"""Recognisers, each behind the one contract of `base`."""

@@ -1,0 +1,138 @@
+"""The contract between recognisers and everything above them.
+
+`Engine` and `RecognitionStream` are what services see, and are asynchronous. A recogniser that computes
+in this process implements `LocalEngine` and `LocalStream` instead, which are synchronous and leave the
+question of when and where to compute to the scheduler.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from transcribed.audio.formats import Samples
+from transcribed.recognition.stabilizer import Stability
+from transcribed.transcript import Word
+
+
+class Pace(Enum):
+    """How the audio of a stream arrives."""
+
+    LIVE = "live"
+    """As it is spoken: results are worth most at once, and old partials nothing."""
+    FAST = "fast"
+    """As fast as it is taken: every result counts, in the order of the audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a stream asks of an engine."""
+
+    pace: Pace = Pace.LIVE
+    stability: Stability = Stability.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do."""
+
+    name: str
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What an engine takes a segment to say; times in seconds from the stream's start.
+
+    Segments are numbered from 0 in the order of their audio. The hypotheses of a segment come before
+    those of the next, and the last of them is `final`.
+    """
+
+    segment: int
+    start: float
+    end: float
+    text: str
+    final: bool
+    words: tuple[Word, ...] = field(default=())
+
+
+class RecognitionStream(Protocol):
+    """One session's state inside an engine."""
+
+    async def send(self, samples: Samples) -> None:
+        """Give audio; waits while the stream holds as much as it may. Raises TranscribedError."""
+        ...
+
+    async def finish(self) -> None:
+        """No more audio comes. The last hypotheses do, and then the iteration ends."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Hypothesis]:
+        """The hypotheses, once; raises TranscribedError where recognition failed."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give everything back, at any time, on every path. May be called twice."""
+        ...
+
+
+class Engine(Protocol):
+    """A loaded recogniser."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    async def open(self, options: StreamOptions) -> RecognitionStream:
+        """A new stream. Raises Unavailable when there is no room for it."""
+        ...
+
+
+class StepKind(Enum):
+    """What a step would do, the most urgent first."""
+
+    FINAL = 0
+    """Recognise a closed segment."""
+    LISTEN = 1
+    """Find speech in new audio."""
+    PARTIAL = 2
+    """Recognise an open segment: what a busy machine can leave out."""
+
+
+class LocalStream(Protocol):
+    """A stream as a machine that computes step by step; never used by two threads at once."""
+
+    def accept(self, samples: Samples) -> None:
+        """Take audio. Cheap: nothing is computed."""
+        ...
+
+    def finish(self) -> None:
+        """No more audio comes."""
+        ...
+
+    @property
+    def backlog(self) -> float:
+        """Seconds of audio taken and not listened to yet."""
+        ...
+
+    def next_step(self) -> StepKind | None:
+        """What `step` would do now; None while there is nothing to do. Cheap."""
+        ...
+
+    def step(self) -> Sequence[Hypothesis]:
+        """Do it: one bounded computation."""
+        ...
+
+
+class LocalEngine(Protocol):
+    """A loaded recogniser that computes in this process."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def open(self, options: StreamOptions) -> LocalStream:
+        """A new stream. Cheap."""
+        ...

@@ -1,0 +1,1 @@
+"""Moonshine tiny-en on onnxruntime: the embedded engine, and the default."""

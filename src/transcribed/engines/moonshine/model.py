@@ -1,0 +1,153 @@
+"""The networks of Moonshine tiny-en, and greedy decoding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.moonshine.cache import cached_files
+from transcribed.engines.moonshine.outputs import LAYERS, PROBABILITIES, TOKENS
+from transcribed.engines.moonshine.tokenizer import Tokenizer
+from transcribed.engines.runtime import one_thread_session
+from transcribed.errors import ConfigurationError
+from transcribed.recognition.repetition import without_repetition
+
+START, END = 1, 2
+_TOKENS_PER_SECOND = 6.5
+_SPARE_TOKENS = 6
+# The encoder's convolutions need this many samples to yield one hidden state.
+_SHORTEST = 2_048
+_RECIPE = "moonshine-tiny-en-1"
+
+_HALVES = ("key", "value")
+_CROSS = [f"{i}.encoder.{half}" for i in range(LAYERS) for half in _HALVES]
+_SELF = [f"{i}.decoder.{half}" for i in range(LAYERS) for half in _HALVES]
+_CHOICE = [TOKENS, PROBABILITIES]
+_FIRST_OUTPUTS = _CHOICE + [f"present.{name}" for name in _SELF + _CROSS]
+_NEXT_OUTPUTS = _CHOICE + [f"present.{name}" for name in _SELF]
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The encoder's view of some audio: hidden states [1, frames, 288], and its length in samples."""
+
+    hidden: Array
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Tokens without start and end, and the model's probability of each."""
+
+    tokens: tuple[int, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+
+class MoonshineModel:
+    """The loaded networks. Stateless: any number of threads may use one at once."""
+
+    def __init__(
+        self,
+        encoder: ort.InferenceSession,
+        first: ort.InferenceSession,
+        following: ort.InferenceSession,
+        tokenizer: Tokenizer,
+    ) -> None:
+        self._encoder = encoder
+        self._first = first
+        self._next = following
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, cache: Path) -> Self:
+        """Load the model that the package moonshine-voice carries; the decoder's graphs are made once."""
+        model = _shipped_model()
+        first, following = cached_files(
+            cache, ["first.onnx", "next.onnx"], model / "decoder_model_merged.ort", _RECIPE, _split
+        )
+        return cls(
+            one_thread_session((model / "encoder_model.ort").read_bytes()),
+            one_thread_session(first),
+            one_thread_session(following),
+            Tokenizer((model / "tokenizer.bin").read_bytes()),
+        )
+
+    def encode(self, samples: Samples) -> Encoded:
+        """Samples of one segment → hidden states, one for each 24 ms."""
+        if len(samples) < _SHORTEST:
+            samples = np.pad(samples, (0, _SHORTEST - len(samples)))
+        mask = np.ones((1, len(samples)), np.int64)
+        (hidden,) = self._encoder.run(None, {"input_values": samples[None], "attention_mask": mask})
+        return Encoded(hidden, len(samples))
+
+    def decode(self, encoded: Encoded, settled: Decoded, draft: Sequence[int]) -> Decoded:
+        """The most probable tokens, one after the other (greedy), behind those that are settled.
+
+        `draft` is a guess at what follows the settled tokens, as a rule what was decoded from a little
+        less of the same audio. The first pass reads settled tokens and draft at once, which costs little
+        more than reading one, and keeps of the draft what greedy decoding would itself have chosen
+        (lossless speculation: Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via
+        Speculative Decoding"). So a draft changes the time this takes, not the text.
+        """
+        limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
+        draft = draft[: max(0, limit - len(settled.tokens))]
+        mask = np.ones((1, encoded.samples), np.int64)
+        chosen, probable, *states = self._first.run(
+            _FIRST_OUTPUTS,
+            {
+                "input_ids": np.array([[START, *settled.tokens, *draft]]),
+                "encoder_hidden_states": encoded.hidden,
+                "encoder_attention_mask": mask,
+            },
+        )
+        base = len(settled.tokens)
+        kept = _agreeing(draft, chosen[0, base:])
+        tokens = [*settled.tokens, *draft[:kept]]
+        probabilities = [*settled.probabilities, *map(float, probable[0, base : base + kept])]
+        token, probability = int(chosen[0, base + kept]), float(probable[0, base + kept])
+        past = [state[:, :, : base + kept + 1] for state in states[: len(_SELF)]]
+        fixed = dict(zip((f"past_key_values.{n}" for n in _CROSS), states[len(_SELF) :], strict=True))
+        fixed["encoder_attention_mask"] = mask
+        fixed["encoder_hidden_states"] = encoded.hidden
+        while token != END and len(tokens) < limit:
+            tokens.append(token)
+            probabilities.append(probability)
+            if (fewer := without_repetition(tokens)) is not None:
+                return Decoded(tuple(tokens[:fewer]), tuple(probabilities[:fewer]))
+            inputs = dict(zip((f"past_key_values.{n}" for n in _SELF), past, strict=True))
+            inputs["input_ids"] = np.array([[token]])
+            chosen, probable, *past = self._next.run(_NEXT_OUTPUTS, inputs | fixed)
+            token, probability = int(chosen[0, 0]), float(probable[0, 0])
+        return Decoded(tuple(tokens), tuple(probabilities))
+
+
+def _shipped_model() -> Path:
+    # Found without importing the package, which would load a runtime of its own.
+    package = find_spec("moonshine_voice")
+    for folder in (package and package.submodule_search_locations) or ():
+        return Path(folder) / "assets" / "tiny-en"
+    raise ConfigurationError(
+        "The embedded engine's model is not installed. Run: pip install moonshine-voice==0.0.73"
+    )
+
+
+def _split(shipped: bytes) -> tuple[bytes, bytes]:
+    # Imported for the first start ever alone: onnx is large.
+    from transcribed.engines.moonshine.graphs import split_decoder  # noqa: PLC0415
+
+    return split_decoder(shipped)
+
+
+def _agreeing(draft: Sequence[int], chosen: npt.NDArray[np.int64]) -> int:
+    for length, (guess, token) in enumerate(zip(draft, chosen, strict=False)):
+        if guess != token:
+            return length
+    return len(draft)

@@ -1,0 +1,292 @@
+"""One stream through the embedded engine: listening, then recognising segment by segment."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from transcribed.audio.buffer import SampleBuffer
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.moonshine.model import Decoded, MoonshineModel
+from transcribed.engines.silero import SileroModel, SpeechDetector
+from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
+from transcribed.recognition.stabilizer import Stability, Stabilizer
+from transcribed.recognition.vad import WINDOW
+from transcribed.transcript import Word
+
+_LISTENED_AT_ONCE = 16
+"""Windows in one step of listening (0.5 s): larger steps are hardly cheaper a window."""
+_DOUBTFUL = 0.5
+"""A word at the edge of the audio is shown only if the model gives it more than this."""
+_NOISE = 0.3
+"""A segment whose tokens are on average less probable than this was no speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRules:
+    """When an open segment is recognised anew, in seconds of audio."""
+
+    first: float = 0.7
+    """The first time, counted from the segment's start."""
+    interval: float = 0.4
+    """From one time to the next at live pace."""
+    growth: float = 1.6
+    """At fast pace, the factor from one time to the next: a watcher sees as many partials a second of
+    his own time, and all of them together cost little more than the final."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PartialDue:
+    """The open segment is to be recognised: up to the pause, or as far as it has been heard."""
+
+    paused_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recognised:
+    """What [start, end) was decoded to."""
+
+    start: int
+    end: int
+    decoded: Decoded
+
+
+class MoonshineStream:
+    """A LocalStream. Memory: the open segment, and the audio that was accepted and not listened to."""
+
+    def __init__(
+        self,
+        model: MoonshineModel,
+        silero: SileroModel,
+        options: StreamOptions,
+        endpointing: EndpointingRules,
+        partials: PartialRules,
+    ) -> None:
+        self._model = model
+        self._detector = SpeechDetector(silero)
+        self._options = options
+        self._partials = partials
+        self._endpointer = Endpointer(endpointing)
+        self._padding = round((endpointing.padding + endpointing.onset) * SAMPLE_RATE) + 2 * WINDOW
+        self._audio = SampleBuffer()
+        self._heard = 0
+        self._judged: deque[tuple[float, float]] = deque()
+        self._finished = False
+        self._segment = -1
+        self._new_segment()
+
+    def _new_segment(self) -> None:
+        self._segment += 1
+        self._stabilizer = Stabilizer(self._options.stability)
+        self._last: _Recognised | None = None
+        self._settled = Decoded()
+        self._shown = ""
+        self._partial_due: _PartialDue | None = None
+        self._next_partial = self._partials.first
+        self._closed: Closed | None = None
+
+    # --- LocalStream
+
+    def accept(self, samples: Samples) -> None:
+        """Take audio."""
+        self._audio.append(samples)
+
+    def finish(self) -> None:
+        """No more audio comes."""
+        self._finished = True
+
+    @property
+    def backlog(self) -> float:
+        """Seconds of audio taken and not listened to yet."""
+        return max(0, self._audio.end - self._heard) / SAMPLE_RATE
+
+    def next_step(self) -> StepKind | None:
+        """What `step` would do now."""
+        if self._closed is not None:
+            return StepKind.FINAL
+        can_listen = bool(self._judged) or self._audio.end - self._judged_until >= WINDOW
+        # Live audio waits for nobody: what has come in is heard before an old partial is made.
+        if self._partial_due is not None and (self._options.pace is Pace.FAST or not can_listen):
+            return StepKind.PARTIAL
+        if can_listen or (self._finished and not self._at_end):
+            return StepKind.LISTEN
+        return None
+
+    def step(self) -> Sequence[Hypothesis]:
+        """Do it."""
+        match self.next_step():
+            case StepKind.LISTEN:
+                self._listen()
+                return ()
+            case StepKind.PARTIAL:
+                return self._partial()
+            case StepKind.FINAL:
+                return self._final()
+            case None:
+                return ()
+
+    # --- Listening
+
+    @property
+    def _judged_until(self) -> int:
+        return self._heard + len(self._judged) * WINDOW
+
+    @property
+    def _at_end(self) -> bool:
+        return self._heard >= self._audio.end and self._endpointer.start is None
+
+    def _listen(self) -> None:
+        if not self._judged:
+            self._judge()
+        while self._judged:
+            probability, level = self._judged.popleft()
+            self._heard += WINDOW
+            self._on_window(probability, level)
+            if self._closed is not None or (
+                self._partial_due is not None and self._options.pace is Pace.FAST
+            ):
+                return
+        if self._finished and self._heard >= self._audio.end:
+            self._closed = self._endpointer.finish(self._audio.end)
+        if self._endpointer.start is None and self._closed is None:
+            self._audio.forget_before(self._heard - self._padding)
+
+    def _judge(self) -> None:
+        """Speech probability and level of the next windows; the stream's last one is filled with zeros."""
+        waiting = self._audio.between(self._heard, self._heard + _LISTENED_AT_ONCE * WINDOW)
+        rest = len(waiting) % WINDOW
+        if self._finished and self._heard + len(waiting) == self._audio.end and rest:
+            waiting = np.pad(waiting, (0, WINDOW - rest))
+        else:
+            waiting = waiting[: len(waiting) - rest]
+        if len(waiting):
+            windows = waiting.reshape(-1, WINDOW)
+            levels = np.einsum("ij,ij->i", windows, windows)
+            self._judged.extend(zip(self._detector.push(waiting), map(float, levels), strict=True))
+
+    def _on_window(self, probability: float, level: float) -> None:
+        match self._endpointer.push(probability, level):
+            case Closed() as closed:
+                self._closed = closed
+            case Paused(end) if self._options.pace is Pace.LIVE:
+                # As a rule the segment's end: then this partial's work is the final's.
+                self._partial_due = _PartialDue(paused_at=end)
+            case Paused() | Opened() | None:
+                self._schedule_partial()
+
+    def _schedule_partial(self) -> None:
+        start = self._endpointer.start
+        if start is None or self._endpointer.paused:
+            return
+        length = (self._heard - start) / SAMPLE_RATE
+        if length < self._next_partial:
+            return
+        self._partial_due = _PartialDue()
+        self._next_partial = length + self._partials.interval
+        if self._options.pace is Pace.FAST:
+            self._next_partial = max(self._next_partial, length * self._partials.growth)
+
+    # --- Recognising
+
+    def _partial(self) -> Sequence[Hypothesis]:
+        start, due = self._endpointer.start, self._partial_due
+        self._partial_due = None
+        if start is None or due is None:
+            return ()
+        end = self._heard if due.paused_at is None else due.paused_at
+        words = self._words(self._recognise(start, end).decoded)
+        settled = self._stabilizer.push([word.text for word in words])
+        self._settled = self._tokens_of(settled, self._last.decoded) if self._last else Decoded()
+        if due.paused_at is None:
+            words = _without_doubtful_end(words, settled)
+        text = " ".join(word.text for word in words)
+        if not text or text == self._shown:
+            return ()
+        self._shown = text
+        return (self._hypothesis(start, end, words, settled, final=False),)
+
+    def _final(self) -> Sequence[Hypothesis]:
+        assert self._closed is not None  # noqa: S101 - next_step says so
+        start, end = self._closed.start, self._closed.end
+        decoded = self._recognise(start, end).decoded
+        words = self._words(decoded)
+        if decoded.tokens and np.mean(decoded.probabilities) < _NOISE and not self._shown:
+            words = []
+        hypotheses: list[Hypothesis] = []
+        text = " ".join(word.text for word in words)
+        if text and text != self._shown:
+            hypotheses.append(self._hypothesis(start, end, words, 0, final=False))
+        if text or self._shown:
+            hypotheses.append(self._hypothesis(start, end, words, len(words), final=True))
+        self._audio.forget_before(min(end, self._heard - self._padding))
+        self._new_segment()
+        return hypotheses
+
+    def _recognise(self, start: int, end: int) -> _Recognised:
+        last = self._last
+        if last is None or (last.start, last.end) != (start, end):
+            encoded = self._model.encode(self._audio.between(start, end))
+            draft = last.decoded.tokens[len(self._settled.tokens) :] if last else ()
+            last = _Recognised(start, end, self._model.decode(encoded, self._settled, draft))
+            self._last = last
+        return last
+
+    def _hypothesis(
+        self, start: int, end: int, words: Sequence[Word], settled: int, *, final: bool
+    ) -> Hypothesis:
+        marked = self._options.stability is not Stability.OFF
+        return Hypothesis(
+            segment=self._segment,
+            start=start / SAMPLE_RATE,
+            end=end / SAMPLE_RATE,
+            text=" ".join(word.text for word in words),
+            final=final,
+            words=tuple(
+                Word(word.text, confidence=word.confidence, stable=marked and i < settled)
+                for i, word in enumerate(words)
+            ),
+        )
+
+    def _word_spans(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
+        """The words of a text, each as a range of tokens."""
+        tokenizer = self._model.tokenizer
+        starts = [i for i, token in enumerate(tokens) if i == 0 or tokenizer.starts_word(token)]
+        spans = pairwise([*starts, len(tokens)])
+        return [(low, high) for low, high in spans if tokenizer.text(tokens[low:high])]
+
+    def _words(self, decoded: Decoded) -> list[Word]:
+        text = self._model.tokenizer.text
+        words = []
+        for low, high in self._word_spans(decoded.tokens):
+            spoken = [i for i in range(low, high) if _has_letters(text(decoded.tokens[i : i + 1]))]
+            confidence = min(decoded.probabilities[i] for i in spoken or [low])
+            words.append(Word(text(decoded.tokens[low:high]), confidence=confidence))
+        return words
+
+    def _tokens_of(self, words: int, decoded: Decoded) -> Decoded:
+        spans = self._word_spans(decoded.tokens)
+        end = spans[words - 1][1] if words else 0
+        return Decoded(decoded.tokens[:end], decoded.probabilities[:end])
+
+
+def _without_doubtful_end(words: list[Word], settled: int) -> list[Word]:
+    """What may be shown while somebody is speaking.
+
+    The audio breaks off inside a word, of which the model makes some other word, and a full stop. So a
+    last word that the model itself doubts is withheld, and so is the punctuation behind it.
+    """
+    shown = list(words)
+    while len(shown) > settled and (shown[-1].confidence or 0.0) < _DOUBTFUL:
+        shown.pop()
+    if len(shown) > settled and shown:
+        last = shown[-1]
+        text = last.text.rstrip(".,!?;:…-")
+        shown[-1:] = [Word(text, confidence=last.confidence)] if text else []
+    return shown
+
+
+def _has_letters(text: str) -> bool:
+    return any(character.isalnum() for character in text)

@@ -1,0 +1,145 @@
+"""A deterministic engine: given what to say and when, it says exactly that.
+
+For tests of this project and of programs that use it: the answers do not depend on the audio, only on how
+much of it has come. A script is JSON:
+
+    {"language": "en-US", "events": [
+        {"at": 0.5, "text": "This is a"},
+        {"at": 1.0, "text": "This is a test.", "final": true},
+        {"at": 2.0, "error": "the recogniser fell over"}
+    ]}
+
+An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
+the audio ends. A segment starts where the one before it ended. An event with `error` makes the stream fail.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.base import Capabilities, Hypothesis, StepKind, StreamOptions
+from transcribed.errors import ConfigurationError, EngineFailure
+from transcribed.transcript import Word
+
+
+class ScriptedEvent(BaseModel):
+    """One thing to say, or an error to fail with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at: Annotated[float, Field(ge=0)] | Literal["end"]
+    text: str = ""
+    final: bool = False
+    error: str | None = None
+
+    @property
+    def due(self) -> float:
+        """Seconds of audio after which the event is due."""
+        return math.inf if self.at == "end" else self.at
+
+    @model_validator(mode="after")
+    def _says_or_fails(self) -> Self:
+        if bool(self.text) == (self.error is not None):
+            raise ValueError("an event has either a text or an error")
+        return self
+
+
+class Script(BaseModel):
+    """What to say and when, in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    language: str = "en-US"
+    events: tuple[ScriptedEvent, ...]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        times = [event.due for event in self.events]
+        if times != sorted(times):
+            raise ValueError("events must stand in the order of their times")
+        return self
+
+
+class ScriptedStream:
+    """A LocalStream."""
+
+    def __init__(self, script: Script) -> None:
+        self._events = list(reversed(script.events))
+        self._received = 0
+        self._finished = False
+        self._segment = 0
+        self._start = 0.0
+
+    def accept(self, samples: Samples) -> None:
+        """Take audio."""
+        self._received += len(samples)
+
+    def finish(self) -> None:
+        """No more audio comes."""
+        self._finished = True
+
+    @property
+    def backlog(self) -> float:
+        """Nothing waits."""
+        return 0.0
+
+    def next_step(self) -> StepKind | None:
+        """What `step` would do now."""
+        if not self._events or not self._is_due(self._events[-1]):
+            return None
+        return StepKind.FINAL if self._events[-1].final else StepKind.PARTIAL
+
+    def step(self) -> Sequence[Hypothesis]:
+        """Say the next thing that is due."""
+        event = self._events.pop()
+        if event.error is not None:
+            raise EngineFailure(event.error)
+        end = min(event.due, self._received / SAMPLE_RATE)
+        hypothesis = Hypothesis(
+            segment=self._segment,
+            start=self._start,
+            end=end,
+            text=event.text,
+            final=event.final,
+            words=tuple(Word(word, confidence=1.0) for word in event.text.split()),
+        )
+        if event.final:
+            self._segment += 1
+            self._start = end
+        return (hypothesis,)
+
+    def _is_due(self, event: ScriptedEvent) -> bool:
+        if event.at == "end":
+            return self._finished
+        return self._received / SAMPLE_RATE >= event.at
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedEngine:
+    """A LocalEngine."""
+
+    script: Script
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The language is the script's word."""
+        return Capabilities(name="scripted", languages=(self.script.language,))
+
+    def open(self, options: StreamOptions) -> ScriptedStream:  # noqa: ARG002 - it says what it says
+        """A new stream, at the start of the script."""
+        return ScriptedStream(self.script)
+
+
+def load(path: Path) -> ScriptedEngine:
+    """Read a script. Raises ConfigurationError with the place of what is wrong."""
+    try:
+        return ScriptedEngine(Script.model_validate_json(path.read_bytes()))
+    except OSError as error:
+        raise ConfigurationError(f"The script {path} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"The script {path} is not valid: {error}") from error

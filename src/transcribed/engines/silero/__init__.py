@@ -1,0 +1,55 @@
+"""Silero, the judge of what is speech.
+
+`silero_vad_16k.onnx` is `silero_vad_16k_sequence.onnx` of the package silero-vad 6.2.3 (MIT, LICENSE
+beside it), unchanged. It is kept here because that package needs PyTorch, which nothing here does.
+"""
+
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from transcribed.audio.formats import Samples
+from transcribed.engines.runtime import one_thread_session
+from transcribed.recognition.vad import WINDOW
+
+_CONTEXT = 64
+
+
+class SileroModel:
+    """The loaded network, shared by all streams: their state lives in their detectors."""
+
+    def __init__(self) -> None:
+        model = files("transcribed.engines.silero").joinpath("silero_vad_16k.onnx")
+        self._session: ort.InferenceSession = one_thread_session(model.read_bytes())
+
+    def run(
+        self,
+        windows: npt.NDArray[np.float32],
+        h: npt.NDArray[np.float32],
+        c: npt.NDArray[np.float32],
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Windows [n, 64 + 512], LSTM state h and c [1, 1, 128] → probabilities [n], h, c."""
+        probabilities, h, c = self._session.run(None, {"input": windows, "h": h, "c": c})
+        return probabilities, h, c
+
+
+class SpeechDetector:
+    """The speech probabilities of one stream, window by window.
+
+    The network's inputs overlap: each window is preceded by the 64 samples before it.
+    """
+
+    def __init__(self, model: SileroModel) -> None:
+        self._model = model
+        self._h = self._c = np.zeros((1, 1, 128), np.float32)
+        self._context = np.zeros(_CONTEXT, np.float32)
+
+    def push(self, samples: Samples) -> list[float]:
+        """A whole number of windows → the probability of speech in each."""
+        joined = np.concatenate([self._context, samples])
+        self._context = joined[-_CONTEXT:]
+        windows = np.lib.stride_tricks.sliding_window_view(joined, _CONTEXT + WINDOW)[::WINDOW]
+        probabilities, self._h, self._c = self._model.run(np.ascontiguousarray(windows), self._h, self._c)
+        return [float(p) for p in probabilities]

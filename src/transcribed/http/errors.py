@@ -1,0 +1,50 @@
+"""Errors as HTTP answers: a status, and `{"detail": …}` with the error's message."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
+from transcribed.errors import (
+    BadRequest,
+    Disconnected,
+    MediaChanged,
+    NotFound,
+    StorageFull,
+    TooLarge,
+    TranscribedError,
+    Unavailable,
+    UnreadableAudio,
+)
+
+_STATUS: dict[type[TranscribedError], int] = {
+    TooLarge: 413,
+    UnreadableAudio: 415,
+    BadRequest: 400,
+    NotFound: 404,
+    MediaChanged: 409,
+    StorageFull: 507,
+    Unavailable: 503,
+    Disconnected: 400,
+    TranscribedError: 500,
+}
+
+_log = logging.getLogger(__name__)
+
+
+def status_of(error: TranscribedError) -> int:
+    """The HTTP status of an error: that of the nearest class that has one."""
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+
+
+def install(app: FastAPI) -> None:
+    """Answer TranscribedError by its status everywhere in the app."""
+    app.add_exception_handler(TranscribedError, _answer)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TranscribedError)  # noqa: S101 - what it is installed for
+    status = status_of(error)
+    if status == _STATUS[TranscribedError]:
+        _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    return JSONResponse({"detail": error.message}, status)

@@ -1,0 +1,30 @@
+"""The Range header (RFC 9110, section 14)."""
+
+import re
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+
+
+class RangeNotSatisfiable(Exception):
+    """The range lies outside the content."""
+
+
+def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """The range [start, end) that a Range header asks for, of content with `size` bytes.
+
+    None where the whole content is to be sent: there is no header, or one of a form that a server may
+    ignore (several ranges, other units). Raises RangeNotSatisfiable.
+    """
+    parts = _RANGE.fullmatch(header.replace(" ", "")) if header else None
+    if parts is None or parts[1] == parts[2] == "":
+        return None
+    if parts[1] == "":
+        start, end = max(0, size - int(parts[2])), size
+    else:
+        start = int(parts[1])
+        end = min(size, int(parts[2]) + 1) if parts[2] else size
+        if parts[2] and int(parts[2]) < start:
+            return None
+    if start >= end:
+        raise RangeNotSatisfiable
+    return start, end

@@ -1,0 +1,138 @@
+"""Recordings over HTTP: upload, list, download, delete."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Path, Request, Response
+from pydantic import BaseModel, Field
+from starlette.responses import StreamingResponse
+
+from transcribed.errors import BadRequest
+from transcribed.http.ranges import RangeNotSatisfiable, byte_range
+from transcribed.http.upload import uploaded_file
+from transcribed.service.library import Library, Recording
+
+Name = Annotated[str, Path(description="The name that the upload returned.", examples=["test.wav"])]
+
+_UPLOAD_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "The recording, sent with an audio/* content type.",
+                    }
+                },
+            },
+            "encoding": {"file": {"contentType": "audio/*"}},
+        }
+    },
+}
+
+
+class ListedRecording(BaseModel):
+    """One recording. What describes its audio is null if the stored file is none."""
+
+    name: str = Field(examples=["test.wav"])
+    size: int = Field(description="Bytes.", examples=[50740])
+    duration: float | None = Field(None, description="Seconds.", examples=[1.149])
+    format: str | None = Field(
+        None, description="Container/codec, FFmpeg's names.", examples=["wav/pcm_s16le"]
+    )
+    sample_rate: int | None = Field(None, description="Samples a second.", examples=[22050])
+    channels: int | None = Field(None, examples=[1])
+
+
+class Problem(BaseModel):
+    """What went wrong and what to do."""
+
+    detail: str = Field(examples=["Only audio files are allowed"])
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, object]]:
+    return {status: {"model": Problem} for status in statuses}
+
+
+def router(library: Library) -> APIRouter:
+    """Routes under /audio."""
+    routes = APIRouter(prefix="/audio", tags=["recordings"])
+
+    @routes.post(
+        "",
+        summary="Upload a recording",
+        responses=_problems(400, 413, 415, 507)
+        | {200: {"content": {"application/json": {"example": "test.wav"}}}},
+        openapi_extra={"requestBody": _UPLOAD_BODY},
+    )
+    async def upload(request: Request) -> str:
+        """Stores the file under its own name, in place of an earlier one, and returns that name.
+
+        `curl -F 'file=@test.wav;type=audio/wav' http://localhost:3000/audio` answers `"test.wav"`.
+        Any container and codec that FFmpeg knows will do. What cannot be decoded is not stored (415).
+        """
+        file = await uploaded_file(request, "file")
+        if not file.content_type.lower().startswith("audio/"):
+            raise BadRequest("Only audio files are allowed")
+        return await library.add(file.name, file.chunks)
+
+    @routes.get("", summary="List the recordings")
+    async def recordings() -> list[ListedRecording]:
+        """All recordings, in the order of their names."""
+        return [_listed(recording) for recording in await library.list()]
+
+    @routes.api_route(
+        "/{name}",
+        methods=["GET", "HEAD"],
+        summary="Download a recording",
+        response_class=StreamingResponse,
+        responses=_problems(400, 404, 416) | {206: {"description": "The range that was asked for."}},
+    )
+    async def download(
+        name: Name,
+        request: Request,
+        wanted: Annotated[
+            str | None, Header(alias="Range", description="For example bytes=0-1023.")
+        ] = None,
+    ) -> Response:
+        """The file as it was uploaded, or the range of it that the Range header names."""
+        media = await library.find(name)
+        headers = {"Accept-Ranges": "bytes", "ETag": f'"{media.version.strip(chr(34))}"'}
+        try:
+            span = byte_range(wanted, media.size)
+        except RangeNotSatisfiable:
+            raise HTTPException(
+                416,
+                f"The recording has {media.size} bytes; ask for a range inside.",
+                {"Content-Range": f"bytes */{media.size}"},
+            ) from None
+        start, end = span or (0, media.size)
+        headers["Content-Length"] = str(end - start)
+        if span:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{media.size}"
+        body = library.read(media, start, end if request.method == "GET" else start)
+        return StreamingResponse(body, 206 if span else 200, headers, media_type="application/octet-stream")
+
+    @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
+    async def delete(name: Name) -> None:
+        """Removes the recording for good."""
+        await library.delete(name)
+
+    return routes
+
+
+def _listed(recording: Recording) -> ListedRecording:
+    media, described = recording.media, recording.format
+    if described is None:
+        return ListedRecording(name=media.name, size=media.size)
+    return ListedRecording(
+        name=media.name,
+        size=media.size,
+        duration=None if described.duration is None else round(described.duration, 3),
+        format=f"{described.container}/{described.codec}",
+        sample_rate=described.sample_rate,
+        channels=described.channels,
+    )

@@ -1,0 +1,90 @@
+"""The live loop: requests in, events out, over any transport and in any protocol.
+
+One task reads, so that a client's going is noticed at once; another answers the requests in their order.
+Whichever ends first ends the other.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Protocol, TypeVar
+
+from transcribed.errors import Disconnected, TranscribedError
+from transcribed.http.transports import Transport
+from transcribed.transcript import LiveEvent
+
+REQUESTS_AHEAD = 256
+"""Requests that a client may send before their turn; behind them the connection is not read."""
+
+R = TypeVar("R")
+_CLOSE_NORMAL = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Conversation(Protocol[R]):
+    """What a front end speaks, and what it does about it."""
+
+    def decode(self, message: str | bytes) -> R | None:
+        """A message as a request; None where the client is done. Raises TranscribedError."""
+        ...
+
+    def answer(self, request: R) -> AsyncGenerator[LiveEvent, None]:
+        """The events that answer a request. May raise TranscribedError."""
+        ...
+
+    def encode(self, event: LiveEvent) -> str | bytes | None:
+        """An event as a message; None where the protocol has no message for it."""
+        ...
+
+    def encode_error(self, error: TranscribedError) -> str | bytes:
+        """An error as a message."""
+        ...
+
+
+async def relay(transport: Transport, conversation: Conversation[R]) -> None:
+    """Converse until the client is done or gone."""
+    waiting: asyncio.Queue[str | bytes] = asyncio.Queue(REQUESTS_AHEAD)
+    tasks = [
+        asyncio.create_task(_read(transport, waiting), name="relay-read"),
+        asyncio.create_task(_answer(transport, conversation, waiting), name="relay-answer"),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Disconnected):
+            _log.info("A connection ended: %s", outcome.message)
+        elif isinstance(outcome, Exception):
+            _log.error("A conversation failed.", exc_info=outcome)
+            await transport.close(1011, "internal error")
+
+
+async def _read(transport: Transport, waiting: "asyncio.Queue[str | bytes]") -> None:
+    while True:
+        await waiting.put(await transport.receive())
+
+
+async def _answer(
+    transport: Transport, conversation: Conversation[R], waiting: "asyncio.Queue[str | bytes]"
+) -> None:
+    while True:
+        message = await waiting.get()
+        try:
+            request = conversation.decode(message)
+            if request is None:
+                await transport.close(_CLOSE_NORMAL, "")
+                return
+            async with aclosing(conversation.answer(request)) as events:
+                async for event in events:
+                    encoded = conversation.encode(event)
+                    if encoded is not None:
+                        await transport.send(encoded)
+        except Disconnected:
+            raise
+        except TranscribedError as error:
+            await transport.send(conversation.encode_error(error))

@@ -1,0 +1,1 @@
+"""The algorithms of recognition: pure, without I/O, threads or clock."""

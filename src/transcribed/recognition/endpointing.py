@@ -1,0 +1,141 @@
+"""Where segments open and close: an endpointer over windows of 32 ms.
+
+A segment opens when speech has lasted for a moment, a little before its first window. It closes when
+silence has lasted long enough; the longer the segment, the shorter the silence that will do; and at the
+longest it is cut at its quietest recent point, so that the cut falls between words.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from transcribed.audio.formats import SAMPLE_RATE
+from transcribed.recognition.vad import WINDOW, SpeechGate
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointingRules:
+    """All in seconds."""
+
+    silence: float = 0.6
+    """Silence that closes a segment."""
+    pause: float = 0.2
+    """Silence after which what was said so far is complete, though the segment stays open."""
+    longest: float = 15.0
+    """No segment is longer."""
+    onset: float = 0.064
+    """Speech that opens a segment."""
+    padding: float = 0.2
+    """Audio kept before the first and behind the last window of speech; at most `pause`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A segment begins at this sample."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The open segment would end at this sample, if it closed now."""
+
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The open segment is [start, end), in samples.
+
+    After a cut in running speech the next one is open already, and starts at `end`.
+    """
+
+    start: int
+    end: int
+
+
+Boundary = Opened | Paused | Closed
+
+
+class Endpointer:
+    """Windows in, boundaries out; every decision depends on the windows alone.
+
+    `start` is the open segment's first sample, or None; `paused` whether its speech has paused.
+    """
+
+    def __init__(self, rules: EndpointingRules) -> None:
+        self._rules = rules
+        self._gate = SpeechGate()
+        self._position = 0
+        self._speech_run = 0
+        self._last_speech_end = 0
+        self._previous_end = 0
+        self._levels: deque[float] = deque(maxlen=max(1, _windows(rules.longest / 4)))
+        self.start: int | None = None
+        self.paused = False
+
+    def push(self, probability: float, level: float) -> Boundary | None:
+        """The next window: its speech probability, and its loudness in any unit."""
+        speech = self._gate.push(probability)
+        self._position += WINDOW
+        self._levels.append(level)
+        self._speech_run = self._speech_run + 1 if speech else 0
+        if self.start is None:
+            return self._open() if self._speech_run >= _windows(self._rules.onset) else None
+        if speech:
+            self._last_speech_end = self._position
+            self.paused = False
+        return self._close_or_pause(self.start)
+
+    def finish(self, end: int) -> Closed | None:
+        """The stream ends at this sample: close what is open."""
+        return None if self.start is None else self._close(self.start, min(self._end(), end))
+
+    def _open(self) -> Opened:
+        padded = self._position - self._speech_run * WINDOW - _samples(self._rules.padding)
+        self.start = max(padded, self._previous_end)
+        self._last_speech_end = self._position
+        self.paused = False
+        return Opened(self.start)
+
+    def _close_or_pause(self, start: int) -> Boundary | None:
+        length = self._position - start
+        silence = self._position - self._last_speech_end
+        if silence >= self._silence_needed(length):
+            return self._close(start, self._end())
+        if length >= _samples(self._rules.longest):
+            return self._cut(start)
+        if silence >= _samples(self._rules.pause) and not self.paused:
+            self.paused = True
+            return Paused(self._end())
+        return None
+
+    def _silence_needed(self, length: int) -> float:
+        """In a straight line from `silence` at half the longest segment to `pause` at the longest."""
+        rules = self._rules
+        late = max(0.0, 2 * length / _samples(rules.longest) - 1)
+        return _samples(rules.silence - late * max(0.0, rules.silence - rules.pause))
+
+    def _cut(self, start: int) -> Closed:
+        quietest = min(range(len(self._levels)), key=lambda i: (self._levels[i], -i))
+        end = self._position - (len(self._levels) - quietest) * WINDOW + WINDOW // 2
+        closed = self._close(start, end)
+        self.start = end
+        self.paused = False
+        return closed
+
+    def _close(self, start: int, end: int) -> Closed:
+        self._previous_end = end
+        self.start = None
+        self._speech_run = 0
+        return Closed(start, end)
+
+    def _end(self) -> int:
+        return min(self._last_speech_end + _samples(self._rules.padding), self._position)
+
+
+def _samples(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE)
+
+
+def _windows(seconds: float) -> int:
+    return max(1, round(seconds * SAMPLE_RATE / WINDOW))

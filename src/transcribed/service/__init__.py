@@ -1,0 +1,1 @@
+"""Sessions: what a client does, without the way it does it over."""

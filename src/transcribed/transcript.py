@@ -1,0 +1,50 @@
+"""What recognition yields: words, segments, and the summary of a session.
+
+Times are seconds from the start of the stream, counted in samples, never read from a clock.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as it is written, punctuation attached.
+
+    `confidence` is the recogniser's probability in [0, 1]. `stable` means that the word is settled: no
+    later result of its segment changes it. `start` and `end` are None where the engine gives no times.
+    """
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    confidence: float | None = None
+    stable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A span of speech. It is sent again as it grows, under one id, until it is `final`."""
+
+    id: str
+    start: float
+    end: float
+    text: str
+    final: bool
+    language: str
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of one recording or live stream, after its last segment.
+
+    `audio_seconds` is the length of the audio received, `processing_seconds` the time from the first
+    audio to the last result.
+    """
+
+    session_id: str
+    audio_seconds: float
+    processing_seconds: float
+
+
+LiveEvent = Segment | Done
