@@ -56,6 +56,9 @@ async def relay(transport: Transport, conversation: Conversation[R]) -> None:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    if outcomes[1] is None:
+        # Only now, when nothing receives any more: until then the server would hold the close back.
+        await transport.close(_CLOSE_NORMAL, "")
     for outcome in outcomes:
         if isinstance(outcome, Disconnected):
             _log.info("A connection ended: %s", outcome.message)
@@ -77,7 +80,6 @@ async def _answer(
         try:
             request = conversation.decode(message)
             if request is None:
-                await transport.close(_CLOSE_NORMAL, "")
                 return
             async with aclosing(conversation.answer(request)) as events:
                 async for event in events:

@@ -12,7 +12,15 @@ import onnxruntime as ort
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
-from transcribed.engines.moonshine.outputs import LAYERS, PROBABILITIES, TOKENS
+from transcribed.engines.moonshine.outputs import (
+    CROSS,
+    HEAD_SIZE,
+    HEADS,
+    PAST,
+    PRESENT,
+    PROBABILITIES,
+    TOKENS,
+)
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.runtime import one_thread_session
 from transcribed.errors import ConfigurationError
@@ -24,13 +32,8 @@ _SPARE_TOKENS = 6
 # The encoder's convolutions need this many samples to yield one hidden state.
 _SHORTEST = 2_048
 _RECIPE = "moonshine-tiny-en-1"
-
-_HALVES = ("key", "value")
-_CROSS = [f"{i}.encoder.{half}" for i in range(LAYERS) for half in _HALVES]
-_SELF = [f"{i}.decoder.{half}" for i in range(LAYERS) for half in _HALVES]
-_CHOICE = [TOKENS, PROBABILITIES]
-_FIRST_OUTPUTS = _CHOICE + [f"present.{name}" for name in _SELF + _CROSS]
-_NEXT_OUTPUTS = _CHOICE + [f"present.{name}" for name in _SELF]
+_NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
+_READ = [TOKENS, PROBABILITIES, *PRESENT]
 
 Array = npt.NDArray[np.float32]
 
@@ -57,26 +60,26 @@ class MoonshineModel:
     def __init__(
         self,
         encoder: ort.InferenceSession,
-        first: ort.InferenceSession,
-        following: ort.InferenceSession,
+        cross: ort.InferenceSession,
+        decoder: ort.InferenceSession,
         tokenizer: Tokenizer,
     ) -> None:
         self._encoder = encoder
-        self._first = first
-        self._next = following
+        self._cross = cross
+        self._decoder = decoder
         self.tokenizer = tokenizer
 
     @classmethod
     def load(cls, cache: Path) -> Self:
         """Load the model that the package moonshine-voice carries; the decoder's graphs are made once."""
         model = _shipped_model()
-        first, following = cached_files(
-            cache, ["first.onnx", "next.onnx"], model / "decoder_model_merged.ort", _RECIPE, _split
+        cross, decoder = cached_files(
+            cache, ["cross.onnx", "decoder.onnx"], model / "decoder_model_merged.ort", _RECIPE, _build
         )
         return cls(
             one_thread_session((model / "encoder_model.ort").read_bytes()),
-            one_thread_session(first),
-            one_thread_session(following),
+            one_thread_session(cross),
+            one_thread_session(decoder),
             Tokenizer((model / "tokenizer.bin").read_bytes()),
         )
 
@@ -98,35 +101,52 @@ class MoonshineModel:
         Speculative Decoding"). So a draft changes the time this takes, not the text.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
-        draft = draft[: max(0, limit - len(settled.tokens))]
-        mask = np.ones((1, encoded.samples), np.int64)
-        chosen, probable, *states = self._first.run(
-            _FIRST_OUTPUTS,
-            {
-                "input_ids": np.array([[START, *settled.tokens, *draft]]),
-                "encoder_hidden_states": encoded.hidden,
-                "encoder_attention_mask": mask,
-            },
-        )
+        reading = _Reading(self._decoder, self._cross.run(CROSS, {"hidden": encoded.hidden}))
         base = len(settled.tokens)
-        kept = _agreeing(draft, chosen[0, base:])
+        draft = draft[: max(0, limit - base)]
+        chosen, probable = reading.read([START, *settled.tokens, *draft])
+        kept = _agreeing(draft, chosen[base:])
+        reading.forget_after(1 + base + kept)
         tokens = [*settled.tokens, *draft[:kept]]
-        probabilities = [*settled.probabilities, *map(float, probable[0, base : base + kept])]
-        token, probability = int(chosen[0, base + kept]), float(probable[0, base + kept])
-        past = [state[:, :, : base + kept + 1] for state in states[: len(_SELF)]]
-        fixed = dict(zip((f"past_key_values.{n}" for n in _CROSS), states[len(_SELF) :], strict=True))
-        fixed["encoder_attention_mask"] = mask
-        fixed["encoder_hidden_states"] = encoded.hidden
+        probabilities = [*settled.probabilities, *map(float, probable[base : base + kept])]
+        token, probability = int(chosen[base + kept]), float(probable[base + kept])
         while token != END and len(tokens) < limit:
             tokens.append(token)
             probabilities.append(probability)
             if (fewer := without_repetition(tokens)) is not None:
                 return Decoded(tuple(tokens[:fewer]), tuple(probabilities[:fewer]))
-            inputs = dict(zip((f"past_key_values.{n}" for n in _SELF), past, strict=True))
-            inputs["input_ids"] = np.array([[token]])
-            chosen, probable, *past = self._next.run(_NEXT_OUTPUTS, inputs | fixed)
-            token, probability = int(chosen[0, 0]), float(probable[0, 0])
+            chosen, probable = reading.read([token])
+            token, probability = int(chosen[0]), float(probable[0])
         return Decoded(tuple(tokens), tuple(probabilities))
+
+
+class _Reading:
+    """The decoder's state while it reads tokens against one segment's audio."""
+
+    def __init__(self, decoder: ort.InferenceSession, cross: list[Array]) -> None:
+        self._decoder = decoder
+        self._cross = dict(zip(CROSS, cross, strict=True))
+        self._past = [_NO_PAST] * len(PAST)
+        self._position = 0
+
+    def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
+        """Behind each of these tokens: the most probable next one, and its probability."""
+        chosen, probable, *self._past = self._decoder.run(
+            _READ,
+            {
+                "input_ids": np.array([tokens]),
+                "position": np.array([self._position]),
+                **dict(zip(PAST, self._past, strict=True)),
+                **self._cross,
+            },
+        )
+        self._position += len(tokens)
+        return chosen[0], probable[0]
+
+    def forget_after(self, position: int) -> None:
+        """Take back all tokens from this position on."""
+        self._past = [state[:, :, :position] for state in self._past]
+        self._position = position
 
 
 def _shipped_model() -> Path:
@@ -139,11 +159,11 @@ def _shipped_model() -> Path:
     )
 
 
-def _split(shipped: bytes) -> tuple[bytes, bytes]:
+def _build(shipped: bytes) -> tuple[bytes, bytes]:
     # Imported for the first start ever alone: onnx is large.
-    from transcribed.engines.moonshine.graphs import split_decoder  # noqa: PLC0415
+    from transcribed.engines.moonshine.graphs import build_decoder  # noqa: PLC0415
 
-    return split_decoder(shipped)
+    return build_decoder(shipped)
 
 
 def _agreeing(draft: Sequence[int], chosen: npt.NDArray[np.int64]) -> int:

@@ -31,11 +31,19 @@ class PartialRules:
 
     first: float = 0.7
     """The first time, counted from the segment's start."""
-    interval: float = 0.4
+    live_interval: float = 0.4
     """From one time to the next at live pace."""
-    growth: float = 1.6
-    """At fast pace, the factor from one time to the next: a watcher sees as many partials a second of
-    his own time, and all of them together cost little more than the final."""
+    fast_interval: float = 2.0
+    """At fast pace, where two seconds of audio pass within a tenth of a second of a watcher's time."""
+    fast_growth: float = 3.0
+    """At fast pace, the least factor from one time to the next: so all partials of a segment together
+    cost little more than half of its final."""
+
+    def after(self, length: float, pace: Pace) -> float:
+        """The length of the segment at the next time, after one at this length."""
+        if pace is Pace.LIVE:
+            return length + self.live_interval
+        return max(length + self.fast_interval, length * self.fast_growth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +193,7 @@ class MoonshineStream:
         if length < self._next_partial:
             return
         self._partial_due = _PartialDue()
-        self._next_partial = length + self._partials.interval
-        if self._options.pace is Pace.FAST:
-            self._next_partial = max(self._next_partial, length * self._partials.growth)
+        self._next_partial = self._partials.after(length, self._options.pace)
 
     # --- Recognising
 

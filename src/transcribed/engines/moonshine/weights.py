@@ -1,0 +1,83 @@
+"""The weights of the shipped decoder, read from its onnxruntime flatbuffer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from onnx import helper
+from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import (
+    InferenceSession,
+)
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A quantised matrix: values [in, out] of 8 bits, scale and zero point [out], bias [out] or None."""
+
+    values: Array
+    scale: Array
+    zero_point: Array
+    bias: Array | None = None
+
+    @classmethod
+    def side_by_side(cls, matrices: Sequence[Self]) -> Self:
+        """One matrix that does the work of several on the same input; they have no biases."""
+        return cls(
+            np.concatenate([m.values for m in matrices], axis=1),
+            np.concatenate([m.scale for m in matrices]),
+            np.concatenate([m.zero_point for m in matrices]),
+        )
+
+
+class Weights:
+    """Tensors, found by their names or by the output of the node that uses them.
+
+    The file's one `If` node holds the decoder twice; the else branch, which has no past, is the one that
+    also projects the audio.
+    """
+
+    def __init__(self, shipped: bytes) -> None:
+        outer = InferenceSession.GetRootAs(shipped, 0).Model().Graph()
+        branching = next(node for node in _list(outer, "Nodes") if node.OpType() == b"If")
+        branch = next(a.G() for a in _list(branching, "Attributes") if a.Name() == b"else_branch")
+        self._tensors = {
+            tensor.Name().decode(): tensor
+            for graph in (outer, branch)
+            for tensor in _list(graph, "Initializers")
+        }
+        self._used = {
+            output.decode(): [name.decode() for name in _list(node, "Inputs")]
+            for node in _list(branch, "Nodes")
+            for output in _list(node, "Outputs")
+        }
+
+    def tensor(self, name: str) -> Array:
+        """The tensor of a name."""
+        tensor = self._tensors[name]
+        values = np.frombuffer(tensor.RawDataAsNumpy(), helper.tensor_dtype_to_np_dtype(tensor.DataType()))
+        return values.reshape(_list(tensor, "Dims"))
+
+    def used_for(self, output: str) -> list[Array]:
+        """The tensors that are inputs of the node with this output, in the order of its inputs."""
+        return [self.tensor(name) for name in self._used[output] if name in self._tensors]
+
+    def matrix(self, output: str) -> Matrix:
+        """The matrix of the linear layer with this output."""
+        values, scale, zero_point, *bias = self.used_for(output)
+        width = values.shape[1]
+        return Matrix(
+            values,
+            np.broadcast_to(scale, width),
+            np.broadcast_to(zero_point, width),
+            bias[0] if bias else None,
+        )
+
+
+def _list(table: Any, field: str) -> list[Any]:
+    """A vector of the flatbuffer, whose Python code offers a getter and a length."""
+    get = getattr(table, field)
+    return [get(i) for i in range(getattr(table, f"{field}Length")())]
