@@ -13,22 +13,22 @@ _log = logging.getLogger(__name__)
 def cached_files(
     folder: Path,
     names: Sequence[str],
-    source: Path,
+    sources: Sequence[Path],
     recipe: str,
-    make: Callable[[bytes], Sequence[bytes]],
+    make: Callable[[Sequence[bytes]], Sequence[bytes]],
 ) -> list[bytes | str]:
-    """The files that `make` computes from `source`: their paths, or their bytes if they cannot be kept.
+    """The files that `make` computes from sources: their paths, or their bytes if they cannot be kept.
 
-    They are keyed by the hash of `source` and by `recipe`, which changes whenever `make` does. Several
+    They are keyed by the hash of the sources and by `recipe`, which changes whenever `make` does. Several
     processes may do this at once: each writes files of its own and renames them into place.
     """
-    content = source.read_bytes()
-    key = hashlib.sha256(content).hexdigest()[:16]
+    contents = [source.read_bytes() for source in sources]
+    key = hashlib.sha256(b"".join(contents)).hexdigest()[:16]
     home = folder / f"{recipe}-{key}"
     paths = [home / name for name in names]
     if all(path.exists() for path in paths):
         return [str(path) for path in paths]
-    made = make(content)
+    made = make(contents)
     try:
         home.mkdir(parents=True, exist_ok=True)
         for path, data in zip(paths, made, strict=True):

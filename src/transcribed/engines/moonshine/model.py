@@ -71,24 +71,23 @@ class MoonshineModel:
 
     @classmethod
     def load(cls, cache: Path) -> Self:
-        """Load the model that the package moonshine-voice carries; the decoder's graphs are made once."""
+        """Load the model that the package moonshine-voice carries; its graphs are made anew once."""
         model = _shipped_model()
-        cross, decoder = cached_files(
-            cache, ["cross.onnx", "decoder.onnx"], model / "decoder_model_merged.ort", _RECIPE, _build
+        graphs = cached_files(
+            cache,
+            ["encoder.onnx", "cross.onnx", "decoder.onnx"],
+            [model / "encoder_model.ort", model / "decoder_model_merged.ort"],
+            _RECIPE,
+            _build,
         )
-        return cls(
-            one_thread_session((model / "encoder_model.ort").read_bytes()),
-            one_thread_session(cross),
-            one_thread_session(decoder),
-            Tokenizer((model / "tokenizer.bin").read_bytes()),
-        )
+        encoder, cross, decoder = map(one_thread_session, graphs)
+        return cls(encoder, cross, decoder, Tokenizer((model / "tokenizer.bin").read_bytes()))
 
     def encode(self, samples: Samples) -> Encoded:
         """Samples of one segment → hidden states, one for each 24 ms."""
         if len(samples) < _SHORTEST:
             samples = np.pad(samples, (0, _SHORTEST - len(samples)))
-        mask = np.ones((1, len(samples)), np.int64)
-        (hidden,) = self._encoder.run(None, {"input_values": samples[None], "attention_mask": mask})
+        (hidden,) = self._encoder.run(None, {"samples": samples[None, None]})
         return Encoded(hidden, len(samples))
 
     def decode(self, encoded: Encoded, settled: Decoded, draft: Sequence[int]) -> Decoded:
@@ -159,11 +158,12 @@ def _shipped_model() -> Path:
     )
 
 
-def _build(shipped: bytes) -> tuple[bytes, bytes]:
+def _build(shipped: Sequence[bytes]) -> Sequence[bytes]:
     # Imported for the first start ever alone: onnx is large.
-    from transcribed.engines.moonshine.graphs import build_decoder  # noqa: PLC0415
+    from transcribed.engines.moonshine.graphs import build  # noqa: PLC0415
 
-    return build_decoder(shipped)
+    encoder, decoder = shipped
+    return build(encoder, decoder)
 
 
 def _agreeing(draft: Sequence[int], chosen: npt.NDArray[np.int64]) -> int:

@@ -1,4 +1,4 @@
-"""The weights of the shipped decoder, read from its onnxruntime flatbuffer."""
+"""The weights of the shipped graphs, read from their onnxruntime flatbuffers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,22 +36,24 @@ class Matrix:
 class Weights:
     """Tensors, found by their names or by the output of the node that uses them.
 
-    The file's one `If` node holds the decoder twice; the else branch, which has no past, is the one that
-    also projects the audio.
+    The decoder's file holds it twice, in the branches of an `If` node; the else branch, which has no past,
+    is the one that also projects the audio.
     """
 
     def __init__(self, shipped: bytes) -> None:
         outer = InferenceSession.GetRootAs(shipped, 0).Model().Graph()
-        branching = next(node for node in _list(outer, "Nodes") if node.OpType() == b"If")
-        branch = next(a.G() for a in _list(branching, "Attributes") if a.Name() == b"else_branch")
+        graphs = [outer]
+        for node in _list(outer, "Nodes"):
+            if node.OpType() == b"If":
+                attributes = {a.Name(): a.G() for a in _list(node, "Attributes")}
+                graphs.append(attributes[b"else_branch"])
         self._tensors = {
-            tensor.Name().decode(): tensor
-            for graph in (outer, branch)
-            for tensor in _list(graph, "Initializers")
+            tensor.Name().decode(): tensor for graph in graphs for tensor in _list(graph, "Initializers")
         }
         self._used = {
             output.decode(): [name.decode() for name in _list(node, "Inputs")]
-            for node in _list(branch, "Nodes")
+            for graph in graphs
+            for node in _list(graph, "Nodes")
             for output in _list(node, "Outputs")
         }
 

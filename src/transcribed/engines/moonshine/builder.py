@@ -1,0 +1,110 @@
+"""ONNX graphs, node by node."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from transcribed.engines.moonshine.outputs import HEAD_SIZE, HEADS
+from transcribed.engines.moonshine.weights import Array, Matrix
+
+WIDTH = HEADS * HEAD_SIZE
+MICROSOFT = "com.microsoft"
+_ROTARY_SIZE = 32
+_POSITIONS = 2048
+_EPSILON = 1e-5
+_OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)]
+_IR_VERSION = 10
+
+Shape = list[int | str]
+
+
+class Graph:
+    """An ONNX graph in the making; values go by their names."""
+
+    def __init__(self) -> None:
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
+        self._names = 0
+        self._by_head = self.constant(np.array([0, 0, HEADS, HEAD_SIZE]))
+        self._all_heads = self.constant(np.array([0, 0, WIDTH]))
+
+    def new_name(self) -> str:
+        """A name that nothing has yet."""
+        self._names += 1
+        return f"value_{self._names}"
+
+    def constant(self, value: Array) -> str:
+        """A constant tensor."""
+        name = self.new_name()
+        self._constants.append(
+            numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+        )
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Any node."""
+        self._nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+
+    def add(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        """A node with one output, which is returned."""
+        output = output or self.new_name()
+        self.node(kind, inputs, [output], **attributes)
+        return output
+
+    def linear(self, value: str, *matrices: Matrix) -> str:
+        """[1, n, in] → [1, n, out], by one matrix or by several side by side."""
+        matrix = matrices[0] if len(matrices) == 1 else Matrix.side_by_side(matrices)
+        inputs = [value, *map(self.constant, (matrix.values, matrix.scale, matrix.zero_point))]
+        if matrix.bias is not None:
+            inputs.append(self.constant(matrix.bias))
+        return self.add("DynamicQuantizeMatMul", inputs, domain=MICROSOFT)
+
+    def norm(self, value: str, weights: Sequence[Array]) -> str:
+        """Layer normalisation by [scale, bias]."""
+        scale, bias = map(self.constant, weights)
+        return self.add("LayerNormalization", [value, scale, bias], axis=-1, epsilon=_EPSILON)
+
+    def rotation(self, frequencies: Array) -> tuple[str, str]:
+        """The tables of a rotary embedding, for `rotate`."""
+        angles = np.arange(_POSITIONS)[:, None] * frequencies.reshape(1, -1)
+        return self.constant(np.cos(angles, dtype=np.float32)), self.constant(
+            np.sin(angles, dtype=np.float32)
+        )
+
+    def rotate(self, value: str, position: str, rotation: tuple[str, str]) -> str:
+        """Rotary embedding of [1, n, 288] that begins at a position."""
+        return self.add(
+            "RotaryEmbedding",
+            [value, position, *rotation],
+            domain=MICROSOFT,
+            interleaved=1,
+            num_heads=HEADS,
+            rotary_embedding_dim=_ROTARY_SIZE,
+        )
+
+    def split(self, value: str, parts: int) -> list[str]:
+        """[1, n, parts x width] → parts of [1, n, width]."""
+        names = [self.new_name() for _ in range(parts)]
+        self.node("Split", [value], names, axis=-1, num_outputs=parts)
+        return names
+
+    def heads(self, value: str) -> str:
+        """[1, n, 288] → [1, n, 8, 36]."""
+        return self.add("Reshape", [value, self._by_head])
+
+    def joined_heads(self, value: str) -> str:
+        """[1, n, 8, 36] → [1, n, 288]."""
+        return self.add("Reshape", [value, self._all_heads])
+
+    def model(self, inputs: Mapping[str, tuple[int, Shape]], outputs: Mapping[str, int]) -> ModelProto:
+        """The graph as a model."""
+        graph = helper.make_graph(
+            self._nodes,
+            "moonshine",
+            [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+            [helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()],
+            self._constants,
+        )
+        return helper.make_model(graph, opset_imports=_OPSETS, ir_version=_IR_VERSION)
