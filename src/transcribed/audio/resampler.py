@@ -24,7 +24,7 @@ class Resampler:
         if described != self._input:
             ready = self.flush()
             self._input = described
-            self._filter = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+            self._filter = av.AudioResampler(format="flt", rate=SAMPLE_RATE)
         return ready + self._run(frame)
 
     def flush(self) -> list[Samples]:
@@ -38,6 +38,8 @@ class Resampler:
 
 
 def _samples(frame: av.AudioFrame) -> Samples:
+    # The mean of the channels: FFmpeg's own downmix of float audio lets what they share exceed 1.
+    # Packed, since PyAV 18 crashes on planar frames of eight channels and more.
+    samples: Samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).mean(axis=1)
     # A broken float file can hold NaN, which would spoil every later result of the stream.
-    samples: Samples = frame.to_ndarray()[0]
     return np.nan_to_num(samples, copy=False, posinf=1.0, neginf=-1.0)

@@ -14,7 +14,7 @@ from transcribed.recognition.vad import WINDOW, SpeechGate
 
 @dataclass(frozen=True, slots=True)
 class EndpointingRules:
-    """All in seconds."""
+    """When segments open and close; all but `certain` in seconds."""
 
     silence: float = 0.6
     """Silence that closes a segment."""
@@ -24,8 +24,12 @@ class EndpointingRules:
     """No segment is longer."""
     onset: float = 0.064
     """Speech that opens a segment."""
-    padding: float = 0.2
-    """Audio kept before the first and behind the last window of speech; at most `pause`."""
+    certain: float = 0.8
+    """A probability that speech reaches within a segment's first run, and noise and music do not."""
+    before: float = 0.5
+    """Audio kept before the first window of speech: soft onsets, and context for the recogniser."""
+    after: float = 0.2
+    """Audio kept behind the last window of speech; at most `pause`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,14 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The open segment is [start, end), in samples.
+    """The open segment is [start, end), and `speech` of it was speech, all in samples.
 
     After a cut in running speech the next one is open already, and starts at `end`.
     """
 
     start: int
     end: int
+    speech: int
 
 
 Boundary = Opened | Paused | Closed
@@ -59,7 +64,8 @@ Boundary = Opened | Paused | Closed
 class Endpointer:
     """Windows in, boundaries out; every decision depends on the windows alone.
 
-    `start` is the open segment's first sample, or None; `paused` whether its speech has paused.
+    `start` is the open segment's first sample, or None; `speech` how many of its samples were speech;
+    `paused` whether its speech has paused.
     """
 
     def __init__(self, rules: EndpointingRules) -> None:
@@ -67,10 +73,12 @@ class Endpointer:
         self._gate = SpeechGate()
         self._position = 0
         self._speech_run = 0
+        self._run_peak = 0.0
         self._last_speech_end = 0
         self._previous_end = 0
         self._levels: deque[float] = deque(maxlen=max(1, _windows(rules.longest / 4)))
         self.start: int | None = None
+        self.speech = 0
         self.paused = False
 
     def push(self, probability: float, level: float) -> Boundary | None:
@@ -79,9 +87,11 @@ class Endpointer:
         self._position += WINDOW
         self._levels.append(level)
         self._speech_run = self._speech_run + 1 if speech else 0
+        self._run_peak = max(self._run_peak, probability) if speech else 0.0
         if self.start is None:
-            return self._open() if self._speech_run >= _windows(self._rules.onset) else None
+            return self._open() if self._is_onset() else None
         if speech:
+            self.speech += WINDOW
             self._last_speech_end = self._position
             self.paused = False
         return self._close_or_pause(self.start)
@@ -90,10 +100,15 @@ class Endpointer:
         """The stream ends at this sample: close what is open."""
         return None if self.start is None else self._close(self.start, min(self._end(), end))
 
+    def _is_onset(self) -> bool:
+        long_enough = self._speech_run >= _windows(self._rules.onset)
+        return long_enough and self._run_peak >= self._rules.certain
+
     def _open(self) -> Opened:
-        padded = self._position - self._speech_run * WINDOW - _samples(self._rules.padding)
+        padded = self._position - self._speech_run * WINDOW - _samples(self._rules.before)
         self.start = max(padded, self._previous_end)
         self._last_speech_end = self._position
+        self.speech = self._speech_run * WINDOW
         self.paused = False
         return Opened(self.start)
 
@@ -127,10 +142,12 @@ class Endpointer:
         self._previous_end = end
         self.start = None
         self._speech_run = 0
-        return Closed(start, end)
+        self._run_peak = 0.0
+        speech, self.speech = self.speech, 0
+        return Closed(start, end, speech)
 
     def _end(self) -> int:
-        return min(self._last_speech_end + _samples(self._rules.padding), self._position)
+        return min(self._last_speech_end + _samples(self._rules.after), self._position)
 
 
 def _samples(seconds: float) -> int:

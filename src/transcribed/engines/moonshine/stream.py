@@ -21,8 +21,14 @@ _LISTENED_AT_ONCE = 16
 """Windows in one step of listening (0.5 s): larger steps are hardly cheaper a window."""
 _DOUBTFUL = 0.5
 """A word at the edge of the audio is shown only if the model gives it more than this."""
-_NOISE = 0.3
+_NOISE, _BRIEF_NOISE = 0.3, 0.5
 """A segment whose tokens are on average less probable than this was no speech."""
+_BRIEF_SECONDS = 0.35
+"""So little speech is one word, or a noise that resembled one."""
+
+
+_LONGEST_DOUBT = 1.0
+"""Seconds of likely speech that are kept while it is not certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class MoonshineStream:
         self._options = options
         self._partials = partials
         self._endpointer = Endpointer(endpointing)
-        self._padding = round((endpointing.padding + endpointing.onset) * SAMPLE_RATE) + 2 * WINDOW
+        self._kept = round((endpointing.before + _LONGEST_DOUBT) * SAMPLE_RATE)
         self._audio = SampleBuffer()
         self._heard = 0
         self._judged: deque[tuple[float, float]] = deque()
@@ -160,7 +166,7 @@ class MoonshineStream:
         if self._finished and self._heard >= self._audio.end:
             self._closed = self._endpointer.finish(self._audio.end)
         if self._endpointer.start is None and self._closed is None:
-            self._audio.forget_before(self._heard - self._padding)
+            self._audio.forget_before(self._heard - self._kept)
 
     def _judge(self) -> None:
         """Speech probability and level of the next windows; the stream's last one is filled with zeros."""
@@ -203,9 +209,10 @@ class MoonshineStream:
         if start is None or due is None:
             return ()
         end = self._heard if due.paused_at is None else due.paused_at
-        words = self._words(self._recognise(start, end).decoded)
+        decoded = self._recognise(start, end).decoded
+        words = self._words(decoded) if _is_credible(decoded, self._endpointer.speech) else []
         settled = self._stabilizer.push([word.text for word in words])
-        self._settled = self._tokens_of(settled, self._last.decoded) if self._last else Decoded()
+        self._settled = self._tokens_of(settled, decoded)
         if due.paused_at is None:
             words = _without_doubtful_end(words, settled)
         text = " ".join(word.text for word in words)
@@ -218,16 +225,15 @@ class MoonshineStream:
         assert self._closed is not None  # noqa: S101 - next_step says so
         start, end = self._closed.start, self._closed.end
         decoded = self._recognise(start, end).decoded
-        words = self._words(decoded)
-        if decoded.tokens and np.mean(decoded.probabilities) < _NOISE and not self._shown:
-            words = []
+        credible = self._shown or _is_credible(decoded, self._closed.speech)
+        words = self._words(decoded) if credible else []
         hypotheses: list[Hypothesis] = []
         text = " ".join(word.text for word in words)
         if text and text != self._shown:
             hypotheses.append(self._hypothesis(start, end, words, 0, final=False))
         if text or self._shown:
             hypotheses.append(self._hypothesis(start, end, words, len(words), final=True))
-        self._audio.forget_before(min(end, self._heard - self._padding))
+        self._audio.forget_before(min(end, self._heard - self._kept))
         self._new_segment()
         return hypotheses
 
@@ -276,6 +282,12 @@ class MoonshineStream:
         spans = self._word_spans(decoded.tokens)
         end = spans[words - 1][1] if words else 0
         return Decoded(decoded.tokens[:end], decoded.probabilities[:end])
+
+
+def _is_credible(decoded: Decoded, speech: int) -> bool:
+    """Whether tokens that were made of so many samples of speech are words at all."""
+    least = _BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE
+    return bool(decoded.tokens) and float(np.mean(decoded.probabilities)) >= least
 
 
 def _without_doubtful_end(words: list[Word], settled: int) -> list[Word]:
