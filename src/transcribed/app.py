@@ -1,8 +1,8 @@
 """The composition root: makes every part, knows every part, and owns start and stop."""
 
 import asyncio
-import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,8 +13,10 @@ from granian.server.embed import Server
 from transcribed import __version__
 from transcribed.engines.base import Engine
 from transcribed.engines.registry import load_engine
-from transcribed.errors import ConfigurationError, Unavailable
-from transcribed.http import errors, health, native, recordings
+from transcribed.errors import ConfigurationError, TranscribedError, Unavailable
+from transcribed.http import errors as http_errors
+from transcribed.http import health, native, recordings
+from transcribed.http.relay import Relays
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.library import Library
 from transcribed.service.threads import in_thread
@@ -28,8 +30,6 @@ Speech to text while it is spoken.
 2. Open the WebSocket `/stream` and send the recording's name: its transcript comes back as it grows.
    (This page cannot show WebSockets: `npx wscat -c ws://localhost:3000/stream`.)
 """
-
-_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -49,9 +49,10 @@ class Application:
         self.store = ObjectMediaStore.at(settings.audio)
         library = Library(self.store, settings.max_upload_bytes)
         self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
-        errors.install(self.asgi)
+        http_errors.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
-        self.asgi.include_router(native.router(self.engine, library))
+        self._relays = Relays()
+        self.asgi.include_router(native.router(self.engine, library, self._relays))
         self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
 
     def engine(self) -> Engine:
@@ -66,6 +67,11 @@ class Application:
         await self.store.sweep()
         async with self._scheduler:
             yield
+
+    async def say_goodbye(self) -> None:
+        """Tell all clients that the server stops."""
+        self._engine = None
+        await self._relays.stop()
 
     async def load(self) -> None:
         """Load the engine; until then the app answers that it is starting. Raises ConfigurationError."""
@@ -89,31 +95,51 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         http=HTTPModes.auto,
         log_enabled=False,
     )
-    stop: Callable[[], None] = server.stop
+    stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
 
     async def load() -> None:
         await application.load()
         ready(_address(settings), application.store.place)
 
-    async with application.running():
-        tasks = [asyncio.create_task(_listen(server, settings)), asyncio.create_task(load())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        finally:
-            stop()
-            await asyncio.wait(tasks)
-    for task in tasks:
-        task.result()
-
-
-async def _listen(server: Server, settings: ServerSettings) -> None:
     try:
-        await server.serve()
-    except (OSError, RuntimeError) as error:
+        async with application.running(), asyncio.TaskGroup() as tasks:
+            tasks.create_task(load())
+            tasks.create_task(_listen(server, settings, stopping))
+            await stopping.wait()
+            await application.say_goodbye()
+            server.stop()  # type: ignore[no-untyped-call]
+    except* TranscribedError as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _listen(server: Server, settings: ServerSettings, stopping: asyncio.Event) -> None:
+    _check_free(settings.host, settings.port)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.stop()  # type: ignore[no-untyped-call]
+        await serving
+        raise
+    if not stopping.is_set():
+        raise TranscribedError("The HTTP server ended by itself; the log may say why.")
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise ConfigurationError for an address that cannot be listened on.
+
+    Granian shares a port with whoever listens there already, and each would get some of the clients.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {settings.host} port {settings.port}: {error}. "
+            f"Cannot listen on {host} port {port}: {error.strerror}. "
             "Is another server running there? Choose another port with --port."
         ) from error
 

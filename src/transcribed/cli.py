@@ -61,24 +61,24 @@ def _settings(kind: type[Any], given: dict[str, Any]) -> Any:
 @click.group(epilog="Every option can be given in the environment too, under the name beside it.")
 @click.version_option(__version__)
 def cli() -> None:
-    r"""Speech to text while it is spoken, on this machine.
+    """Speech to text while it is spoken, on this machine.
 
     \b
     transcribed serve                  a server on http://localhost:3000
     transcribed transcribe talk.mp3    the text of a recording, here in the terminal
-    """
+    """  # noqa: D301 - \b is for click
 
 
 @cli.command()
 @settings_options(ServerSettings)
 def serve(**given: Any) -> None:
-    r"""Serve until Ctrl-C.
+    """Serve until Ctrl-C.
 
     \b
     Then, in another terminal:
       curl -F 'file=@talk.wav;type=audio/wav' http://localhost:3000/audio
       npx wscat -c ws://localhost:3000/stream      and type: talk.wav
-    """
+    """  # noqa: D301 - \b is for click
     settings: ServerSettings = _settings(ServerSettings, given)
     from transcribed import app  # noqa: PLC0415 - so that --help does not wait for it
 
@@ -100,7 +100,7 @@ def serve(**given: Any) -> None:
 )
 @settings_options(RecognitionSettings)
 def transcribe(files: Sequence[str], form: Literal["text", "json"], **given: Any) -> None:
-    r"""Print what is said in recordings.
+    """Print what is said in recordings.
 
     Any format that FFmpeg knows will do; "-" is standard input. The text goes to standard output. A
     progress bar and the growing text are shown besides if there is a terminal. The exit code is 0 if
@@ -109,7 +109,7 @@ def transcribe(files: Sequence[str], form: Literal["text", "json"], **given: Any
     \b
     transcribed transcribe talk.mp3 > talk.txt
     ffmpeg -i film.mkv -f wav - | transcribed transcribe --format json -
-    """
+    """  # noqa: D301 - \b is for click
     settings: RecognitionSettings = _settings(RecognitionSettings, given)
     from transcribed import terminal  # noqa: PLC0415 - so that --help does not wait for it
 

@@ -10,7 +10,7 @@ from starlette.websockets import WebSocket
 
 from transcribed.engines.base import Engine
 from transcribed.errors import BadRequest, TranscribedError
-from transcribed.http.relay import relay
+from transcribed.http.relay import Relays
 from transcribed.http.transports import WebSocketTransport
 from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace, transcribe
@@ -62,7 +62,7 @@ class NativeConversation:
         return wire.encode_error(error, self._query.format)
 
 
-def router(engine: Callable[[], Engine], library: Library) -> APIRouter:
+def router(engine: Callable[[], Engine], library: Library, relays: Relays) -> APIRouter:
     """The WebSocket route."""
     routes = APIRouter()
 
@@ -76,7 +76,7 @@ def router(engine: Callable[[], Engine], library: Library) -> APIRouter:
             await transport.send(wire.encode_error(error, form))
             await transport.close(_CLOSE_POLICY_VIOLATION, "bad query")
             return
-        await relay(transport, NativeConversation(engine, library, query))
+        await relays.run(transport, NativeConversation(engine, library, query))
 
     routes.add_websocket_route("/stream", stream)
     return routes

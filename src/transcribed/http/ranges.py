@@ -2,7 +2,8 @@
 
 import re
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+# Python refuses to read numbers of thousands of digits; nothing stored is that large.
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 
 class RangeNotSatisfiable(Exception):

@@ -84,9 +84,9 @@ def router(library: Library) -> APIRouter:
         """All recordings, in the order of their names."""
         return [_listed(recording) for recording in await library.list()]
 
-    @routes.api_route(
+    @routes.head("/{name}", include_in_schema=False)
+    @routes.get(
         "/{name}",
-        methods=["GET", "HEAD"],
         summary="Download a recording",
         response_class=StreamingResponse,
         responses=_problems(400, 404, 416) | {206: {"description": "The range that was asked for."}},

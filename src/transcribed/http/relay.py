@@ -1,7 +1,7 @@
 """The live loop: requests in, events out, over any transport and in any protocol.
 
 One task reads, so that a client's going is noticed at once; another answers the requests in their order.
-Whichever ends first ends the other.
+Whichever ends first ends the other, and so does the server's stop.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
-from transcribed.errors import Disconnected, TranscribedError
+from transcribed.errors import Disconnected, TranscribedError, Unavailable
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
 
@@ -18,7 +18,9 @@ REQUESTS_AHEAD = 256
 """Requests that a client may send before their turn; behind them the connection is not read."""
 
 R = TypeVar("R")
-_CLOSE_NORMAL = 1000
+_CLOSE_NORMAL, _CLOSE_GOING_AWAY, _CLOSE_INTERNAL_ERROR = 1000, 1001, 1011
+
+_GOODBYE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +45,35 @@ class Conversation(Protocol[R]):
         ...
 
 
-async def relay(transport: Transport, conversation: Conversation[R]) -> None:
-    """Converse until the client is done or gone."""
+class Relays:
+    """All conversations of this server."""
+
+    def __init__(self) -> None:
+        self._stopping = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self, transport: Transport, conversation: Conversation[R]) -> None:
+        """Converse until the client is done or gone, or the server stops."""
+        task = asyncio.ensure_future(_relay(transport, conversation, self._stopping))
+        self._running.add(task)
+        try:
+            await task
+        finally:
+            self._running.discard(task)
+
+    async def stop(self) -> None:
+        """Tell every client that the server stops, and wait until they have been told."""
+        self._stopping.set()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_GOODBYE_SECONDS)
+
+
+async def _relay(transport: Transport, conversation: Conversation[R], stopping: asyncio.Event) -> None:
     waiting: asyncio.Queue[str | bytes] = asyncio.Queue(REQUESTS_AHEAD)
     tasks = [
         asyncio.create_task(_read(transport, waiting), name="relay-read"),
         asyncio.create_task(_answer(transport, conversation, waiting), name="relay-answer"),
+        asyncio.create_task(_stop(stopping), name="relay-stop"),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -56,15 +81,21 @@ async def relay(transport: Transport, conversation: Conversation[R]) -> None:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    if outcomes[1] is None:
-        # Only now, when nothing receives any more: until then the server would hold the close back.
-        await transport.close(_CLOSE_NORMAL, "")
     for outcome in outcomes:
-        if isinstance(outcome, Disconnected):
-            _log.info("A connection ended: %s", outcome.message)
-        elif isinstance(outcome, Exception):
-            _log.error("A conversation failed.", exc_info=outcome)
-            await transport.close(1011, "internal error")
+        match outcome:
+            case Disconnected():
+                _log.info("A connection ended: %s", outcome.message)
+            case Unavailable():
+                await transport.send(conversation.encode_error(outcome))
+                await transport.close(_CLOSE_GOING_AWAY, "the server is stopping")
+            case Exception():
+                _log.error("A conversation failed.", exc_info=outcome)
+                await transport.close(_CLOSE_INTERNAL_ERROR, "internal error")
+
+
+async def _stop(stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    raise Unavailable("The server is stopping. Try again in a moment.")
 
 
 async def _read(transport: Transport, waiting: "asyncio.Queue[str | bytes]") -> None:

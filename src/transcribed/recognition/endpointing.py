@@ -26,7 +26,7 @@ class EndpointingRules:
     """Speech that opens a segment."""
     certain: float = 0.8
     """A probability that speech reaches within a segment's first run, and noise and music do not."""
-    before: float = 0.5
+    before: float = 0.8
     """Audio kept before the first window of speech: soft onsets, and context for the recogniser."""
     after: float = 0.2
     """Audio kept behind the last window of speech; at most `pause`."""
@@ -64,7 +64,8 @@ Boundary = Opened | Paused | Closed
 class Endpointer:
     """Windows in, boundaries out; every decision depends on the windows alone.
 
-    `start` is the open segment's first sample, or None; `speech` how many of its samples were speech;
+    `start` is the open segment's first sample, or None; `speech_start` that of its first window of
+    speech; `speech` how many of its samples were speech;
     `paused` whether its speech has paused.
     """
 
@@ -78,6 +79,7 @@ class Endpointer:
         self._previous_end = 0
         self._levels: deque[float] = deque(maxlen=max(1, _windows(rules.longest / 4)))
         self.start: int | None = None
+        self.speech_start = 0
         self.speech = 0
         self.paused = False
 
@@ -105,8 +107,8 @@ class Endpointer:
         return long_enough and self._run_peak >= self._rules.certain
 
     def _open(self) -> Opened:
-        padded = self._position - self._speech_run * WINDOW - _samples(self._rules.before)
-        self.start = max(padded, self._previous_end)
+        self.speech_start = self._position - self._speech_run * WINDOW
+        self.start = max(self.speech_start - _samples(self._rules.before), self._previous_end)
         self._last_speech_end = self._position
         self.speech = self._speech_run * WINDOW
         self.paused = False
@@ -134,7 +136,7 @@ class Endpointer:
         quietest = min(range(len(self._levels)), key=lambda i: (self._levels[i], -i))
         end = self._position - (len(self._levels) - quietest) * WINDOW + WINDOW // 2
         closed = self._close(start, end)
-        self.start = end
+        self.start = self.speech_start = end
         self.paused = False
         return closed
 

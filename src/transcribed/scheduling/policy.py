@@ -23,7 +23,7 @@ class Candidate(Generic[S]):
 def choose(candidates: Iterable[Candidate[S]]) -> S | None:
     """The stream that steps next.
 
-    Live streams go before those that take their audio as fast as it is recognised. Among either, finals
+    Live streams go before those that take their audio as fast as it is recognised. Among live ones, finals
     and listening go before partials, which can be left out; among equals, the one that waits longest.
     """
     chosen = min(candidates, key=_rank, default=None)
@@ -33,6 +33,6 @@ def choose(candidates: Iterable[Candidate[S]]) -> S | None:
 def _rank(candidate: Candidate[S]) -> tuple[bool, bool, float]:
     return (
         candidate.pace is not Pace.LIVE,
-        candidate.kind is StepKind.PARTIAL,
+        candidate.pace is Pace.LIVE and candidate.kind is StepKind.PARTIAL,
         candidate.waiting_since,
     )

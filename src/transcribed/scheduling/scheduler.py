@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -80,7 +81,9 @@ class Scheduler:
 
     def offer(self, candidate: Candidate["_ScheduledStream"]) -> None:
         """A stream has something to do."""
-        self._candidates[candidate.stream] = candidate
+        # New audio does not send a stream that waits already back to the end of the queue.
+        waiting = self._candidates.get(candidate.stream, candidate)
+        self._candidates[candidate.stream] = replace(candidate, waiting_since=waiting.waiting_since)
         self._dispatch()
 
     def _dispatch(self) -> None:

@@ -33,10 +33,11 @@ def _problem(name: str) -> str | None:  # noqa: PLR0911 - one line a rule
         return f"it contains {' '.join(sorted(found))}; use the file's own name, without folders"
     if any(unicodedata.category(character) in _UNSEEN for character in name):
         return "it contains control or invisible characters"
-    if _LOOK_ALIKES.intersection(name) or _FORBIDDEN.intersection(unicodedata.normalize("NFKC", name)):
-        return "it contains characters that look like slashes or dots"
     if name.startswith("."):
         return "it starts with a dot"
+    plain = unicodedata.normalize("NFKC", name)
+    if _LOOK_ALIKES.intersection(name) or _FORBIDDEN.intersection(plain) or plain.startswith("."):
+        return "it contains characters that look like slashes or dots"
     if name != name.strip() or name.endswith("."):
         return "it starts or ends with a space, or ends with a dot"
     if _DEVICES.fullmatch(name):

@@ -36,7 +36,7 @@ class PartialRules:
     """When an open segment is recognised anew, in seconds of audio."""
 
     first: float = 0.7
-    """The first time, counted from the segment's start."""
+    """The first time, counted from the start of its speech."""
     live_interval: float = 0.4
     """From one time to the next at live pace."""
     fast_interval: float = 2.0
@@ -46,7 +46,7 @@ class PartialRules:
     cost little more than half of its final."""
 
     def after(self, length: float, pace: Pace) -> float:
-        """The length of the segment at the next time, after one at this length."""
+        """The length of the segment's speech at the next time, after one at this length."""
         if pace is Pace.LIVE:
             return length + self.live_interval
         return max(length + self.fast_interval, length * self.fast_growth)
@@ -192,10 +192,9 @@ class MoonshineStream:
                 self._schedule_partial()
 
     def _schedule_partial(self) -> None:
-        start = self._endpointer.start
-        if start is None or self._endpointer.paused:
+        if self._endpointer.start is None or self._endpointer.paused:
             return
-        length = (self._heard - start) / SAMPLE_RATE
+        length = (self._heard - self._endpointer.speech_start) / SAMPLE_RATE
         if length < self._next_partial:
             return
         self._partial_due = _PartialDue()
