@@ -1,5 +1,6 @@
 """Recordings over HTTP: upload, list, download, delete."""
 
+import mimetypes
 from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Path, Request, Response
@@ -100,7 +101,11 @@ def router(library: Library) -> APIRouter:
     ) -> Response:
         """The file as it was uploaded, or the range of it that the Range header names."""
         media = await library.find(name)
-        headers = {"Accept-Ranges": "bytes", "ETag": f'"{media.version.strip(chr(34))}"'}
+        headers = {
+            "Accept-Ranges": "bytes",
+            "ETag": '"' + media.version.strip('"') + '"',
+            "X-Content-Type-Options": "nosniff",
+        }
         try:
             span = byte_range(wanted, media.size)
         except RangeNotSatisfiable:
@@ -114,7 +119,7 @@ def router(library: Library) -> APIRouter:
         if span:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{media.size}"
         body = library.read(media, start, end if request.method == "GET" else start)
-        return StreamingResponse(body, 206 if span else 200, headers, media_type="application/octet-stream")
+        return StreamingResponse(body, 206 if span else 200, headers, media_type=_media_type(name))
 
     @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
     async def delete(name: Name) -> None:
@@ -122,6 +127,12 @@ def router(library: Library) -> APIRouter:
         await library.delete(name)
 
     return routes
+
+
+def _media_type(name: str) -> str:
+    """What a player can do with; never a type that a browser would run."""
+    guessed, _ = mimetypes.guess_type(name)
+    return guessed if guessed and guessed.startswith(("audio/", "video/")) else "application/octet-stream"
 
 
 def _listed(recording: Recording) -> ListedRecording:
