@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import click
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from transcribed import __version__
@@ -29,8 +30,7 @@ def settings_options(kind: type[BaseSettings]) -> Callable[[Any], Any]:
                 name,
                 type=click.Choice(choices) if choices else str,
                 metavar=None if choices else _metavar(field.annotation),
-                help=f"{field.description}  [default: {_default(field.default)}; "
-                f"TRANSCRIBED_{name.upper()}]",
+                help=f"{field.description}  [default: {_default(field)}; TRANSCRIBED_{name.upper()}]",
             )(command)
         return command
 
@@ -41,8 +41,10 @@ def _metavar(annotation: Any) -> str:
     return {int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")
 
 
-def _default(value: object) -> str:
-    return str(value).replace(str(Path.home()), "~") if value is not None else "none"
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's own raises where there is no home
+    return "none" if value is None else str(value).replace(home, "~")
 
 
 def _settings(kind: type[Any], given: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Every setting, from the command line, the environment (TRANSCRIBED_…) or its default, in this order."""
 
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,13 @@ from transcribed.recognition.endpointing import EndpointingRules
 
 EngineName = Literal["moonshine", "scripted"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _default_cache() -> Path:
+    try:
+        return platformdirs.user_cache_path("transcribed")
+    except RuntimeError:  # A user without a home folder, as in many containers.
+        return Path(tempfile.gettempdir()) / "transcribed"
 
 
 class RecognitionSettings(BaseSettings):
@@ -29,7 +37,7 @@ class RecognitionSettings(BaseSettings):
         15.0, ge=5, le=30, description="Seconds after which a segment is cut even without silence."
     )
     cache: Path = Field(
-        platformdirs.user_cache_path("transcribed"),
+        default_factory=_default_cache,
         description="A folder for what is computed once, at the first start.",
     )
 

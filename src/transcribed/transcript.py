@@ -10,15 +10,16 @@ from dataclasses import dataclass
 class Word:
     """One word as it is written, punctuation attached.
 
-    `confidence` is the recogniser's probability in [0, 1]. `stable` means that the word is settled: no
-    later result of its segment changes it. `start` and `end` are None where the engine gives no times.
+    `confidence` is the recogniser's probability in [0, 1]. `stable` says whether the word is settled, so
+    that no later result of its segment changes it; None where no stability was asked for. `start` and
+    `end` are None where the engine gives no times.
     """
 
     text: str
     start: float | None = None
     end: float | None = None
     confidence: float | None = None
-    stable: bool = False
+    stable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class MediaReader:
         held: list[Samples] = []
         for packet in self._packets():
             for frame in self._decode(packet):
-                held += resampler.push(frame)
+                held += _converted(resampler, frame)
             if sum(map(len, held)) >= BLOCK_SECONDS * SAMPLE_RATE:
                 yield np.concatenate(held)
                 held = []
@@ -97,9 +97,11 @@ class MediaReader:
         """
         duration = _declared_duration(self._container, self._stream)
         end = 0.0
+        resampler = Resampler()
         for number, packet in enumerate(self._packets()):
             if number < _PROBED_PACKETS:
-                self._decode(packet)
+                for frame in self._decode(packet):
+                    _converted(resampler, frame)
             elif duration is not None:
                 break
             if packet.pts is not None and packet.time_base is not None:
@@ -148,6 +150,16 @@ def _audio_stream(container: InputContainer) -> AudioStream:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnreadableAudio(f"The file has no audio track (it holds: {kinds}). Send a file with sound.")
     return container.streams.audio[0]
+
+
+def _converted(resampler: Resampler, frame: av.AudioFrame) -> list[Samples]:
+    try:
+        return resampler.push(frame)
+    except av.error.FFmpegError as error:
+        raise UnreadableAudio(
+            f"The audio cannot be converted: {frame.layout.nb_channels} channels at "
+            f"{frame.sample_rate} Hz. Send a recording of at most 64 channels, at a usual rate."
+        ) from error
 
 
 def _no_audio() -> UnreadableAudio:

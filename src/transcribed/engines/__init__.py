@@ -2,6 +2,6 @@
 
 import os
 
-# From 1.32 on, onnxruntime reports to its makers over the network as soon as it is imported; this server
-# keeps to itself. Nothing above this package imports onnxruntime, so that this stands before all that do.
+# Unless told before it is imported, onnxruntime reports to its makers over the network; nothing here does.
+# It is imported in this package alone, so that this stands before every import of it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -7,7 +7,7 @@ Whichever ends first ends the other, and so does the server's stop.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol, TypeVar
 
 from transcribed.errors import Disconnected, TranscribedError, Unavailable
@@ -83,10 +83,14 @@ async def _relay(transport: Transport, conversation: Conversation[R], stopping: 
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     for outcome in outcomes:
         match outcome:
+            # Only now, when nothing receives any more: until then Granian would hold the close back.
+            case None:
+                await transport.close(_CLOSE_NORMAL, "")
             case Disconnected():
                 _log.info("A connection ended: %s", outcome.message)
             case Unavailable():
-                await transport.send(conversation.encode_error(outcome))
+                with suppress(Disconnected):
+                    await transport.send(conversation.encode_error(outcome))
                 await transport.close(_CLOSE_GOING_AWAY, "the server is stopping")
             case Exception():
                 _log.error("A conversation failed.", exc_info=outcome)

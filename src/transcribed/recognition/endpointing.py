@@ -26,10 +26,17 @@ class EndpointingRules:
     """Speech that opens a segment."""
     certain: float = 0.8
     """A probability that speech reaches within a segment's first run, and noise and music do not."""
+    doubt: float = 1.0
+    """Likely speech that is kept while it is not certain."""
     before: float = 0.8
     """Audio kept before the first window of speech: soft onsets, and context for the recogniser."""
     after: float = 0.2
     """Audio kept behind the last window of speech; at most `pause`."""
+
+    @property
+    def uncut(self) -> float:
+        """The length that a segment has at least when it is cut."""
+        return self.longest * 3 / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Endpointer:
         self._run_peak = 0.0
         self._last_speech_end = 0
         self._previous_end = 0
-        self._levels: deque[float] = deque(maxlen=max(1, _windows(rules.longest / 4)))
+        self._levels: deque[float] = deque(maxlen=_windows(rules.longest - rules.uncut))
         self.start: int | None = None
         self.speech_start = 0
         self.speech = 0
@@ -107,10 +114,11 @@ class Endpointer:
         return long_enough and self._run_peak >= self._rules.certain
 
     def _open(self) -> Opened:
-        self.speech_start = self._position - self._speech_run * WINDOW
+        run = min(self._speech_run * WINDOW, _samples(self._rules.doubt))
+        self.speech_start = self._position - run
         self.start = max(self.speech_start - _samples(self._rules.before), self._previous_end)
         self._last_speech_end = self._position
-        self.speech = self._speech_run * WINDOW
+        self.speech = run
         self.paused = False
         return Opened(self.start)
 
@@ -133,11 +141,13 @@ class Endpointer:
         return _samples(rules.silence - late * max(0.0, rules.silence - rules.pause))
 
     def _cut(self, start: int) -> Closed:
-        quietest = min(range(len(self._levels)), key=lambda i: (self._levels[i], -i))
+        # Not the newest window, whose end may lie behind the stream's.
+        quietest = min(range(len(self._levels) - 1), key=lambda i: (self._levels[i], -i))
         end = self._position - (len(self._levels) - quietest) * WINDOW + WINDOW // 2
         closed = self._close(start, end)
-        self.start = self.speech_start = end
-        self.paused = False
+        if self._last_speech_end > end:
+            self.start = self.speech_start = end
+            self.paused = False
         return closed
 
     def _close(self, start: int, end: int) -> Closed:

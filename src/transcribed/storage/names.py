@@ -11,6 +11,8 @@ _FORBIDDEN = set('/\\:*?"<>|')
 # What looks like a separator or a dot, and is neither.
 _LOOK_ALIKES = set("⁄∕⧸╱⧵﹨⟋⟍․‥…∖։׃∶ꓸ")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+# obstore calls a local file so while it writes it.
+_UNFINISHED = re.compile(r"#[0-9]+$")
 # Control characters, invisible format characters, surrogates, private use, unassigned, separators.
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -40,6 +42,8 @@ def _problem(name: str) -> str | None:  # noqa: PLR0911 - one line a rule
         return "it contains characters that look like slashes or dots"
     if name != name.strip() or name.endswith("."):
         return "it starts or ends with a space, or ends with a dot"
+    if _UNFINISHED.search(name):
+        return "it ends like the name of an unfinished file; leave out the # and the number"
     if _DEVICES.fullmatch(name):
         return "it is the name of a device on some systems"
     return None

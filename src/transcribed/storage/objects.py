@@ -1,6 +1,7 @@
 """A MediaStore on a local folder or an object store such as S3, through obstore."""
 
 import io
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
 
 _STAGING = ".incoming"
+_ABANDONED_AFTER = 3600.0
 _READ_AHEAD = 256 * 1024
 _FULL = ("No space left", "StorageFull", "QuotaExceeded", "FileTooLarge", "File too large")
 
@@ -56,11 +58,19 @@ class ObjectMediaStore:
             ) from error
 
     async def sweep(self) -> None:
-        """Remove what a crash left staged."""
+        """Remove what a crash left staged, but not what another server may be staging just now."""
+        oldest = time.time() - _ABANDONED_AFTER
         with _translated("what was left behind"):
-            left = [entry["path"] async for page in obstore.list(self._store, _STAGING) for entry in page]
-            if left:
-                await obstore.delete_async(self._store, left)
+            if isinstance(self._store, LocalStore):
+                # obstore does not list the files that it had not finished writing.
+                for path in (Path(self.place) / _STAGING).glob("*"):
+                    if path.stat().st_mtime < oldest:
+                        path.unlink(missing_ok=True)
+                return
+            async for page in obstore.list(self._store, _STAGING):
+                left = [entry["path"] for entry in page if entry["last_modified"].timestamp() < oldest]
+                if left:
+                    await obstore.delete_async(self._store, left)
 
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
         """Keep bytes under a hidden name of their own."""

@@ -39,6 +39,8 @@ def _items(word: Word) -> Iterator[dict[str, Any]]:
         item: dict[str, Any] = {"Type": "pronunciation", "Content": parts["spoken"]}
         if word.confidence is not None:
             item["Confidence"] = round(word.confidence, 4)
+        if word.stable is not None:
+            item["Stable"] = word.stable
         yield item | _when(word.start, word.end)
     for mark in parts["punctuation"]:
         yield {"Type": "punctuation", "Content": mark} | _when(word.end, word.end)

@@ -43,6 +43,7 @@ def _write_atomically(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), 0o644)  # Other users of the folder may read it.
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -96,8 +96,10 @@ class MoonshineModel:
         `draft` is a guess at what follows the settled tokens, as a rule what was decoded from a little
         less of the same audio. The first pass reads settled tokens and draft at once, which costs little
         more than reading one, and keeps of the draft what greedy decoding would itself have chosen
-        (lossless speculation: Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via
-        Speculative Decoding"). So a draft changes the time this takes, not the text.
+        (speculation: Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via
+        Speculative Decoding"). So a draft changes the time this takes, and the text only where two words
+        are almost equally probable: activations are quantised by one scale a pass, and what is read
+        together shares it.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
         reading = _Reading(self._decoder, self._cross.run(CROSS, {"hidden": encoded.hidden}))
@@ -113,6 +115,7 @@ class MoonshineModel:
             tokens.append(token)
             probabilities.append(probability)
             if (fewer := without_repetition(tokens)) is not None:
+                fewer = max(fewer, base)
                 return Decoded(tuple(tokens[:fewer]), tuple(probabilities[:fewer]))
             chosen, probable = reading.read([token])
             token, probability = int(chosen[0]), float(probable[0])

@@ -27,10 +27,6 @@ _BRIEF_SECONDS = 0.35
 """So little speech is one word, or a noise that resembled one."""
 
 
-_LONGEST_DOUBT = 1.0
-"""Seconds of likely speech that are kept while it is not certain."""
-
-
 @dataclass(frozen=True, slots=True)
 class PartialRules:
     """When an open segment is recognised anew, in seconds of audio."""
@@ -84,7 +80,9 @@ class MoonshineStream:
         self._options = options
         self._partials = partials
         self._endpointer = Endpointer(endpointing)
-        self._kept = round((endpointing.before + _LONGEST_DOUBT) * SAMPLE_RATE)
+        self._kept = round((endpointing.before + endpointing.doubt) * SAMPLE_RATE)
+        # What is said later may end up behind a cut, in the next segment: it cannot settle in this one.
+        self._uncut = round(endpointing.uncut * SAMPLE_RATE)
         self._audio = SampleBuffer()
         self._heard = 0
         self._judged: deque[tuple[float, float]] = deque()
@@ -207,10 +205,12 @@ class MoonshineStream:
         self._partial_due = None
         if start is None or due is None:
             return ()
-        end = self._heard if due.paused_at is None else due.paused_at
+        end = min(self._heard, self._audio.end) if due.paused_at is None else due.paused_at
         decoded = self._recognise(start, end).decoded
         words = self._words(decoded) if _is_credible(decoded, self._endpointer.speech) else []
-        settled = self._stabilizer.push([word.text for word in words])
+        if end - start <= self._uncut:
+            self._stabilizer.push([word.text for word in words])
+        settled = self._stabilizer.settled
         self._settled = self._tokens_of(settled, decoded)
         if due.paused_at is None:
             words = _without_doubtful_end(words, settled)
@@ -256,7 +256,7 @@ class MoonshineStream:
             text=" ".join(word.text for word in words),
             final=final,
             words=tuple(
-                Word(word.text, confidence=word.confidence, stable=marked and i < settled)
+                Word(word.text, confidence=word.confidence, stable=i < settled if marked else None)
                 for i, word in enumerate(words)
             ),
         )
