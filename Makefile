@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
-.PHONY: run test check format lock bench clean
+.PHONY: run test check docs format lock bench clean
 
 run: $(VENV)/run
 	@$(BIN)/transcribed serve
@@ -18,6 +18,9 @@ check: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/docs
+
+docs: $(VENV)/dev
+	$(BIN)/python docs/generate.py
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .
@@ -36,8 +39,9 @@ $(BIN)/uv:
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 
 $(VENV)/run: requirements/run.txt pyproject.toml | $(BIN)/uv
-	@test -e $(VENV)/dev || { echo "Setting up $(VENV) (once)"; $(BIN)/uv pip install -q -p $(BIN)/python --require-hashes -r requirements/run.txt; }
-	@test -e $(VENV)/dev || $(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
+	@echo "Setting up $(VENV) (once)"
+	@$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes -r requirements/run.txt
+	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/uv

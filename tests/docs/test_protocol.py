@@ -1,0 +1,105 @@
+"""docs/protocols/native.md names every route, parameter, error and limit of the code."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import WebSocketRoute
+
+from transcribed import errors
+from transcribed.app import Application
+from transcribed.http import relay, transports, upload
+from transcribed.http.errors import status_of
+from transcribed.http.native import StreamQuery
+from transcribed.scheduling import scheduler
+from transcribed.service.files import FilePace
+from transcribed.settings import ServerSettings
+from transcribed.storage import names
+from transcribed.wire import native as wire
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocols" / "native.md").read_text()
+
+
+def section(heading: str) -> str:
+    """What stands below a heading, up to the next of its level or above."""
+    level = heading.index(" ")
+    found = re.search(
+        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", PAGE, re.MULTILINE | re.DOTALL
+    )
+    assert found, f"{heading!r} is missing in the page"
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Application:
+    return Application(ServerSettings(audio=str(tmp_path_factory.mktemp("audio"))))
+
+
+def _routes(router: Any) -> Iterator[tuple[str, str]]:
+    for route in router.routes:
+        if isinstance(route, WebSocketRoute):
+            yield "WebSocket", route.path
+        elif isinstance(route, APIRoute):
+            yield from ((method, route.path) for method in route.methods)
+        # FastAPI keeps an included router as a route that holds it.
+        elif (included := getattr(route, "original_router", None)) is not None:
+            yield from _routes(included)
+
+
+def test_the_routes_are_those_of_the_app(application: Application) -> None:
+    routes = set(_routes(application.asgi))
+    assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], "/stream"}
+    headings = [line for line in PAGE.splitlines() if line.startswith("#")]
+    documented = {found for line in headings for found in re.findall(r"`(\w+) (/[^`]*)`", line)}
+    assert documented == routes
+
+
+def _choices(annotation: Any) -> list[str]:
+    return [pace.value for pace in FilePace] if annotation is FilePace else list(get_args(annotation))
+
+
+def test_the_parameters_of_stream_are_those_of_the_code() -> None:
+    expected = {
+        (name, ", ".join(f"`{choice}`" for choice in _choices(field.annotation)), str(default))
+        for name, field in StreamQuery.model_fields.items()
+        for default in [getattr(field.default, "value", field.default)]
+    }
+    table = re.findall(
+        r"^\| `(\w+)` \| (.*?) \| `(\w+)` \|", section("### `WebSocket /stream`"), re.MULTILINE
+    )
+    assert set(table) == expected
+
+
+def _tree(kind: type[errors.TranscribedError]) -> Iterator[type[errors.TranscribedError]]:
+    yield kind
+    for branch in kind.__subclasses__():
+        yield from _tree(branch)
+
+
+def test_every_error_is_listed_with_its_status_and_its_code() -> None:
+    # Of the first nobody hears, and the second ends the start.
+    unsent = {errors.Disconnected, errors.ConfigurationError}
+    sent = (kind for kind in _tree(errors.TranscribedError) if kind not in unsent)
+    expected = {(str(status_of(kind(""))), kind.code) for kind in sent}
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("## Errors"), re.MULTILINE)
+    assert set(listed) == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("an upload", "`max_upload_bytes`"),
+        ("an upload that stands still", f"{upload.BODY_TIMEOUT:.0f} s"),
+        ("a name", f"{names.MAX_BYTES} bytes"),
+        ("a message to `/stream`", f"{wire.MAX_MESSAGE_BYTES} characters"),
+        ("names waiting for their turn on one connection", f"{relay.REQUESTS_AHEAD}"),
+        ("audio read ahead of the recogniser, for one stream", f"{scheduler.BUFFERED_SECONDS:.0f} s"),
+        ("messages left unread by the client", f"{transports.SEND_TIMEOUT:.0f} s"),
+    ],
+)
+def test_a_limit_is_that_of_the_code(limit: str, value: str) -> None:
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section("## Limits"), re.MULTILINE))
+    assert re.split("[,;]", rows[limit])[0] == value

@@ -1,0 +1,51 @@
+"""Every setting is documented with the facts that the code has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from transcribed.settings import RecognitionSettings, ServerSettings
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/operations.md"]
+SETTINGS = ServerSettings.model_fields
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The cells behind each `TRANSCRIBED_…` in the page's table of settings."""
+    lines = (ROOT / page).read_text().splitlines()
+    cells = ([cell.strip(" `") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines)
+    return {row[1]: row for row in cells if len(row) > 1 and row[1].startswith("TRANSCRIBED_")}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_settings_are_those_of_the_code_in_its_order(page: str) -> None:
+    documented = list(rows(page))
+    assert documented == [f"TRANSCRIBED_{name.upper()}" for name in SETTINGS]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_has_its_option_and_its_default(page: str, name: str) -> None:
+    option, _, default, *_ = rows(page)[f"TRANSCRIBED_{name.upper()}"]
+    assert option == f"--{name.replace('_', '-')}"
+    if name == "cache":
+        assert "~/.cache/transcribed" in default, "the default of a Linux user"
+    else:
+        value = SETTINGS[name].default
+        assert default == ("none" if value is None else str(value))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_allowed_range_of_a_setting_is_documented(name: str) -> None:
+    allowed = rows("docs/operations.md")[f"TRANSCRIBED_{name.upper()}"][3]
+    for bound in SETTINGS[name].metadata:
+        value = getattr(bound, "ge", getattr(bound, "le", None))
+        assert re.search(rf"\b{re.escape(str(value))}\b", allowed), f"{allowed!r} does not say {bound}"
+
+
+def test_readme_counts_the_settings_that_transcribe_takes() -> None:
+    taken = list(RecognitionSettings.model_fields)
+    assert taken == list(SETTINGS)[: len(taken)]
+    assert len(taken) == 6, "README and operations.md say that transcribe takes the first six"
