@@ -1,6 +1,7 @@
 """The composition root: makes every part, knows every part, and owns start and stop."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ from transcribed.errors import ConfigurationError, TranscribedError, Unavailable
 from transcribed.http import errors as http_errors
 from transcribed.http import health, native, recordings
 from transcribed.http.relay import Relays
+from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.library import Library
 from transcribed.service.threads import in_thread
@@ -30,6 +32,12 @@ Speech to text while it is spoken.
 2. Open the WebSocket `/stream` and send the recording's name: its transcript comes back as it grows.
    (This page cannot show WebSockets: `npx wscat -c ws://localhost:3000/stream`.)
 """
+
+# Granian accepts no connection beyond this number, idle ones included.
+_CONNECTIONS = 4096
+_LAST_TRANSFERS_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -49,6 +57,8 @@ class Application:
         self.store = ObjectMediaStore.at(settings.audio)
         library = Library(self.store, settings.max_upload_bytes)
         self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
+        self._requests = HttpRequests()
+        self.asgi.add_middleware(BoundedRequests, requests=self._requests)
         http_errors.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
         self._relays = Relays()
@@ -72,6 +82,7 @@ class Application:
         """Tell all clients that the server stops."""
         self._engine = None
         await self._relays.stop()
+        await self._requests.stop()
 
     async def load(self) -> None:
         """Load the engine; until then the app answers that it is starting. Raises ConfigurationError."""
@@ -93,6 +104,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         settings.port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.auto,
+        backlog=_CONNECTIONS,
+        backpressure=_CONNECTIONS,
         log_enabled=False,
     )
     stopping = asyncio.Event()
@@ -106,25 +119,28 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:
             tasks.create_task(load())
-            tasks.create_task(_listen(server, settings, stopping))
-            await stopping.wait()
-            await application.say_goodbye()
-            server.stop()  # type: ignore[no-untyped-call]
+            tasks.create_task(_listen(server, application, settings, stopping))
     except* TranscribedError as errors:
         raise errors.exceptions[0] from None
 
 
-async def _listen(server: Server, settings: ServerSettings, stopping: asyncio.Event) -> None:
+async def _listen(
+    server: Server, application: Application, settings: ServerSettings, stopping: asyncio.Event
+) -> None:
     _check_free(settings.host, settings.port)
     serving = asyncio.create_task(server.serve())
+    stop = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
+        await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            raise TranscribedError("The HTTP server ended by itself.") from serving.exception()
+        await application.say_goodbye()
+    finally:
+        stop.cancel()
         server.stop()  # type: ignore[no-untyped-call]
-        await serving
-        raise
-    if not stopping.is_set():
-        raise TranscribedError("The HTTP server ended by itself; the log may say why.")
+        await asyncio.wait({serving}, timeout=_LAST_TRANSFERS_SECONDS)
+        if not serving.done():
+            _log.warning("Some transfers stood still and are cut off.")
 
 
 def _check_free(host: str, port: int) -> None:
@@ -140,7 +156,7 @@ def _check_free(host: str, port: int) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"Cannot listen on {host} port {port}: {error.strerror}. "
-            "Is another server running there? Choose another port with --port."
+            "Is another server running there? Choose another address with --host, or port with --port."
         ) from error
 
 

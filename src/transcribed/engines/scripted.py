@@ -142,4 +142,7 @@ def load(path: Path) -> ScriptedEngine:
     except OSError as error:
         raise ConfigurationError(f"The script {path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
-        raise ConfigurationError(f"The script {path} is not valid: {error}") from error
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigurationError(f"The script {path} is not valid: {problems}.") from error

@@ -1,13 +1,14 @@
 """Recordings over HTTP: upload, list, download, delete."""
 
 import mimetypes
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Path, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
 from transcribed.http.ranges import RangeNotSatisfiable, byte_range
 from transcribed.http.upload import uploaded_file
 from transcribed.service.library import Library, Recording
@@ -76,9 +77,13 @@ def router(library: Library) -> APIRouter:
         Any container and codec that FFmpeg knows will do. What cannot be decoded is not stored (415).
         """
         file = await uploaded_file(request, "file")
-        if not file.content_type.lower().startswith("audio/"):
-            raise BadRequest("Only audio files are allowed")
-        return await library.add(file.name, file.chunks)
+        try:
+            if not file.content_type.lower().startswith("audio/"):
+                raise BadRequest("Only audio files are allowed")
+            return await library.add(file.name, file.chunks)
+        except TranscribedError:
+            await file.discard()
+            raise
 
     @routes.get("", summary="List the recordings")
     async def recordings() -> list[ListedRecording]:
@@ -100,26 +105,29 @@ def router(library: Library) -> APIRouter:
         ] = None,
     ) -> Response:
         """The file as it was uploaded, or the range of it that the Range header names."""
-        media = await library.find(name)
+        for last_try in (False, False, True):
+            media = await library.find(name)
+            span = _span(wanted, media.size)
+            start, end = span or (0, media.size)
+            chunks = aiter(library.read(media, start, end if request.method == "GET" else start))
+            # The first bytes are read before anything is answered: the recording may just have changed.
+            try:
+                first = await anext(chunks, b"")
+            except (MediaChanged, NotFound):
+                if last_try:
+                    raise
+                continue
+            break
         headers = {
             "Accept-Ranges": "bytes",
+            "Content-Length": str(end - start),
             "ETag": '"' + media.version.strip('"') + '"',
             "X-Content-Type-Options": "nosniff",
         }
-        try:
-            span = byte_range(wanted, media.size)
-        except RangeNotSatisfiable:
-            raise HTTPException(
-                416,
-                f"The recording has {media.size} bytes; ask for a range inside.",
-                {"Content-Range": f"bytes */{media.size}"},
-            ) from None
-        start, end = span or (0, media.size)
-        headers["Content-Length"] = str(end - start)
         if span:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{media.size}"
-        body = library.read(media, start, end if request.method == "GET" else start)
-        return StreamingResponse(body, 206 if span else 200, headers, media_type=_media_type(name))
+        status = 206 if span else 200
+        return StreamingResponse(_joined(first, chunks), status, headers, media_type=_media_type(name))
 
     @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
     async def delete(name: Name) -> None:
@@ -127,6 +135,23 @@ def router(library: Library) -> APIRouter:
         await library.delete(name)
 
     return routes
+
+
+def _span(wanted: str | None, size: int) -> tuple[int, int] | None:
+    try:
+        return byte_range(wanted, size)
+    except RangeNotSatisfiable:
+        raise HTTPException(
+            416,
+            f"The recording has {size} bytes; ask for a range inside.",
+            {"Content-Range": f"bytes */{size}"},
+        ) from None
+
+
+async def _joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in others:
+        yield chunk
 
 
 def _media_type(name: str) -> str:

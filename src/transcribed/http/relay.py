@@ -14,7 +14,7 @@ from transcribed.errors import Disconnected, TranscribedError, Unavailable
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
 
-REQUESTS_AHEAD = 256
+REQUESTS_AHEAD = 4096
 """Requests that a client may send before their turn; behind them the connection is not read."""
 
 R = TypeVar("R")
@@ -69,9 +69,9 @@ class Relays:
 
 
 async def _relay(transport: Transport, conversation: Conversation[R], stopping: asyncio.Event) -> None:
-    waiting: asyncio.Queue[str | bytes] = asyncio.Queue(REQUESTS_AHEAD)
+    waiting: asyncio.Queue[R | TranscribedError | None] = asyncio.Queue(REQUESTS_AHEAD)
     tasks = [
-        asyncio.create_task(_read(transport, waiting), name="relay-read"),
+        asyncio.create_task(_read(transport, conversation, waiting), name="relay-read"),
         asyncio.create_task(_answer(transport, conversation, waiting), name="relay-answer"),
         asyncio.create_task(_stop(stopping), name="relay-stop"),
     ]
@@ -88,6 +88,8 @@ async def _relay(transport: Transport, conversation: Conversation[R], stopping: 
                 await transport.close(_CLOSE_NORMAL, "")
             case Disconnected():
                 _log.info("A connection ended: %s", outcome.message)
+                # Also where nobody reads: else Granian keeps the connection for as long as the client does.
+                await transport.close(_CLOSE_GOING_AWAY, "nothing was read for too long")
             case Unavailable():
                 with suppress(Disconnected):
                     await transport.send(conversation.encode_error(outcome))
@@ -102,20 +104,31 @@ async def _stop(stopping: asyncio.Event) -> None:
     raise Unavailable("The server is stopping. Try again in a moment.")
 
 
-async def _read(transport: Transport, waiting: "asyncio.Queue[str | bytes]") -> None:
+async def _read(
+    transport: Transport,
+    conversation: Conversation[R],
+    waiting: "asyncio.Queue[R | TranscribedError | None]",
+) -> None:
     while True:
-        await waiting.put(await transport.receive())
+        message = await transport.receive()
+        # Decoded at once, and without the traceback, which holds the message: what waits is small.
+        try:
+            request: R | TranscribedError | None = conversation.decode(message)
+        except TranscribedError as error:
+            request = error.with_traceback(None)
+        del message
+        await waiting.put(request)
 
 
 async def _answer(
-    transport: Transport, conversation: Conversation[R], waiting: "asyncio.Queue[str | bytes]"
+    transport: Transport,
+    conversation: Conversation[R],
+    waiting: "asyncio.Queue[R | TranscribedError | None]",
 ) -> None:
-    while True:
-        message = await waiting.get()
+    while (request := await waiting.get()) is not None:
         try:
-            request = conversation.decode(message)
-            if request is None:
-                return
+            if isinstance(request, TranscribedError):
+                raise request
             async with aclosing(conversation.answer(request)) as events:
                 async for event in events:
                     encoded = conversation.encode(event)

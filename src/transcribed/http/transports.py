@@ -6,9 +6,9 @@ from typing import Protocol
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from transcribed.errors import Disconnected
+from transcribed.http.timeouts import SEND_TIMEOUT
 
-SEND_TIMEOUT = 20.0
-"""Seconds that a client may leave what was sent to it unread."""
+_CLOSE_TIMEOUT = 2.0
 
 
 class Transport(Protocol):
@@ -58,7 +58,7 @@ class WebSocketTransport:
         """End the connection."""
         if self._websocket.application_state is WebSocketState.CONNECTED:
             try:
-                async with asyncio.timeout(SEND_TIMEOUT):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
                     await self._websocket.close(code, reason)
             except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
                 pass  # It is gone already, which is what was wanted.

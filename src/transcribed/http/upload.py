@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from transcribed.errors import BadRequest, Disconnected
+from transcribed.errors import BadRequest, Disconnected, TranscribedError
 
 BODY_TIMEOUT = 60.0
 """Seconds that an upload may stand still."""
+_DISCARDED_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,15 @@ class UploadedFile:
     name: str
     content_type: str
     chunks: AsyncIterator[bytes]
+
+    async def discard(self) -> None:
+        """Take the rest, within bounds: clients hear an answer only when they have sent everything."""
+        left = _DISCARDED_BYTES
+        with suppress(TranscribedError):
+            async for chunk in self.chunks:
+                left -= len(chunk)
+                if left < 0:
+                    break
 
 
 async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
@@ -32,7 +43,10 @@ async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
         raise _no_file(field_name)
-    part = _FilePart(field_name, boundary)
+    try:
+        part = _FilePart(field_name, boundary)
+    except FormParserError as error:
+        raise BadRequest(f"The body is not valid multipart/form-data: {error}.") from error
     arriving = _arriving(request, part)
     async for _ in arriving:
         if part.found:
@@ -110,12 +124,13 @@ class _FilePart:
         self._value.clear()
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
         named = options.get(b"name", b"").decode("utf-8", errors="replace") == self.field_name
         self._wanted = named and b"filename" in options and not self.found
         if self._wanted:
             self.found = True
-            self.name = options[b"filename"].decode("utf-8", errors="replace")
+            self.name = _file_name(disposition, options[b"filename"])
             self.content_type = self._headers.get(b"content-type", b"").decode("latin-1")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -125,6 +140,13 @@ class _FilePart:
     def _on_part_end(self) -> None:
         self.complete = self.complete or self._wanted
         self._wanted = False
+
+
+def _file_name(disposition: bytes, name: bytes) -> str:
+    # The parser drops the folders of a Windows path; no name with a backslash is valid, so let it show.
+    raw = disposition.partition(b"filename=")[2] if b"\\" in disposition else name
+    # What is no UTF-8 becomes lone surrogates, which no valid name has.
+    return raw.decode("utf-8", errors="surrogateescape")
 
 
 def _no_file(field_name: str) -> BadRequest:

@@ -18,4 +18,5 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         return await asyncio.shield(call)
     except asyncio.CancelledError:
         await asyncio.wait([call])
+        call.exception()  # Nobody waits for it any more; unasked, asyncio would log it as an error.
         raise

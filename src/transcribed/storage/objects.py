@@ -1,5 +1,6 @@
 """A MediaStore on a local folder or an object store such as S3, through obstore."""
 
+import asyncio
 import io
 import time
 import uuid
@@ -75,8 +76,16 @@ class ObjectMediaStore:
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
         """Keep bytes under a hidden name of their own."""
         name = f"{_STAGING}/{uuid.uuid4().hex}"
+        given_up = asyncio.Event()
+        putting = asyncio.ensure_future(obstore.put_async(self._store, name, _unless(given_up, chunks)))
         with _translated("the upload"):
-            await obstore.put_async(self._store, name, chunks)
+            try:
+                await asyncio.shield(putting)
+            except asyncio.CancelledError:
+                # obstore cleans up behind chunks that fail, and not behind a call that is cancelled.
+                given_up.set()
+                await asyncio.gather(putting, return_exceptions=True)
+                raise
         return await self.find(name)
 
     async def commit(self, staged: StoredMedia, name: str) -> None:
@@ -159,6 +168,27 @@ class _ObjectFile(io.RawIOBase):
         view[: len(data)] = memoryview(data)
         self._position += len(data)
         return len(data)
+
+
+async def _unless(given_up: asyncio.Event, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, which fail once they are given up."""
+    giving_up = asyncio.ensure_future(given_up.wait())
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(chunks, None))
+            try:
+                await asyncio.wait({coming, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not coming.done():
+                    coming.cancel()
+            if given_up.is_set():
+                raise StorageFailure("The upload was given up.")
+            chunk = coming.result()
+            if chunk is None:
+                return
+            yield chunk
+    finally:
+        giving_up.cancel()
 
 
 def _stored(meta: "ObjectMeta") -> StoredMedia:

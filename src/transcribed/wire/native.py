@@ -9,7 +9,7 @@ from transcribed.transcript import Done, LiveEvent, Segment
 from transcribed.wire.results import transcript_event
 
 Format = Literal["text", "json"]
-MAX_MESSAGE_BYTES = 4096
+MAX_MESSAGE_CHARACTERS = 1024
 """A name is shorter by far."""
 
 
@@ -26,7 +26,7 @@ def decode(message: str | bytes) -> TranscribeFile | None:
         raise BadRequest(
             "Binary messages are not understood. Send the name of an uploaded recording as text."
         )
-    if len(message) > MAX_MESSAGE_BYTES:
+    if len(message) > MAX_MESSAGE_CHARACTERS:
         raise BadRequest(
             f"The message has {len(message)} characters, which is too long for a name. Upload "
             "recordings with POST /audio, then send their names."

@@ -95,6 +95,7 @@ class MoonshineStream:
         self._stabilizer = Stabilizer(self._options.stability)
         self._last: _Recognised | None = None
         self._settled = Decoded()
+        self._settled_words: list[Word] = []
         self._shown = ""
         self._partial_due: _PartialDue | None = None
         self._next_partial = self._partials.first
@@ -211,7 +212,9 @@ class MoonshineStream:
         if end - start <= self._uncut:
             self._stabilizer.push([word.text for word in words])
         settled = self._stabilizer.settled
-        self._settled = self._tokens_of(settled, decoded)
+        if settled > len(self._settled_words):
+            self._settled_words = words[:settled]
+            self._settled = self._tokens_of(settled, decoded)
         if due.paused_at is None:
             words = _without_doubtful_end(words, settled)
         text = " ".join(word.text for word in words)
@@ -275,7 +278,8 @@ class MoonshineStream:
             spoken = [i for i in range(low, high) if _has_letters(text(decoded.tokens[i : i + 1]))]
             confidence = min(decoded.probabilities[i] for i in spoken or [low])
             words.append(Word(text(decoded.tokens[low:high]), confidence=confidence))
-        return words
+        # A settled word stays as it is, even where the model would now put a comma behind it.
+        return [*self._settled_words, *words[len(self._settled_words) :]]
 
     def _tokens_of(self, words: int, decoded: Decoded) -> Decoded:
         spans = self._word_spans(decoded.tokens)
