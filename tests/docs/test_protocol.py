@@ -94,7 +94,7 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ("an upload", "`max_upload_bytes`"),
         ("an upload that stands still", f"{upload.BODY_TIMEOUT:.0f} s"),
         ("a name", f"{names.MAX_BYTES} bytes"),
-        ("a message to `/stream`", f"{wire.MAX_MESSAGE_BYTES} characters"),
+        ("a message to `/stream`", f"{wire.MAX_MESSAGE_CHARACTERS} characters"),
         ("names waiting for their turn on one connection", f"{relay.REQUESTS_AHEAD}"),
         ("audio read ahead of the recogniser, for one stream", f"{scheduler.BUFFERED_SECONDS:.0f} s"),
         ("messages left unread by the client", f"{transports.SEND_TIMEOUT:.0f} s"),

@@ -1,0 +1,202 @@
+"""A real server, started and stopped as its users do it."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+TRANSCRIBED = Path(sysconfig.get_path("scripts")) / "transcribed"
+TEST_WAV = Path(__file__).parent / "data" / "test.wav"
+_START_SECONDS = 60
+_STOP_SECONDS = 10
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until the condition holds; fail if it does not within that time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"Not within {seconds} s: {what}")
+        time.sleep(0.01)
+
+
+@dataclass
+class Server:
+    """One `transcribed serve` and what can be seen of it from outside."""
+
+    process: subprocess.Popen[bytes]
+    http: httpx.Client
+    audio: Path
+    log: Path
+    _read: int = 0
+
+    @property
+    def url(self) -> str:
+        return str(self.http.base_url)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        assert self.http.base_url.port is not None
+        return self.http.base_url.host, self.http.base_url.port
+
+    @property
+    def stream_url(self) -> str:
+        return f"{self.url.replace('http', 'ws', 1)}/stream"
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory in use."""
+        size: int = psutil.Process(self.process.pid).memory_info().rss
+        return size
+
+    @property
+    def streams(self) -> int:
+        count: int = self.http.get("/health").json()["streams"]
+        return count
+
+    @property
+    def stored(self) -> list[str]:
+        """Every file in the audio folder, staged ones too."""
+        files = (path for path in self.audio.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(self.audio)) for path in files)
+
+    @property
+    def staged(self) -> set[str]:
+        """What is being uploaded, or was left behind."""
+        return {name for name in self.stored if name.startswith(".incoming/")}
+
+    def upload(self, name: str, content: bytes) -> None:
+        """Store a recording, which must succeed."""
+        answer = self.http.post("/audio", files={"file": (name, content, "audio/wav")})
+        assert answer.status_code == 200, answer.text
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ask it to end, which must go well and leave no error in the log."""
+        self.process.send_signal(number)
+        assert self.process.wait(_STOP_SECONDS) == 0, self.log.read_text()
+        self.assert_no_errors()
+
+    def assert_no_errors(self) -> None:
+        """Whatever clients did since the last look, it was answered, not stumbled over."""
+        whole = self.log.read_text()
+        log, self._read = whole[self._read :], len(whole)
+        assert "Traceback" not in log, log
+        assert " ERROR " not in log, log
+        assert "panicked" not in log, log
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _running(
+    folder: Path, options: Sequence[str], launcher: Sequence[str], environment: dict[str, str]
+) -> Iterator[Server]:
+    port = _free_port()
+    audio, log = folder / "audio", folder / "log"
+    command = [*launcher, str(TRANSCRIBED), "serve", "--port", str(port), "--audio", str(audio), *options]
+    with ExitStack() as stack:
+        output = stack.enter_context(log.open("wb"))
+        process = stack.enter_context(
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, cwd=folder
+            )
+        )
+        stack.callback(process.kill)
+        http = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
+        wait_until(
+            lambda: process.poll() is not None or _ready(http), _START_SECONDS, "the server is ready"
+        )
+        assert process.poll() is None, log.read_text()
+        server = Server(process, http, audio, log)
+        yield server
+        if process.poll() is None:
+            server.stop()
+
+
+def _ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], object], float, str], None]:
+    """Waits for a condition; fails where it does not hold within some seconds."""
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def transcribed() -> Path:
+    """The command."""
+    return TRANSCRIBED
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment without the settings of whoever runs the tests; the model is prepared once."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRANSCRIBED_")}
+    # Many processes are started; without bytecode each would compile everything anew.
+    own.pop("PYTHONDONTWRITEBYTECODE", None)
+    return own | {"TRANSCRIBED_CACHE": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Server]:
+    """A server with its default settings, shared by the tests: give recordings names of your own."""
+    with _running(tmp_path_factory.mktemp("server"), (), (), environment) as running:
+        yield running
+
+
+@pytest.fixture
+def start_server(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Iterator[Callable[..., Server]]:
+    """Starts servers with options of a test's own, and stops them at its end."""
+    with ExitStack() as running:
+
+        def start(*options: str, launcher: Sequence[str] = ()) -> Server:
+            folder = tmp_path_factory.mktemp("server")
+            return running.enter_context(_running(folder, options, launcher, environment))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def sentence() -> bytes:
+    """A recording, tests/data/test.wav: "This is a test.", 1.15 s."""
+    return TEST_WAV.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def repeated(sentence: bytes) -> Callable[[int], bytes]:
+    """Recordings of that sentence said some number of times, each followed by a second of silence."""
+
+    def repeat(times: int) -> bytes:
+        with wave.open(io.BytesIO(sentence)) as source:
+            parameters, said = source.getparams(), source.readframes(source.getnframes())
+        pause = bytes(parameters.framerate * parameters.sampwidth * parameters.nchannels)
+        with io.BytesIO() as content:
+            with wave.open(content, "wb") as target:
+                target.setparams(parameters)
+                target.writeframes((said + pause) * times)
+            return content.getvalue()
+
+    return repeat

@@ -1,0 +1,303 @@
+"""What every engine owes, asked of all of them through the scheduler."""
+
+import asyncio
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
+from transcribed.audio.media import MediaReader
+from transcribed.engines.base import (
+    Engine,
+    Hypothesis,
+    LocalEngine,
+    Pace,
+    RecognitionStream,
+    StreamOptions,
+)
+from transcribed.engines.moonshine import engine as moonshine_engine
+from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.recognition.endpointing import EndpointingRules
+from transcribed.recognition.stabilizer import Stability
+from transcribed.scheduling.scheduler import Scheduler
+
+TIMEOUT = 60
+OPTIONS = [
+    StreamOptions(pace=Pace.FAST),
+    StreamOptions(pace=Pace.LIVE),
+    StreamOptions(pace=Pace.LIVE, stability=Stability.HIGH),
+]
+
+every_pace = pytest.mark.parametrize("options", OPTIONS, ids=lambda o: f"{o.pace.value}-{o.stability.name}")
+
+
+_SCRIPT = {
+    "events": [
+        {"at": 0.4, "text": "This is"},
+        {"at": 0.9, "text": "This is a"},
+        {"at": 1.2, "text": "This is a test.", "final": True},
+        {"at": 2.0, "text": "And"},
+        {"at": 2.5, "text": "And so on.", "final": True},
+        {"at": "end", "text": "The end.", "final": True},
+    ]
+}
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """An engine, audio in which it finds several segments, and what it must find in them."""
+
+    engine: LocalEngine
+    audio: Samples
+    finals: Sequence[str]
+
+
+def _read(name: str) -> Samples:
+    content = (Path(__file__).parents[1] / "data" / name).read_bytes()
+    with MediaReader(io.BytesIO(content)) as media:
+        return np.concatenate(list(media.blocks()))
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Spoken:
+    script = Script.model_validate(_SCRIPT)
+    return Spoken(ScriptedEngine(script), silence(3.0), ("This is a test", "And so on", "The end"))
+
+
+@pytest.fixture(scope="module")
+def moonshine(environment: dict[str, str]) -> Spoken:
+    engine = moonshine_engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules())
+    audio = np.concatenate([_read("test.wav"), silence(1.0), _read("telephone.wav")])
+    return Spoken(engine, audio, ("This is a test", "The seventh chapter"))
+
+
+@pytest.fixture(scope="module", params=["scripted", "moonshine"])
+def spoken(request: pytest.FixtureRequest) -> Spoken:
+    found: Spoken = request.getfixturevalue(request.param)
+    return found
+
+
+def _chunks(audio: Samples, sizes: Iterable[int]) -> Iterator[Samples]:
+    start = 0
+    for size in sizes:
+        if start >= len(audio):
+            return
+        yield audio[start : start + size]
+        start += size
+
+
+async def _send(stream: RecognitionStream, audio: Samples, sizes: Iterable[int]) -> None:
+    for chunk in _chunks(audio, sizes):
+        await stream.send(chunk)
+    await stream.finish()
+
+
+async def _heard(
+    engine: Engine, audio: Samples, options: StreamOptions, sizes: Iterable[int] = cycle([1_600])
+) -> list[Hypothesis]:
+    stream = await engine.open(options)
+    sending = asyncio.create_task(_send(stream, audio, sizes))
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return [hypothesis async for hypothesis in stream]
+    finally:
+        await sending
+        await stream.aclose()
+
+
+def _finals(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+    return [hypothesis for hypothesis in hypotheses if hypothesis.final]
+
+
+def _said(hypotheses: Sequence[Hypothesis]) -> list[str]:
+    """The final texts, without the mark at their ends, of which a recogniser is seldom sure."""
+    return [final.text.rstrip(".,") for final in _finals(hypotheses)]
+
+
+def _spans(hypotheses: Sequence[Hypothesis]) -> list[tuple[int, float, float]]:
+    return [(final.segment, final.start, final.end) for final in _finals(hypotheses)]
+
+
+# --- What is said
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_hypotheses_are_the_growing_segments_in_order(spoken: Spoken, options: StreamOptions) -> None:
+    async with Scheduler(2) as scheduler:
+        heard = await _heard(scheduler.run(spoken.engine), spoken.audio, options)
+    assert _said(heard) == list(spoken.finals)
+    assert [h.segment for h in heard] == sorted(h.segment for h in heard)
+    for _, group in groupby(heard, key=lambda h: h.segment):
+        segment = list(group)
+        assert [h.final for h in segment] == [False] * (len(segment) - 1) + [True]
+        assert len({h.start for h in segment}) == 1
+        for one, following in pairwise(segment):
+            assert following.final or one.text != following.text, "a partial repeats what was last shown"
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_times_lie_inside_the_audio_and_segments_do_not_overlap(
+    spoken: Spoken, options: StreamOptions
+) -> None:
+    async with Scheduler(2) as scheduler:
+        heard = await _heard(scheduler.run(spoken.engine), spoken.audio, options)
+    for hypothesis in heard:
+        assert 0 <= hypothesis.start < hypothesis.end <= len(spoken.audio) / SAMPLE_RATE
+    for one, following in pairwise(_finals(heard)):
+        assert one.end <= following.start
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_words_are_the_text(spoken: Spoken, options: StreamOptions) -> None:
+    async with Scheduler(2) as scheduler:
+        heard = await _heard(scheduler.run(spoken.engine), spoken.audio, options)
+    for hypothesis in heard:
+        assert " ".join(word.text for word in hypothesis.words) == hypothesis.text
+        assert all(word.confidence is None or 0 <= word.confidence <= 1 for word in hypothesis.words)
+    for segment in {h.segment for h in heard}:
+        said = [h.words for h in heard if h.segment == segment]
+        for words, following in pairwise(said):
+            stable = [word.text for word in words if word.stable]
+            assert [word.text for word in following[: len(stable)]] == stable
+
+
+@pytest.mark.anyio
+async def test_capabilities_name_the_engine_and_its_languages(spoken: Spoken) -> None:
+    assert spoken.engine.capabilities.name
+    assert "en-US" in spoken.engine.capabilities.languages
+
+
+# --- Any split, any company
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+@settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@given(sizes=st.lists(st.integers(1, 20_000), min_size=1, max_size=30))
+def test_how_the_audio_is_cut_changes_nothing(spoken: Spoken, pace: Pace, sizes: list[int]) -> None:
+    async def heard(sizes: Sequence[int]) -> list[Hypothesis]:
+        async with Scheduler(2) as scheduler:
+            engine = scheduler.run(spoken.engine)
+            return await _heard(engine, spoken.audio, StreamOptions(pace=pace), cycle(sizes))
+
+    async def compare() -> None:
+        whole, cut = await heard([len(spoken.audio)]), await heard(sizes)
+        assert _said(cut) == list(spoken.finals)
+        assert _spans(cut) == _spans(whole)
+        if pace is Pace.FAST:
+            assert [h.text for h in cut] == [h.text for h in whole], (
+                "partials too depend on the audio alone"
+            )
+
+    asyncio.run(compare())
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_streams_do_not_disturb_each_other(spoken: Spoken, options: StreamOptions) -> None:
+    first = round(1.6 * SAMPLE_RATE)
+    audios = [spoken.audio, spoken.audio[first:], spoken.audio[:first]]
+    async with Scheduler(2) as scheduler:
+        engine = scheduler.run(spoken.engine)
+        alone = [await _heard(engine, audio, options) for audio in audios]
+        together = await asyncio.gather(*(_heard(engine, audio, options) for audio in audios * 2))
+    assert [_said(heard) for heard in together] == [_said(heard) for heard in alone] * 2
+    assert [_spans(heard) for heard in together] == [_spans(heard) for heard in alone] * 2
+
+
+# --- Ending
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_an_end_without_audio_ends_without_events(spoken: Spoken, options: StreamOptions) -> None:
+    async with Scheduler(1) as scheduler:
+        stream = await scheduler.run(_nothing_due(spoken)).open(options)
+        await stream.finish()
+        async with asyncio.timeout(TIMEOUT):
+            assert [hypothesis async for hypothesis in stream] == []
+        assert scheduler.streams == 0
+
+
+@every_pace
+@pytest.mark.parametrize("samples", [1, 100, 511, 512, 513, 5_000])
+@pytest.mark.anyio
+async def test_a_moment_of_silence_ends_without_events(
+    spoken: Spoken, options: StreamOptions, samples: int
+) -> None:
+    async with Scheduler(1) as scheduler:
+        engine = scheduler.run(_nothing_due(spoken))
+        assert await _heard(engine, silence(samples / SAMPLE_RATE), options) == []
+
+
+def _nothing_due(spoken: Spoken) -> LocalEngine:
+    """The engine; a script says what it says at the end whatever it has heard, so it gets an empty one."""
+    return ScriptedEngine(Script(events=())) if isinstance(spoken.engine, ScriptedEngine) else spoken.engine
+
+
+@every_pace
+@pytest.mark.parametrize("sent", [0.0, 0.1, 1.0, 2.5])
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.anyio
+async def test_a_stream_may_be_closed_at_any_time_and_twice(
+    spoken: Spoken, options: StreamOptions, sent: float, finished: bool
+) -> None:
+    async with Scheduler(1) as scheduler:
+        stream = await scheduler.run(spoken.engine).open(options)
+        reading = asyncio.create_task(_drain(stream))
+        await stream.send(spoken.audio[: round(sent * SAMPLE_RATE)])
+        if finished:
+            await stream.finish()
+        await asyncio.sleep(0)
+        await stream.aclose()
+        await stream.aclose()
+        assert scheduler.streams == 0
+        async with asyncio.timeout(TIMEOUT):
+            await reading
+            await stream.send(spoken.audio)  # A sender who does not know yet is not held up.
+
+
+async def _drain(stream: RecognitionStream) -> None:
+    async for _ in stream:
+        pass
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_a_stream_may_be_closed_in_the_middle_of_its_events(
+    spoken: Spoken, options: StreamOptions
+) -> None:
+    async with Scheduler(1) as scheduler:
+        engine = scheduler.run(spoken.engine)
+        stream = await engine.open(options)
+        await stream.send(spoken.audio[: 2 * SAMPLE_RATE])
+        async with asyncio.timeout(TIMEOUT):
+            assert (await anext(aiter(stream))).text
+        await stream.aclose()
+        # What computed for it is free for the next.
+        assert _said(await _heard(engine, spoken.audio, options)) == list(spoken.finals)
+
+
+# --- Moonshine's own
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_moonshine_shows_each_final_text_as_a_partial_first(
+    moonshine: Spoken, options: StreamOptions
+) -> None:
+    async with Scheduler(2) as scheduler:
+        heard = await _heard(scheduler.run(moonshine.engine), moonshine.audio, options)
+    for before, following in pairwise(heard):
+        if following.final:
+            assert (before.segment, before.text, before.final) == (following.segment, following.text, False)
+    assert not heard[0].final

@@ -1,0 +1,188 @@
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from transcribed.audio.formats import Samples, silence
+from transcribed.engines.moonshine.engine import MoonshineEngine
+from transcribed.engines.moonshine.model import END, START, Decoded, MoonshineModel, _shipped_model
+
+Read = Callable[[str], Samples]
+SPOKEN = {
+    "test.wav": "This is a test.",
+    "common_voice.mp3": "The boy turned to the hand that",
+    "telephone.wav": "The seventh chapter",
+    "jfk.mp3": "And so my fellow",
+}
+
+
+@pytest.fixture(scope="module")
+def model(moonshine: MoonshineEngine) -> MoonshineModel:
+    return moonshine.model
+
+
+@pytest.fixture(params=SPOKEN)
+def recording(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def _text(model: MoonshineModel, decoded: Decoded) -> str:
+    return model.tokenizer.text(decoded.tokens)
+
+
+# --- The graphs
+
+
+@pytest.fixture(scope="module")
+def shipped() -> tuple[ort.InferenceSession, ort.InferenceSession]:
+    """The encoder and decoder that the package carries, run as they are."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    encoder, decoder = (
+        ort.InferenceSession(str(_shipped_model() / name), options, providers=["CPUExecutionProvider"])
+        for name in ("encoder_model.ort", "decoder_model_merged.ort")
+    )
+    return encoder, decoder
+
+
+def _greedy(decoder: ort.InferenceSession, hidden: "np.ndarray", mask: "np.ndarray") -> Iterator[int]:
+    """Greedy decoding by the shipped decoder, one token a step."""
+    inputs = [value.name for value in decoder.get_inputs()]
+    outputs = [value.name for value in decoder.get_outputs()]
+    past = {
+        value.name: np.zeros((1, 8, 0 if "decoder" in value.name else hidden.shape[1], 36), np.float32)
+        for value in decoder.get_inputs()
+        if value.name.startswith("past")
+    }
+    token, use_cache = START, False
+    while True:
+        feed = {
+            "input_ids": np.array([[token]]),
+            "encoder_hidden_states": hidden,
+            "encoder_attention_mask": mask,
+            "use_cache_branch": np.array([use_cache]),
+            **past,
+        }
+        found = dict(zip(outputs, decoder.run(None, {name: feed[name] for name in inputs}), strict=True))
+        token = int(found["logits"][0, -1].argmax())
+        if token == END:
+            return
+        yield token
+        for name in past:
+            state = found[name.replace("past_key_values", "present")]
+            if not use_cache or "decoder" in name:
+                past[name] = state
+        use_cache = True
+
+
+def test_the_graphs_compute_what_the_shipped_ones_do(
+    model: MoonshineModel,
+    shipped: tuple[ort.InferenceSession, ort.InferenceSession],
+    samples: Read,
+    recording: str,
+) -> None:
+    encoder, decoder = shipped
+    audio = samples(recording)
+    mask = np.ones((1, len(audio)), np.int64)
+    (hidden,) = encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
+    encoded = model.encode(audio)
+    assert encoded.hidden.shape == hidden.shape
+    assert np.abs(encoded.hidden - hidden).max() < 0.05 * np.abs(hidden).max()
+    tokens = tuple(_greedy(decoder, hidden, mask))
+    assert model.decode(encoded, Decoded(), ()).tokens == tokens
+    assert model.tokenizer.text(tokens).startswith(SPOKEN[recording])
+
+
+# --- Encoding
+
+
+@pytest.mark.parametrize("length", [0, 1, 500, 2_047, 2_048, 16_000, 480_000])
+def test_encodes_any_length(model: MoonshineModel, length: int) -> None:
+    encoded = model.encode(np.zeros(length, np.float32))
+    frames = encoded.hidden.shape[1]
+    assert frames == pytest.approx(max(length, 2_048) / 384, abs=3)
+    assert np.isfinite(encoded.hidden).all()
+    assert np.isfinite(model.decode(encoded, Decoded(), ()).probabilities).all()
+
+
+# --- Decoding
+
+
+def test_every_token_has_its_probability(model: MoonshineModel, samples: Read) -> None:
+    decoded = model.decode(model.encode(samples("test.wav")), Decoded(), ())
+    assert len(decoded.tokens) == len(decoded.probabilities)
+    assert all(0 < probability <= 1 for probability in decoded.probabilities)
+    assert min(decoded.probabilities) > 0.5
+
+
+@pytest.mark.parametrize("recording", [*SPOKEN, "steamers.ogg"])
+def test_a_draft_changes_no_word_that_the_model_is_sure_of(
+    model: MoonshineModel, samples: Read, recording: str
+) -> None:
+    audio = samples(recording)
+    encoded = model.encode(audio)
+    plain = model.decode(encoded, Decoded(), ())
+    earlier = [
+        model.decode(model.encode(audio[: len(audio) * part // 10]), Decoded(), ()) for part in (3, 6, 9)
+    ]
+    wrong = [(*plain.tokens[:2], 17, *plain.tokens[3:]), (5_000,) * 200, (END, END), (START,)]
+    for draft in [plain.tokens, *(decoded.tokens for decoded in earlier), *wrong]:
+        decoded = model.decode(encoded, Decoded(), draft)
+        pairs = zip(plain.tokens, plain.probabilities, decoded.tokens, decoded.probabilities, strict=False)
+        doubts = [(p, q) for token, p, other, q in pairs if token != other]
+        if doubts:
+            assert max(doubts[0]) < 0.75, "what follows the first difference may be another text altogether"
+        else:
+            assert len(decoded.tokens) == len(plain.tokens)
+
+
+def test_a_wrong_draft_is_not_believed(model: MoonshineModel, samples: Read) -> None:
+    encoded = model.encode(samples("test.wav"))
+    for draft in ((5_000,) * 200, (END, END), (START,), (17,)):
+        assert _text(model, model.decode(encoded, Decoded(), draft)) == "This is a test."
+
+
+def test_what_is_settled_stands_at_the_start(model: MoonshineModel, samples: Read, recording: str) -> None:
+    audio = samples(recording)
+    encoded = model.encode(audio)
+    plain = model.decode(encoded, Decoded(), ())
+    for count in (1, len(plain.tokens) // 2, len(plain.tokens)):
+        settled = Decoded(plain.tokens[:count], plain.probabilities[:count])
+        decoded = model.decode(encoded, settled, ())
+        assert decoded.tokens[:count] == settled.tokens
+        assert decoded.probabilities[:count] == settled.probabilities
+
+    other = model.decode(model.encode(samples("test.wav")), Decoded(), ())
+    assert model.decode(encoded, other, plain.tokens).tokens[: len(other.tokens)] == other.tokens
+
+
+def test_what_is_settled_stands_even_where_it_repeats_itself(model: MoonshineModel, samples: Read) -> None:
+    encoded = model.encode(samples("jfk.mp3"))
+    (word,) = {
+        token for token in range(len(model.tokenizer)) if model.tokenizer.text([token]) == "country"
+    } & set(model.decode(encoded, Decoded(), ()).tokens)
+    settled = Decoded((word,) * 14, (0.9,) * 14)
+    assert model.decode(encoded, settled, ()).tokens[:14] == settled.tokens
+
+
+def test_the_length_of_the_audio_limits_the_tokens(model: MoonshineModel) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.3, 32_000).astype(np.float32)
+    for audio in (noise, silence(2.0)):
+        encoded = model.encode(audio)
+        assert len(model.decode(encoded, Decoded(), ()).tokens) <= 2 * 6.5 + 6
+        assert len(model.decode(encoded, Decoded(), tuple(range(100, 200))).tokens) <= 2 * 6.5 + 6
+
+
+def test_many_threads_may_use_one_model(model: MoonshineModel, samples: Read) -> None:
+    recordings = [samples(name) for name in list(SPOKEN)[:3]] * 4
+
+    def decode(audio: Samples) -> Decoded:
+        return model.decode(model.encode(audio), Decoded(), ())
+
+    alone = [decode(audio) for audio in recordings[:3]] * 4
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(decode, recordings)) == alone

@@ -1,0 +1,284 @@
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transcribed.recognition.endpointing import (
+    Boundary,
+    Closed,
+    Endpointer,
+    EndpointingRules,
+    Opened,
+    Paused,
+)
+from transcribed.recognition.vad import WINDOW
+
+SPEECH, SILENCE = 1.0, 0.0
+RULES = EndpointingRules(
+    silence=0.6, pause=0.2, longest=15.0, onset=0.064, certain=0.8, before=0.5, after=0.2
+)
+BEFORE, AFTER = 8_000, 3_200
+
+
+def _windows(seconds: float) -> int:
+    return round(seconds * 16_000 / WINDOW)
+
+
+def _run(
+    windows: Iterable[tuple[float, float]], rules: EndpointingRules = RULES, spare: int = 0
+) -> list[tuple[int, Boundary]]:
+    """Each boundary and the position it was found at; the stream ends `spare` samples short of a window."""
+    endpointer = Endpointer(rules)
+    found: list[tuple[int, Boundary]] = []
+    position = 0
+    for probability, level in windows:
+        position += WINDOW
+        boundary = endpointer.push(probability, level)
+        if boundary is not None:
+            found.append((position, boundary))
+    closed = endpointer.finish(position - spare)
+    return found if closed is None else [*found, (position, closed)]
+
+
+def _said(*spans: tuple[float, int]) -> list[tuple[float, float]]:
+    """(probability, how many windows), with a level that follows the probability."""
+    return [(probability, probability) for probability, count in spans for _ in range(count)]
+
+
+def _boundaries(*spans: tuple[float, int], rules: EndpointingRules = RULES) -> list[Boundary]:
+    return [boundary for _, boundary in _run(_said(*spans), rules)]
+
+
+# --- Opening
+
+
+def test_silence_opens_nothing() -> None:
+    assert _boundaries((SILENCE, 1_000)) == []
+
+
+def test_a_click_opens_nothing() -> None:
+    assert _boundaries((SILENCE, 20), (SPEECH, 1), (SILENCE, 20), (SPEECH, 1), (SILENCE, 20)) == []
+
+
+def test_opens_after_the_onset_a_little_before_the_speech() -> None:
+    found = _run(_said((SILENCE, 20), (SPEECH, 2)))
+    assert found[0] == (22 * WINDOW, Opened(20 * WINDOW - BEFORE))
+
+
+def test_what_is_never_certain_opens_nothing() -> None:
+    assert _boundaries((SILENCE, 20), (0.79, 100), (SILENCE, 20)) == []
+
+
+def test_certainty_may_come_anywhere_in_the_first_run_of_speech() -> None:
+    found = _run(_said((SILENCE, 20), (0.6, 10), (0.8, 1), (0.6, 10)))
+    assert found[0] == (31 * WINDOW, Opened(20 * WINDOW - BEFORE))
+    assert _boundaries((SILENCE, 20), (0.6, 10), (SILENCE, 1), (0.8, 1), (SILENCE, 20)) == []
+
+
+def test_long_doubt_is_not_kept_for_ever() -> None:
+    found = _run(_said((SILENCE, 20), (0.6, 600), (SPEECH, 1)), replace(RULES, doubt=1.0))
+    assert found[0] == (621 * WINDOW, Opened(621 * WINDOW - 16_000 - BEFORE))
+
+
+def test_opens_no_earlier_than_the_stream() -> None:
+    assert _boundaries((SPEECH, 2))[0] == Opened(0)
+
+
+# --- Pausing and closing
+
+
+def test_pauses_once_then_closes_after_the_silence_and_keeps_the_padding() -> None:
+    found = _run(_said((SILENCE, 20), (SPEECH, 30), (SILENCE, 40)))
+    spoken_until = 50 * WINDOW
+    end = spoken_until + AFTER
+    assert found[1:] == [
+        (spoken_until + 7 * WINDOW, Paused(end)),
+        (spoken_until + 19 * WINDOW, Closed(20 * WINDOW - BEFORE, end, speech=30 * WINDOW)),
+    ]
+    assert 6 * WINDOW < 0.2 * 16_000 <= 7 * WINDOW
+    assert 18 * WINDOW < 0.6 * 16_000 <= 19 * WINDOW
+
+
+def test_a_voice_that_goes_on_keeps_the_segment_open_and_may_pause_again() -> None:
+    found = _boundaries((SPEECH, 30), (SILENCE, 10), (SPEECH, 20), (SILENCE, 10), (SPEECH, 20))
+    assert [type(boundary) for boundary in found] == [Opened, Paused, Paused, Closed]
+    assert found[-1] == Closed(0, 90 * WINDOW, speech=70 * WINDOW)
+
+
+@pytest.mark.parametrize("silence", [0.3, 0.6, 1.2])
+def test_the_silence_that_closes_is_the_rules(silence: float) -> None:
+    found = _run(_said((SPEECH, 30), (SILENCE, 60)), replace(RULES, silence=silence))
+    position = next(position for position, boundary in found if isinstance(boundary, Closed))
+    assert position - 30 * WINDOW == pytest.approx(silence * 16_000, abs=WINDOW)
+
+
+def test_the_longer_the_segment_the_shorter_the_silence_that_closes_it() -> None:
+    needed = []
+    for seconds in (2.0, 7.0, 9.0, 11.0, 13.0, 14.5):
+        spoken = _windows(seconds)
+        found = _run(_said((SPEECH, spoken), (SILENCE, 25)))
+        position = next(position for position, boundary in found if isinstance(boundary, Closed))
+        needed.append(position // WINDOW - spoken)
+    assert needed == sorted(needed, reverse=True)
+    assert needed[0] == needed[1] == 19
+    assert needed[-1] in {7, 8}
+    assert len(set(needed)) >= 4
+
+
+def test_a_segment_starts_no_earlier_than_the_one_before_it_ended() -> None:
+    rules = replace(RULES, silence=0.2)
+    found = _boundaries((SPEECH, 30), (SILENCE, 7), (SPEECH, 30), rules=rules)
+    closed, opened = found[1], found[2]
+    assert isinstance(closed, Closed)
+    assert opened == Opened(closed.end)
+
+
+# --- Cutting
+
+
+def test_cuts_running_speech_at_the_quietest_recent_window() -> None:
+    windows = _said((SPEECH, 500))
+    quiet = _windows(13.0)
+    windows[quiet] = (SPEECH, 0.1)
+    windows[_windows(5.0)] = (SPEECH, 0.0)  # Too long ago.
+    found = _run(windows)
+    cut = quiet * WINDOW + WINDOW // 2
+    position, closed = found[1]
+    assert isinstance(closed, Closed)
+    assert (position, closed.start, closed.end) == (_windows(15.0) * WINDOW, 0, cut)
+    assert isinstance(found[-1][1], Closed)
+    assert found[-1][1].start == cut
+
+
+def test_cuts_at_the_latest_of_equally_quiet_windows_before_the_newest() -> None:
+    found = _run(_said((SPEECH, 500)))
+    closed = found[1][1]
+    assert isinstance(closed, Closed)
+    assert closed.end == _windows(15.0) * WINDOW - WINDOW - WINDOW // 2
+
+
+def test_a_cut_in_silence_leaves_nothing_open() -> None:
+    found = _boundaries((SPEECH, _windows(15.0) - 5), (SILENCE, 40))
+    assert [type(boundary) for boundary in found] == [Opened, Closed]
+
+
+def test_after_a_cut_silence_closes_as_ever() -> None:
+    found = _boundaries((SPEECH, _windows(15.0) + 30), (SILENCE, 40))
+    cut, paused, closed = found[1], found[2], found[3]
+    assert isinstance(cut, Closed)
+    end = (_windows(15.0) + 30) * WINDOW + AFTER
+    assert paused == Paused(end)
+    assert isinstance(closed, Closed)
+    assert (closed.start, closed.end) == (cut.end, end)
+
+
+# --- Finishing
+
+
+def test_the_end_of_the_stream_closes_what_is_open() -> None:
+    endpointer = Endpointer(RULES)
+    for _ in range(20):
+        endpointer.push(SPEECH, 1)
+    assert endpointer.finish(20 * WINDOW - 100) == Closed(0, 20 * WINDOW - 100, speech=20 * WINDOW)
+    assert endpointer.start is None
+
+
+def test_the_end_of_the_stream_closes_nothing_where_nothing_is_open() -> None:
+    assert Endpointer(RULES).finish(0) is None
+
+
+# --- In all cases
+
+_PROBABILITY = st.sampled_from([0.0, 0.3, 0.4, 0.6, 1.0])
+_SPANS = st.lists(st.tuples(_PROBABILITY, st.integers(1, 80)), min_size=1, max_size=15)
+_SHORT_RULES = st.builds(
+    EndpointingRules,
+    silence=st.sampled_from([0.2, 0.6, 1.0]),
+    pause=st.just(0.2),
+    longest=st.sampled_from([2.0, 3.0, 5.0]),
+    onset=st.sampled_from([0.032, 0.064, 0.2]),
+    certain=st.sampled_from([0.5, 0.8]),
+    before=st.sampled_from([0.0, 0.1, 0.8]),
+    after=st.sampled_from([0.0, 0.1, 0.2]),
+)
+
+
+@settings(max_examples=200)
+@given(_SPANS, _SHORT_RULES, st.randoms(use_true_random=False), st.integers(0, WINDOW - 1))
+def test_segments_hold_all_speech_in_order_once_and_nothing_else(
+    spans: list[tuple[float, int]], rules: EndpointingRules, levels: Random, spare: int
+) -> None:
+    # What is hardly speech is hardly loud.
+    windows = [(probability, probability + 0.1 * levels.random()) for probability, _ in _said(*spans)]
+    found = [boundary for _, boundary in _run(windows, rules, spare)]
+    closed = [boundary for boundary in found if isinstance(boundary, Closed)]
+    end = len(windows) * WINDOW - spare
+
+    for segment in closed:
+        assert 0 <= segment.start < segment.end <= end
+        assert segment.end - segment.start <= rules.longest * 16_000 + WINDOW
+    for one, following in pairwise(closed):
+        assert one.end <= following.start
+
+    speech, certain = _speech([probability for probability, _ in windows], rules)
+    held = np.zeros(end, bool)
+    for segment in closed:
+        held[segment.start : segment.end] = True
+    for start in certain:
+        assert held[start : start + WINDOW].all(), "speech that no segment holds"
+    spoken = np.zeros(end, bool)
+    for start in speech:
+        spoken[start : start + WINDOW] = True
+    for segment in closed:
+        assert spoken[segment.start : segment.end].any(), "a segment of silence"
+
+
+def _speech(probabilities: list[float], rules: EndpointingRules) -> tuple[list[int], list[int]]:
+    """Where windows of speech begin: all of them, and those in runs that open a segment by themselves."""
+    runs: list[list[int]] = [[]]
+    is_open = False
+    for number, probability in enumerate(probabilities):
+        is_open = probability >= (0.35 if is_open else 0.5)
+        if is_open:
+            runs[-1].append(number)
+        elif runs[-1]:
+            runs.append([])
+    onset = max(1, round(rules.onset * 16_000 / WINDOW))
+    certain = []
+    for run in runs:
+        peaks = accumulate((probabilities[n] for n in run), max)
+        opening = [
+            n
+            for count, (n, peak) in enumerate(zip(run, peaks, strict=True), 1)
+            if count >= onset and peak >= rules.certain
+        ]
+        if opening:
+            kept_from = (opening[0] + 1) * WINDOW - round(rules.doubt * 16_000)
+            certain += [n * WINDOW for n in run if n * WINDOW >= kept_from]
+    return [n * WINDOW for run in runs for n in run], certain
+
+
+@given(_SPANS, _SHORT_RULES)
+def test_boundaries_come_in_their_order(spans: list[tuple[float, int]], rules: EndpointingRules) -> None:
+    windows = _said(*spans)
+    endpointer = Endpointer(rules)
+    is_open = False
+    for position, (probability, level) in enumerate(windows, 1):
+        match endpointer.push(probability, level):
+            case Opened(start):
+                assert not is_open
+                assert endpointer.start == start
+            case Paused(end):
+                assert is_open
+                assert endpointer.paused
+                assert end <= position * WINDOW
+            case Closed(_, end, _):
+                assert is_open
+                assert end <= position * WINDOW
+                assert endpointer.start in {None, end}
+        is_open = endpointer.start is not None

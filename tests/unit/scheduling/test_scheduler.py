@@ -1,0 +1,428 @@
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
+from transcribed.engines.base import Hypothesis, Pace, RecognitionStream, StepKind, StreamOptions
+from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.errors import EngineFailure, TranscribedError, Unavailable
+from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler
+
+pytestmark = pytest.mark.anyio
+
+LIVE, FAST = StreamOptions(pace=Pace.LIVE), StreamOptions(pace=Pace.FAST)
+HALF_SECOND = silence(0.5)
+TIMEOUT = 30
+UNREAD = 64
+
+
+class Listener:
+    """A LocalStream that listens to half a second a step, and says how many steps it has taken.
+
+    `before_step` runs in the worker's thread. Two threads that use it at once make it fail.
+    """
+
+    kind = StepKind.LISTEN
+
+    def __init__(self, before_step: Callable[[], object] = lambda: None) -> None:
+        self.steps = self.accepted = self.finishes = 0
+        self._before_step = before_step
+        self._waiting = 0
+        self._in_use = threading.Lock()
+
+    def accept(self, samples: Samples) -> None:
+        with self._alone():
+            self.accepted += len(samples)
+            self._waiting += len(samples)
+
+    def finish(self) -> None:
+        with self._alone():
+            self.finishes += 1
+
+    @property
+    def backlog(self) -> float:
+        return self._waiting / SAMPLE_RATE
+
+    def next_step(self) -> StepKind | None:
+        with self._alone():
+            return self.kind if self._waiting else None
+
+    def step(self) -> Sequence[Hypothesis]:
+        with self._alone():
+            self._before_step()
+            self._waiting = max(0, self._waiting - len(HALF_SECOND))
+            self.steps += 1
+            return (Hypothesis(0, 0.0, 0.5 * self.steps, str(self.steps), final=False),)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        assert self._in_use.acquire(blocking=False), "two threads use one stream"
+        try:
+            yield
+        finally:
+            self._in_use.release()
+
+
+class Talker(Listener):
+    """A LocalStream that has something to say for ever, once it has heard anything."""
+
+    kind = StepKind.PARTIAL
+
+    @property
+    def backlog(self) -> float:
+        return 0.0
+
+    def step(self) -> Sequence[Hypothesis]:
+        said = super().step()
+        self._waiting = 1
+        return said
+
+
+class Gate:
+    """Holds a worker's thread until the test lets it go."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._open = threading.Event()
+
+    def __call__(self) -> None:
+        self._reached.set()
+        assert self._open.wait(TIMEOUT)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, TIMEOUT)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+async def _settle() -> None:
+    """Let the event loop do all that needs no thread and no clock."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def _note(stream: RecognitionStream, said: list[str]) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        async for hypothesis in stream:
+            said.append(hypothesis.text)  # noqa: PERF401 - what comes before a failure counts
+
+
+async def _texts(stream: RecognitionStream) -> list[str]:
+    said: list[str] = []
+    await _note(stream, said)
+    return said
+
+
+async def _send(stream: RecognitionStream, count: int) -> None:
+    for _ in range(count):
+        await stream.send(HALF_SECOND)
+    await stream.finish()
+
+
+async def _occupy(scheduler: Scheduler, gate: Gate) -> RecognitionStream:
+    """A stream that keeps a thread until the gate opens, and then has said all."""
+    stream = scheduler.open(Listener(gate), LIVE)
+    await stream.send(HALF_SECOND)
+    await gate.reached()
+    return stream
+
+
+def _inference_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("inference")]
+
+
+# --- One stream
+
+
+async def test_what_is_sent_is_heard_in_order_and_the_end_ends_it() -> None:
+    listener = Listener()
+    async with Scheduler(1) as scheduler:
+        stream = scheduler.open(listener, LIVE)
+        await _send(stream, 4)
+        assert await _texts(stream) == ["1", "2", "3", "4"]
+        assert scheduler.streams == 0
+    assert (listener.accepted, listener.finishes) == (4 * len(HALF_SECOND), 1)
+
+
+async def test_an_end_without_audio_ends_without_events() -> None:
+    listener = Listener()
+    async with Scheduler(1) as scheduler:
+        stream = scheduler.open(listener, LIVE)
+        await stream.finish()
+        await stream.finish()
+        assert await _texts(stream) == []
+    assert (listener.steps, listener.finishes) == (0, 1)
+
+
+async def test_what_arrives_during_a_step_is_handed_over_after_it(gate: Gate) -> None:
+    listener = Listener(gate)
+    async with Scheduler(1) as scheduler:
+        stream = scheduler.open(listener, LIVE)
+        await stream.send(HALF_SECOND)
+        await gate.reached()
+        await stream.send(HALF_SECOND)
+        await stream.finish()
+        assert (listener.accepted, listener.finishes) == (len(HALF_SECOND), 0)
+        gate.open()
+        assert await _texts(stream) == ["1", "2"]
+
+
+async def test_no_stream_is_used_by_two_threads() -> None:
+    async def converse(listener: Listener) -> list[str]:
+        stream = scheduler.open(listener, LIVE)
+        sending = asyncio.create_task(_send(stream, 60))
+        texts = await _texts(stream)
+        await sending
+        return texts
+
+    async with Scheduler(4) as scheduler:
+        said = await asyncio.gather(*(converse(Listener()) for _ in range(6)))
+    assert said == [[str(number) for number in range(1, 61)]] * 6
+
+
+# --- Bounds
+
+
+async def test_a_sender_waits_while_the_stream_holds_as_much_as_it_may(gate: Gate) -> None:
+    async with Scheduler(1) as scheduler:
+        stream = scheduler.open(Listener(gate), LIVE)
+        async with asyncio.timeout(TIMEOUT):
+            for _ in range(round(BUFFERED_SECONDS / 0.5)):
+                await stream.send(HALF_SECOND)
+        await gate.reached()
+        waiting = asyncio.create_task(stream.send(HALF_SECOND))
+        await _settle()
+        assert not waiting.done()
+        gate.open()
+        async with asyncio.timeout(TIMEOUT):
+            await waiting
+
+
+async def test_a_waiting_sender_is_let_go_when_the_stream_is_closed(gate: Gate) -> None:
+    async with Scheduler(1) as scheduler:
+        stream = scheduler.open(Listener(gate), LIVE)
+        await stream.send(silence(BUFFERED_SECONDS))
+        waiting = asyncio.create_task(stream.send(HALF_SECOND))
+        await _settle()
+        assert not waiting.done()
+        await stream.aclose()
+        async with asyncio.timeout(TIMEOUT):
+            await waiting
+        gate.open()
+
+
+async def test_nothing_is_computed_ahead_of_a_reader_who_does_not_read() -> None:
+    spoken = threading.Semaphore(0)
+    talker = Talker(spoken.release)
+    async with Scheduler(1) as scheduler:
+        unread = scheduler.open(talker, LIVE)
+        await unread.send(HALF_SECOND)
+        for _ in range(UNREAD):
+            assert await asyncio.to_thread(spoken.acquire, timeout=TIMEOUT)
+        # The only thread is free for others, and stays so.
+        other = scheduler.open(Listener(), LIVE)
+        await _send(other, 5)
+        assert len(await _texts(other)) == 5
+        assert talker.steps == UNREAD
+
+        hypotheses = aiter(unread)
+        assert [(await anext(hypotheses)).text for _ in range(2)] == ["1", "2"]
+        assert await asyncio.to_thread(spoken.acquire, timeout=TIMEOUT)
+        await unread.aclose()
+
+
+# --- Failure
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (EngineFailure("the recogniser fell over"), "the recogniser fell over"),
+        (RuntimeError("a secret of the server"), "the server's log says how"),
+    ],
+)
+async def test_a_failing_step_ends_its_stream_alone(
+    error: Exception, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        if failing.steps == 2:
+            raise error
+
+    failing, sound = Listener(fail), Listener()
+    async with Scheduler(1) as scheduler:
+        streams = [scheduler.open(local, LIVE) for local in (failing, sound)]
+        for stream in streams:
+            await _send(stream, 5)
+        said: list[str] = []
+        with pytest.raises(EngineFailure, match=message) as raised:
+            await _note(streams[0], said)
+        assert said == ["1", "2"], "what came before the failure is not lost"
+        assert "secret" not in raised.value.message
+        with pytest.raises(EngineFailure, match=message):
+            await streams[0].send(HALF_SECOND)
+        assert await _texts(streams[1]) == ["1", "2", "3", "4", "5"]
+        assert scheduler.streams == 0
+    logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(logged) == (0 if isinstance(error, TranscribedError) else 1)
+
+
+# --- Closing
+
+
+async def test_closing_during_a_step_drops_its_result(gate: Gate) -> None:
+    listener = Listener(gate)
+    async with Scheduler(1) as scheduler:
+        stream = scheduler.open(listener, LIVE)
+        await stream.send(silence(2.0))
+        reading = asyncio.create_task(_texts(stream))
+        await gate.reached()
+        await stream.aclose()
+        await stream.aclose()
+        assert scheduler.streams == 0
+        assert await reading == []
+        gate.open()
+
+        # The thread is given back, and takes no further step of the closed stream.
+        other = scheduler.open(Listener(), LIVE)
+        await _send(other, 1)
+        assert await _texts(other) == ["1"]
+        assert listener.steps == 1
+        assert await _texts(stream) == []
+
+
+async def test_closing_a_stream_that_waits_its_turn_takes_it_out_of_the_queue(gate: Gate) -> None:
+    waiting = Listener()
+    async with Scheduler(1) as scheduler:
+        busy = await _occupy(scheduler, gate)
+        stream = scheduler.open(waiting, LIVE)
+        await stream.send(HALF_SECOND)
+        await stream.aclose()
+        gate.open()
+        await busy.finish()
+        assert await _texts(busy) == ["1"]
+    assert waiting.steps == 0
+
+
+async def test_leaving_ends_all_streams_and_their_threads(gate: Gate) -> None:
+    stepping, waiting, idle = Listener(gate), Listener(), Listener()
+    async with Scheduler(1) as scheduler:
+        streams = [scheduler.open(local, LIVE) for local in (stepping, waiting, idle)]
+        await streams[0].send(silence(BUFFERED_SECONDS))
+        await gate.reached()
+        await streams[1].send(HALF_SECOND)
+        reading = [asyncio.create_task(_texts(stream)) for stream in streams]
+        sending = asyncio.create_task(streams[0].send(HALF_SECOND))
+        await _settle()
+        assert _inference_threads()
+        asyncio.get_running_loop().call_later(0.01, gate.open)
+    for told in (*reading, sending):
+        with pytest.raises(Unavailable):
+            await told
+    assert _inference_threads() == []
+    assert waiting.steps == 0
+    with pytest.raises(Unavailable):
+        scheduler.open(Listener(), LIVE)
+
+
+async def test_leaving_without_ever_stepping_leaves_nothing() -> None:
+    async with Scheduler() as scheduler:
+        assert scheduler.streams == 0
+    assert _inference_threads() == []
+
+
+# --- Who steps next
+
+
+def _noting(order: list[str], name: str, kind: StepKind = StepKind.LISTEN) -> Listener:
+    listener = Listener(lambda: order.append(name))
+    listener.kind = kind
+    return listener
+
+
+async def test_live_streams_go_before_fast_ones(gate: Gate) -> None:
+    order: list[str] = []
+    async with Scheduler(1) as scheduler:
+        await _occupy(scheduler, gate)
+        fast = scheduler.open(_noting(order, "fast"), FAST)
+        live = scheduler.open(_noting(order, "live"), LIVE)
+        for stream in (fast, live):
+            await _send(stream, 3)
+        gate.open()
+        await asyncio.gather(_texts(fast), _texts(live))
+    assert order == ["live"] * 3 + ["fast"] * 3
+
+
+async def test_streams_of_one_kind_take_turns(gate: Gate) -> None:
+    order: list[str] = []
+    async with Scheduler(1) as scheduler:
+        await _occupy(scheduler, gate)
+        streams = [scheduler.open(_noting(order, name), LIVE) for name in "abc"]
+        for stream in streams:
+            await _send(stream, 3)
+        gate.open()
+        await asyncio.gather(*map(_texts, streams))
+    assert order == list("abc" * 3)
+
+
+async def test_new_audio_does_not_send_a_stream_back_to_the_end_of_the_queue(gate: Gate) -> None:
+    order: list[str] = []
+    async with Scheduler(1) as scheduler:
+        await _occupy(scheduler, gate)
+        chatty = scheduler.open(_noting(order, "chatty"), LIVE)
+        quiet = scheduler.open(_noting(order, "quiet"), LIVE)
+        await chatty.send(HALF_SECOND)
+        await quiet.send(HALF_SECOND)
+        await _send(chatty, 1)
+        gate.open()
+        assert await _texts(chatty) == ["1", "2"]
+    assert order == ["chatty", "quiet", "chatty"]
+
+
+async def test_a_recording_with_a_partial_due_gets_its_turn_beside_one_that_is_only_listened_to() -> None:
+    # A partial of a recording is not left out: its stream can do nothing else until it is made.
+    endless = Talker()
+    endless.kind = StepKind.LISTEN
+    partial = Listener()
+    partial.kind = StepKind.PARTIAL
+    async with Scheduler(1) as scheduler:
+        long = scheduler.open(endless, FAST)
+        await long.send(HALF_SECOND)
+        reading = asyncio.create_task(_texts(long))
+        stream = scheduler.open(partial, FAST)
+        await _send(stream, 1)
+        try:
+            assert await _texts(stream) == ["1"]
+        finally:
+            await long.aclose()
+        await reading
+
+
+# --- Over an engine
+
+
+async def test_an_engine_is_run_with_its_capabilities() -> None:
+    script = Script.model_validate(
+        {
+            "language": "de-DE",
+            "events": [{"at": 0.5, "text": "Das"}, {"at": "end", "text": "Das ist", "final": True}],
+        }
+    )
+    async with Scheduler(1) as scheduler:
+        engine = scheduler.run(ScriptedEngine(script))
+        assert (engine.capabilities.name, engine.capabilities.languages) == ("scripted", ("de-DE",))
+        stream = await engine.open(FAST)
+        assert scheduler.streams == 1
+        await _send(stream, 2)
+        assert await _texts(stream) == ["Das", "Das ist"]

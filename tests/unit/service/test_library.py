@@ -1,0 +1,198 @@
+import asyncio
+import io
+import wave
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transcribed.audio.formats import AudioFormat
+from transcribed.errors import InvalidName, MediaChanged, NotFound, TooLarge, UnreadableAudio
+from transcribed.service.library import Library, Recording
+from transcribed.storage.objects import ObjectMediaStore
+
+pytestmark = pytest.mark.anyio
+
+MAX_BYTES = 100_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "recordings"
+
+
+@pytest.fixture
+def library(folder: Path) -> Library:
+    return Library(ObjectMediaStore.at(str(folder)), MAX_BYTES)
+
+
+def _wav(seconds: float) -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as target:
+        target.setparams((1, 2, 16_000, 0, "NONE", ""))
+        target.writeframes(np.ones(round(seconds * 16_000), "<i2").tobytes())
+    return content.getvalue()
+
+
+async def _chunks(content: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+async def _read(library: Library, name: str, start: int = 0, end: int | None = None) -> bytes:
+    media = await library.find(name)
+    return b"".join(
+        [chunk async for chunk in library.read(media, start, media.size if end is None else end)]
+    )
+
+
+def _files(folder: Path) -> Iterable[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_recording_is_kept_as_it_came(library: Library, folder: Path) -> None:
+    content = _wav(1.0)
+    assert await library.add("speech.wav", _chunks(content)) == "speech.wav"
+    assert (folder / "speech.wav").read_bytes() == content
+    assert await _read(library, "speech.wav") == content
+    assert await _read(library, "speech.wav", 10, 20) == content[10:20]
+    assert (await library.open("speech.wav")).read(len(content)) == content
+    assert _files(folder) == ["speech.wav"]
+
+
+async def test_the_name_is_stored_in_one_spelling(library: Library) -> None:
+    assert await library.add("Gro\u0308ße.wav", _chunks(_wav(0.1))) == "Gr\u00f6ße.wav"
+    assert (await library.find("Gro\u0308ße.wav")).name == "Gr\u00f6ße.wav"
+    await library.delete("Gro\u0308ße.wav")
+    assert await library.list() == []
+
+
+async def test_the_list_says_what_each_recording_is(library: Library, folder: Path) -> None:
+    for name, seconds in (("b.wav", 2.0), ("a.wav", 0.5)):
+        await library.add(name, _chunks(_wav(seconds)))
+    (folder / "notes.txt").write_text("put here by hand")
+    (folder / "folder").mkdir()
+    (folder / "folder" / "c.wav").write_bytes(_wav(0.1))
+    recordings = await library.list()
+    assert [(r.media.name, r.media.size) for r in recordings] == [
+        ("a.wav", 16_044),
+        ("b.wav", 64_044),
+        ("notes.txt", 16),
+    ]
+    assert [r.format for r in recordings] == [
+        AudioFormat("wav", "pcm_s16le", 16_000, 1, 0.5),
+        AudioFormat("wav", "pcm_s16le", 16_000, 1, 2.0),
+        None,
+    ]
+
+
+async def test_what_is_listed_is_looked_at_once_a_version(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await library.add("a.wav", _chunks(_wav(0.5)))
+    first = await library.list()
+    looked_at = []
+    look = library._store.open
+    monkeypatch.setattr(library._store, "open", lambda media: looked_at.append(media.name) or look(media))
+    assert await library.list() == first
+    assert looked_at == []
+    await library.add("a.wav", _chunks(_wav(1.0)))
+    looked_at.clear()
+    (changed,) = await library.list()
+    assert isinstance(changed, Recording)
+    assert changed.format is not None
+    assert changed.format.duration == 1.0
+    assert looked_at == ["a.wav"]
+
+
+async def test_a_new_recording_takes_the_place_of_one_of_its_name(library: Library, folder: Path) -> None:
+    await library.add("a.wav", _chunks(_wav(2.0)))
+    reading = await library.open("a.wav")
+    assert reading.read(4) == b"RIFF"
+    old = await library.find("a.wav")
+    await library.add("a.wav", _chunks(_wav(1.0)))
+    assert (folder / "a.wav").read_bytes() == _wav(1.0)
+    with pytest.raises(MediaChanged):
+        b"".join([chunk async for chunk in library.read(old, 0, old.size)])
+    assert _files(folder) == ["a.wav"]
+
+
+async def test_deleting_is_for_good(library: Library, folder: Path) -> None:
+    await library.add("a.wav", _chunks(_wav(0.1)))
+    await library.delete("a.wav")
+    assert _files(folder) == []
+    for missing in (library.find, library.open, library.delete):
+        with pytest.raises(NotFound, match=r"a\.wav"):
+            await missing("a.wav")
+
+
+async def test_the_largest_recording_fits(folder: Path) -> None:
+    content = _wav(1.0)
+    library = Library(ObjectMediaStore.at(str(folder)), len(content))
+    await library.add("a.wav", _chunks(content))
+    assert _files(folder) == ["a.wav"]
+
+
+class _Broken(Exception):
+    pass
+
+
+async def _breaks_off(content: bytes) -> AsyncIterator[bytes]:
+    yield content[: len(content) // 2]
+    raise _Broken
+
+
+async def _endless(content: bytes) -> AsyncIterator[bytes]:
+    while True:
+        yield content
+
+
+@pytest.mark.parametrize(
+    ("name", "chunks", "error"),
+    [
+        ("empty.wav", lambda: _chunks(b""), UnreadableAudio),
+        ("text.wav", lambda: _chunks(b"This is a test.\n" * 100), UnreadableAudio),
+        ("noise.wav", lambda: _chunks(np.random.default_rng(0).bytes(50_000)), UnreadableAudio),
+        ("large.wav", lambda: _chunks(_wav(10.0)), TooLarge),
+        ("endless.wav", lambda: _endless(_wav(0.1)), TooLarge),
+        ("broken.wav", lambda: _breaks_off(_wav(1.0)), _Broken),
+        ("../up.wav", lambda: _chunks(_wav(0.1)), InvalidName),
+        (".incoming", lambda: _chunks(_wav(0.1)), InvalidName),
+    ],
+)
+async def test_what_is_refused_changes_nothing(
+    library: Library, folder: Path, name: str, chunks: object, error: type[Exception]
+) -> None:
+    if "/" not in name and not name.startswith("."):
+        await library.add(name, _chunks(_wav(0.2)))
+    before = _files(folder)
+    with pytest.raises(error):
+        await library.add(name, chunks())  # type: ignore[operator]
+    assert _files(folder) == before
+    assert all((folder / path).read_bytes() == _wav(0.2) for path in before)
+    assert _files(folder.parent) == [f"recordings/{path}" for path in before]
+
+
+async def test_an_upload_that_is_given_up_leaves_nothing(library: Library, folder: Path) -> None:
+    stalled = asyncio.Event()
+
+    async def stall() -> AsyncIterator[bytes]:
+        yield _wav(1.0)
+        stalled.set()
+        await asyncio.Event().wait()
+
+    adding = asyncio.create_task(library.add("a.wav", stall()))
+    async with asyncio.timeout(30):
+        await stalled.wait()
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    assert _files(folder) == []
+
+
+@pytest.mark.parametrize("name", ["..", "a/../b", "", "/etc/passwd", "\0", "CON", ".incoming/x"])
+async def test_no_name_leads_out_of_the_library(library: Library, name: str) -> None:
+    for use in (library.find, library.open, library.delete):
+        with pytest.raises(InvalidName):
+            await use(name)

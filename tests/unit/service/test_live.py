@@ -1,0 +1,112 @@
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from transcribed.audio.formats import silence
+from transcribed.engines.base import Engine, StreamOptions
+from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.errors import EngineFailure, Unavailable
+from transcribed.scheduling.scheduler import Scheduler
+from transcribed.service.live import LiveSession
+from transcribed.transcript import Done, LiveEvent, Segment, Word
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def scheduler() -> AsyncIterator[Scheduler]:
+    async with Scheduler(2) as scheduler:
+        yield scheduler
+
+
+def _engine(scheduler: Scheduler, *events: dict[str, Any], language: str = "en-US") -> Engine:
+    return scheduler.run(ScriptedEngine(Script.model_validate({"language": language, "events": events})))
+
+
+async def _events(session: LiveSession, *seconds: float) -> list[LiveEvent]:
+    for length in seconds:
+        await session.send(silence(length))
+    await session.finish()
+    return [event async for event in session.events()]
+
+
+async def test_hypotheses_become_segments_of_the_session(scheduler: Scheduler) -> None:
+    engine = _engine(
+        scheduler,
+        {"at": 0.5, "text": "Das ist"},
+        {"at": 1.0, "text": "Das ist gut.", "final": True},
+        {"at": "end", "text": "Ja.", "final": True},
+        language="de-DE",
+    )
+    async with LiveSession(engine, StreamOptions()) as session:
+        *segments, done = await _events(session, 1.0, 0.25)
+
+    def words(text: str) -> tuple[Word, ...]:
+        return tuple(Word(word, confidence=1.0) for word in text.split())
+
+    one, other = f"{session.id}-0", f"{session.id}-1"
+    assert segments == [
+        Segment(one, 0.0, 0.5, "Das ist", False, "de-DE", words("Das ist")),
+        Segment(one, 0.0, 1.0, "Das ist gut.", True, "de-DE", words("Das ist gut.")),
+        Segment(other, 1.0, 1.25, "Ja.", True, "de-DE", words("Ja.")),
+    ]
+    assert isinstance(done, Done)
+    assert (done.session_id, done.audio_seconds) == (session.id, 1.25)
+    assert 0 <= done.processing_seconds < 30
+
+
+async def test_a_session_without_audio_is_done_at_once(scheduler: Scheduler) -> None:
+    async with LiveSession(_engine(scheduler), StreamOptions()) as session:
+        (done,) = await _events(session)
+    assert isinstance(done, Done)
+    assert done.audio_seconds == 0
+
+
+async def test_each_session_has_an_id_of_its_own(scheduler: Scheduler) -> None:
+    engine = _engine(scheduler)
+    ids = {LiveSession(engine, StreamOptions()).id for _ in range(10)}
+    assert len(ids) == 10
+    assert all(str(uuid.UUID(session_id)) == session_id for session_id in ids)
+
+
+async def test_a_failure_of_the_engine_is_raised_behind_what_came_before_it(scheduler: Scheduler) -> None:
+    engine = _engine(
+        scheduler, {"at": 0.5, "text": "Das"}, {"at": 0.5, "error": "the recogniser fell over"}
+    )
+    seen: list[LiveEvent] = []
+
+    async def listen() -> None:
+        async with LiveSession(engine, StreamOptions()) as session:
+            await session.send(silence(1.0))
+            async for event in session.events():
+                seen.append(event)  # noqa: PERF401 - what comes before a failure counts
+
+    with pytest.raises(EngineFailure, match="fell over"):
+        await listen()
+    assert [getattr(event, "text", None) for event in seen] == ["Das"]
+    assert scheduler.streams == 0
+
+
+async def test_leaving_gives_the_stream_back_whatever_happened(scheduler: Scheduler) -> None:
+    engine = _engine(scheduler, {"at": 0.5, "text": "Das"})
+
+    async def stumble() -> None:
+        async with LiveSession(engine, StreamOptions()) as session:
+            await session.send(silence(1.0))
+            assert scheduler.streams == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await stumble()
+    assert scheduler.streams == 0
+
+
+async def test_where_no_stream_can_be_opened_nothing_is_left_to_close(scheduler: Scheduler) -> None:
+    engine = _engine(scheduler)
+    async with scheduler:
+        pass
+    with pytest.raises(Unavailable):
+        async with LiveSession(engine, StreamOptions()):
+            pytest.fail("a session without a stream")

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+
+from transcribed.errors import BadRequest, NotFound, UnreadableAudio
+from transcribed.transcript import Done, Segment, Word
+from transcribed.wire import native
+
+SEGMENT = Segment(
+    "3f-0", 0.0, 1.15, "Größe, 你好.", final=True, language="en-US", words=(Word("Größe,"), Word("你好."))
+)
+DONE = Done(session_id="3f", audio_seconds=1.1494375, processing_seconds=0.25)
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("test.wav", "test.wav"),
+        ("  test.wav\r\n", "test.wav"),
+        ("my talk.mp3", "my talk.mp3"),
+        ("你", "你"),
+    ],
+)
+def test_a_message_is_the_name_of_a_recording(message: str, name: str) -> None:
+    assert native.decode(message) == native.TranscribeFile(name)
+
+
+@pytest.mark.parametrize("message", ["", " ", "\n", "\t \r\n", "\u3000"])
+def test_white_space_is_goodbye(message: str) -> None:
+    assert native.decode(message) is None
+
+
+@pytest.mark.parametrize("message", [b"", b"test.wav", b"\x00\xff"])
+def test_binary_messages_are_refused(message: bytes) -> None:
+    with pytest.raises(BadRequest, match="Binary messages are not understood"):
+        native.decode(message)
+
+
+def test_a_message_that_is_no_name_is_refused_and_not_repeated() -> None:
+    assert native.decode("n" * native.MAX_MESSAGE_CHARACTERS) is not None
+    with pytest.raises(BadRequest, match=f"{native.MAX_MESSAGE_CHARACTERS + 1} characters") as refused:
+        native.decode("n" * (native.MAX_MESSAGE_CHARACTERS + 1))
+    assert len(refused.value.message) < 300
+
+
+def test_text_is_the_words_alone() -> None:
+    assert native.encode(SEGMENT, "text") == "Größe, 你好."
+    assert native.encode(DONE, "text") is None
+
+
+def test_a_segment_that_lost_its_words_is_no_text() -> None:
+    assert native.encode(Segment("3f-0", 0, 1, "", final=True, language="en-US"), "text") is None
+
+
+def test_json_is_the_event_on_one_line() -> None:
+    assert native.encode(SEGMENT, "json") == (
+        '{"Transcript":{"Results":[{"ResultId":"3f-0","StartTime":0.0,"EndTime":1.15,"IsPartial":false,'
+        '"Alternatives":[{"Transcript":"Größe, 你好.","Items":['
+        '{"Type":"pronunciation","Content":"Größe"},{"Type":"punctuation","Content":","},'
+        '{"Type":"pronunciation","Content":"你好"},{"Type":"punctuation","Content":"."}]}],'
+        '"LanguageCode":"en-US"}]}}'
+    )
+
+
+def test_json_tells_the_end_of_a_recording() -> None:
+    assert native.encode(DONE, "json") == (
+        '{"Done":{"SessionId":"3f","AudioSeconds":1.149,"ProcessingSeconds":0.25}}'
+    )
+
+
+def test_errors_say_what_to_do() -> None:
+    error = NotFound('There is no "x". Upload it.')
+    assert native.encode_error(error, "text") == 'error: There is no "x". Upload it.'
+    assert native.encode_error(error, "json") == (
+        '{"Error":{"Code":"NotFoundException","Message":"There is no \\"x\\". Upload it."}}'
+    )
+    assert (
+        json.loads(native.encode_error(UnreadableAudio("no"), "json"))["Error"]["Code"]
+        == "BadRequestException"
+    )
