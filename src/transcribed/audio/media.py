@@ -21,6 +21,8 @@ BLOCK_SECONDS = 0.5
 """The least audio in a block, but for the last."""
 
 _PROBED_PACKETS = 64
+# A file of a few bytes at 1 Hz would be hours long.
+_LOWEST_RATE = 4000
 # A playlist may name other files and addresses; with no protocol open to it, it reads none of them.
 _OPTIONS = {"protocol_whitelist": "none"}
 
@@ -149,7 +151,13 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     if not container.streams.audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnreadableAudio(f"The file has no audio track (it holds: {kinds}). Send a file with sound.")
-    return container.streams.audio[0]
+    stream = container.streams.audio[0]
+    if stream.codec_context.sample_rate and stream.codec_context.sample_rate < _LOWEST_RATE:
+        raise UnreadableAudio(
+            f"The file says that it holds {stream.codec_context.sample_rate} samples a second, which is "
+            f"no speech. Send a recording of at least {_LOWEST_RATE} Hz."
+        )
+    return stream
 
 
 def _converted(resampler: Resampler, frame: av.AudioFrame) -> list[Samples]:

@@ -22,6 +22,7 @@ from transcribed.engines.base import (
     LocalEngine,
     LocalStream,
     RecognitionStream,
+    StepKind,
     StreamOptions,
 )
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
@@ -185,11 +186,8 @@ class _ScheduledStream:
             self._hypotheses.extend(step.result())
             self._proceed()
             self._changed.set()
-        elif isinstance(error, TranscribedError):
-            self.end(error)
         else:
-            _log.error("A step of recognition failed; its stream ends alone.", exc_info=error)
-            self.end(EngineFailure("The recogniser failed on this audio; the server's log says how."))
+            self._fail(error)
 
     def end(self, failure: TranscribedError | None) -> None:
         """Nothing more happens here; whoever waits is told."""
@@ -210,23 +208,36 @@ class _ScheduledStream:
         self._changed.clear()
         await self._changed.wait()
 
+    def _fail(self, error: BaseException) -> None:
+        if not isinstance(error, TranscribedError):
+            _log.error("Recognition failed on one stream, which ends alone.", exc_info=error)
+            error = EngineFailure("The recogniser failed on this audio; the server's log says how.")
+        self.end(error)
+
     def _proceed(self) -> None:
         """Between steps: hand over what has arrived, and offer the next step."""
         if self._stepping or self._ended:
             return
-        while self._arrived:
-            self._local.accept(self._arrived.popleft())
-        self._arrived_samples = 0
-        if self._finish_requested and not self._finish_given:
-            self._finish_given = True
-            self._local.finish()
-        kind = self._local.next_step()
+        try:
+            kind = self._hand_over()
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises, its reader must hear of it
+            self._fail(error)
+            return
         if kind is None:
             if self._finish_given:
                 self.end(None)
         elif len(self._hypotheses) < _UNREAD:
             now = asyncio.get_running_loop().time()
             self._scheduler.offer(Candidate(self, self._pace, kind, now))
+
+    def _hand_over(self) -> StepKind | None:
+        while self._arrived:
+            self._local.accept(self._arrived.popleft())
+        self._arrived_samples = 0
+        if self._finish_requested and not self._finish_given:
+            self._finish_given = True
+            self._local.finish()
+        return self._local.next_step()
 
 
 def _stopping() -> Unavailable:

@@ -123,7 +123,7 @@ def _decoder(weights: Weights) -> ModelProto:
 
         normed = graph.norm(stream, weights.used_for(f"{at}/input_layernorm/LayerNormalization_output_0"))
         projections = [weights.matrix(f"{at}/self_attn/{p}_proj/MatMul_output_0") for p in "qkv"]
-        query, key, value = graph.split(graph.linear(normed, *projections), 3)
+        query, key, value = graph.split(graph.linear_by_row(normed, *projections), 3)
         attended = graph.new_name()
         graph.node(
             "MultiHeadAttention",
@@ -133,31 +133,33 @@ def _decoder(weights: Weights) -> ModelProto:
             num_heads=HEADS,
             unidirectional=1,
         )
-        attended = graph.linear(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
+        attended = graph.linear_by_row(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
         stream = graph.add("Add", [stream, attended])
 
         keys, values = CROSS[states]
         normed = graph.norm(
             stream, weights.used_for(f"{at}/post_attention_layernorm/LayerNormalization_output_0")
         )
-        query = graph.linear(normed, weights.matrix(f"{at}/encoder_attn/q_proj/MatMul_output_0"))
+        query = graph.linear_by_row(normed, weights.matrix(f"{at}/encoder_attn/q_proj/MatMul_output_0"))
         query = graph.add("Transpose", [graph.heads(query)], perm=(0, 2, 1, 3))
         scores = graph.add("FusedMatMul", [query, keys], domain=MICROSOFT, alpha=float(HEAD_SIZE**-0.5))
         attention = graph.add("Softmax", [scores], output=ATTENTIONS[layer], axis=-1)
         attended = graph.add("MatMul", [attention, values])
         attended = graph.joined_heads(graph.add("Transpose", [attended], perm=(0, 2, 1, 3)))
-        attended = graph.linear(attended, weights.matrix(f"{at}/encoder_attn/o_proj/MatMul_output_0"))
+        attended = graph.linear_by_row(
+            attended, weights.matrix(f"{at}/encoder_attn/o_proj/MatMul_output_0")
+        )
         stream = graph.add("Add", [stream, attended])
 
         normed = graph.norm(stream, weights.used_for(f"{at}/final_layernorm/LayerNormalization_output_0"))
-        expanded = graph.linear(normed, weights.matrix(f"{at}/mlp/fc1/Add_output_0"))
+        expanded = graph.linear_by_row(normed, weights.matrix(f"{at}/mlp/fc1/Add_output_0"))
         up, gate = graph.split(expanded, 2)
         gate = graph.add("QuickGelu", [gate], domain=MICROSOFT, alpha=1.0)
         contracted = graph.add("Mul", [gate, up])
-        contracted = graph.linear(contracted, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
+        contracted = graph.linear_by_row(contracted, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
         stream = graph.add("Add", [stream, contracted])
 
-    logits = graph.linear(
+    logits = graph.linear_by_row(
         graph.norm(stream, weights.used_for("/model/decoder/norm/LayerNormalization_output_0")),
         weights.matrix("logits"),
     )

@@ -31,7 +31,7 @@ _TOKENS_PER_SECOND = 6.5
 _SPARE_TOKENS = 6
 # The encoder's convolutions need this many samples to yield one hidden state.
 _SHORTEST = 2_048
-_RECIPE = "moonshine-tiny-en-1"
+_RECIPE = "moonshine-tiny-en-2"
 _NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
 _READ = [TOKENS, PROBABILITIES, *PRESENT]
 
@@ -98,8 +98,7 @@ class MoonshineModel:
         more than reading one, and keeps of the draft what greedy decoding would itself have chosen
         (speculation: Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via
         Speculative Decoding"). So a draft changes the time this takes, and the text only where two words
-        are almost equally probable: activations are quantised by one scale a pass, and what is read
-        together shares it.
+        are almost equally probable: sums round differently in passes of different lengths.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
         reading = _Reading(self._decoder, self._cross.run(CROSS, {"hidden": encoded.hidden}))
