@@ -50,5 +50,11 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run
 
+# SPEECH is a folder of recordings with a manifest.jsonl, as bench/README.md describes it.
+bench: $(VENV)/dev
+	@test -n "$(SPEECH)" || { echo "Say where the recordings are: make bench SPEECH=FOLDER"; exit 2; }
+	$(BIN)/python bench/files.py $(SPEECH)
+	$(BIN)/python bench/accuracy.py $(SPEECH)
+
 clean:
 	rm -rf $(VENV) build dist

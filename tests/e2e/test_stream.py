@@ -440,16 +440,22 @@ def test_the_work_for_a_client_that_goes_stops_at_once(
     assert sum(process.cpu_times()[:2]) - used < 0.25, "still computing for nobody"
 
 
+@pytest.mark.parametrize(("names", "seconds"), [(200, 1), (10_000, 15)])
 def test_a_client_that_goes_takes_its_waiting_names_along(
-    start_server: "Callable[..., Server]", repeated: Callable[[int], bytes], eventually: Callable[..., None]
+    start_server: "Callable[..., Server]",
+    repeated: Callable[[int], bytes],
+    eventually: Callable[..., None],
+    names: int,
+    seconds: int,
 ) -> None:
+    """Of a flood, what has arrived already is read before its end is seen."""
     server = start_server()
     server.upload("ten minutes.wav", repeated(280))
     with raw_stream(server) as connection:
-        connection.sendall(frame(b"ten minutes.wav") * 10_000)
+        connection.sendall(frame(b"ten minutes.wav") * names)
         assert connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    eventually(lambda: server.streams == 0, 1, "the stream has ended")
+    eventually(lambda: server.streams == 0, seconds, "the stream has ended")
     eventually(lambda: connections(server) == 0, 1, "the connection has ended")
 
 

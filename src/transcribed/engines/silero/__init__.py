@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from transcribed.audio.formats import Samples
-from transcribed.engines.runtime import one_thread_session
+from transcribed.engines.runtime import session
 from transcribed.recognition.levelling import Leveller
 from transcribed.recognition.vad import WINDOW
 
@@ -23,7 +23,7 @@ class SileroModel:
 
     def __init__(self) -> None:
         model = files("transcribed.engines.silero").joinpath("silero_vad_16k.onnx")
-        self._session: ort.InferenceSession = one_thread_session(model.read_bytes())
+        self._session: ort.InferenceSession = session(model.read_bytes())
 
     def run(
         self,
