@@ -87,7 +87,17 @@ def serve(**given: Any) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    _run(app.serve(settings, _announce))
+    try:
+        asyncio.run(app.serve(settings, _announce))
+        code = 0
+    except TranscribedError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        code = 1
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Granian's threads may still call into the interpreter, which aborts if it is being taken down.
+    os._exit(code)
 
 
 @cli.command()

@@ -38,8 +38,9 @@ def status_of(error: TranscribedError) -> int:
 
 
 def install(app: FastAPI) -> None:
-    """Answer TranscribedError by its status everywhere in the app."""
+    """Answer TranscribedError by its status everywhere in the app, and all else by 500."""
     app.add_exception_handler(TranscribedError, _answer)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
@@ -48,3 +49,8 @@ async def _answer(request: Request, error: Exception) -> Response:
     if status == _STATUS[TranscribedError]:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     return JSONResponse({"detail": error.message}, status)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    return JSONResponse({"detail": "The server failed on this request; its log says how."}, 500)

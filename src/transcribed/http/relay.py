@@ -10,15 +10,16 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Protocol, TypeVar
 
-from transcribed.errors import Disconnected, TranscribedError, Unavailable
+from transcribed.errors import BadRequest, Disconnected, TranscribedError, Unavailable
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
 
 REQUESTS_AHEAD = 4096
-"""Requests that a client may send before their turn; behind them the connection is not read."""
+"""Requests that a client may send before their turn; with more the conversation ends."""
 
 R = TypeVar("R")
-_CLOSE_NORMAL, _CLOSE_GOING_AWAY, _CLOSE_INTERNAL_ERROR = 1000, 1001, 1011
+_CLOSE_NORMAL, _CLOSE_GOING_AWAY = 1000, 1001
+_CLOSE_POLICY_VIOLATION, _CLOSE_INTERNAL_ERROR = 1008, 1011
 
 _GOODBYE_SECONDS = 5.0
 
@@ -91,12 +92,20 @@ async def _relay(transport: Transport, conversation: Conversation[R], stopping: 
                 # Also where nobody reads: else Granian keeps the connection for as long as the client does.
                 await transport.close(_CLOSE_GOING_AWAY, "nothing was read for too long")
             case Unavailable():
-                with suppress(Disconnected):
-                    await transport.send(conversation.encode_error(outcome))
-                await transport.close(_CLOSE_GOING_AWAY, "the server is stopping")
+                await _part(transport, conversation, outcome, _CLOSE_GOING_AWAY, "the server is stopping")
+            case BadRequest():
+                await _part(transport, conversation, outcome, _CLOSE_POLICY_VIOLATION, "too much at once")
             case Exception():
                 _log.error("A conversation failed.", exc_info=outcome)
                 await transport.close(_CLOSE_INTERNAL_ERROR, "internal error")
+
+
+async def _part(
+    transport: Transport, conversation: Conversation[R], error: TranscribedError, code: int, reason: str
+) -> None:
+    with suppress(Disconnected):
+        await transport.send(conversation.encode_error(error))
+    await transport.close(code, reason)
 
 
 async def _stop(stopping: asyncio.Event) -> None:
@@ -117,7 +126,13 @@ async def _read(
         except TranscribedError as error:
             request = error.with_traceback(None)
         del message
-        await waiting.put(request)
+        try:
+            waiting.put_nowait(request)
+        except asyncio.QueueFull:
+            # To stop reading instead would hide that the client goes.
+            raise BadRequest(
+                f"More than {REQUESTS_AHEAD} names are waiting. Send the next when some have been answered."
+            ) from None
 
 
 async def _answer(

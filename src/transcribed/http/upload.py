@@ -42,16 +42,28 @@ async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
+        await _discard_body(request)
         raise _no_file(field_name)
     try:
         part = _FilePart(field_name, boundary)
     except FormParserError as error:
+        await _discard_body(request)
         raise BadRequest(f"The body is not valid multipart/form-data: {error}.") from error
     arriving = _arriving(request, part)
     async for _ in arriving:
         if part.found:
             return UploadedFile(part.name, part.content_type, _bytes_of(part, arriving))
     raise _no_file(field_name)
+
+
+async def _discard_body(request: Request) -> None:
+    left = _DISCARDED_BYTES
+    with suppress(ClientDisconnect, TimeoutError):
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
 
 
 async def _arriving(request: Request, part: "_FilePart") -> AsyncIterator[None]:
@@ -83,6 +95,8 @@ async def _bytes_of(part: "_FilePart", arriving: AsyncIterator[None]) -> AsyncIt
             yield bytes(part.data)
             part.data.clear()
         if part.complete:
+            async for _ in arriving:
+                pass  # A client hears the answer only when it has sent everything.
             return
         if await anext(arriving, part) is part:
             return
