@@ -13,7 +13,7 @@ WIDTH = HEADS * HEAD_SIZE
 MICROSOFT = "com.microsoft"
 _ROTARY_SIZE = 32
 _POSITIONS = 2048
-_EPSILON = 1e-5
+EPSILON = 1e-5
 _BLOCK = 32
 _INT8_ACTIVATIONS = 4
 _OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)]
@@ -90,10 +90,11 @@ class Graph:
         )
         return product if matrix.bias is None else self.add("Add", [product, self.constant(matrix.bias)])
 
-    def norm(self, value: str, weights: Sequence[Array]) -> str:
+    def norm(self, value: str, weights: Sequence[Array], output: str = "") -> str:
         """Layer normalisation by [scale, bias]."""
         scale, bias = map(self.constant, weights)
-        return self.add("LayerNormalization", [value, scale, bias], axis=-1, epsilon=_EPSILON)
+        inputs = [value, scale, bias]
+        return self.add("LayerNormalization", inputs, output, axis=-1, epsilon=EPSILON)
 
     def rotation(self, frequencies: Array) -> tuple[str, str]:
         """The tables of a rotary embedding, for `rotate`."""

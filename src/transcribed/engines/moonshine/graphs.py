@@ -17,7 +17,7 @@ dimensions of a head), and in the decoder a gated SiLU.
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from transcribed.engines.moonshine.builder import MICROSOFT, WIDTH, Graph, Shape
+from transcribed.engines.moonshine.builder import EPSILON, MICROSOFT, WIDTH, Graph, Shape
 from transcribed.engines.moonshine.outputs import (
     ATTENTIONS,
     CROSS,
@@ -68,8 +68,7 @@ def _encoder(weights: Weights) -> ModelProto:
         expanded = graph.add("Gelu", [expanded], domain=MICROSOFT)
         contracted = graph.linear(expanded, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
         stream = graph.add("Add", [stream, contracted])
-    scale, bias = map(graph.constant, weights.used_for("last_hidden_state"))
-    graph.add("LayerNormalization", [stream, scale, bias], output="hidden", axis=-1, epsilon=1e-5)
+    graph.norm(stream, weights.used_for("last_hidden_state"), output="hidden")
     return graph.model({"samples": (_FLOAT, [1, 1, "samples"])}, {"hidden": _FLOAT})
 
 
@@ -80,7 +79,7 @@ def _convolutions(graph: Graph, weights: Weights) -> str:
     value = graph.add("Tanh", [value])
     whole = graph.add("Reshape", [value, graph.constant(np.array([0, 1, -1]))])
     scale, bias = graph.constant(np.ones(1, np.float32)), graph.constant(np.zeros(1, np.float32))
-    whole = graph.add("InstanceNormalization", [whole, scale, bias], epsilon=1e-5)
+    whole = graph.add("InstanceNormalization", [whole, scale, bias], epsilon=EPSILON)
     value = graph.add("Reshape", [whole, graph.constant(np.array([1, WIDTH, -1]))])
     # The normalisation's own scale and bias [channels, 1] go into the convolution behind it.
     (scale_by,), (shift_by,) = (weights.used_for(f"/groupnorm/{part}_output_0") for part in ("Mul", "Add"))
