@@ -62,7 +62,7 @@ class Application:
         http_errors.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
         self._relays = Relays()
-        self.asgi.include_router(native.router(self.engine, library, self._relays))
+        self.asgi.include_router(native.router(self.engine, library, self._relays, settings.audio_timeout))
         self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
 
     def engine(self) -> Engine:

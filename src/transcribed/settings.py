@@ -57,4 +57,7 @@ class ServerSettings(RecognitionSettings):
     port: int = Field(3000, ge=1, le=65535, description="The port to listen on.")
     audio: str = Field("audio", description="Where recordings are kept: a folder, or s3://BUCKET/PREFIX.")
     max_upload_bytes: int = Field(1024**3, ge=1, description="The largest recording, in bytes.")
+    audio_timeout: float = Field(
+        15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."
+    )
     log_level: LogLevel = Field("info", description="What is logged, from this level on.")

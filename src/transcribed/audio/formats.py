@@ -1,6 +1,7 @@
 """What audio is inside this server, and what describes audio outside it."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,47 @@ Samples = npt.NDArray[np.float32]
 def silence(seconds: float) -> Samples:
     """Samples of value zero."""
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+class Encoding(Enum):
+    """How live audio is written."""
+
+    PCM = "pcm"
+    """Signed 16-bit integers, little endian."""
+    F32 = "f32"
+    """32-bit floating point in [-1, 1], little endian."""
+    MULAW = "mulaw"
+    """G.711 mu-law, 8 bits."""
+    ALAW = "alaw"
+    """G.711 A-law, 8 bits."""
+    AUTO = "auto"
+    """A container that says itself what is in it."""
+
+
+LOWEST_RATE, HIGHEST_RATE = 8_000, 48_000
+"""Hz, of live audio."""
+MOST_CHANNELS = 8
+"""Of live audio."""
+
+_SAMPLE_BYTES = {Encoding.PCM: 2, Encoding.F32: 4, Encoding.MULAW: 1, Encoding.ALAW: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class InputFormat:
+    """Live audio as it arrives. With AUTO the rate and the channels are the container's, not these."""
+
+    encoding: Encoding = Encoding.PCM
+    sample_rate: int = SAMPLE_RATE
+    channels: int = 1
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one moment on all channels; not for AUTO."""
+        return _SAMPLE_BYTES[self.encoding] * self.channels
+
+    def __str__(self) -> str:
+        plural = "" if self.channels == 1 else "s"
+        return f"{self.encoding.value}, {self.sample_rate} Hz, {self.channels} channel{plural}"
 
 
 @dataclass(frozen=True, slots=True)

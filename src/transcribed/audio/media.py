@@ -18,21 +18,29 @@ from transcribed.audio.resampler import Resampler
 from transcribed.errors import UnreadableAudio
 
 BLOCK_SECONDS = 0.5
-"""The least audio in a block, but for the last."""
+"""The least audio in a block of a recording, but for the last."""
+LIVE_BLOCK_SECONDS = 0.05
+"""The same of a live container."""
 
 _PROBED_PACKETS = 64
 # A file of a few bytes at 1 Hz would be hours long.
 _LOWEST_RATE = 4000
 # A playlist may name other files and addresses; with no protocol open to it, it reads none of them.
 _OPTIONS = {"protocol_whitelist": "none"}
+# FFmpeg would first look at some seconds of it, which is right for files and late for what is spoken now.
+_LIVE_OPTIONS = _OPTIONS | {"probesize": "65536", "analyzeduration": "1"}
 
 
-class ByteSource(Protocol):
-    """A seekable file of bytes, as PyAV reads it."""
+class ByteStream(Protocol):
+    """Bytes that can be read once, as PyAV does it."""
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end."""
         ...
+
+
+class ByteSource(ByteStream, Protocol):
+    """A seekable file of bytes, as PyAV reads it."""
 
     def seek(self, offset: int, whence: int, /) -> int:
         """The new position."""
@@ -50,8 +58,10 @@ class MediaReader:
     can be decoded raises UnreadableAudio. Blocking: use it in a thread.
     """
 
-    def __init__(self, source: ByteSource) -> None:
-        self._container = _open(source)
+    def __init__(self, source: ByteStream, *, live: bool = False) -> None:
+        """`source` need not be able to seek if it is `live`: a container that is being written."""
+        self._block = round(SAMPLE_RATE * (LIVE_BLOCK_SECONDS if live else BLOCK_SECONDS))
+        self._container = _open(source, _LIVE_OPTIONS if live else _OPTIONS)
         try:
             self._stream = _audio_stream(self._container)
         except BaseException:
@@ -76,13 +86,13 @@ class MediaReader:
         self._container.close()
 
     def blocks(self) -> Iterator[Samples]:
-        """All the audio, in order, BLOCK_SECONDS or a little more at a time."""
+        """All the audio, in order, BLOCK_SECONDS (live: LIVE_BLOCK_SECONDS) or a little more at a time."""
         resampler = Resampler()
         held: list[Samples] = []
         for packet in self._packets():
             for frame in self._decode(packet):
                 held += _converted(resampler, frame)
-            if sum(map(len, held)) >= BLOCK_SECONDS * SAMPLE_RATE:
+            if sum(map(len, held)) >= self._block:
                 yield np.concatenate(held)
                 held = []
         held += resampler.flush()
@@ -137,9 +147,9 @@ class MediaReader:
         return frames
 
 
-def _open(source: ByteSource) -> InputContainer:
+def _open(source: ByteStream, options: dict[str, str]) -> InputContainer:
     try:
-        return av.open(source, mode="r", options=_OPTIONS, metadata_errors="replace")
+        return av.open(source, mode="r", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise UnreadableAudio(
             f"The file is not in a format that can be read as audio ({error.strerror}). Send a "

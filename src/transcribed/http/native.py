@@ -1,22 +1,37 @@
 """This server's own WebSocket, `/stream`."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket
 
-from transcribed.engines.base import Engine
-from transcribed.errors import BadRequest, TranscribedError
+from transcribed.audio.formats import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    MOST_CHANNELS,
+    SAMPLE_RATE,
+    Encoding,
+    InputFormat,
+)
+from transcribed.engines.base import Engine, Pace, StreamOptions
+from transcribed.errors import BadRequest, TranscribedError, Unavailable
 from transcribed.http.relay import Relays
 from transcribed.http.transports import WebSocketTransport
 from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace, transcribe
 from transcribed.service.library import Library
+from transcribed.service.live_audio import transcribe_live
 from transcribed.transcript import LiveEvent
 from transcribed.wire import native as wire
+from transcribed.wire.audio import AudioChunk, EndOfAudio
+
+AUDIO_AHEAD_SECONDS = 1.0
+"""Live audio that may wait in front of the engine's stream, which holds some itself."""
+CONTAINER_AHEAD_BYTES = 64 * 1024
+"""The same for a container, of which nobody knows how long it sounds before it is decoded."""
 
 _CLOSE_POLICY_VIOLATION = 1008
 
@@ -29,29 +44,67 @@ class StreamQuery(BaseModel):
     format: wire.Format = "text"
     pace: FilePace = FilePace.FAST
     stability: Literal["off", "low", "medium", "high"] = "off"
+    encoding: Encoding = Encoding.PCM
+    sample_rate: int = Field(SAMPLE_RATE, ge=LOWEST_RATE, le=HIGHEST_RATE)
+    channels: int = Field(1, ge=1, le=MOST_CHANNELS)
+    language: str | None = None
+
+    def check(self, engine: Engine) -> None:
+        """Raise BadRequest for what this engine cannot do."""
+        languages = engine.capabilities.languages
+        if self.language is not None and self.language.lower() not in map(str.lower, languages):
+            raise BadRequest(
+                f"The language {self.language!r} is not recognised here. Ask for {' or '.join(languages)}, "
+                "or for none."
+            )
 
 
 class NativeConversation:
-    """Names of recordings in, transcripts out."""
+    """Names of recordings and live audio in, transcripts out."""
 
-    def __init__(self, engine: Callable[[], Engine], library: Library, query: StreamQuery) -> None:
+    def __init__(
+        self, engine: Callable[[], Engine], library: Library, query: StreamQuery, audio_timeout: float
+    ) -> None:
         self._engine = engine
         self._library = library
         self._query = query
+        self._stability = Stability[query.stability.upper()]
+        self._format = InputFormat(query.encoding, query.sample_rate, query.channels)
+        self._audio_timeout = audio_timeout
 
-    def decode(self, message: str | bytes) -> wire.TranscribeFile | None:
+    @property
+    def audio_ahead(self) -> int:
+        """See Conversation."""
+        if self._format.encoding is Encoding.AUTO:
+            return CONTAINER_AHEAD_BYTES
+        return round(AUDIO_AHEAD_SECONDS * self._format.sample_rate) * self._format.frame_bytes
+
+    def decode(self, message: str | bytes) -> wire.TranscribeFile | AudioChunk | EndOfAudio | None:
         """See Conversation."""
         return wire.decode(message)
 
     async def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
         source = await self._library.open(request.name)
-        events = transcribe(
-            self._engine(), source, self._query.pace, Stability[self._query.stability.upper()]
-        )
+        events = transcribe(self._checked_engine(), source, self._query.pace, self._stability)
         async with aclosing(events):
             async for event in events:
                 yield event
+
+    async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
+        """See Conversation."""
+        options = StreamOptions(Pace.LIVE, self._stability)
+        engine = self._checked_engine()
+        events = transcribe_live(engine, chunks, self._format, options, self._audio_timeout)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    def _checked_engine(self) -> Engine:
+        # The connection may be older than the engine.
+        engine = self._engine()
+        self._query.check(engine)
+        return engine
 
     def encode(self, event: LiveEvent) -> str | None:
         """See Conversation."""
@@ -62,8 +115,10 @@ class NativeConversation:
         return wire.encode_error(error, self._query.format)
 
 
-def router(engine: Callable[[], Engine], library: Library, relays: Relays) -> APIRouter:
-    """The WebSocket route."""
+def router(
+    engine: Callable[[], Engine], library: Library, relays: Relays, audio_timeout: float
+) -> APIRouter:
+    """The WebSocket route; live audio that stays away for `audio_timeout` seconds ends."""
     routes = APIRouter()
 
     async def stream(websocket: WebSocket) -> None:
@@ -71,12 +126,14 @@ def router(engine: Callable[[], Engine], library: Library, relays: Relays) -> AP
         transport = WebSocketTransport(websocket)
         try:
             query = _query(websocket)
+            with suppress(Unavailable):
+                query.check(engine())
         except BadRequest as error:
             form: wire.Format = "json" if websocket.query_params.get("format") == "json" else "text"
             await transport.send(wire.encode_error(error, form))
             await transport.close(_CLOSE_POLICY_VIOLATION, "bad query")
             return
-        await relays.run(transport, NativeConversation(engine, library, query))
+        await relays.run(transport, NativeConversation(engine, library, query, audio_timeout))
 
     routes.add_websocket_route("/stream", stream)
     return routes

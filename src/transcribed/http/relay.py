@@ -1,21 +1,21 @@
-"""The live loop: requests in, events out, over any transport and in any protocol.
+"""The live loop: requests and audio in, events out, over any transport and in any protocol.
 
-One task reads, so that a client's going is noticed at once; another answers the requests in their order.
-Whichever ends first ends the other, and so does the server's stop.
+One task reads, so that a client's going is noticed at once; another answers in the order of what came. Live
+audio takes its turn like a request, and feeds its answer while it comes. Whichever task ends first ends the
+other, and so does the server's stop.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Protocol, TypeVar
 
 from transcribed.errors import BadRequest, Disconnected, TranscribedError, Unavailable
+from transcribed.http.inbox import Inbox, LiveAudio
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
-
-REQUESTS_AHEAD = 4096
-"""Requests that a client may send before their turn; with more the conversation ends."""
+from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 R = TypeVar("R")
 _CLOSE_NORMAL, _CLOSE_GOING_AWAY = 1000, 1001
@@ -29,12 +29,21 @@ _log = logging.getLogger(__name__)
 class Conversation(Protocol[R]):
     """What a front end speaks, and what it does about it."""
 
-    def decode(self, message: str | bytes) -> R | None:
-        """A message as a request; None where the client is done. Raises TranscribedError."""
+    @property
+    def audio_ahead(self) -> int:
+        """Bytes of live audio that may wait to be taken."""
+        ...
+
+    def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | None:
+        """A message as a request or audio; None where the client is done. Raises TranscribedError."""
         ...
 
     def answer(self, request: R) -> AsyncGenerator[LiveEvent, None]:
         """The events that answer a request. May raise TranscribedError."""
+        ...
+
+    def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
+        """The events of live audio, while it comes. May raise TranscribedError."""
         ...
 
     def encode(self, event: LiveEvent) -> str | bytes | None:
@@ -70,10 +79,10 @@ class Relays:
 
 
 async def _relay(transport: Transport, conversation: Conversation[R], stopping: asyncio.Event) -> None:
-    waiting: asyncio.Queue[R | TranscribedError | None] = asyncio.Queue(REQUESTS_AHEAD)
+    inbox: Inbox[R] = Inbox(conversation.audio_ahead)
     tasks = [
-        asyncio.create_task(_read(transport, conversation, waiting), name="relay-read"),
-        asyncio.create_task(_answer(transport, conversation, waiting), name="relay-answer"),
+        asyncio.create_task(_read(transport, conversation, inbox), name="relay-read"),
+        asyncio.create_task(_answer(transport, conversation, inbox), name="relay-answer"),
         asyncio.create_task(_stop(stopping), name="relay-stop"),
     ]
     try:
@@ -113,43 +122,43 @@ async def _stop(stopping: asyncio.Event) -> None:
     raise Unavailable("The server is stopping. Try again in a moment.")
 
 
-async def _read(
-    transport: Transport,
-    conversation: Conversation[R],
-    waiting: "asyncio.Queue[R | TranscribedError | None]",
-) -> None:
+async def _read(transport: Transport, conversation: Conversation[R], inbox: Inbox[R]) -> None:
     while True:
         message = await transport.receive()
         # Decoded at once, and without the traceback, which holds the message: what waits is small.
         try:
-            request: R | TranscribedError | None = conversation.decode(message)
+            item: R | AudioChunk | EndOfAudio | TranscribedError | None = conversation.decode(message)
         except TranscribedError as error:
-            request = error.with_traceback(None)
+            item = error.with_traceback(None)
         del message
-        try:
-            waiting.put_nowait(request)
-        except asyncio.QueueFull:
-            # To stop reading instead would hide that the client goes.
-            raise BadRequest(
-                f"More than {REQUESTS_AHEAD} names are waiting. Send the next when some have been answered."
-            ) from None
+        await inbox.put(item)
 
 
-async def _answer(
-    transport: Transport,
-    conversation: Conversation[R],
-    waiting: "asyncio.Queue[R | TranscribedError | None]",
+async def _answer(transport: Transport, conversation: Conversation[R], inbox: Inbox[R]) -> None:
+    while (item := await inbox.first()) is not None:
+        if isinstance(item, AudioChunk | EndOfAudio):
+            audio = LiveAudio(inbox)
+            await _send(transport, conversation, conversation.listen(audio))
+            # After an error the client may not know yet that nobody listens any more.
+            await audio.skip()
+            continue
+        inbox.drop()
+        if isinstance(item, TranscribedError):
+            await transport.send(conversation.encode_error(item))
+        else:
+            await _send(transport, conversation, conversation.answer(item))
+
+
+async def _send(
+    transport: Transport, conversation: Conversation[R], answer: AsyncGenerator[LiveEvent, None]
 ) -> None:
-    while (request := await waiting.get()) is not None:
-        try:
-            if isinstance(request, TranscribedError):
-                raise request
-            async with aclosing(conversation.answer(request)) as events:
-                async for event in events:
-                    encoded = conversation.encode(event)
-                    if encoded is not None:
-                        await transport.send(encoded)
-        except Disconnected:
-            raise
-        except TranscribedError as error:
-            await transport.send(conversation.encode_error(error))
+    try:
+        async with aclosing(answer) as events:
+            async for event in events:
+                encoded = conversation.encode(event)
+                if encoded is not None:
+                    await transport.send(encoded)
+    except Disconnected:
+        raise
+    except TranscribedError as error:
+        await transport.send(conversation.encode_error(error))

@@ -4,18 +4,18 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from enum import Enum
-
-import numpy as np
+from functools import partial
 
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.audio.media import ByteSource, MediaReader
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.recognition.stabilizer import Stability
-from transcribed.service.live import LiveSession
+from transcribed.service.live import LiveSession, transcript_of
+from transcribed.service.media import blocks, cut
 from transcribed.service.threads import in_thread
-from transcribed.transcript import Done, LiveEvent
+from transcribed.transcript import LiveEvent
 
-_LIVE_CHUNK = SAMPLE_RATE // 10
+_CHUNK_SECONDS = 0.1
 
 
 class FilePace(Enum):
@@ -26,7 +26,7 @@ class FilePace(Enum):
     """As if it were being spoken."""
 
 
-async def transcribe(
+def transcribe(
     engine: Engine,
     source: ByteSource,
     pace: FilePace = FilePace.FAST,
@@ -35,31 +35,20 @@ async def transcribe(
     """The events of a recording, while it is read. Raises UnreadableAudio and what the engine raises."""
     live = pace is FilePace.REALTIME
     options = StreamOptions(pace=Pace.LIVE if live else Pace.FAST, stability=stability)
-    async with LiveSession(engine, options) as session:
-        reading = asyncio.create_task(_read(source, session, live=live))
-        try:
-            async with aclosing(session.events()) as events:
-                async for event in events:
-                    if isinstance(event, Done):
-                        await reading  # What cut it short is raised here, behind all that came of it.
-                    yield event
-        finally:
-            reading.cancel()
-            await asyncio.wait([reading])
+    return transcript_of(engine, options, partial(_speak if live else _read, source))
 
 
-async def _read(source: ByteSource, session: LiveSession, *, live: bool) -> None:
-    try:
-        with await in_thread(MediaReader, source) as media:
-            blocks = media.blocks()
-            spoken_at = asyncio.get_running_loop().time()
-            while (block := await in_thread(next, blocks, None)) is not None:
-                if not live:
-                    await session.send(block)
-                    continue
-                for chunk in np.split(block, range(_LIVE_CHUNK, len(block), _LIVE_CHUNK)):
-                    spoken_at += len(chunk) / SAMPLE_RATE
-                    await asyncio.sleep(spoken_at - asyncio.get_running_loop().time())
-                    await session.send(chunk)
-    finally:
-        await session.finish()
+async def _read(source: ByteSource, session: LiveSession) -> None:
+    async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
+        async for block in read:
+            await session.send(block)
+
+
+async def _speak(source: ByteSource, session: LiveSession) -> None:
+    spoken_at = asyncio.get_running_loop().time()
+    async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
+        async for block in read:
+            for chunk in cut(block, _CHUNK_SECONDS):
+                spoken_at += len(chunk) / SAMPLE_RATE
+                await asyncio.sleep(spoken_at - asyncio.get_running_loop().time())
+                await session.send(chunk)

@@ -1,8 +1,10 @@
 """One live session: audio in, segments out, over any engine."""
 
+import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
@@ -69,3 +71,31 @@ class LiveSession:
             language=self._language,
             words=hypothesis.words,
         )
+
+
+async def transcript_of(
+    engine: Engine, options: StreamOptions, feed: Callable[[LiveSession], Awaitable[None]]
+) -> AsyncGenerator[LiveEvent, None]:
+    """The events of a session, while `feed` sends it audio.
+
+    What makes `feed` fail is raised behind all that came of the audio before; then there is no Done.
+    Raises what the engine raises.
+    """
+    async with LiveSession(engine, options) as session:
+        feeding = asyncio.create_task(_fed(session, feed))
+        try:
+            async with aclosing(session.events()) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        await feeding
+                    yield event
+        finally:
+            feeding.cancel()
+            await asyncio.wait([feeding])
+
+
+async def _fed(session: LiveSession, feed: Callable[[LiveSession], Awaitable[None]]) -> None:
+    try:
+        await feed(session)
+    finally:
+        await session.finish()

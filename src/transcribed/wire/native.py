@@ -6,11 +6,14 @@ from typing import Any, Literal
 
 from transcribed.errors import BadRequest, TranscribedError
 from transcribed.transcript import Done, LiveEvent, Segment
+from transcribed.wire.audio import AudioChunk, EndOfAudio
 from transcribed.wire.results import transcript_event
 
 Format = Literal["text", "json"]
 MAX_MESSAGE_CHARACTERS = 1024
 """A name is shorter by far."""
+MAX_AUDIO_BYTES = 1024 * 1024
+"""Of one message: half a minute of 16 kHz pcm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +23,26 @@ class TranscribeFile:
     name: str
 
 
-def decode(message: str | bytes) -> TranscribeFile | None:
-    """A WebSocket message as the request it is; None (white space) means goodbye. Raises BadRequest."""
+def decode(message: str | bytes) -> TranscribeFile | AudioChunk | EndOfAudio | None:
+    """A WebSocket message as what it asks for; None (white space) means goodbye. Raises BadRequest."""
     if isinstance(message, bytes):
-        raise BadRequest(
-            "Binary messages are not understood. Send the name of an uploaded recording as text."
-        )
+        return _audio(message)
     if len(message) > MAX_MESSAGE_CHARACTERS:
         raise BadRequest(
             f"The message has {len(message)} characters, which is too long for a name. Upload "
             "recordings with POST /audio, then send their names."
         )
     return TranscribeFile(message.strip()) if message.strip() else None
+
+
+def _audio(message: bytes) -> AudioChunk | EndOfAudio:
+    if len(message) > MAX_AUDIO_BYTES:
+        raise BadRequest(
+            f"The message has {len(message)} bytes, and a message of live audio at most {MAX_AUDIO_BYTES}. "
+            "Send the audio as it is spoken, about a tenth of a second in each message; upload "
+            "recordings with POST /audio, then send their names."
+        )
+    return AudioChunk(message) if message else EndOfAudio()
 
 
 def encode(event: LiveEvent, form: Format) -> str | None:

@@ -5,6 +5,7 @@ import pytest
 from transcribed.errors import BadRequest, NotFound, UnreadableAudio
 from transcribed.transcript import Done, Segment, Word
 from transcribed.wire import native
+from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 SEGMENT = Segment(
     "3f-0", 0.0, 1.15, "Größe, 你好.", final=True, language="en-US", words=(Word("Größe,"), Word("你好."))
@@ -30,10 +31,17 @@ def test_white_space_is_goodbye(message: str) -> None:
     assert native.decode(message) is None
 
 
-@pytest.mark.parametrize("message", [b"", b"test.wav", b"\x00\xff"])
-def test_binary_messages_are_refused(message: bytes) -> None:
-    with pytest.raises(BadRequest, match="Binary messages are not understood"):
-        native.decode(message)
+def test_a_binary_message_is_audio_and_an_empty_one_its_end() -> None:
+    assert native.decode(b"test.wav") == AudioChunk(b"test.wav")
+    assert native.decode(b"") == EndOfAudio()
+
+
+def test_a_binary_message_that_is_too_large_is_refused() -> None:
+    assert native.decode(bytes(native.MAX_AUDIO_BYTES)) is not None
+    with pytest.raises(
+        BadRequest, match=f"has {native.MAX_AUDIO_BYTES + 1} bytes.* Send the audio as it is"
+    ):
+        native.decode(bytes(native.MAX_AUDIO_BYTES + 1))
 
 
 def test_a_message_that_is_no_name_is_refused_and_not_repeated() -> None:

@@ -1,0 +1,112 @@
+"""What a client has sent and what waits for its turn."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from transcribed.errors import BadRequest, TranscribedError
+from transcribed.wire.audio import AudioChunk, EndOfAudio
+
+REQUESTS_AHEAD = 4096
+"""Requests that a client may send before their turn; with more the conversation ends."""
+AUDIO_WAIT = 60.0
+"""Seconds that live audio may wait for what came before it; then the conversation ends."""
+
+R = TypeVar("R")
+# What a chunk takes beside its bytes.
+_CHUNK_COST = 128
+
+
+class Inbox(Generic[R]):
+    """Requests, errors (of messages that are none), audio, and None for the goodbye, in their order.
+
+    One task puts, another takes. About `audio_bytes` of audio have room.
+    """
+
+    def __init__(self, audio_bytes: int) -> None:
+        self._items: deque[R | AudioChunk | EndOfAudio | TranscribedError | None] = deque()
+        self._audio_bytes = audio_bytes
+        self._held = 0
+        self._requests = 0
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+
+    async def put(self, item: R | AudioChunk | EndOfAudio | TranscribedError | None) -> None:
+        """Add something; waits while there is more audio than has room. Raises BadRequest for too much."""
+        if isinstance(item, AudioChunk):
+            self._held += len(item.data) + _CHUNK_COST
+        elif self._requests >= REQUESTS_AHEAD:
+            # To stop reading instead would hide that the client goes.
+            raise BadRequest(
+                f"More than {REQUESTS_AHEAD} names are waiting. Send the next when some have been answered."
+            )
+        else:
+            self._requests += 1
+        self._items.append(item)
+        self._filled.set()
+        if self._held > self._audio_bytes:
+            await self._room()
+
+    async def first(self) -> R | AudioChunk | EndOfAudio | TranscribedError | None:
+        """What came first of all that is here; waits for it, and leaves it here."""
+        while not self._items:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._items[0]
+
+    def drop(self) -> None:
+        """Remove what came first."""
+        item = self._items.popleft()
+        if isinstance(item, AudioChunk):
+            self._held -= len(item.data) + _CHUNK_COST
+            self._emptied.set()
+        else:
+            self._requests -= 1
+
+    async def _room(self) -> None:
+        try:
+            async with asyncio.timeout(AUDIO_WAIT):
+                while self._held > self._audio_bytes:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        except TimeoutError as error:
+            raise BadRequest(
+                f"Live audio has waited {AUDIO_WAIT:.0f} seconds for what was sent before it. Send it when "
+                "that has been answered, or on a connection of its own."
+            ) from error
+
+
+class LiveAudio(Generic[R]):
+    """The chunks of one live stream, out of an inbox of which they come first.
+
+    They end at EndOfAudio, or in front of anything else that is no audio; an error among them is raised.
+    """
+
+    def __init__(self, inbox: Inbox[R]) -> None:
+        self._inbox = inbox
+        self._ended = False
+
+    def __aiter__(self) -> "LiveAudio[R]":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        item = await self._inbox.first()
+        if isinstance(item, AudioChunk):
+            self._inbox.drop()
+            return item.data
+        if isinstance(item, TranscribedError):
+            self._inbox.drop()
+            raise item
+        self._ended = True
+        if isinstance(item, EndOfAudio):
+            self._inbox.drop()
+        raise StopAsyncIteration
+
+    async def skip(self) -> None:
+        """Drop what is left of it."""
+        while not self._ended:
+            with suppress(TranscribedError):
+                await anext(self, None)
