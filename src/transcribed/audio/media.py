@@ -28,7 +28,7 @@ _LOWEST_RATE = 4000
 # A playlist may name other files and addresses; with no protocol open to it, it reads none of them.
 _OPTIONS = {"protocol_whitelist": "none"}
 # FFmpeg would first look at some seconds of it, which is right for files and late for what is spoken now.
-_LIVE_OPTIONS = _OPTIONS | {"probesize": "65536", "analyzeduration": "1"}
+_LIVE_OPTIONS = _OPTIONS | {"formatprobesize": "65536", "probesize": "65536", "analyzeduration": "1"}
 
 
 class ByteStream(Protocol):
@@ -60,10 +60,11 @@ class MediaReader:
 
     def __init__(self, source: ByteStream, *, live: bool = False) -> None:
         """`source` need not be able to seek if it is `live`: a container that is being written."""
+        self._what = "stream" if live else "file"
         self._block = round(SAMPLE_RATE * (LIVE_BLOCK_SECONDS if live else BLOCK_SECONDS))
-        self._container = _open(source, _LIVE_OPTIONS if live else _OPTIONS)
+        self._container = _open(source, self._what, _LIVE_OPTIONS if live else _OPTIONS)
         try:
-            self._stream = _audio_stream(self._container)
+            self._stream = _audio_stream(self._container, self._what)
         except BaseException:
             self._container.close()
             raise
@@ -99,7 +100,7 @@ class MediaReader:
         if held:
             yield np.concatenate(held)
         if self._decoded == 0:
-            raise _no_audio()
+            raise _no_audio(self._what)
 
     def probe(self) -> AudioFormat:
         """The format, its duration counted where the file does not declare it.
@@ -119,7 +120,7 @@ class MediaReader:
             if packet.pts is not None and packet.time_base is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if self._decoded <= self._damaged:
-            raise _no_audio()
+            raise _no_audio(self._what)
         context = self._stream.codec_context
         return AudioFormat(
             container=self._container.format.name.split(",")[0],
@@ -141,30 +142,32 @@ class MediaReader:
         except av.error.FFmpegError:
             self._damaged += 1
             if self._decoded == 0 and self._damaged >= _PROBED_PACKETS:
-                raise _no_audio() from None
+                raise _no_audio(self._what) from None
             return []
         self._decoded += len(frames)
         return frames
 
 
-def _open(source: ByteStream, options: dict[str, str]) -> InputContainer:
+def _open(source: ByteStream, what: str, options: dict[str, str]) -> InputContainer:
     try:
         return av.open(source, mode="r", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise UnreadableAudio(
-            f"The file is not in a format that can be read as audio ({error.strerror}). Send a "
+            f"The {what} is not in a format that can be read as audio ({error.strerror}). Send a "
             "recording, for example WAV, MP3, M4A, FLAC, Ogg or WebM."
         ) from error
 
 
-def _audio_stream(container: InputContainer) -> AudioStream:
+def _audio_stream(container: InputContainer, what: str) -> AudioStream:
     if not container.streams.audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise UnreadableAudio(f"The file has no audio track (it holds: {kinds}). Send a file with sound.")
+        raise UnreadableAudio(
+            f"The {what} has no audio track (it holds: {kinds}). Send a recording with sound."
+        )
     stream = container.streams.audio[0]
     if stream.codec_context.sample_rate and stream.codec_context.sample_rate < _LOWEST_RATE:
         raise UnreadableAudio(
-            f"The file says that it holds {stream.codec_context.sample_rate} samples a second, which is "
+            f"The {what} says that it holds {stream.codec_context.sample_rate} samples a second, which is "
             f"no speech. Send a recording of at least {_LOWEST_RATE} Hz."
         )
     return stream
@@ -180,9 +183,9 @@ def _converted(resampler: Resampler, frame: av.AudioFrame) -> list[Samples]:
         ) from error
 
 
-def _no_audio() -> UnreadableAudio:
+def _no_audio(what: str) -> UnreadableAudio:
     return UnreadableAudio(
-        "The file holds no audio that can be decoded: it is damaged, or not what its name says. "
+        f"The {what} holds no audio that can be decoded: it is damaged, or not what it seems to be. "
         "Send a recording that other players can play."
     )
 

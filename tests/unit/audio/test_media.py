@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from transcribed.audio.formats import AudioFormat, Samples
-from transcribed.audio.media import BLOCK_SECONDS, MediaReader
+from transcribed.audio.media import BLOCK_SECONDS, LIVE_BLOCK_SECONDS, MediaReader
 from transcribed.errors import MediaChanged, UnreadableAudio
 
 Tone = Callable[..., bytes]
@@ -124,6 +124,68 @@ def test_the_source_stays_open_for_its_owner(data: Path) -> None:
             media.probe()
         source.seek(0)
         assert source.read(4) == b"RIFF"
+
+
+# --- Containers that are still being written
+
+
+class _Growing:
+    """What has been written so far, a packet of the network at a time; it cannot seek."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+        self.read_bytes = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._content.read(min(size, 200))
+        self.read_bytes += len(data)
+        return data
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate", "channels", "options"),
+    [
+        ("webm", "libopus", 48_000, 1, {"live": "1", "cluster_time_limit": "100"}),
+        ("ogg", "libopus", 48_000, 1, {"page_duration": "20000"}),
+        ("mp3", "libmp3lame", 44_100, 2, {}),
+        ("adts", "aac", 44_100, 1, {}),
+        ("mp4", "aac", 44_100, 1, {"movflags": "empty_moov+default_base_moof", "frag_duration": "100000"}),
+        ("flac", "flac", 44_100, 1, {}),
+    ],
+    ids=str,
+)
+def test_a_live_container_is_heard_soon_after_its_start(
+    tone: Tone, *, container: str, codec: str, rate: int, channels: int, options: dict[str, str]
+) -> None:
+    seconds = 10.0
+    content = tone(container, codec, rate, channels, seconds, **options)
+    source = _Growing(content)
+    with MediaReader(source, live=True) as media:
+        blocks = media.blocks()
+        first = next(blocks)
+        # FFmpeg wants ten blocks of FLAC before it believes the first, which are 0.1 s long here.
+        assert source.read_bytes / len(content) * seconds < (1.6 if codec == "flac" else 0.5)
+        found = np.concatenate([first, *blocks])
+    assert LIVE_BLOCK_SECONDS <= len(first) / 16_000 < 0.3
+    assert len(found) / 16_000 == pytest.approx(seconds, abs=0.1)
+    _assert_sounds_at_440_hz(found, 0.5)
+
+
+def test_a_live_mp3_may_begin_with_a_large_picture(tone: Tone) -> None:
+    size = 300_000
+    picture = b"APIC" + size.to_bytes(4) + b"\0\0" + bytes(size)
+    length = bytes((len(picture) >> shift) & 127 for shift in (21, 14, 7, 0))
+    content = b"ID3\3\0\0" + length + picture + tone("mp3", "libmp3lame", 44_100, 2, 3.0)
+    with MediaReader(_Growing(content), live=True) as media:
+        found = np.concatenate(list(media.blocks()))
+    assert len(found) / 16_000 == pytest.approx(3.0, abs=0.1)
+
+
+def test_live_noise_is_refused_before_much_of_it_has_come() -> None:
+    source = _Growing(np.random.default_rng(5).bytes(1_000_000))
+    with pytest.raises(UnreadableAudio), MediaReader(source, live=True) as media:
+        list(media.blocks())
+    assert source.read_bytes < 70_000
 
 
 # --- What is damaged

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from transcribed.service.threads import in_thread
+from transcribed.service.threads import OwnThread, in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -57,3 +57,27 @@ async def test_a_call_that_fails_when_nobody_waits_for_it_any_more_is_no_error()
     gc.collect()
     await asyncio.sleep(0)
     assert unhandled == []
+
+
+async def test_a_thread_of_its_own_runs_every_call_and_ends() -> None:
+    with OwnThread("own") as thread:
+        names = {await thread.run(lambda: threading.current_thread().name) for _ in range(3)}
+        (own,) = [each for each in threading.enumerate() if each.name in names]
+        with pytest.raises(ZeroDivisionError):
+            await thread.run(divmod, 1, 0)
+    await asyncio.to_thread(own.join, 30)
+    assert not own.is_alive()
+
+
+async def test_many_calls_that_block_do_not_keep_others_waiting() -> None:
+    release = threading.Event()
+    threads = [OwnThread("blocked") for _ in range(50)]
+    calls = [asyncio.create_task(thread.run(release.wait, 30)) for thread in threads]
+    async with asyncio.timeout(30):
+        assert await in_thread(max, [1, 2]) == 2
+    assert not any(call.done() for call in calls)
+    release.set()
+    assert await asyncio.gather(*calls) == [True] * 50
+    for thread in threads:
+        with thread:
+            pass
