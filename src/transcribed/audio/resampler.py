@@ -1,7 +1,11 @@
 """Any sample rate, sample format and channel count to Samples."""
 
+import errno
+from collections.abc import Iterator
+
 import av
 import numpy as np
+from av.filter import Graph
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 
@@ -14,7 +18,7 @@ class Resampler:
     """
 
     def __init__(self) -> None:
-        self._filter: av.AudioResampler | None = None
+        self._filter: Graph | None = None
         self._input: tuple[str, str, int] | None = None
 
     def push(self, frame: av.AudioFrame) -> list[Samples]:
@@ -24,7 +28,7 @@ class Resampler:
         if described != self._input:
             ready = self.flush()
             self._input = described
-            self._filter = av.AudioResampler(format="flt", rate=SAMPLE_RATE)
+            self._filter = _filter(frame)
         return ready + self._run(frame)
 
     def flush(self) -> list[Samples]:
@@ -34,7 +38,39 @@ class Resampler:
     def _run(self, frame: av.AudioFrame | None) -> list[Samples]:
         if self._filter is None:
             return []
-        return [_samples(out) for out in self._filter.resample(frame)]
+        self._filter.push(frame)
+        return [_samples(out) for out in _pulled(self._filter)]
+
+
+def _filter(frame: av.AudioFrame) -> Graph:
+    graph = Graph()
+    # PyAV's own AudioResampler would start a thread for each core, each time.
+    graph.threads = 1
+    source = graph.add(
+        "abuffer",
+        sample_rate=str(frame.sample_rate),
+        sample_fmt=frame.format.name,
+        channel_layout=frame.layout.name,
+    )
+    fit = graph.add(
+        "aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts=frame.layout.name
+    )
+    graph.link_nodes(source, fit, graph.add("abuffersink")).configure()
+    return graph
+
+
+def _pulled(graph: Graph) -> Iterator[av.AudioFrame]:
+    while True:
+        try:
+            frame = graph.pull()
+        except EOFError:
+            return
+        except av.error.FFmpegError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+            return
+        assert isinstance(frame, av.AudioFrame)  # noqa: S101 - the filter is one of audio
+        yield frame
 
 
 def _samples(frame: av.AudioFrame) -> Samples:

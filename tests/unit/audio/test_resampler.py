@@ -3,6 +3,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +81,10 @@ def test_values_that_are_no_numbers_do_not_get_through() -> None:
 
 def test_nothing_in_is_nothing_out() -> None:
     assert Resampler().flush() == []
+
+
+def test_a_resampler_needs_no_threads() -> None:
+    before = psutil.Process().num_threads()
+    resampler = Resampler()
+    resampler.push(_frame(_NOISE[None], 8_000))
+    assert psutil.Process().num_threads() <= before

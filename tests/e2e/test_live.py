@@ -1,0 +1,428 @@
+"""Live audio on the WebSocket /stream, on a real server."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pytest
+from av.audio.codeccontext import AudioCodecContext
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+DATA = Path(__file__).parents[1] / "data"
+WAIT = 20
+SENTENCE = "This is a test."
+TIMED_OUT = "Your request timed out because no new audio was received for 1 seconds."
+
+
+def opened(server: "Server", query: str = "") -> ClientConnection:
+    return connect(f"{server.stream_url}?format=json{query}", open_timeout=WAIT, close_timeout=WAIT)
+
+
+def stream(ws: ClientConnection, data: bytes, chunk: int = 4_000) -> None:
+    """Send live audio to its end."""
+    for start in range(0, len(data), chunk):
+        ws.send(data[start : start + chunk])
+    ws.send(b"")
+
+
+def answer(ws: ClientConnection) -> tuple[list[str], dict[str, Any]]:
+    """The final texts, and what came behind them: Done's members, or Error's."""
+    finals: list[str] = []
+    while True:
+        message = json.loads(ws.recv(WAIT))
+        if "Transcript" not in message:
+            (last,) = message.values()
+            return finals, last
+        (result,) = message["Transcript"]["Results"]
+        if not result["IsPartial"]:
+            finals.append(result["Alternatives"][0]["Transcript"])
+
+
+def heard(
+    server: "Server", query: str, data: bytes, chunk: int = 4_000
+) -> tuple[list[str], dict[str, Any]]:
+    with opened(server, query) as ws:
+        stream(ws, data, chunk)
+        return answer(ws)
+
+
+def decoded(content: bytes, rate: int, channels: int = 1) -> npt.NDArray[np.int16]:
+    """A recording as 16-bit samples [n, channels]."""
+    resampler = av.AudioResampler("s16", "mono" if channels == 1 else "stereo", rate)
+    with av.open(io.BytesIO(content)) as container:
+        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    frames += resampler.resample(None)
+    samples: npt.NDArray[np.int16] = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    return samples.reshape(-1, channels)
+
+
+def g711(codec: str, samples: npt.NDArray[np.int16]) -> bytes:
+    context = av.CodecContext.create(codec, "w")
+    assert isinstance(context, AudioCodecContext)
+    context.sample_rate, context.layout, context.format = 8_000, "mono", "s16"
+    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
+    frame.sample_rate = 8_000
+    return b"".join(map(bytes, context.encode(frame) + context.encode(None)))
+
+
+class Written:
+    """A file that cannot seek, as what a recorder writes to."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.content += data
+        return len(data)
+
+
+def encoded(content: bytes, container: str, codec: str, rate: int, **options: str) -> bytes:
+    """A recording in another container, written as it would be live."""
+    target = Written()
+    with av.open(target, "w", format=container, container_options=options) as output:  # type: ignore[call-overload]
+        voice = output.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(decoded(content, rate).T, format="s16", layout="mono")
+        frame.sample_rate = rate
+        context = voice.codec_context
+        context.open()
+        fit = av.AudioResampler(context.format.name, "mono", rate, frame_size=context.frame_size or 1_024)
+        for part in [*fit.resample(frame), *fit.resample(None)]:
+            output.mux(voice.encode(part))
+        output.mux(voice.encode(None))
+    return bytes(target.content)
+
+
+def threads(server: "Server") -> int:
+    count: int = psutil.Process(server.process.pid).num_threads()
+    return count
+
+
+# --- Speech in every encoding
+
+
+@pytest.mark.parametrize("chunk", [3_200, 4_001, 100_000])
+def test_pcm_is_heard(server: "Server", sentence: bytes, chunk: int) -> None:
+    finals, done = heard(server, "", decoded(sentence, 16_000).tobytes(), chunk)
+    assert finals == [SENTENCE]
+    assert done["AudioSeconds"] == pytest.approx(1.149, abs=0.002)
+    assert done["ProcessingSeconds"] > 0
+
+
+def test_text_is_the_same_as_of_a_file(server: "Server", sentence: bytes) -> None:
+    with connect(server.stream_url, open_timeout=WAIT) as ws:
+        stream(ws, decoded(sentence, 16_000).tobytes(), 8_000)
+        messages = [ws.recv(WAIT)]
+        while messages[-2:] != [SENTENCE] * 2:
+            messages.append(ws.recv(WAIT))
+        assert str(messages[0]).startswith("This")
+
+
+def test_what_is_said_comes_before_the_audio_ends(
+    server: "Server", repeated: Callable[[int], bytes]
+) -> None:
+    audio = decoded(repeated(2), 16_000).tobytes()
+    with opened(server, "&stability=high") as ws:
+        for start in range(0, len(audio), 3_200):
+            ws.send(audio[start : start + 3_200])
+        (result,) = json.loads(ws.recv(WAIT))["Transcript"]["Results"]
+        assert result["IsPartial"]
+        assert {"Stable"} <= set(result["Alternatives"][0]["Items"][0])
+        ws.send(b"")
+        assert answer(ws)[0] == [SENTENCE] * 2
+
+
+@pytest.mark.parametrize(
+    ("query", "made"),
+    [
+        ("&sample_rate=22050", lambda content: decoded(content, 22_050).tobytes()),
+        ("&sample_rate=48000&channels=2", lambda content: decoded(content, 48_000, 2).tobytes()),
+        ("&encoding=pcm&language=en-us", lambda content: decoded(content, 16_000).tobytes()),
+        ("&encoding=f32", lambda content: (decoded(content, 16_000) / 32_768).astype("<f4").tobytes()),
+        ("&encoding=mulaw&sample_rate=8000", lambda content: g711("pcm_mulaw", decoded(content, 8_000))),
+        ("&encoding=alaw&sample_rate=8000", lambda content: g711("pcm_alaw", decoded(content, 8_000))),
+        ("&sample_rate=22050", lambda content: content),
+        (
+            "&encoding=auto",
+            lambda content: encoded(content, "webm", "libopus", 48_000, live="1", cluster_time_limit="100"),
+        ),
+        ("&encoding=auto", lambda content: encoded(content, "ogg", "libopus", 48_000)),
+        ("&encoding=auto", lambda content: encoded(content, "mp3", "libmp3lame", 44_100)),
+        ("&encoding=auto", lambda content: encoded(content, "wav", "pcm_s16le", 16_000)),
+        ("&encoding=auto", lambda content: encoded(content, "wav", "pcm_s24le", 44_100)),
+        ("&encoding=auto", lambda content: encoded(content, "flac", "flac", 44_100)),
+        ("&encoding=auto", lambda content: encoded(content, "adts", "aac", 44_100)),
+    ],
+    ids=[
+        "22050 Hz", "stereo at 48 kHz", "named", "f32", "mulaw", "alaw", "pcm with a WAV header",
+        "webm", "ogg", "mp3", "wav", "wav of 24 bits", "flac", "aac",
+    ],
+)  # fmt: skip
+def test_speech_is_heard_in_every_encoding(
+    server: "Server", sentence: bytes, query: str, made: Callable[[bytes], bytes]
+) -> None:
+    finals, done = heard(server, query, made(sentence), 1_001)
+    assert finals == [SENTENCE]
+    assert done["AudioSeconds"] == pytest.approx(1.149, abs=0.1)
+
+
+def test_a_recorded_call_is_heard(server: "Server") -> None:
+    finals, _ = heard(server, "&encoding=mulaw&sample_rate=8000", (DATA / "telephone.wav").read_bytes())
+    assert [final.rstrip(".,") for final in finals] == ["The seventh chapter"]
+
+
+# --- Several things on one connection
+
+
+def test_streams_and_names_take_turns_on_one_connection(server: "Server", sentence: bytes) -> None:
+    server.upload("live.wav", sentence)
+    audio = decoded(sentence, 16_000).tobytes()
+    with opened(server) as ws:
+        ws.send("live.wav")
+        stream(ws, audio)
+        ws.send("missing.wav")
+        stream(ws, audio + audio)
+        ws.send(b"")
+        ws.send("live.wav")
+        answers = [answer(ws) for _ in range(6)]
+        assert [len(finals) for finals, _ in answers] == [1, 1, 0, 1, 0, 1]
+        assert answers[2][1]["Code"] == "NotFoundException"
+        assert [last.get("AudioSeconds") for _, last in answers] == [
+            pytest.approx(1.149, abs=0.01),
+            pytest.approx(1.149, abs=0.01),
+            None,
+            pytest.approx(2.298, abs=0.01),
+            0,
+            pytest.approx(1.149, abs=0.01),
+        ]
+        assert len({last["SessionId"] for _, last in answers if "SessionId" in last}) == 5
+
+
+def test_a_name_ends_the_audio_before_it(server: "Server", sentence: bytes) -> None:
+    server.upload("live.wav", sentence)
+    with opened(server) as ws:
+        ws.send(decoded(sentence, 16_000).tobytes())
+        ws.send("live.wav")
+        assert [answer(ws)[0] for _ in range(2)] == [[SENTENCE]] * 2
+
+
+def test_goodbye_in_mid_audio_gives_the_last_words_first(server: "Server", sentence: bytes) -> None:
+    with opened(server) as ws:
+        ws.send(decoded(sentence, 16_000).tobytes())
+        ws.send(" ")
+        finals, done = answer(ws)
+        assert finals == [SENTENCE]
+        assert "SessionId" in done
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(WAIT)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1000
+
+
+# --- Errors
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("sample_rate=7999", "sample_rate"),
+        ("sample_rate=48001", "sample_rate"),
+        ("sample_rate=fast", "sample_rate"),
+        ("channels=0", "channels"),
+        ("channels=9", "channels"),
+        ("encoding=opus", "'pcm', 'f32', 'mulaw', 'alaw' or 'auto'"),
+        ("language=de-DE", "Ask for en-US"),
+    ],
+)
+def test_a_query_that_cannot_be_served_is_told_and_closes(server: "Server", query: str, said: str) -> None:
+    with opened(server, f"&{query}") as ws:
+        error = json.loads(ws.recv(WAIT))["Error"]
+        assert error["Code"] == "BadRequestException"
+        assert said in error["Message"]
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(WAIT)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+
+
+@pytest.mark.parametrize(
+    ("query", "data", "said"),
+    [
+        ("", (DATA / "test.wav").read_bytes(), "Open it with sample_rate=22050"),
+        ("&sample_rate=8000", (DATA / "telephone.wav").read_bytes(), "Open it with encoding=mulaw"),
+        ("&encoding=auto", np.random.default_rng(2).bytes(300_000), "not in a format"),
+    ],
+    ids=["rate", "encoding", "noise"],
+)
+def test_audio_that_is_not_what_it_should_be_is_told_once_and_then_dropped(
+    server: "Server", sentence: bytes, query: str, data: bytes, said: str
+) -> None:
+    server.upload("live.wav", sentence)
+    with opened(server, query) as ws:
+        ws.send(data)
+        finals, error = answer(ws)
+        assert (finals, error["Code"]) == ([], "BadRequestException")
+        assert said in error["Message"]
+        stream(ws, data)
+        ws.send("live.wav")
+        assert answer(ws)[0] == [SENTENCE]
+
+
+def test_a_client_that_stays_away_is_told_behind_its_last_words(
+    start_server: "Callable[..., Server]", sentence: bytes, eventually: Callable[..., None]
+) -> None:
+    server = start_server("--audio-timeout", "1")
+    webm = encoded(sentence, "webm", "libopus", 48_000, live="1", cluster_time_limit="100")
+    heard(server, "", decoded(sentence, 16_000).tobytes())
+    idle = threads(server)
+    for query, audio in [("", decoded(sentence, 16_000).tobytes()), ("&encoding=auto", webm)]:
+        with opened(server, query) as ws:
+            begun = time.monotonic()
+            ws.send(audio)
+            finals, error = answer(ws)
+            assert finals == [SENTENCE]
+            assert error == {"Code": "BadRequestException", "Message": TIMED_OUT}
+            assert 1 <= time.monotonic() - begun < 5
+            eventually(lambda: server.streams == 0, 2, "the stream has ended")
+            eventually(lambda: threads(server) <= idle, 2, "its thread has ended")
+            stream(ws, audio)
+            stream(ws, audio)
+            assert answer(ws)[0] == [SENTENCE], "the first of these was still the old one"
+
+
+def test_a_message_that_is_too_large_ends_its_stream_alone(server: "Server", sentence: bytes) -> None:
+    audio = decoded(sentence, 16_000).tobytes()
+    with opened(server) as ws:
+        ws.send(audio)
+        ws.send(bytes(2_000_000))
+        stream(ws, audio)
+        finals, error = answer(ws)
+        assert finals == [SENTENCE]
+        assert "has 2000000 bytes" in error["Message"]
+        stream(ws, audio)
+        assert answer(ws)[0] == [SENTENCE]
+
+
+@pytest.mark.parametrize("fragments", [1, 50])
+def test_fifty_megabytes_in_one_message_disturb_nobody_else(
+    start_server: "Callable[..., Server]", sentence: bytes, fragments: int
+) -> None:
+    """In one piece it is more than the server's WebSocket takes; the connection breaks."""
+    server = start_server()
+    audio = decoded(sentence, 16_000).tobytes()
+    with opened(server) as other, opened(server) as ws:
+        other.send(audio[:16_000])
+        part = bytes(50_000_000 // fragments)
+        if fragments > 1:
+            ws.send(iter([part] * fragments))
+            assert "has 50000000 bytes" in answer(ws)[1]["Message"]
+        else:
+            with pytest.raises(ConnectionClosed):  # noqa: PT012 - it may break while it is sent, or after
+                ws.send(part)
+                ws.recv(WAIT)
+        stream(other, audio[16_000:])
+        assert answer(other)[0] == [SENTENCE]
+    assert psutil.Process(server.process.pid).memory_info().rss < 500_000_000
+
+
+# --- Clients that go, or send too fast
+
+
+@contextmanager
+def killed_at_last(command: Sequence[str], stdout: Any) -> "Iterator[subprocess.Popen[bytes]]":
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stdout) as client:
+        try:
+            yield client
+        finally:
+            client.kill()
+
+
+_CLIENT = """
+import sys
+from websockets.sync.client import connect
+ws = connect(sys.argv[1], legacy=True)
+ws.send(sys.stdin.buffer.read())
+ws.recv()
+print("sent", flush=True)
+ws.recv()
+"""
+
+
+@pytest.mark.parametrize("encoding", ["pcm", "auto"])
+def test_a_client_that_is_killed_leaves_nothing(
+    scripted: "Callable[..., Server]", sentence: bytes, eventually: Callable[..., None], encoding: str
+) -> None:
+    server = scripted("--threads", "1")
+    audio = decoded(sentence, 16_000).tobytes()
+    heard(server, "", audio)
+    if encoding == "auto":
+        audio = encoded(sentence, "mp3", "libmp3lame", 44_100)
+    process = psutil.Process(server.process.pid)
+    descriptors, idle = process.num_fds(), threads(server)
+    for _ in range(3):
+        command = [sys.executable, "-c", _CLIENT, f"{server.stream_url}?encoding={encoding}"]
+        with killed_at_last(command, stdout=subprocess.PIPE) as client:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write(audio)
+            client.stdin.close()
+            assert client.stdout.readline() == b"sent\n"
+            assert server.streams == 1
+            assert threads(server) == idle + (encoding == "auto")
+        eventually(lambda: server.streams == 0, 2, "the stream has ended")
+    eventually(lambda: threads(server) == idle, 2, "the threads have ended")
+    eventually(lambda: process.num_fds() <= descriptors, 2, "the files are closed")
+
+
+_FLOOD = """
+import sys
+from websockets.sync.client import connect
+ws = connect(sys.argv[1], legacy=True)
+audio = sys.stdin.buffer.read()
+print("begun", flush=True)
+for _ in range(400):
+    for start in range(0, len(audio), 32_000):
+        ws.send(audio[start : start + 32_000])
+print("all sent", flush=True)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["pcm", "auto"])
+def test_a_client_much_faster_than_the_recogniser_is_slowed(
+    server: "Server", eventually: Callable[..., None], encoding: str
+) -> None:
+    """It has more than an hour of speech to send, 190 MB as pcm."""
+    audio = (DATA / "steamers.ogg").read_bytes()
+    audio = (
+        encoded(audio, "flac", "flac", 16_000) if encoding == "auto" else decoded(audio, 16_000).tobytes()
+    )
+    before = server.resident
+    command = [sys.executable, "-c", _FLOOD, f"{server.stream_url}?encoding={encoding}"]
+    with killed_at_last(command, stdout=subprocess.PIPE) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(audio)
+        client.stdin.close()
+        assert client.stdout.readline() == b"begun\n"
+        eventually(lambda: server.streams == 1, WAIT, "the stream has begun")
+        os.set_blocking(client.stdout.fileno(), False)
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            time.sleep(0.05)
+            assert client.stdout.read() is None, "all sent at once"
+            assert server.resident - before < 60_000_000
+    eventually(lambda: server.streams == 0, WAIT, "the stream has ended")
