@@ -11,11 +11,11 @@ from starlette.routing import WebSocketRoute
 
 from transcribed import errors
 from transcribed.app import Application
-from transcribed.http import relay, transports, upload
+from transcribed.audio import wav
+from transcribed.http import inbox, native, transports, upload
 from transcribed.http.errors import status_of
 from transcribed.http.native import StreamQuery
 from transcribed.scheduling import scheduler
-from transcribed.service.files import FilePace
 from transcribed.settings import ServerSettings
 from transcribed.storage import names
 from transcribed.wire import native as wire
@@ -57,13 +57,21 @@ def test_the_routes_are_those_of_the_app(application: Application) -> None:
     assert documented == routes
 
 
-def _choices(annotation: Any) -> list[str]:
-    return [pace.value for pace in FilePace] if annotation is FilePace else list(get_args(annotation))
+def _choices(name: str) -> str:
+    field = StreamQuery.model_fields[name]
+    kind = field.annotation
+    if kind is int:
+        low, high = (getattr(bound, "ge", getattr(bound, "le", None)) for bound in field.metadata)
+        return f"{low} to {high}"
+    if kind == str | None:
+        return "one of the engine's"
+    choices = [each.value for each in kind] if isinstance(kind, type) else get_args(kind)
+    return ", ".join(f"`{choice}`" for choice in choices)
 
 
 def test_the_parameters_of_stream_are_those_of_the_code() -> None:
     expected = {
-        (name, ", ".join(f"`{choice}`" for choice in _choices(field.annotation)), str(default))
+        (name, _choices(name), str(default).lower())
         for name, field in StreamQuery.model_fields.items()
         for default in [getattr(field.default, "value", field.default)]
     }
@@ -95,11 +103,22 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ("an upload that stands still", f"{upload.BODY_TIMEOUT:.0f} s"),
         ("a name", f"{names.MAX_BYTES} bytes"),
         ("a message to `/stream`", f"{wire.MAX_MESSAGE_CHARACTERS} characters"),
-        ("names waiting for their turn on one connection", f"{relay.REQUESTS_AHEAD}"),
+        ("a binary message to `/stream`", f"{wire.MAX_AUDIO_BYTES} bytes"),
+        ("names waiting for their turn on one connection", f"{inbox.REQUESTS_AHEAD}"),
+        (
+            "live audio waiting for its turn or for room on one connection",
+            f"{native.AUDIO_AHEAD_SECONDS:.0f} s, or of `auto` {native.CONTAINER_AHEAD_BYTES // 1024} KiB",
+        ),
+        ("live audio waiting so without end", f"{inbox.AUDIO_WAIT:.0f} s"),
+        (
+            "a live stream without new audio",
+            f"`audio_timeout`, {ServerSettings.model_fields['audio_timeout'].default:.0f} s by default",
+        ),
+        ("a WAV header in front of raw samples", f"{wav.LONGEST_HEADER} bytes"),
         ("audio read ahead of the recogniser, for one stream", f"{scheduler.BUFFERED_SECONDS:.0f} s"),
         ("messages left unread by the client", f"{transports.SEND_TIMEOUT:.0f} s"),
     ],
 )
 def test_a_limit_is_that_of_the_code(limit: str, value: str) -> None:
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section("## Limits"), re.MULTILINE))
-    assert re.split("[,;]", rows[limit])[0] == value
+    assert re.match(rf"{re.escape(value)}(?![\w.])", rows[limit]), rows[limit]
