@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,6 +117,26 @@ def test_the_json_is_what_the_server_sends(server: "Server", sentence: bytes) ->
     ]
     counts = {2: "two", 3: "three", 4: "four"}
     assert f"with {counts[len(messages) - 1]} results and a `Done`" in section("JSON").replace("\n", " ")
+
+
+def test_live_audio_from_the_shell(server: "Server", environment: dict[str, str]) -> None:
+    (block,) = blocks(section("Live audio"), "console")
+    command, end, shown = block.removeprefix("$ ").partition("< tests/data/test.wav\n")
+    seen = run(command.replace("localhost:3000", "{}:{}".format(*server.address)) + end, environment)
+    # The first partial may hold more or less of it, as the machine is busy or not.
+    assert seen[-2:] == shown.splitlines()[-2:]
+    assert shown.splitlines()[0] in seen[-1]
+
+
+def test_the_live_client_of_the_protocols_page(server: "Server", environment: dict[str, str]) -> None:
+    page = (ROOT / "docs" / "protocols" / "native.md").read_text()
+    (client,) = blocks(page, "python")
+    command = [sys.executable, "-c", client, "tests/data/test.wav", server.stream_url]
+    seen = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=WAIT, check=True
+    ).stdout.splitlines()
+    assert seen[-2] == "This is a test. |"
+    assert "'AudioSeconds': 1.149" in seen[-1]
 
 
 def test_the_terminal_command(environment: dict[str, str]) -> None:
