@@ -1,0 +1,189 @@
+"""The clients: all of them in one process, which does as little as can be.
+
+Reads what to do from standard input (a Plan, as JSON), writes what came to standard output (Report). A
+chunk is sent when its last sample would have been captured, by a schedule that never drifts; messages
+are only kept, with the moment of their arrival.
+"""
+
+import asyncio
+import json
+import math
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from audio import RATE
+from dialects import DIALECTS, TRY_AGAIN_LATER, Dialect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+CHUNK_SECONDS = 0.1
+CHUNK = 2 * round(RATE * CHUNK_SECONDS)
+LAST_WORDS = 60.0
+"""A stream that is not finished so many seconds after its audio has failed; so has one that is not read."""
+
+
+@dataclass
+class Stream:
+    """What to send, and what became of it.
+
+    `audio` is a file of samples; `after` when to connect, in seconds from the run's start. `started` is
+    that of the first sample on the machine's monotonic clock; `messages` count from it. `refused_after`
+    counts from the first audio sent or, if none was, from the connection.
+    """
+
+    audio: str
+    after: float
+    outcome: str = "failed"
+    detail: str = ""
+    started: float = 0.0
+    refused_after: float | None = None
+    seconds: float = 0.0
+    late: float = 0.0
+    blocked: float = 0.0
+    messages: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def last(self) -> float:
+        """When the last message came, on the machine's clock."""
+        return self.started + (self.messages[-1][0] if self.messages else 0.0)
+
+
+@dataclass
+class Plan:
+    """Whom to call, in which dialect, with what."""
+
+    port: int
+    dialect: str
+    streams: list[Stream]
+
+
+async def run(plan: Plan, audio: list[bytes]) -> None:
+    """Drive all streams to their end."""
+    begin = time.monotonic()
+    dialect = DIALECTS[plan.dialect]
+    async with asyncio.TaskGroup() as group:
+        for stream, samples in zip(plan.streams, audio, strict=True):
+            url = f"ws://127.0.0.1:{plan.port}{dialect.path}"
+            group.create_task(_drive(stream, samples, url, dialect, begin))
+
+
+async def _drive(stream: Stream, samples: bytes, url: str, dialect: Dialect, begin: float) -> None:
+    await _until(begin + stream.after)
+    stream.started = time.monotonic()
+    try:
+        async with connect(
+            url, compression=None, max_size=None, ping_interval=None, open_timeout=30, close_timeout=2
+        ) as socket:
+            await _speak(stream, samples, socket, dialect)
+    except InvalidStatus as error:
+        _refuse(stream, f"HTTP {error.response.status_code}")
+    except ConnectionClosed as error:
+        code = error.rcvd.code if error.rcvd else None
+        if code == TRY_AGAIN_LATER or stream.refused_after is not None:
+            _refuse(stream, stream.detail or str(error))
+        else:
+            stream.detail = stream.detail or f"closed: {error}"
+    except (OSError, TimeoutError, WebSocketException) as error:
+        stream.detail = f"{type(error).__name__}: {error}"
+
+
+async def _speak(stream: Stream, samples: bytes, socket: ClientConnection, dialect: Dialect) -> None:
+    if dialect.hello:
+        await socket.send(dialect.hello)
+    message: str | None = None
+    while not dialect.is_ready(message):
+        message = str(await asyncio.wait_for(socket.recv(), LAST_WORDS))
+        if why := dialect.refusal(message):
+            return _refuse(stream, why)
+    stream.started = time.monotonic()
+    listening = asyncio.create_task(_listen(stream, socket, dialect))
+    try:
+        await _send(stream, samples, socket, dialect, listening)
+        await _finish(stream, dialect, listening)
+    except ConnectionClosed:
+        await listening  # which has kept what came before, and knows why
+        raise
+    finally:
+        listening.cancel()
+
+
+async def _send(
+    stream: Stream,
+    samples: bytes,
+    socket: ClientConnection,
+    dialect: Dialect,
+    listening: asyncio.Task[None],
+) -> None:
+    free = stream.started
+    for count in range(math.ceil(len(samples) / CHUNK)):
+        due = max(stream.started + (count + 1) * CHUNK_SECONDS, free)
+        await _until(due)
+        if listening.done():
+            return
+        now = time.monotonic()
+        await asyncio.wait_for(socket.send(samples[count * CHUNK : (count + 1) * CHUNK]), LAST_WORDS)
+        free = time.monotonic()
+        stream.late = max(stream.late, now - due)
+        stream.blocked = max(stream.blocked, free - now)
+        stream.seconds = min((count + 1) * CHUNK, len(samples)) / 2 / RATE
+    if dialect.patience is None:
+        await socket.send(dialect.end)
+
+
+async def _finish(stream: Stream, dialect: Dialect, listening: asyncio.Task[None]) -> None:
+    ended = time.monotonic()
+    while not listening.done() and time.monotonic() < ended + LAST_WORDS:
+        await asyncio.wait({listening}, timeout=0.5)
+        silent_since = max(ended, stream.last)
+        if dialect.patience is not None and time.monotonic() > silent_since + dialect.patience:
+            stream.outcome = "served"
+            return
+    if listening.done():
+        await listening
+    else:
+        stream.detail = f"unfinished {LAST_WORDS:g} s after its audio"
+
+
+async def _listen(stream: Stream, socket: ClientConnection, dialect: Dialect) -> None:
+    async for received in socket:
+        message = str(received)
+        stream.messages.append((time.monotonic() - stream.started, message))
+        if dialect.is_done(message):
+            stream.outcome = "served"
+            return
+        if why := dialect.refusal(message):
+            stream.detail = why
+            stream.refused_after = time.monotonic() - stream.started
+            await asyncio.wait_for(socket.wait_closed(), 5)
+            if socket.close_code == TRY_AGAIN_LATER or dialect.patience is not None:
+                _refuse(stream, why)
+            else:
+                stream.refused_after = None
+            return
+
+
+def _refuse(stream: Stream, why: str) -> None:
+    stream.outcome, stream.detail = "refused", why
+    if stream.refused_after is None:
+        stream.refused_after = time.monotonic() - stream.started
+
+
+async def _until(moment: float) -> None:
+    await asyncio.sleep(moment - time.monotonic())
+
+
+def main() -> None:
+    """Run a plan."""
+    given = json.load(sys.stdin)
+    plan = Plan(given["port"], given["dialect"], [Stream(**stream) for stream in given["streams"]])
+    asyncio.run(run(plan, [Path(stream.audio).read_bytes() for stream in plan.streams]))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    report = {"cpu": used.ru_utime + used.ru_stime, "streams": [asdict(s) for s in plan.streams]}
+    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

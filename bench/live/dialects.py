@@ -1,0 +1,166 @@
+"""What each server wants to hear and how it says what it heard.
+
+The clients use the first half of a dialect, which costs next to nothing for each message; the score uses
+`shown`, which translates all messages of a stream into what a user saw.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from scoring import Shown
+
+Received = Iterable[tuple[float, str]]
+"""Messages with seconds since the stream's start."""
+
+TRY_AGAIN_LATER = 1013
+"""The close code of a refusal."""
+
+
+class Dialect(Protocol):
+    """How to talk with a server. Audio goes out as signed 16-bit samples, 16 kHz, mono.
+
+    `path` is where its WebSocket is; `hello` is sent first, if it is not empty; `end` ends the audio.
+    `patience`: a server that does not say when it has finished has, when it was silent for so many seconds.
+    """
+
+    path: str
+    hello: str
+    end: bytes
+    patience: float | None
+
+    def is_ready(self, message: str | None) -> bool:
+        """Whether audio may be sent now; before the first message it is None."""
+
+    def is_done(self, message: str) -> bool:
+        """Whether this is the stream's last message."""
+
+    def refusal(self, message: str) -> str | None:
+        """Why the stream was refused or ended with an error, or None."""
+
+    def shown(self, received: Received) -> Iterator[Shown]:
+        """What the user saw after each message."""
+
+
+class Transcribed:
+    """This server's native protocol (docs/protocols/native.md)."""
+
+    path = "/stream?format=json&sample_rate=16000&encoding=pcm"
+    hello = ""
+    end = b""
+    patience = None
+
+    def is_ready(self, message: str | None) -> bool:  # noqa: ARG002
+        """At once."""
+        return True
+
+    def is_done(self, message: str) -> bool:
+        """`Done` stands behind the last result."""
+        return message.startswith('{"Done"')
+
+    def refusal(self, message: str) -> str | None:
+        """An error ends the stream."""
+        return str(json.loads(message)["Error"]["Message"]) if message.startswith('{"Error"') else None
+
+    def shown(self, received: Received) -> Iterator[Shown]:
+        """Each message has one segment, which is the one after the last final."""
+        finals: tuple[str, ...] = ()
+        for at, message in received:
+            if not message.startswith('{"Transcript"'):
+                continue
+            for result in json.loads(message)["Transcript"]["Results"]:
+                text = result["Alternatives"][0]["Transcript"]
+                if result["IsPartial"]:
+                    yield Shown(at, finals, text)
+                else:
+                    finals = (*finals, text)
+                    yield Shown(at, finals, "", result["EndTime"])
+
+
+class WhisperLive:
+    """WhisperLive 0.10. It sends its last ten segments, each time; the last may be unfinished.
+
+    It does not finish what is unfinished when the audio ends, so its own client waits for it to fall
+    silent and takes what is there. So do we.
+    """
+
+    path = "/"
+    hello = json.dumps(
+        {
+            "uid": "bench",
+            "language": "en",
+            "task": "transcribe",
+            "model": "tiny.en",
+            "use_vad": True,
+            "audio_format": "int16",
+        }
+    )
+    end = b"END_OF_AUDIO"
+    patience = 15.0
+
+    def is_ready(self, message: str | None) -> bool:
+        """It says so, when the model is loaded."""
+        return message is not None and "SERVER_READY" in message
+
+    def is_done(self, message: str) -> bool:  # noqa: ARG002
+        """Never said."""
+        return False
+
+    def refusal(self, message: str) -> str | None:
+        """A full server says WAIT, in minutes."""
+        return message if '"WAIT"' in message or '"ERROR"' in message else None
+
+    def shown(self, received: Received) -> Iterator[Shown]:
+        """Segments are known by their start."""
+        finals: dict[str, str] = {}
+        last = None
+        for at, message in received:
+            segments = json.loads(message).get("segments", [])
+            partial, end = "", None
+            for segment in segments:
+                if not segment["completed"]:
+                    partial = segment["text"]
+                elif segment["start"] not in finals:
+                    finals[segment["start"]] = segment["text"]
+                    end = float(segment["end"])
+            if segments:
+                last = Shown(at, tuple(finals.values()), partial, end)
+                yield last
+        if last is not None and last.partial:
+            yield Shown(last.at, (*last.finals, last.partial), "")
+
+
+class WhisperLiveKit:
+    """WhisperLiveKit 0.2. Each message has all lines, whose words stay, and the words that may change."""
+
+    path = "/asr"
+    hello = ""
+    end = b""
+    patience = None
+
+    def is_ready(self, message: str | None) -> bool:
+        """Its first message is about its settings."""
+        return message is not None
+
+    def is_done(self, message: str) -> bool:
+        """It says that the client may go."""
+        return '"ready_to_stop"' in message
+
+    def refusal(self, message: str) -> str | None:
+        """An error is a member of its messages."""
+        return message if '"error"' in message else None
+
+    def shown(self, received: Received) -> Iterator[Shown]:
+        """The lines together are one final that grows."""
+        for at, message in received:
+            parsed = json.loads(message)
+            if "lines" in parsed:
+                text = " ".join(line["text"] for line in parsed["lines"] if line.get("text"))
+                yield Shown(at, (text,) if text else (), parsed.get("buffer_transcription", ""))
+
+
+DIALECTS: dict[str, Dialect] = {
+    "transcribed": Transcribed(),
+    "whisperlive": WhisperLive(),
+    "whisperlivekit": WhisperLiveKit(),
+}

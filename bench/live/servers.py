@@ -1,0 +1,142 @@
+"""The servers to measure: each a process of its own on a free port, with nothing but its defaults.
+
+WhisperLive's wheel has no command; it is started as its run_server.py does, with one model for all clients
+(its default for a model of one's own) and without its limit of four clients. WhisperLiveKit is asked for
+LocalAgreement: its default policy needs another model format. Neither is told a number of threads.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from peers import model_folder, offline, python_of
+
+START_SECONDS = 120.0
+STOP_SECONDS = 20.0
+
+_WHISPERLIVE = """
+import sys
+from whisper_live.server import TranscriptionServer
+TranscriptionServer().run("127.0.0.1", port=int(sys.argv[1]), backend="faster_whisper",
+    faster_whisper_custom_model_path=sys.argv[2], single_model=True, max_clients=1000)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs: its name among the dialects, its port and its process."""
+
+    name: str
+    port: int
+    process: psutil.Process
+
+    def family(self) -> list[psutil.Process]:
+        """The process and its children."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def cpu_seconds(self) -> float:
+        """What all of them have used so far, or what those that ended left behind."""
+        total = 0.0
+        for process in self.family():
+            times = process.cpu_times()
+            total += times.user + times.system
+        return total
+
+    def resident(self) -> float:
+        """Resident memory of all of them, MiB."""
+        return sum(process.memory_info().rss for process in self.family()) / 2**20
+
+
+@contextmanager
+def started(name: str, options: Sequence[str] = (), log: Path | None = None) -> Iterator[Server]:
+    """Start a server and stop it. `options` are for its command line; `log` takes what it says."""
+    port = _free_port()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        (log or Path(os.devnull)).open("ab") as sink,
+        subprocess.Popen(
+            [*_COMMANDS[name](port), *options],
+            env=_environment(name, Path(folder)),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        ) as process,
+    ):
+        try:
+            _wait_for(name, port, process)
+            yield Server(name, port, psutil.Process(process.pid))
+        finally:
+            _stop(process)
+
+
+def _transcribed(port: int) -> list[str]:
+    return [sys.executable, "-m", "transcribed", "serve", "--port", str(port)]
+
+
+def _whisperlive(port: int) -> list[str]:
+    python, model = python_of("whisperlive"), model_folder("whisperlive")
+    return [str(python), "-c", _WHISPERLIVE, str(port), str(model)]
+
+
+def _whisperlivekit(port: int) -> list[str]:
+    python, model = python_of("whisperlivekit"), model_folder("whisperlivekit")
+    server = [str(python), "-m", "whisperlivekit.basic_server", "--host", "127.0.0.1", "--port", str(port)]
+    backend = ["--backend", "faster-whisper", "--backend-policy", "localagreement"]
+    return [*server, *backend, "--model_dir", str(model), "--lan", "en", "--pcm-input", "--warmup-file", ""]
+
+
+_COMMANDS: dict[str, Callable[[int], list[str]]] = {
+    "transcribed": _transcribed,
+    "whisperlive": _whisperlive,
+    "whisperlivekit": _whisperlivekit,
+}
+
+
+def _environment(name: str, folder: Path) -> dict[str, str]:
+    if name != "transcribed":
+        return offline()
+    return os.environ | {"TRANSCRIBED_AUDIO": f"{folder}/audio", "TRANSCRIBED_LOG_LEVEL": "warning"}
+
+
+def _wait_for(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + START_SECONDS
+    while not _is_ready(name, port):
+        if process.poll() is not None or time.monotonic() > limit:
+            raise SystemExit(f"{name} did not start. --log FILE keeps what it says.")
+        time.sleep(0.1)
+
+
+def _is_ready(name: str, port: int) -> bool:
+    if name == "whisperlive":  # the model is loaded for the first client
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+    path = "ready" if name == "transcribed" else "health"
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/{path}").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
