@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
-.PHONY: run test check docs format lock bench clean
+.PHONY: run test check docs format lock bench bench-live clean
 
 run: $(VENV)/run
 	@$(BIN)/transcribed serve
@@ -55,6 +55,15 @@ bench: $(VENV)/dev
 	@test -n "$(SPEECH)" || { echo "Say where the recordings are: make bench SPEECH=FOLDER"; exit 2; }
 	$(BIN)/python bench/files.py $(SPEECH)
 	$(BIN)/python bench/accuracy.py $(SPEECH)
+
+# Half an hour; all else on the machine should rest. The peers and the aligner are installed below bench/.peers, once.
+bench-live: $(VENV)/dev
+	@test -n "$(SPEECH)" || { echo "Say where the recordings are: make bench-live SPEECH=FOLDER"; exit 2; }
+	$(BIN)/python bench/live/peers.py
+	test -f bench/results/words.json || $(BIN)/python bench/live/align.py $(SPEECH)
+	$(BIN)/python bench/live $(SPEECH) --overload 2 --json bench/results/live.json \
+	  --server transcribed:1,8,16,24,32,40 --server whisperlive:1,2 --server whisperlivekit:1,2
+	$(BIN)/python bench/live/front.py --search --json bench/results/front.json
 
 clean:
 	rm -rf $(VENV) build dist

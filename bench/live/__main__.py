@@ -15,10 +15,13 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from audio import RATE
+from client import Stream
 from dialects import DIALECTS
 from material import Library, Material, one_recording
 from measure import drive
@@ -82,20 +85,18 @@ def _materials(given: argparse.Namespace, count: int) -> list[Material]:
 
 def _warming(given: argparse.Namespace) -> Material:
     (material,) = _materials(given, 1)
-    return Material(material.samples[: round(WARM_UP * 16000)], material.text, material.words)
+    return Material(material.samples[: round(WARM_UP * RATE)], material.text, material.words)
 
 
-def _keep(path: Path, materials: list[Material], streams: list) -> None:  # type: ignore[type-arg]
+def _keep(path: Path, materials: list[Material], streams: list[Stream]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [
         {
-            "outcome": s.outcome,
-            "detail": s.detail,
-            "text": m.text,
-            "words": [(w.text, w.start, w.end) for w in m.words],
-            "messages": s.messages,
+            "text": material.text,
+            "words": [astuple(word) for word in material.words],
+            "stream": asdict(stream),
         }
-        for m, s in zip(materials, streams, strict=True)
+        for material, stream in zip(materials, streams, strict=True)
     ]
     path.write_text(json.dumps(kept))
 

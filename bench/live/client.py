@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 from audio import RATE
@@ -29,9 +30,10 @@ LAST_WORDS = 60.0
 class Stream:
     """What to send, and what became of it.
 
-    `audio` is a file of samples; `after` when to connect, in seconds from the run's start. `started` is
-    that of the first sample on the machine's monotonic clock; `messages` count from it. `refused_after`
-    counts from the first audio sent or, if none was, from the connection.
+    `audio` is a file of samples; `after` when to connect, in seconds from the run's start. On the machine's
+    monotonic clock, `started` is the moment of the first sample, `spoke` that of the first message with
+    audio. `messages` count from `started`, `refused_after` from `spoke` or, if there was none, from the
+    connection. `late` and `blocked`: the longest that a chunk was sent too late, and that it took.
     """
 
     audio: str
@@ -39,6 +41,7 @@ class Stream:
     outcome: str = "failed"
     detail: str = ""
     started: float = 0.0
+    spoke: float | None = None
     refused_after: float | None = None
     seconds: float = 0.0
     late: float = 0.0
@@ -79,10 +82,12 @@ async def _drive(stream: Stream, samples: bytes, url: str, dialect: Dialect, beg
         ) as socket:
             await _speak(stream, samples, socket, dialect)
     except InvalidStatus as error:
-        _refuse(stream, f"HTTP {error.response.status_code}")
+        stream.detail = f"HTTP {error.response.status_code}"
+        if error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            _refuse(stream, stream.detail)
     except ConnectionClosed as error:
         code = error.rcvd.code if error.rcvd else None
-        if code == TRY_AGAIN_LATER or stream.refused_after is not None:
+        if code == TRY_AGAIN_LATER:
             _refuse(stream, stream.detail or str(error))
         else:
             stream.detail = stream.detail or f"closed: {error}"
@@ -104,8 +109,9 @@ async def _speak(stream: Stream, samples: bytes, socket: ClientConnection, diale
         await _send(stream, samples, socket, dialect, listening)
         await _finish(stream, dialect, listening)
     except ConnectionClosed:
-        await listening  # which has kept what came before, and knows why
-        raise
+        await listening  # which has kept what came before, and may know why
+        if stream.outcome == "failed":
+            raise
     finally:
         listening.cancel()
 
@@ -124,6 +130,7 @@ async def _send(
         if listening.done():
             return
         now = time.monotonic()
+        stream.spoke = stream.spoke or now
         await asyncio.wait_for(socket.send(samples[count * CHUNK : (count + 1) * CHUNK]), LAST_WORDS)
         free = time.monotonic()
         stream.late = max(stream.late, now - due)
@@ -156,19 +163,20 @@ async def _listen(stream: Stream, socket: ClientConnection, dialect: Dialect) ->
             return
         if why := dialect.refusal(message):
             stream.detail = why
-            stream.refused_after = time.monotonic() - stream.started
+            refused_after = _since_first_audio(stream)
             await asyncio.wait_for(socket.wait_closed(), 5)
             if socket.close_code == TRY_AGAIN_LATER or dialect.patience is not None:
-                _refuse(stream, why)
-            else:
-                stream.refused_after = None
+                _refuse(stream, why, refused_after)
             return
 
 
-def _refuse(stream: Stream, why: str) -> None:
+def _refuse(stream: Stream, why: str, after: float | None = None) -> None:
     stream.outcome, stream.detail = "refused", why
-    if stream.refused_after is None:
-        stream.refused_after = time.monotonic() - stream.started
+    stream.refused_after = _since_first_audio(stream) if after is None else after
+
+
+def _since_first_audio(stream: Stream) -> float:
+    return time.monotonic() - (stream.spoke or stream.started)
 
 
 async def _until(moment: float) -> None:

@@ -30,11 +30,12 @@ def plot(runs: Iterable[dict[str, Any]], out: Path) -> None:
     for number, (name, measured) in enumerate(servers.items()):
         measured.sort(key=lambda run: run["offered"])
         counts = [run["offered"] for run in measured]
-        for share, style in (("p95", "o-"), ("p50", "o--")):
+        for share, style in (("p95", "o-"), ("p50", "o:")):
             values = [max(run["word"][share], 0.01) for run in measured]
             axes.plot(counts, values, style, color=f"C{number}", label=f"{name}, {share}")
     axes.axhline(PROMISE, color="grey", linewidth=0.8, linestyle=":")
     axes.set(xlabel="streams", ylabel="word latency, s", yscale="log", ylim=(0.01, None), xlim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(visible=True, which="both", alpha=0.2)
     axes.legend()
     out.parent.mkdir(parents=True, exist_ok=True)

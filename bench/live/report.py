@@ -1,6 +1,5 @@
 """Figures of a run: from the streams' scores to a row of the table."""
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -201,8 +200,3 @@ def notes(run: Run) -> list[str]:
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def spread(values: list[float]) -> str:
-    """Median and range, for repeated runs."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
