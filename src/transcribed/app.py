@@ -19,7 +19,7 @@ from transcribed.http import errors as http_errors
 from transcribed.http import health, native, recordings
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
-from transcribed.scheduling.scheduler import Scheduler
+from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service.library import Library
 from transcribed.service.threads import in_thread
 from transcribed.settings import RecognitionSettings, ServerSettings
@@ -52,8 +52,8 @@ class Application:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._engine: Engine | None = None
-        self._scheduler = Scheduler(settings.threads or None)
+        self._engine: ScheduledEngine | None = None
+        self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
         self.store = ObjectMediaStore.at(settings.audio)
         library = Library(self.store, settings.max_upload_bytes)
         self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
@@ -65,7 +65,7 @@ class Application:
         self.asgi.include_router(native.router(self.engine, library, self._relays, settings.audio_timeout))
         self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
 
-    def engine(self) -> Engine:
+    def engine(self) -> ScheduledEngine:
         """The engine. Raises Unavailable until it is loaded."""
         if self._engine is None:
             raise Unavailable("The model is being loaded. Try again in a moment.")

@@ -65,6 +65,12 @@ class Unavailable(TranscribedError):
     code = "ServiceUnavailableException"
 
 
+class LimitExceeded(TranscribedError):
+    """No more live streams can be served well now. The same request may succeed later."""
+
+    code = "LimitExceededException"
+
+
 class ConfigurationError(TranscribedError):
     """A setting that the server cannot start with."""
 

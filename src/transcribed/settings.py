@@ -56,6 +56,11 @@ class ServerSettings(RecognitionSettings):
     host: str = Field("127.0.0.1", description="The address to listen on; 0.0.0.0 means all.")
     port: int = Field(3000, ge=1, le=65535, description="The port to listen on.")
     audio: str = Field("audio", description="Where recordings are kept: a folder, or s3://BUCKET/PREFIX.")
+    max_sessions: int = Field(
+        0,
+        ge=0,
+        description="The most live streams at once; 0 means as many as this machine can serve well.",
+    )
     max_upload_bytes: int = Field(1024**3, ge=1, description="The largest recording, in bytes.")
     audio_timeout: float = Field(
         15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."

@@ -225,7 +225,7 @@ async def test_an_end_without_audio_ends_without_events(spoken: Spoken, options:
         await stream.finish()
         async with asyncio.timeout(TIMEOUT):
             assert [hypothesis async for hypothesis in stream] == []
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
 
 
 @every_pace
@@ -260,7 +260,7 @@ async def test_a_stream_may_be_closed_at_any_time_and_twice(
         await asyncio.sleep(0)
         await stream.aclose()
         await stream.aclose()
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
         async with asyncio.timeout(TIMEOUT):
             await reading
             await stream.send(spoken.audio)  # A sender who does not know yet is not held up.

@@ -97,7 +97,32 @@ class StepKind(Enum):
     LISTEN = 1
     """Find speech in new audio."""
     PARTIAL = 2
-    """Recognise an open segment: what a busy machine can leave out."""
+    """Recognise an open segment: what a busy machine does less often."""
+    AHEAD = 3
+    """Recognise a segment that may be about to close: what only an idle machine does."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What a step would do, and how long that has been waiting.
+
+    `since` is a position in the audio, in seconds: the step is about what lies behind it.
+    """
+
+    kind: StepKind
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one live stream costs, in seconds of one thread's time.
+
+    `steady` is spent on each second of audio whatever happens (listening, finals), `partial` on each
+    partial.
+    """
+
+    steady: float
+    partial: float
 
 
 class LocalStream(Protocol):
@@ -116,12 +141,17 @@ class LocalStream(Protocol):
         """Seconds of audio taken and not listened to yet."""
         ...
 
-    def next_step(self) -> StepKind | None:
+    @property
+    def recognised(self) -> float:
+        """The position, in seconds, up to which all speech is in a hypothesis."""
+        ...
+
+    def next_step(self) -> NextStep | None:
         """What `step` would do now; None while there is nothing to do. Cheap."""
         ...
 
-    def step(self) -> Sequence[Hypothesis]:
-        """Do it: one bounded computation."""
+    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
+        """Do it: one bounded computation. `alone`: nobody else computes, so that it may use more cores."""
         ...
 
 
@@ -131,6 +161,11 @@ class LocalEngine(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        ...
+
+    @property
+    def costs(self) -> Costs:
+        """What a live stream costs on this machine, as measured when the engine was loaded."""
         ...
 
     def open(self, options: StreamOptions) -> LocalStream:

@@ -22,7 +22,14 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Capabilities, Hypothesis, StepKind, StreamOptions
+from transcribed.engines.base import (
+    Capabilities,
+    Costs,
+    Hypothesis,
+    NextStep,
+    StepKind,
+    StreamOptions,
+)
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.transcript import Word
 
@@ -88,13 +95,23 @@ class ScriptedStream:
         """Nothing waits."""
         return 0.0
 
-    def next_step(self) -> StepKind | None:
+    @property
+    def recognised(self) -> float:
+        """All but what is due."""
+        step = self.next_step()
+        return self._received / SAMPLE_RATE if step is None else step.since
+
+    def next_step(self) -> NextStep | None:
         """What `step` would do now."""
         if not self._events or not self._is_due(self._events[-1]):
             return None
-        return StepKind.FINAL if self._events[-1].final else StepKind.PARTIAL
+        event = self._events[-1]
+        return NextStep(
+            StepKind.FINAL if event.final else StepKind.PARTIAL,
+            since=min(event.due, self._received / SAMPLE_RATE),
+        )
 
-    def step(self) -> Sequence[Hypothesis]:
+    def step(self, *, alone: bool) -> Sequence[Hypothesis]:  # noqa: ARG002 - it is soon done
         """Say the next thing that is due."""
         event = self._events.pop()
         if event.error is not None:
@@ -129,6 +146,11 @@ class ScriptedEngine:
     def capabilities(self) -> Capabilities:
         """The language is the script's word."""
         return Capabilities(name="scripted", languages=(self.script.language,))
+
+    @property
+    def costs(self) -> Costs:
+        """Hardly any."""
+        return Costs(steady=1e-5, partial=1e-5)
 
     def open(self, options: StreamOptions) -> ScriptedStream:  # noqa: ARG002 - it says what it says
         """A new stream, at the start of the script."""

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from transcribed.errors import (
     BadRequest,
     Disconnected,
+    LimitExceeded,
     MediaChanged,
     NotFound,
     StorageFull,
@@ -24,6 +25,7 @@ _STATUS: dict[type[TranscribedError], int] = {
     NotFound: 404,
     MediaChanged: 409,
     StorageFull: 507,
+    LimitExceeded: 429,
     Unavailable: 503,
     Disconnected: 400,
     TranscribedError: 500,

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from transcribed.engines.base import Engine
+from transcribed.engines.base import Pace
 from transcribed.errors import Unavailable
+from transcribed.scheduling.scheduler import ScheduledEngine, StreamStatus
 
 
 class Health(BaseModel):
@@ -19,26 +20,48 @@ class Health(BaseModel):
     engine: str | None = None
     languages: list[str] = []
     streams: int = 0
+    places: int = Field(0, description="Live streams that there is room for, those that run included.")
+    lag: float = Field(0.0, description="The longest lag of a live stream, in seconds.")
 
 
-def router(engine: Callable[[], Engine], streams: Callable[[], int], version: str) -> APIRouter:
-    """Routes over the engine (which raises Unavailable until it is loaded) and the number of streams."""
+class OpenStream(BaseModel):
+    """A transcription that runs now."""
+
+    pace: Pace
+    received: float = Field(description="Seconds of audio received.")
+    lag: float = Field(description="Seconds of it that are not recognised yet.")
+
+
+def router(
+    engine: Callable[[], ScheduledEngine], streams: Callable[[], list[StreamStatus]], version: str
+) -> APIRouter:
+    """Routes over the engine (which raises Unavailable until it is loaded) and the open streams."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/health", summary="What runs here")
     async def health() -> Health:
         """The version, the engine and its languages, and how many streams are open."""
         try:
-            can = engine().capabilities
+            running = engine()
         except Unavailable:
             return Health(status="starting", version=version)
+        opened = streams()
         return Health(
             status="ready",
             version=version,
-            engine=can.name,
-            languages=list(can.languages),
-            streams=streams(),
+            engine=running.capabilities.name,
+            languages=list(running.capabilities.languages),
+            streams=len(opened),
+            places=running.places,
+            lag=max((round(s.lag, 3) for s in opened if s.pace is Pace.LIVE), default=0.0),
         )
+
+    @routes.get("/streams", summary="What is being transcribed")
+    async def transcriptions() -> list[OpenStream]:
+        """Every transcription that runs now, with its lag."""
+        return [
+            OpenStream(pace=s.pace, received=round(s.received, 3), lag=round(s.lag, 3)) for s in streams()
+        ]
 
     @routes.get("/live", summary="Is the process alive?")
     async def live() -> dict[str, str]:

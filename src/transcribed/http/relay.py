@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Protocol, TypeVar
 
-from transcribed.errors import BadRequest, Disconnected, TranscribedError, Unavailable
+from transcribed.errors import BadRequest, Disconnected, LimitExceeded, TranscribedError, Unavailable
 from transcribed.http.inbox import Inbox, LiveAudio
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
@@ -19,7 +19,7 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 R = TypeVar("R")
 _CLOSE_NORMAL, _CLOSE_GOING_AWAY = 1000, 1001
-_CLOSE_POLICY_VIOLATION, _CLOSE_INTERNAL_ERROR = 1008, 1011
+_CLOSE_POLICY_VIOLATION, _CLOSE_INTERNAL_ERROR, _CLOSE_TRY_AGAIN_LATER = 1008, 1011, 1013
 
 _GOODBYE_SECONDS = 5.0
 
@@ -102,6 +102,8 @@ async def _relay(transport: Transport, conversation: Conversation[R], stopping: 
                 await transport.close(_CLOSE_GOING_AWAY, "nothing was read for too long")
             case Unavailable():
                 await _part(transport, conversation, outcome, _CLOSE_GOING_AWAY, "the server is stopping")
+            case LimitExceeded():
+                await _part(transport, conversation, outcome, _CLOSE_TRY_AGAIN_LATER, "try again later")
             case BadRequest():
                 await _part(transport, conversation, outcome, _CLOSE_POLICY_VIOLATION, "too much at once")
             case Exception():
@@ -158,7 +160,7 @@ async def _send(
                 encoded = conversation.encode(event)
                 if encoded is not None:
                     await transport.send(encoded)
-    except Disconnected:
+    except (Disconnected, LimitExceeded):
         raise
     except TranscribedError as error:
         await transport.send(conversation.encode_error(error))

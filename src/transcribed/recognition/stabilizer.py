@@ -35,13 +35,14 @@ class Stabilizer:
         Its last word is never settled: the next sounds may still make it longer.
         """
         if self._agreeing and len(self._recent) == self._recent.maxlen:
-            agreed = min(_common(words, earlier) for earlier in self._recent)
+            agreed = min(common_length(words, earlier) for earlier in self._recent)
             self.settled = max(self.settled, min(agreed, len(words) - 1))
         self._recent.append(words)
         return self.settled
 
 
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
+def common_length(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many items two sequences have in common at their starts."""
     for length, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return length

@@ -1,38 +1,79 @@
-"""Who steps next, as a pure function."""
+"""Who steps next, and who is let in, as pure functions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from transcribed.engines.base import Pace, StepKind
+from transcribed.engines.base import Costs, Pace, StepKind
 
 S = TypeVar("S")
+
+PROMISED_INTERVAL = 1.0
+"""Seconds from one partial to the next that live streams are promised while somebody speaks."""
+USABLE = 0.9
+"""The part of the threads' time that is promised to live streams."""
+EARLY = 1.0
+"""Seconds by which audio may be ahead of real time, as bursts of a network are, and still be on time."""
+_LISTEN_WITHIN = 0.25
+"""Seconds after which audio that nobody has listened to is urgent: an endpoint may be in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Generic[S]):
-    """A stream with something to do."""
+    """A stream with something to do.
+
+    `due` is a time on any clock. For a live stream it is when the audio that waits was spoken; where a
+    client sends faster than real time, when it would have been. For others it is since when they wait.
+    """
 
     stream: S
     pace: Pace
     kind: StepKind
-    waiting_since: float
-    """When it last became able to step, or last finished a step; any clock."""
+    due: float
 
 
-def choose(candidates: Iterable[Candidate[S]]) -> S | None:
-    """The stream that steps next.
+def choose(candidates: Iterable[Candidate[S]], now: float, *, only_live: bool = False) -> S | None:
+    """The stream that steps next: the first by rank, among equals the one whose audio waits longest.
 
-    Live streams go before those that take their audio as fast as it is recognised. Among live ones, finals
-    and listening go before partials, which can be left out; among equals, the one that waits longest.
+    1. Live streams: finals, and listening that has become urgent; 2. their partials; 3. other listening;
+       4. work ahead of its time.
+    5. Live streams whose audio came too early: what a client sends in a burst delays nobody else.
+    6. Streams that take their audio as fast as it is recognised, unless `only_live`.
     """
-    chosen = min(candidates, key=_rank, default=None)
+    ranked = (c for c in candidates if not only_live or c.pace is Pace.LIVE)
+    chosen = min(ranked, key=lambda candidate: _rank(candidate, now), default=None)
     return None if chosen is None else chosen.stream
 
 
-def _rank(candidate: Candidate[S]) -> tuple[bool, bool, float]:
-    return (
-        candidate.pace is not Pace.LIVE,
-        candidate.pace is Pace.LIVE and candidate.kind is StepKind.PARTIAL,
-        candidate.waiting_since,
-    )
+def _rank(candidate: Candidate[S], now: float) -> tuple[int, float]:
+    late = now - candidate.due
+    if candidate.pace is not Pace.LIVE:
+        return 6, candidate.due
+    if late < -EARLY:
+        return 5, candidate.due
+    match candidate.kind:
+        case StepKind.LISTEN if late < _LISTEN_WITHIN:
+            return 3, candidate.due
+        case StepKind.FINAL | StepKind.LISTEN:
+            return 1, candidate.due
+        case StepKind.PARTIAL:
+            return 2, candidate.due
+        case StepKind.AHEAD:
+            return 4, candidate.due
+
+
+def capacity(costs: Costs, threads: int) -> int:
+    """How many live streams these threads can serve as promised; one at least."""
+    a_second_of_each = costs.steady + costs.partial / PROMISED_INTERVAL
+    return max(1, int(USABLE * threads / a_second_of_each))
+
+
+def admits(live: int, places: int, interval: float) -> bool:
+    """Whether one more live stream is let in beside `live` ones.
+
+    `interval` is the time between partials that those there really see. It says more than the places
+    that were worked out, where something else uses the machine.
+    """
+    if live == 0:
+        return True
+    return live < places and interval * (live + 1) / live <= PROMISED_INTERVAL

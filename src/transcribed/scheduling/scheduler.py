@@ -6,47 +6,77 @@ it was given. So no stream is ever used by two threads, and there is nothing to 
 
 import asyncio
 import logging
+import math
 import os
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     Capabilities,
-    Engine,
     Hypothesis,
     LocalEngine,
     LocalStream,
+    NextStep,
+    Pace,
     RecognitionStream,
-    StepKind,
     StreamOptions,
 )
-from transcribed.errors import EngineFailure, TranscribedError, Unavailable
-from transcribed.scheduling.policy import Candidate, choose
+from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
+from transcribed.scheduling.meter import Meter
+from transcribed.scheduling.policy import Candidate, admits, capacity, choose
+from transcribed.scheduling.workers import Workers
 
 BUFFERED_SECONDS = 5.0
 """Audio that one stream may hold before its sender waits."""
+STEP_SECONDS = 20.0
+"""A step that takes longer hangs: its stream ends, and another thread takes over."""
 _UNREAD = 64
 """Hypotheses that one stream may hold unread before it computes no more."""
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One open stream: its pace, the seconds of audio received, and how many of them wait (its lag)."""
+
+    pace: Pace
+    received: float
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Stepped:
+    """What a step said, the seconds it took, and the seconds of audio that it listened to."""
+
+    said: Sequence[Hypothesis]
+    seconds: float
+    heard: float
+
+
 class Scheduler:
     """Runs the steps of all local streams on a fixed number of threads, one for each core by default.
 
-    An async context manager; leaving it ends all streams with Unavailable and waits for the threads.
+    `max_live` is the most live streams that are let in, however many the machine could serve; None leaves
+    it to what streams turn out to cost. An async context manager; leaving it ends all streams with
+    Unavailable and waits for the threads.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        self._idle_threads = threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._idle_threads, thread_name_prefix="inference")
+    def __init__(
+        self, threads: int | None = None, max_live: int | None = None, step_seconds: float = STEP_SECONDS
+    ) -> None:
+        self._workers = Workers(threads or os.cpu_count() or 1)
+        self._max_live = max_live
+        self._step_seconds = step_seconds
         self._streams: set[_ScheduledStream] = set()
         self._candidates: dict[_ScheduledStream, Candidate[_ScheduledStream]] = {}
+        self._fast_steps = 0
+        self._live = 0
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -56,66 +86,97 @@ class Scheduler:
         self._closed = True
         for stream in list(self._streams):
             stream.end(_stopping())
-        await asyncio.to_thread(self._pool.shutdown)
+        await self._workers.stop()
 
     @property
-    def streams(self) -> int:
-        """How many streams are open."""
-        return len(self._streams)
+    def streams(self) -> list[StreamStatus]:
+        """All that are open."""
+        return [stream.status for stream in self._streams]
 
-    def run(self, engine: LocalEngine) -> Engine:
+    def run(self, engine: LocalEngine) -> "ScheduledEngine":
         """The engine, its streams run here."""
-        return _ScheduledEngine(engine, self)
+        return ScheduledEngine(engine, self)
 
-    def open(self, local: LocalStream, options: StreamOptions) -> RecognitionStream:
-        """Run a stream's steps from now on."""
+    def places(self, meter: Meter) -> int:
+        """How many live streams there is room for, if they cost what the meter says."""
+        places = capacity(meter.costs, self._workers.count)
+        return places if self._max_live is None else min(places, self._max_live)
+
+    def open(self, engine: LocalEngine, options: StreamOptions, meter: Meter) -> RecognitionStream:
+        """Run a stream's steps from now on. Raises LimitExceeded for a live one that has no place."""
         if self._closed:
             raise _stopping()
-        stream = _ScheduledStream(local, options, self)
+        live = options.pace is Pace.LIVE
+        if live and not admits(self._live, self.places(meter), meter.interval):
+            raise LimitExceeded(
+                f"No more live streams can be served well: {self._live} are being served. Try again later."
+            )
+        stream = _ScheduledStream(engine.open(options), options, self, meter)
         self._streams.add(stream)
+        self._live += live
         return stream
 
     def forget(self, stream: "_ScheduledStream") -> None:
         """A stream has ended: it takes no further step."""
         self._streams.discard(stream)
         self._candidates.pop(stream, None)
+        self._live -= stream.live
 
     def offer(self, candidate: Candidate["_ScheduledStream"]) -> None:
         """A stream has something to do."""
-        # New audio does not send a stream that waits already back to the end of the queue.
-        waiting = self._candidates.get(candidate.stream, candidate)
-        self._candidates[candidate.stream] = replace(candidate, waiting_since=waiting.waiting_since)
+        self._candidates[candidate.stream] = candidate
         self._dispatch()
+
+    def waiting_since(self, stream: "_ScheduledStream", now: float) -> float:
+        """When a stream that is not stepping was first offered."""
+        waiting = self._candidates.get(stream)
+        return now if waiting is None else waiting.due
 
     def _dispatch(self) -> None:
-        while self._idle_threads and not self._closed:
-            stream = choose(self._candidates.values())
+        now = asyncio.get_running_loop().time()
+        while self._workers.idle and self._candidates and not self._closed:
+            stream = choose(self._candidates.values(), now, only_live=not self._may_step_fast)
             if stream is None:
                 return
-            del self._candidates[stream]
-            self._idle_threads -= 1
-            step = asyncio.get_running_loop().run_in_executor(self._pool, stream.begin_step())
-            step.add_done_callback(partial(self._stepped, stream))
+            candidate = self._candidates.pop(stream)
+            self._fast_steps += not stream.live
+            stream.begin_step()
+            alone = len(self._streams) == 1
+            step = self._workers.run(partial(stream.step, alone=alone), self._step_seconds)
+            step.add_done_callback(partial(self._stepped, candidate))
 
-    def _stepped(self, stream: "_ScheduledStream", step: "asyncio.Future[Sequence[Hypothesis]]") -> None:
-        self._idle_threads += 1
-        stream.end_step(step)
+    @property
+    def _may_step_fast(self) -> bool:
+        """The long steps of recordings leave a thread to live streams while there are any."""
+        return not self._live or self._workers.count == 1 or self._fast_steps < self._workers.count - 1
+
+    def _stepped(self, candidate: Candidate["_ScheduledStream"], step: "asyncio.Future[_Stepped]") -> None:
+        self._fast_steps -= not candidate.stream.live
+        candidate.stream.end_step(candidate, step)
         self._dispatch()
 
 
-class _ScheduledEngine:
+class ScheduledEngine:
     """An Engine over a LocalEngine."""
 
     def __init__(self, engine: LocalEngine, scheduler: Scheduler) -> None:
         self._engine = engine
         self._scheduler = scheduler
+        self._meter = Meter(engine.costs)
 
     @property
     def capabilities(self) -> Capabilities:
+        """What it can do."""
         return self._engine.capabilities
 
+    @property
+    def places(self) -> int:
+        """How many live streams there is room for."""
+        return self._scheduler.places(self._meter)
+
     async def open(self, options: StreamOptions) -> RecognitionStream:
-        return self._scheduler.open(self._engine.open(options), options)
+        """A new stream. Raises LimitExceeded and Unavailable."""
+        return self._scheduler.open(self._engine, options, self._meter)
 
 
 class _ScheduledStream:
@@ -124,12 +185,20 @@ class _ScheduledStream:
     What arrives while a step runs is held here, and handed over between steps.
     """
 
-    def __init__(self, local: LocalStream, options: StreamOptions, scheduler: Scheduler) -> None:
+    def __init__(
+        self, local: LocalStream, options: StreamOptions, scheduler: Scheduler, meter: Meter
+    ) -> None:
         self._local = local
         self._pace = options.pace
+        self.live = options.pace is Pace.LIVE
         self._scheduler = scheduler
+        self._meter = meter
         self._arrived: deque[Samples] = deque()
         self._arrived_samples = 0
+        self._received = 0.0
+        self._backlog = 0.0
+        self._recognised = 0.0
+        self._spoken_from = -math.inf
         self._finish_requested = False
         self._finish_given = False
         self._hypotheses: deque[Hypothesis] = deque()
@@ -148,6 +217,9 @@ class _ScheduledStream:
         if not self._ended:
             self._arrived.append(samples)
             self._arrived_samples += len(samples)
+            self._received += len(samples) / SAMPLE_RATE
+            now = asyncio.get_running_loop().time()
+            self._spoken_from = max(self._spoken_from, now - self._received)
             self._proceed()
 
     async def finish(self) -> None:
@@ -171,23 +243,48 @@ class _ScheduledStream:
 
     # --- For the scheduler
 
-    def begin_step(self) -> Callable[[], Sequence[Hypothesis]]:
-        """What to run, in any thread; until `end_step` the stream is left alone."""
-        self._stepping = True
-        return self._local.step
+    @property
+    def status(self) -> StreamStatus:
+        """For those who watch."""
+        return StreamStatus(self._pace, self._received, max(0.0, self._received - self._recognised))
 
-    def end_step(self, step: "asyncio.Future[Sequence[Hypothesis]]") -> None:
+    def begin_step(self) -> None:
+        """Until `end_step` the stream is left to `step` alone."""
+        self._stepping = True
+
+    def step(self, *, alone: bool) -> _Stepped:
+        """One step, in any thread."""
+        began, backlog = time.perf_counter(), self._local.backlog
+        said = self._local.step(alone=alone)
+        return _Stepped(said, time.perf_counter() - began, backlog - self._local.backlog)
+
+    def end_step(self, candidate: Candidate["_ScheduledStream"], step: "asyncio.Future[_Stepped]") -> None:
         """Take the result of the step that has just run."""
         self._stepping = False
         error = step.exception()
         if self._ended:
             return
-        if error is None:
-            self._hypotheses.extend(step.result())
+        if isinstance(error, TimeoutError):
+            _log.error("A step of recognition hangs. Its stream ends alone; another thread takes over.")
+            self.end(EngineFailure("The recogniser got stuck on this audio; the server's log says so."))
+        elif error is not None:
+            self._fail(error)
+        else:
+            stepped = step.result()
+            if self.live:
+                waited = asyncio.get_running_loop().time() - candidate.due
+                self._meter.step(candidate.kind, stepped.seconds, stepped.heard, waited, stepped.said)
+            for hypothesis in stepped.said:
+                self._say(hypothesis)
             self._proceed()
             self._changed.set()
-        else:
-            self._fail(error)
+
+    def _say(self, hypothesis: Hypothesis) -> None:
+        unread = self._hypotheses
+        # To a live stream's reader who is late, an old partial is worth nothing.
+        if self.live and unread and not (unread[-1].final or hypothesis.final):
+            unread.pop()
+        unread.append(hypothesis)
 
     def end(self, failure: TranscribedError | None) -> None:
         """Nothing more happens here; whoever waits is told."""
@@ -202,7 +299,7 @@ class _ScheduledStream:
 
     @property
     def _held_seconds(self) -> float:
-        return self._arrived_samples / SAMPLE_RATE + self._local.backlog
+        return self._arrived_samples / SAMPLE_RATE + self._backlog
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -219,25 +316,31 @@ class _ScheduledStream:
         if self._stepping or self._ended:
             return
         try:
-            kind = self._hand_over()
+            step = self._hand_over()
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, its reader must hear of it
             self._fail(error)
             return
-        if kind is None:
+        if step is None:
             if self._finish_given:
                 self.end(None)
         elif len(self._hypotheses) < _UNREAD:
-            now = asyncio.get_running_loop().time()
-            self._scheduler.offer(Candidate(self, self._pace, kind, now))
+            self._scheduler.offer(Candidate(self, self._pace, step.kind, self._due(step)))
 
-    def _hand_over(self) -> StepKind | None:
+    def _hand_over(self) -> NextStep | None:
         while self._arrived:
             self._local.accept(self._arrived.popleft())
         self._arrived_samples = 0
         if self._finish_requested and not self._finish_given:
             self._finish_given = True
             self._local.finish()
-        return self._local.next_step()
+        step = self._local.next_step()
+        self._backlog, self._recognised = self._local.backlog, self._local.recognised
+        return step
+
+    def _due(self, step: NextStep) -> float:
+        if self.live:
+            return self._spoken_from + step.since
+        return self._scheduler.waiting_since(self, asyncio.get_running_loop().time())
 
 
 def _stopping() -> Unavailable:

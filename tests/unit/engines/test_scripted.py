@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import silence
-from transcribed.engines.base import Capabilities, Hypothesis, LocalStream, StepKind, StreamOptions
+from transcribed.engines.base import (
+    Capabilities,
+    Hypothesis,
+    LocalStream,
+    NextStep,
+    StepKind,
+    StreamOptions,
+)
 from transcribed.engines.scripted import Script, ScriptedEngine, load
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.transcript import Word
@@ -20,7 +27,7 @@ def _open(*events: dict[str, Any]) -> LocalStream:
 def _said(stream: LocalStream) -> list[Hypothesis]:
     said: list[Hypothesis] = []
     while stream.next_step() is not None:
-        said += stream.step()
+        said += stream.step(alone=True)
     return said
 
 
@@ -37,7 +44,7 @@ def test_says_exactly_what_the_script_says_when_it_says_it() -> None:
     stream.accept(silence(0.1))
     assert [h.text for h in _said(stream)] == ["This is a"]
     stream.accept(silence(1.0))
-    assert stream.next_step() is StepKind.FINAL
+    assert stream.next_step() == NextStep(StepKind.FINAL, since=1.0)
     assert [(h.text, h.segment, h.final) for h in _said(stream)] == [
         ("This is a test.", 0, True),
         ("And", 1, False),
@@ -68,9 +75,9 @@ def test_what_is_due_later_than_the_audio_lasts_is_not_said() -> None:
 def test_fails_where_the_script_fails() -> None:
     stream = _open({"at": 0.5, "text": "a"}, {"at": 0.5, "error": "the recogniser fell over"})
     stream.accept(silence(1.0))
-    assert [h.text for h in stream.step()] == ["a"]
+    assert [h.text for h in stream.step(alone=True)] == ["a"]
     with pytest.raises(EngineFailure, match="fell over"):
-        stream.step()
+        stream.step(alone=True)
 
 
 def test_each_stream_begins_at_the_start() -> None:

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from transcribed.engines.base import Pace, StepKind
 from transcribed.scheduling.policy import Candidate, choose
 
+NOW = 10.0
+
 _CANDIDATES = st.lists(
     st.builds(
         Candidate,
         stream=st.uuids(),
         pace=st.sampled_from(Pace),
         kind=st.sampled_from(StepKind),
-        waiting_since=st.floats(0, 1_000),
+        due=st.floats(0, 1_000),
     ),
     min_size=1,
     max_size=12,
@@ -23,11 +25,11 @@ _CANDIDATES = st.lists(
 
 
 def _choose(*candidates: tuple[str, Pace, StepKind, float]) -> str | None:
-    return choose(Candidate(*candidate) for candidate in candidates)
+    return choose((Candidate(*candidate) for candidate in candidates), NOW)
 
 
 def test_nobody_waits() -> None:
-    assert choose([]) is None
+    assert choose([], NOW) is None
 
 
 def test_live_goes_before_fast_whatever_it_would_do() -> None:
@@ -61,10 +63,10 @@ def test_among_equals_the_one_that_waits_longest_goes() -> None:
 
 @given(_CANDIDATES, st.randoms(use_true_random=False))
 def test_the_order_of_the_candidates_does_not_matter(candidates: list[Candidate], random: Random) -> None:
-    candidates = [replace(c, waiting_since=float(i)) for i, c in enumerate(candidates)]
-    chosen = choose(candidates)
+    candidates = [replace(c, due=float(i)) for i, c in enumerate(candidates)]
+    chosen = choose(candidates, NOW)
     random.shuffle(candidates)
-    assert choose(candidates) == chosen
+    assert choose(candidates, NOW) == chosen
 
 
 @given(_CANDIDATES)
@@ -74,9 +76,7 @@ def test_among_those_with_the_same_to_do_nobody_is_passed_over_for_ever(
     candidates = [replace(c, pace=Pace.FAST, kind=StepKind.LISTEN) for c in candidates]
     served = set()
     for now in range(len(candidates)):
-        chosen = choose(candidates)
+        chosen = choose(candidates, NOW)
         served.add(chosen)
-        candidates = [
-            replace(c, waiting_since=1_001.0 + now) if c.stream == chosen else c for c in candidates
-        ]
+        candidates = [replace(c, due=1_001.0 + now) if c.stream == chosen else c for c in candidates]
     assert served == {c.stream for c in candidates}

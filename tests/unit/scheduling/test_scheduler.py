@@ -3,13 +3,25 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis, Pace, RecognitionStream, StepKind, StreamOptions
+from transcribed.engines.base import (
+    Capabilities,
+    Costs,
+    Hypothesis,
+    LocalStream,
+    NextStep,
+    Pace,
+    RecognitionStream,
+    StepKind,
+    StreamOptions,
+)
 from transcribed.engines.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
+from transcribed.scheduling.meter import Meter
 from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler
 
 pytestmark = pytest.mark.anyio
@@ -47,11 +59,15 @@ class Listener:
     def backlog(self) -> float:
         return self._waiting / SAMPLE_RATE
 
-    def next_step(self) -> StepKind | None:
-        with self._alone():
-            return self.kind if self._waiting else None
+    @property
+    def recognised(self) -> float:
+        return (self.accepted - self._waiting) / SAMPLE_RATE
 
-    def step(self) -> Sequence[Hypothesis]:
+    def next_step(self) -> NextStep | None:
+        with self._alone():
+            return NextStep(self.kind, self.recognised) if self._waiting else None
+
+    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
         with self._alone():
             self._before_step()
             self._waiting = max(0, self._waiting - len(HALF_SECOND))
@@ -76,10 +92,33 @@ class Talker(Listener):
     def backlog(self) -> float:
         return 0.0
 
-    def step(self) -> Sequence[Hypothesis]:
-        said = super().step()
+    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
+        said = super().step(alone=alone)
         self._waiting = 1
         return said
+
+
+@dataclass(frozen=True)
+class OneStream:
+    """A LocalEngine of which only this stream can be opened."""
+
+    stream: LocalStream
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities("one", ("en-US",))
+
+    @property
+    def costs(self) -> Costs:
+        return Costs(1e-3, 1e-3)
+
+    def open(self, options: StreamOptions) -> LocalStream:
+        return self.stream
+
+
+def _open(scheduler: Scheduler, stream: LocalStream, options: StreamOptions) -> RecognitionStream:
+    engine = OneStream(stream)
+    return scheduler.open(engine, options, Meter(engine.costs))
 
 
 class Gate:
@@ -133,7 +172,7 @@ async def _send(stream: RecognitionStream, count: int) -> None:
 
 async def _occupy(scheduler: Scheduler, gate: Gate) -> RecognitionStream:
     """A stream that keeps a thread until the gate opens, and then has said all."""
-    stream = scheduler.open(Listener(gate), LIVE)
+    stream = _open(scheduler, Listener(gate), LIVE)
     await stream.send(HALF_SECOND)
     await gate.reached()
     return stream
@@ -149,17 +188,17 @@ def _inference_threads() -> list[str]:
 async def test_what_is_sent_is_heard_in_order_and_the_end_ends_it() -> None:
     listener = Listener()
     async with Scheduler(1) as scheduler:
-        stream = scheduler.open(listener, LIVE)
+        stream = _open(scheduler, listener, LIVE)
         await _send(stream, 4)
         assert await _texts(stream) == ["1", "2", "3", "4"]
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
     assert (listener.accepted, listener.finishes) == (4 * len(HALF_SECOND), 1)
 
 
 async def test_an_end_without_audio_ends_without_events() -> None:
     listener = Listener()
     async with Scheduler(1) as scheduler:
-        stream = scheduler.open(listener, LIVE)
+        stream = _open(scheduler, listener, LIVE)
         await stream.finish()
         await stream.finish()
         assert await _texts(stream) == []
@@ -169,7 +208,7 @@ async def test_an_end_without_audio_ends_without_events() -> None:
 async def test_what_arrives_during_a_step_is_handed_over_after_it(gate: Gate) -> None:
     listener = Listener(gate)
     async with Scheduler(1) as scheduler:
-        stream = scheduler.open(listener, LIVE)
+        stream = _open(scheduler, listener, LIVE)
         await stream.send(HALF_SECOND)
         await gate.reached()
         await stream.send(HALF_SECOND)
@@ -181,7 +220,7 @@ async def test_what_arrives_during_a_step_is_handed_over_after_it(gate: Gate) ->
 
 async def test_no_stream_is_used_by_two_threads() -> None:
     async def converse(listener: Listener) -> list[str]:
-        stream = scheduler.open(listener, LIVE)
+        stream = _open(scheduler, listener, LIVE)
         sending = asyncio.create_task(_send(stream, 60))
         texts = await _texts(stream)
         await sending
@@ -197,7 +236,7 @@ async def test_no_stream_is_used_by_two_threads() -> None:
 
 async def test_a_sender_waits_while_the_stream_holds_as_much_as_it_may(gate: Gate) -> None:
     async with Scheduler(1) as scheduler:
-        stream = scheduler.open(Listener(gate), LIVE)
+        stream = _open(scheduler, Listener(gate), LIVE)
         async with asyncio.timeout(TIMEOUT):
             for _ in range(round(BUFFERED_SECONDS / 0.5)):
                 await stream.send(HALF_SECOND)
@@ -212,7 +251,7 @@ async def test_a_sender_waits_while_the_stream_holds_as_much_as_it_may(gate: Gat
 
 async def test_a_waiting_sender_is_let_go_when_the_stream_is_closed(gate: Gate) -> None:
     async with Scheduler(1) as scheduler:
-        stream = scheduler.open(Listener(gate), LIVE)
+        stream = _open(scheduler, Listener(gate), LIVE)
         await stream.send(silence(BUFFERED_SECONDS))
         waiting = asyncio.create_task(stream.send(HALF_SECOND))
         await _settle()
@@ -227,12 +266,12 @@ async def test_nothing_is_computed_ahead_of_a_reader_who_does_not_read() -> None
     spoken = threading.Semaphore(0)
     talker = Talker(spoken.release)
     async with Scheduler(1) as scheduler:
-        unread = scheduler.open(talker, LIVE)
+        unread = _open(scheduler, talker, FAST)
         await unread.send(HALF_SECOND)
         for _ in range(UNREAD):
             assert await asyncio.to_thread(spoken.acquire, timeout=TIMEOUT)
         # The only thread is free for others, and stays so.
-        other = scheduler.open(Listener(), LIVE)
+        other = _open(scheduler, Listener(), LIVE)
         await _send(other, 5)
         assert len(await _texts(other)) == 5
         assert talker.steps == UNREAD
@@ -262,7 +301,7 @@ async def test_a_failing_step_ends_its_stream_alone(
 
     failing, sound = Listener(fail), Listener()
     async with Scheduler(1) as scheduler:
-        streams = [scheduler.open(local, LIVE) for local in (failing, sound)]
+        streams = [_open(scheduler, local, FAST) for local in (failing, sound)]
         for stream in streams:
             await _send(stream, 5)
         said: list[str] = []
@@ -273,7 +312,7 @@ async def test_a_failing_step_ends_its_stream_alone(
         with pytest.raises(EngineFailure, match=message):
             await streams[0].send(HALF_SECOND)
         assert await _texts(streams[1]) == ["1", "2", "3", "4", "5"]
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
     logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(logged) == (0 if isinstance(error, TranscribedError) else 1)
 
@@ -284,18 +323,18 @@ async def test_a_failing_step_ends_its_stream_alone(
 async def test_closing_during_a_step_drops_its_result(gate: Gate) -> None:
     listener = Listener(gate)
     async with Scheduler(1) as scheduler:
-        stream = scheduler.open(listener, LIVE)
+        stream = _open(scheduler, listener, LIVE)
         await stream.send(silence(2.0))
         reading = asyncio.create_task(_texts(stream))
         await gate.reached()
         await stream.aclose()
         await stream.aclose()
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
         assert await reading == []
         gate.open()
 
         # The thread is given back, and takes no further step of the closed stream.
-        other = scheduler.open(Listener(), LIVE)
+        other = _open(scheduler, Listener(), LIVE)
         await _send(other, 1)
         assert await _texts(other) == ["1"]
         assert listener.steps == 1
@@ -306,7 +345,7 @@ async def test_closing_a_stream_that_waits_its_turn_takes_it_out_of_the_queue(ga
     waiting = Listener()
     async with Scheduler(1) as scheduler:
         busy = await _occupy(scheduler, gate)
-        stream = scheduler.open(waiting, LIVE)
+        stream = _open(scheduler, waiting, LIVE)
         await stream.send(HALF_SECOND)
         await stream.aclose()
         gate.open()
@@ -318,7 +357,7 @@ async def test_closing_a_stream_that_waits_its_turn_takes_it_out_of_the_queue(ga
 async def test_leaving_ends_all_streams_and_their_threads(gate: Gate) -> None:
     stepping, waiting, idle = Listener(gate), Listener(), Listener()
     async with Scheduler(1) as scheduler:
-        streams = [scheduler.open(local, LIVE) for local in (stepping, waiting, idle)]
+        streams = [_open(scheduler, local, LIVE) for local in (stepping, waiting, idle)]
         await streams[0].send(silence(BUFFERED_SECONDS))
         await gate.reached()
         await streams[1].send(HALF_SECOND)
@@ -333,12 +372,12 @@ async def test_leaving_ends_all_streams_and_their_threads(gate: Gate) -> None:
     assert _inference_threads() == []
     assert waiting.steps == 0
     with pytest.raises(Unavailable):
-        scheduler.open(Listener(), LIVE)
+        _open(scheduler, Listener(), LIVE)
 
 
 async def test_leaving_without_ever_stepping_leaves_nothing() -> None:
     async with Scheduler() as scheduler:
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
     assert _inference_threads() == []
 
 
@@ -355,8 +394,8 @@ async def test_live_streams_go_before_fast_ones(gate: Gate) -> None:
     order: list[str] = []
     async with Scheduler(1) as scheduler:
         await _occupy(scheduler, gate)
-        fast = scheduler.open(_noting(order, "fast"), FAST)
-        live = scheduler.open(_noting(order, "live"), LIVE)
+        fast = _open(scheduler, _noting(order, "fast"), FAST)
+        live = _open(scheduler, _noting(order, "live"), LIVE)
         for stream in (fast, live):
             await _send(stream, 3)
         gate.open()
@@ -368,7 +407,7 @@ async def test_streams_of_one_kind_take_turns(gate: Gate) -> None:
     order: list[str] = []
     async with Scheduler(1) as scheduler:
         await _occupy(scheduler, gate)
-        streams = [scheduler.open(_noting(order, name), LIVE) for name in "abc"]
+        streams = [_open(scheduler, _noting(order, name), LIVE) for name in "abc"]
         for stream in streams:
             await _send(stream, 3)
         gate.open()
@@ -380,8 +419,8 @@ async def test_new_audio_does_not_send_a_stream_back_to_the_end_of_the_queue(gat
     order: list[str] = []
     async with Scheduler(1) as scheduler:
         await _occupy(scheduler, gate)
-        chatty = scheduler.open(_noting(order, "chatty"), LIVE)
-        quiet = scheduler.open(_noting(order, "quiet"), LIVE)
+        chatty = _open(scheduler, _noting(order, "chatty"), LIVE)
+        quiet = _open(scheduler, _noting(order, "quiet"), LIVE)
         await chatty.send(HALF_SECOND)
         await quiet.send(HALF_SECOND)
         await _send(chatty, 1)
@@ -397,10 +436,10 @@ async def test_a_recording_with_a_partial_due_gets_its_turn_beside_one_that_is_o
     partial = Listener()
     partial.kind = StepKind.PARTIAL
     async with Scheduler(1) as scheduler:
-        long = scheduler.open(endless, FAST)
+        long = _open(scheduler, endless, FAST)
         await long.send(HALF_SECOND)
         reading = asyncio.create_task(_texts(long))
-        stream = scheduler.open(partial, FAST)
+        stream = _open(scheduler, partial, FAST)
         await _send(stream, 1)
         try:
             assert await _texts(stream) == ["1"]
@@ -423,6 +462,6 @@ async def test_an_engine_is_run_with_its_capabilities() -> None:
         engine = scheduler.run(ScriptedEngine(script))
         assert (engine.capabilities.name, engine.capabilities.languages) == ("scripted", ("de-DE",))
         stream = await engine.open(FAST)
-        assert scheduler.streams == 1
+        assert len(scheduler.streams) == 1
         await _send(stream, 2)
         assert await _texts(stream) == ["Das", "Das ist"]

@@ -83,7 +83,7 @@ async def test_the_events_of_a_recording_then_its_end(data: Path) -> None:
     async with Scheduler(2) as scheduler:
         with (data / "test.wav").open("rb") as source:
             events = await _heard(scheduler.run(engine), source)
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
     assert _texts(events) == ["This is a", "This is a test."]
     assert isinstance(events[-1], Done)
     assert events[-1].audio_seconds == pytest.approx(1.149, abs=0.001)
@@ -96,7 +96,7 @@ async def test_what_is_no_recording_has_no_events(pace: FilePace) -> None:
         events = transcribe(scheduler.run(_scripted()), io.BytesIO(b"text" * 1_000), pace)
         with pytest.raises(UnreadableAudio):
             await anext(events)
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
 
 
 @pytest.mark.anyio
@@ -166,7 +166,7 @@ async def test_a_source_that_fails_gives_what_came_before_then_its_error(length:
     async with Scheduler(1) as scheduler:
         with pytest.raises(MediaChanged, match="replaced"):
             await _note(transcribe(scheduler.run(engine), Source(length, length / 2, fail)), seen)
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
     assert _texts(seen) == ["a", "b"]
     assert not any(isinstance(event, Done) for event in seen)
 
@@ -186,7 +186,7 @@ async def test_a_failing_engine_stops_the_reading_and_is_the_only_error() -> Non
                 await asyncio.wait(_tasks() - others)
             with pytest.raises(EngineFailure, match="fell over"):
                 await anext(events)
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
     assert source.tell() < 30 * 32_000
     gc.collect()
     await asyncio.sleep(0)
@@ -218,7 +218,7 @@ async def test_cancelling_gives_everything_back_and_the_source_is_free() -> None
             await listening
         reads = source.reads
         source.close()
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
         assert _tasks() == before
     assert source.reads == reads
 
@@ -232,7 +232,7 @@ async def test_leaving_the_events_early_gives_everything_back() -> None:
         async with aclosing(transcribe(engine, source)) as events:
             assert (await anext(events)) is not None
         source.close()
-        assert scheduler.streams == 0
+        assert scheduler.streams == []
         assert _tasks() == before
 
 

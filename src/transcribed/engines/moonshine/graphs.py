@@ -2,9 +2,12 @@
 
 The shipped decoder has 1,800 nodes in two branches of an `If`, the encoder 700: what an exporter writes to
 be right for any shape. Much of their time goes into nodes that work out shapes, masks, rotations and
-paddings. Here the same weights, quantised as they are, stand in three graphs for one segment at a time:
+paddings. Here the same weights, quantised as they are, stand in four graphs for one segment at a time:
 
-- `encoder`: samples → hidden states, one for each 384 samples (24 ms).
+- `stem`: samples → features, one for each 192 samples (12 ms), and what the normalisation behind them
+  needs. Each depends on 32 ms of audio alone, so that a growing segment's are computed once.
+- `encoder`: features → hidden states, one for each 384 samples (24 ms), behind any number of past ones.
+  With no past this is the encoder as it was trained; `segment` says what a past is good for.
 - `cross`: the encoder's hidden states → keys and values of the cross-attentions, once a segment.
 - `decoder`: any number of tokens behind any number of past ones → for each, the most probable next token
   and its probability. The logits, 128 KB a token, never leave the graph.
@@ -17,44 +20,92 @@ dimensions of a head), and in the decoder a gated SiLU.
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from transcribed.engines.moonshine.builder import EPSILON, MICROSOFT, WIDTH, Graph, Shape
+from transcribed.engines.moonshine.builder import MICROSOFT, WIDTH, Graph, Shape
 from transcribed.engines.moonshine.outputs import (
     ATTENTIONS,
     CROSS,
+    ENCODER_PAST,
+    ENCODER_PRESENT,
+    FEATURES,
     HEAD_SIZE,
     HEADS,
     LAYERS,
     PAST,
     PRESENT,
     PROBABILITIES,
+    SQUARES,
+    SUMS,
     TOKENS,
 )
-from transcribed.engines.moonshine.weights import Weights
+from transcribed.engines.moonshine.weights import Array, Weights
 
 _FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
-def build(encoder: bytes, decoder: bytes) -> tuple[bytes, bytes, bytes]:
-    """The shipped encoder and decoder (.ort) → the models `encoder`, `cross` and `decoder` (.onnx)."""
+def build(encoder: bytes, decoder: bytes) -> list[bytes]:
+    """The shipped encoder and decoder (.ort) → `stem`, `encoder`, `cross` and `decoder` (.onnx)."""
     encoder_weights, decoder_weights = Weights(encoder), Weights(decoder)
-    models = (_encoder(encoder_weights), _cross(decoder_weights), _decoder(decoder_weights))
-    first, second, third = (model.SerializeToString() for model in models)
-    return first, second, third
+    models = (
+        _stem(encoder_weights),
+        _encoder(encoder_weights),
+        _cross(decoder_weights),
+        _decoder(decoder_weights),
+    )
+    return [model.SerializeToString() for model in models]
+
+
+def _stem(weights: Weights) -> ModelProto:
+    """Two convolutions; the second is linear in what the first yields, so its normalisation can wait."""
+    graph = Graph()
+    (first,) = weights.used_for("/Tanh_output_0")
+    value = graph.add("Conv", ["samples", graph.constant(first)], strides=[64])
+    value = graph.add("Tanh", [value])
+    channels = graph.constant(np.array([1]))
+    graph.add("ReduceSum", [value, channels], output=SUMS, keepdims=0)
+    graph.add("ReduceSumSquare", [value, channels], output=SQUARES, keepdims=0)
+    kernel, _, _ = _second_convolution(weights)
+    value = graph.add("Conv", [value, graph.constant(kernel)], strides=[3])
+    graph.add("Transpose", [value], output=FEATURES, perm=(0, 2, 1))
+    return graph.model(
+        {"samples": (_FLOAT, [1, 1, "samples"])}, {FEATURES: _FLOAT, SUMS: _FLOAT, SQUARES: _FLOAT}
+    )
+
+
+def _second_convolution(weights: Weights) -> tuple[Array, Array, Array]:
+    """Its kernel [out, in, 7], bias [out], and what a mean of 1 in its input adds to its output [out].
+
+    The normalisation before it is one of all channels together, with a scale and a bias for each.
+    """
+    (scale_by,), (shift_by,) = (weights.used_for(f"/groupnorm/{part}_output_0") for part in ("Mul", "Add"))
+    kernel, bias = weights.used_for("/conv2/Conv_output_0")
+    shifted = bias + np.einsum("oik,i->o", kernel, shift_by[:, 0])
+    kernel = kernel * scale_by
+    return kernel, shifted, kernel.sum(axis=(1, 2))
 
 
 def _encoder(weights: Weights) -> ModelProto:
     graph = Graph()
-    stream = _convolutions(graph, weights)
+    _, bias, of_mean = _second_convolution(weights)
+    value = graph.add("Sub", [FEATURES, graph.add("Mul", [graph.constant(of_mean), "mean"])])
+    value = graph.add("Add", [graph.add("Mul", [value, "scale"]), graph.constant(bias)])
+    value = graph.add("Transpose", [graph.add("Gelu", [value], domain=MICROSOFT)], perm=(0, 2, 1))
+    convolved = [value, *map(graph.constant, weights.used_for("/conv3/Conv_output_0"))]
+    value = graph.add("Gelu", [graph.add("Conv", convolved, strides=[2])], domain=MICROSOFT)
+    stream = graph.add("Transpose", [value], perm=(0, 2, 1))
+
     rotation = graph.rotation(weights.used_for("/rotary_emb/Expand_output_0")[0])
-    start = graph.constant(np.array([0]))
     for layer in range(LAYERS):
         at = f"/layers.{layer}"
+        states = slice(2 * layer, 2 * layer + 2)
         normed = graph.norm(stream, weights.used_for(f"{at}/input_layernorm/LayerNormalization_output_0"))
         projections = [weights.matrix(f"{at}/self_attn/{p}_proj/MatMul_output_0") for p in "qkv"]
         query, key, value = graph.split(graph.linear(normed, *projections), 3)
-        attended = graph.add(
+        query, key = (graph.rotate(part, "position", rotation) for part in (query, key))
+        attended = graph.new_name()
+        graph.node(
             "MultiHeadAttention",
-            [graph.rotate(query, start, rotation), graph.rotate(key, start, rotation), value],
+            [query, key, value, "", "", "", *ENCODER_PAST[states]],
+            [attended, *ENCODER_PRESENT[states]],
             domain=MICROSOFT,
             num_heads=HEADS,
         )
@@ -69,27 +120,15 @@ def _encoder(weights: Weights) -> ModelProto:
         contracted = graph.linear(expanded, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
         stream = graph.add("Add", [stream, contracted])
     graph.norm(stream, weights.used_for("last_hidden_state"), output="hidden")
-    return graph.model({"samples": (_FLOAT, [1, 1, "samples"])}, {"hidden": _FLOAT})
-
-
-def _convolutions(graph: Graph, weights: Weights) -> str:
-    """[1, 1, samples] → [1, frames, 288]."""
-    (first,) = weights.used_for("/Tanh_output_0")
-    value = graph.add("Conv", ["samples", graph.constant(first)], strides=[64])
-    value = graph.add("Tanh", [value])
-    whole = graph.add("Reshape", [value, graph.constant(np.array([0, 1, -1]))])
-    scale, bias = graph.constant(np.ones(1, np.float32)), graph.constant(np.zeros(1, np.float32))
-    whole = graph.add("InstanceNormalization", [whole, scale, bias], epsilon=EPSILON)
-    value = graph.add("Reshape", [whole, graph.constant(np.array([1, WIDTH, -1]))])
-    # The normalisation's own scale and bias [channels, 1] go into the convolution behind it.
-    (scale_by,), (shift_by,) = (weights.used_for(f"/groupnorm/{part}_output_0") for part in ("Mul", "Add"))
-    kernel, bias_of = weights.used_for("/conv2/Conv_output_0")
-    shifted = bias_of + np.einsum("oik,i->o", kernel, shift_by[:, 0])
-    inputs = [value, graph.constant(kernel * scale_by), graph.constant(shifted)]
-    value = graph.add("Gelu", [graph.add("Conv", inputs, strides=[3])], domain=MICROSOFT)
-    inputs = [value, *map(graph.constant, weights.used_for("/conv3/Conv_output_0"))]
-    value = graph.add("Gelu", [graph.add("Conv", inputs, strides=[2])], domain=MICROSOFT)
-    return graph.add("Transpose", [value], perm=(0, 2, 1))
+    inputs: dict[str, tuple[int, Shape]] = {
+        FEATURES: (_FLOAT, [1, "features", 2 * WIDTH]),
+        "mean": (_FLOAT, [1]),
+        "scale": (_FLOAT, [1]),
+        "position": (_INT64, [1]),
+    }
+    for name in ENCODER_PAST:
+        inputs[name] = (_FLOAT, [1, HEADS, "past", HEAD_SIZE])
+    return graph.model(inputs, {"hidden": _FLOAT} | dict.fromkeys(ENCODER_PRESENT, _FLOAT))
 
 
 def _cross(weights: Weights) -> ModelProto:

@@ -15,29 +15,58 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
 from transcribed.engines.moonshine.outputs import (
     CROSS,
+    ENCODER_PAST,
+    ENCODER_PRESENT,
+    FEATURES,
     HEAD_SIZE,
     HEADS,
     PAST,
     PRESENT,
     PROBABILITIES,
+    SQUARES,
+    SUMS,
     TOKENS,
 )
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.runtime import session
 from transcribed.errors import ConfigurationError
 from transcribed.recognition.repetition import without_repetition
+from transcribed.recognition.stabilizer import common_length
 
 START, END = 1, 2
 _TOKENS_PER_SECOND = 6.5
 _SPARE_TOKENS = 6
 # The encoder's convolutions need this many samples to yield one hidden state.
-_SHORTEST = 2_048
+SHORTEST = 2_048
 _WIDE = min(2, os.cpu_count() or 1)
-_RECIPE = "moonshine-tiny-en-2"
+_RECIPE = "moonshine-tiny-en-4"
+_REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
 _NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
 _READ = [TOKENS, PROBABILITIES, *PRESENT]
+_CHANNELS = 288
+_EPSILON = 1e-5
 
 Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The stem's view of some audio.
+
+    `values` [n, 576] are one for each 192 samples; `sums` and `squares` [m], one for each 64, describe
+    what the encoder normalises by.
+    """
+
+    values: Array
+    sums: Array
+    squares: Array
+
+    def normalisation(self) -> tuple[Array, Array]:
+        """The mean of the first convolution's outputs [1], and one over their deviation [1]."""
+        count = len(self.sums) * _CHANNELS
+        mean = self.sums.sum(dtype=np.float64) / count
+        variance = self.squares.sum(dtype=np.float64) / count - mean**2
+        return np.array([mean], np.float32), np.array([(variance + _EPSILON) ** -0.5], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,53 +84,110 @@ class Decoded:
     tokens: tuple[int, ...] = ()
     probabilities: tuple[float, ...] = ()
 
+    def first(self, count: int) -> "Decoded":
+        """The first tokens alone."""
+        return Decoded(self.tokens[:count], self.probabilities[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Keys and values [1, 8, length, 36] of what a network has read, layer by layer."""
+
+    states: tuple[Array, ...] = (_NO_PAST,) * len(PAST)
+
+    @property
+    def length(self) -> int:
+        """Frames of the encoder, or tokens of the decoder with the start before them."""
+        return int(self.states[0].shape[2])
+
+    def first(self, length: int) -> "Past":
+        """All that was read after this is forgotten."""
+        return Past(tuple(state[:, :, :length] for state in self.states))
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The loaded graphs, the encoder once more with threads of its own."""
+
+    stem: ort.InferenceSession
+    encoder: ort.InferenceSession
+    wide_encoder: ort.InferenceSession
+    cross: ort.InferenceSession
+    decoder: ort.InferenceSession
+
 
 class MoonshineModel:
     """The loaded networks. Stateless: any number of threads may use one at once."""
 
-    def __init__(
-        self,
-        encoder: ort.InferenceSession,
-        wide_encoder: ort.InferenceSession,
-        cross: ort.InferenceSession,
-        decoder: ort.InferenceSession,
-        tokenizer: Tokenizer,
-    ) -> None:
-        self._encoder = encoder
-        self._wide_encoder = wide_encoder
-        self._cross = cross
-        self._decoder = decoder
+    def __init__(self, networks: Networks, tokenizer: Tokenizer) -> None:
+        self._networks = networks
         self.tokenizer = tokenizer
 
     @classmethod
     def load(cls, cache: Path) -> Self:
         """Load the model that the package moonshine-voice carries; its graphs are made anew once."""
-        model = _shipped_model()
+        model = shipped_file("tiny-en")
         graphs = cached_files(
             cache,
-            ["encoder.onnx", "cross.onnx", "decoder.onnx"],
+            ["stem.onnx", "encoder.onnx", "cross.onnx", "decoder.onnx"],
             [model / "encoder_model.ort", model / "decoder_model_merged.ort"],
             _RECIPE,
             _build,
         )
-        encoder, cross, decoder = graphs
-        return cls(
-            session(encoder),
-            session(encoder, threads=_WIDE),
-            session(cross),
-            session(decoder),
-            Tokenizer((model / "tokenizer.bin").read_bytes()),
+        stem, encoder, cross, decoder = graphs
+        networks = Networks(
+            stem=session(stem),
+            encoder=session(encoder),
+            wide_encoder=session(encoder, threads=_WIDE),
+            cross=session(cross),
+            decoder=session(decoder),
         )
+        return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()))
+
+    def features(self, samples: Samples) -> Features:
+        """Samples → features; 511 samples make one, and each 192 more another."""
+        values, sums, squares = self._networks.stem.run(
+            [FEATURES, SUMS, SQUARES], {"samples": samples[None, None]}
+        )
+        return Features(values[0], sums[0], squares[0])
+
+    def encode_features(
+        self,
+        values: Array,
+        normalisation: tuple[Array, Array],
+        past: Past | None = None,
+        *,
+        wide: bool = False,
+    ) -> tuple[Array, Past]:
+        """Features [n, 576], as their segment's normalisation makes them → hidden states [1, frames, 288].
+
+        Frames may attend to those of `past`, which were encoded before them, and come back with them.
+        Three features make one frame, and each 2 more another.
+        """
+        past = past or Past()
+        mean, scale = normalisation
+        encoder = self._networks.wide_encoder if wide else self._networks.encoder
+        hidden, *states = encoder.run(
+            ["hidden", *ENCODER_PRESENT],
+            {
+                FEATURES: values[None],
+                "mean": mean,
+                "scale": scale,
+                "position": np.array([past.length]),
+                **dict(zip(ENCODER_PAST, past.states, strict=True)),
+            },
+        )
+        return hidden, Past(tuple(states))
 
     def encode(self, samples: Samples, *, wide: bool = False) -> Encoded:
         """Samples of one segment → hidden states, one for each 24 ms.
 
         `wide` uses a second core if one is idle: sooner done, for a little more work in all.
         """
-        if len(samples) < _SHORTEST:
-            samples = np.pad(samples, (0, _SHORTEST - len(samples)))
-        encoder = self._wide_encoder if wide else self._encoder
-        (hidden,) = encoder.run(None, {"samples": samples[None, None]})
+        if len(samples) < SHORTEST:
+            samples = np.pad(samples, (0, SHORTEST - len(samples)))
+        features = self.features(samples)
+        hidden, _ = self.encode_features(features.values, features.normalisation(), wide=wide)
         return Encoded(hidden, len(samples))
 
     def decode(self, encoded: Encoded, settled: Decoded, draft: Sequence[int]) -> Decoded:
@@ -109,66 +195,93 @@ class MoonshineModel:
 
         `draft` is a guess at what follows the settled tokens, as a rule what was decoded from a little
         less of the same audio. The first pass reads settled tokens and draft at once, which costs little
-        more than reading one, and keeps of the draft what greedy decoding would itself have chosen
+        more than reading a few, and keeps of the draft what greedy decoding would itself have chosen
         (speculation: Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via
         Speculative Decoding"). So a draft changes the time this takes, and the text only where two words
         are almost equally probable: sums round differently in passes of different lengths.
         """
+        return self.decode_on(encoded, settled, draft, Past())[0]
+
+    def decode_on(
+        self, encoded: Encoded, settled: Decoded, draft: Sequence[int], past: Past
+    ) -> tuple[Decoded, Past]:
+        """As `decode`, where the start token and some of the settled ones have been read before.
+
+        `past` is what reading them left, at most as long as the settled tokens are many; it comes back
+        with all that was read now.
+        """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
-        reading = _Reading(self._decoder, self._cross.run(CROSS, {"hidden": encoded.hidden}))
-        base = len(settled.tokens)
-        draft = draft[: max(0, limit - base)]
-        chosen, probable = reading.read([START, *settled.tokens, *draft])
-        kept = _agreeing(draft, chosen[base:])
-        reading.forget_after(1 + base + kept)
-        tokens = [*settled.tokens, *draft[:kept]]
-        probabilities = [*settled.probabilities, *map(float, probable[base : base + kept])]
-        token, probability = int(chosen[base + kept]), float(probable[base + kept])
-        while token != END and len(tokens) < limit:
+        reading = _Reading(
+            self._networks.decoder, self._networks.cross.run(CROSS, {"hidden": encoded.hidden}), past
+        )
+        tokens, probabilities = list(settled.tokens), list(settled.probabilities)
+        unread = [START, *tokens][past.length :]
+        rest = draft = draft[: max(0, limit - len(tokens))]
+        while True:
+            chosen, probable = (values[len(unread) - 1 :] for values in reading.read([*unread, *draft]))
+            kept = common_length(draft, chosen.tolist())
+            tokens += draft[:kept]
+            probabilities += map(float, probable[:kept])
+            reading.forget_after(1 + len(tokens))
+            token = int(chosen[kept])
+            if token == END or len(tokens) >= limit:
+                return Decoded(tuple(tokens), tuple(probabilities)), reading.past
             tokens.append(token)
-            probabilities.append(probability)
+            probabilities.append(float(probable[kept]))
             if (fewer := without_repetition(tokens)) is not None:
-                fewer = max(fewer, base)
-                return Decoded(tuple(tokens[:fewer]), tuple(probabilities[:fewer]))
-            chosen, probable = reading.read([token])
-            token, probability = int(chosen[0]), float(probable[0])
-        return Decoded(tuple(tokens), tuple(probabilities))
+                fewer = max(fewer, len(settled.tokens))
+                decoded = Decoded(tuple(tokens), tuple(probabilities)).first(fewer)
+                return decoded, reading.past.first(1 + fewer)
+            unread = [token]
+            rest, draft = _rejoined(rest[kept:], token)
+            draft = draft[: limit - len(tokens)]
+
+
+def _rejoined(rest: Sequence[int], token: int) -> tuple[Sequence[int], Sequence[int]]:
+    """What is left of a draft behind a token that it did not expect, and what to try of it next.
+
+    A draft that is wrong in one word is mostly right in those behind it.
+    """
+    nearby = rest[:_REJOINED_WITHIN]
+    if token not in nearby:
+        return rest, ()
+    rest = rest[nearby.index(token) + 1 :]
+    return rest, rest[:_TRIED_AT_ONCE]
 
 
 class _Reading:
     """The decoder's state while it reads tokens against one segment's audio."""
 
-    def __init__(self, decoder: ort.InferenceSession, cross: list[Array]) -> None:
+    def __init__(self, decoder: ort.InferenceSession, cross: list[Array], past: Past) -> None:
         self._decoder = decoder
         self._cross = dict(zip(CROSS, cross, strict=True))
-        self._past = [_NO_PAST] * len(PAST)
-        self._position = 0
+        self.past = past
 
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
         """Behind each of these tokens: the most probable next one, and its probability."""
-        chosen, probable, *self._past = self._decoder.run(
+        chosen, probable, *states = self._decoder.run(
             _READ,
             {
                 "input_ids": np.array([tokens]),
-                "position": np.array([self._position]),
-                **dict(zip(PAST, self._past, strict=True)),
+                "position": np.array([self.past.length]),
+                **dict(zip(PAST, self.past.states, strict=True)),
                 **self._cross,
             },
         )
-        self._position += len(tokens)
+        self.past = Past(tuple(states))
         return chosen[0], probable[0]
 
-    def forget_after(self, position: int) -> None:
+    def forget_after(self, length: int) -> None:
         """Take back all tokens from this position on."""
-        self._past = [state[:, :, :position] for state in self._past]
-        self._position = position
+        self.past = self.past.first(length)
 
 
-def _shipped_model() -> Path:
+def shipped_file(name: str) -> Path:
+    """A file of the package that carries the model. Raises ConfigurationError where it is not installed."""
     # Found without importing the package, which would load a runtime of its own.
     package = find_spec("moonshine_voice")
     for folder in (package and package.submodule_search_locations) or ():
-        return Path(folder) / "assets" / "tiny-en"
+        return Path(folder) / "assets" / name
     raise ConfigurationError(
         "The embedded engine's model is not installed. Run: pip install moonshine-voice==0.0.73"
     )
@@ -180,10 +293,3 @@ def _build(shipped: Sequence[bytes]) -> Sequence[bytes]:
 
     encoder, decoder = shipped
     return build(encoder, decoder)
-
-
-def _agreeing(draft: Sequence[int], chosen: npt.NDArray[np.int64]) -> int:
-    for length, (guess, token) in enumerate(zip(draft, chosen, strict=False)):
-        if guess != token:
-            return length
-    return len(draft)

@@ -1,6 +1,18 @@
-"""The inputs and outputs of the decoder's graphs, by name; `graphs` makes them, `model` uses them."""
+"""The inputs and outputs of the graphs, by name; `graphs` makes them, `model` uses them."""
 
 LAYERS, HEADS, HEAD_SIZE = 6, 8, 36
+
+FEATURES = "features"
+"""Float32 [1, n, 576]: the stem's view of the audio, one for each 192 samples."""
+
+SUMS, SQUARES = "sums", "squares"
+"""Float32 [1, n]: sums of the first convolution's outputs and of their squares, for each 64 samples."""
+
+ENCODER_PAST = [f"encoder.past.{layer}.{half}" for layer in range(LAYERS) for half in ("key", "value")]
+ENCODER_PRESENT = [
+    f"encoder.present.{layer}.{half}" for layer in range(LAYERS) for half in ("key", "value")
+]
+"""Float32 [1, 8, frames, 36], per layer: keys and values of the frames before, and with the new ones."""
 
 CROSS = [f"cross.{layer}.{half}" for layer in range(LAYERS) for half in ("key", "value")]
 """Float32, per layer: the audio's keys [1, 8, 36, frames] and values [1, 8, frames, 36]."""

@@ -2,15 +2,16 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.base import Hypothesis, NextStep, Pace, StepKind, StreamOptions
 from transcribed.engines.moonshine.model import Decoded, MoonshineModel
+from transcribed.engines.moonshine.segment import SegmentRecogniser
+from transcribed.engines.moonshine.words import first_words, is_credible, without_doubtful_end, words_of
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
 from transcribed.recognition.stabilizer import Stability, Stabilizer
@@ -19,49 +20,27 @@ from transcribed.transcript import Word
 
 _LISTENED_AT_ONCE = 16
 """Windows in one step of listening (0.5 s): larger steps are hardly cheaper a window."""
-_DOUBTFUL = 0.5
-"""A word at the edge of the audio is shown only if the model gives it more than this."""
-_NOISE, _BRIEF_NOISE = 0.3, 0.5
-"""A segment whose tokens are on average less probable than this was no speech."""
-_BRIEF_SECONDS = 0.35
-"""So little speech is one word, or a noise that resembled one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartialRules:
     """When an open segment is recognised anew, in seconds of audio."""
 
-    first: float = 0.7
+    first: float = 0.45
     """The first time, counted from the start of its speech."""
-    live_interval: float = 0.4
-    """From one time to the next at live pace."""
+    live_interval: float = 0.15
+    """From one time to the next at live pace, at least."""
+    unheard: float = 0.3
+    """At live pace, audio beyond this is listened to before a partial is made: it may end the segment."""
     fast_interval: float = 4.0
     """At fast pace, where four seconds of audio pass within a fifth of a second of a watcher's time."""
     fast_growth: float = 3.0
     """At fast pace, the least factor from one time to the next: so all partials of a segment together
     cost little more than half of its final."""
 
-    def after(self, length: float, pace: Pace) -> float:
-        """The length of the segment's speech at the next time, after one at this length."""
-        if pace is Pace.LIVE:
-            return length + self.live_interval
+    def after(self, length: float) -> float:
+        """At fast pace, the length of the segment's speech at the next time, after one at this length."""
         return max(length + self.fast_interval, length * self.fast_growth)
-
-
-@dataclass(frozen=True, slots=True)
-class _PartialDue:
-    """The open segment is to be recognised: up to the pause, or as far as it has been heard."""
-
-    paused_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Recognised:
-    """What [start, end) was decoded to."""
-
-    start: int
-    end: int
-    decoded: Decoded
 
 
 class MoonshineStream:
@@ -77,7 +56,8 @@ class MoonshineStream:
     ) -> None:
         self._model = model
         self._detector = SpeechDetector(silero)
-        self._options = options
+        self._live = options.pace is Pace.LIVE
+        self._stability = options.stability
         self._partials = partials
         self._endpointer = Endpointer(endpointing)
         self._kept = round((endpointing.before + endpointing.doubt) * SAMPLE_RATE)
@@ -92,13 +72,14 @@ class MoonshineStream:
 
     def _new_segment(self) -> None:
         self._segment += 1
-        self._stabilizer = Stabilizer(self._options.stability)
-        self._last: _Recognised | None = None
-        self._settled = Decoded()
+        self._stabilizer = Stabilizer(self._stability)
+        self._recogniser: SegmentRecogniser | None = None
+        self._recognised_until = 0
         self._settled_words: list[Word] = []
         self._shown = ""
-        self._partial_due: _PartialDue | None = None
         self._next_partial = self._partials.first
+        self._partial_due = False
+        self._pause_end = 0
         self._closed: Closed | None = None
 
     # --- LocalStream
@@ -114,38 +95,51 @@ class MoonshineStream:
     @property
     def backlog(self) -> float:
         """Seconds of audio taken and not listened to yet."""
-        return max(0, self._audio.end - self._heard) / SAMPLE_RATE
+        return self._unheard / SAMPLE_RATE
 
-    def next_step(self) -> StepKind | None:
+    @property
+    def recognised(self) -> float:
+        """The position up to which all speech is in a hypothesis."""
+        start = self._endpointer.start if self._closed is None else self._closed.start
+        position = self._heard if start is None else max(start, self._recognised_until)
+        return min(position, self._audio.end) / SAMPLE_RATE
+
+    def next_step(self) -> NextStep | None:
         """What `step` would do now."""
         if self._closed is not None:
-            return StepKind.FINAL
-        can_listen = bool(self._judged) or self._audio.end - self._judged_until >= WINDOW
-        # Live audio waits for nobody: what has come in is heard before an old partial is made.
-        if self._partial_due is not None and (self._options.pace is Pace.FAST or not can_listen):
-            return StepKind.PARTIAL
-        if can_listen or (self._finished and not self._at_end):
-            return StepKind.LISTEN
+            return NextStep(StepKind.FINAL, self._closed.end / SAMPLE_RATE)
+        can_listen = bool(self._judged) or self._unheard >= WINDOW or (self._finished and not self._at_end)
+        if self._is_partial_due and not (
+            self._live and can_listen and (self._finished or self.backlog > self._partials.unheard)
+        ):
+            return NextStep(StepKind.PARTIAL, self._partial_since)
+        if can_listen:
+            return NextStep(StepKind.LISTEN, min(self._heard, self._audio.end) / SAMPLE_RATE)
+        if self._is_pause_to_recognise:
+            return NextStep(StepKind.AHEAD, self.recognised)
         return None
 
-    def step(self) -> Sequence[Hypothesis]:
+    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
         """Do it."""
-        match self.next_step():
+        following = self.next_step()
+        match following and following.kind:
             case StepKind.LISTEN:
                 self._listen()
                 return ()
             case StepKind.PARTIAL:
-                return self._partial()
+                return self._partial(alone=alone)
+            case StepKind.AHEAD:
+                return self._ahead(alone=alone)
             case StepKind.FINAL:
-                return self._final()
-            case None:
+                return self._final(alone=alone)
+            case _:
                 return ()
 
     # --- Listening
 
     @property
-    def _judged_until(self) -> int:
-        return self._heard + len(self._judged) * WINDOW
+    def _unheard(self) -> int:
+        return max(0, self._audio.end - self._heard)
 
     @property
     def _at_end(self) -> bool:
@@ -154,15 +148,11 @@ class MoonshineStream:
     def _listen(self) -> None:
         if not self._judged:
             self._judge()
-        while self._judged:
+        while self._judged and self._closed is None and (self._live or not self._partial_due):
             probability, level = self._judged.popleft()
             self._heard += WINDOW
             self._on_window(probability, level)
-            if self._closed is not None or (
-                self._partial_due is not None and self._options.pace is Pace.FAST
-            ):
-                return
-        if self._finished and self._heard >= self._audio.end:
+        if self._finished and self._heard >= self._audio.end and self._closed is None:
             self._closed = self._endpointer.finish(self._audio.end)
         if self._endpointer.start is None and self._closed is None:
             self._audio.forget_before(self._heard - self._kept)
@@ -184,50 +174,99 @@ class MoonshineStream:
         match self._endpointer.push(probability, level):
             case Closed() as closed:
                 self._closed = closed
-            case Paused(end) if self._options.pace is Pace.LIVE:
-                # As a rule the segment's end: then this partial's work is the final's.
-                self._partial_due = _PartialDue(paused_at=end)
-            case Paused() | Opened() | None:
-                self._schedule_partial()
+            case Paused(end):
+                self._pause_end = end
+            case Opened() | None:
+                if self._endpointer.paused and self._recognised_until >= self._pause_end:
+                    self._recognised_until = self._heard
+        if not (self._live or self._endpointer.paused) and self._spoken >= self._next_partial:
+            self._partial_due = True
+            self._next_partial = self._partials.after(self._spoken)
 
-    def _schedule_partial(self) -> None:
-        if self._endpointer.start is None or self._endpointer.paused:
-            return
-        length = (self._heard - self._endpointer.speech_start) / SAMPLE_RATE
-        if length < self._next_partial:
-            return
-        self._partial_due = _PartialDue()
-        self._next_partial = self._partials.after(length, self._options.pace)
+    # --- When a partial is due
+
+    @property
+    def _spoken(self) -> float:
+        """Seconds since the open segment's first speech."""
+        if self._endpointer.start is None:
+            return 0.0
+        return (self._heard - self._endpointer.speech_start) / SAMPLE_RATE
+
+    @property
+    def _is_partial_due(self) -> bool:
+        """At fast pace as the audio alone decides; at live pace as soon as there is enough that is new."""
+        if not self._live:
+            return self._partial_due
+        if self._endpointer.start is None:
+            return False
+        if self._endpointer.paused:
+            return self._recognised_until < self._pause_end
+        new = self._audio.end - max(self._recognised_until, self._endpointer.start)
+        return (
+            self._spoken + self.backlog >= self._partials.first
+            and new >= self._partials.live_interval * SAMPLE_RATE
+        )
+
+    @property
+    def _partial_since(self) -> float:
+        """The first partial is no later than the others, though it covers more."""
+        first = self._endpointer.speech_start / SAMPLE_RATE + self._partials.first
+        return max(self._recognised_until / SAMPLE_RATE, first - self._partials.live_interval)
+
+    @property
+    def _is_pause_to_recognise(self) -> bool:
+        """Whether the open segment has paused, and was not yet recognised as if it ended here."""
+        if not self._live or self._endpointer.start is None or not self._endpointer.paused:
+            return False
+        return self._recogniser is None or not self._recogniser.has_whole(self._pause_end)
 
     # --- Recognising
 
-    def _partial(self) -> Sequence[Hypothesis]:
-        start, due = self._endpointer.start, self._partial_due
-        self._partial_due = None
-        if start is None or due is None:
+    def _partial(self, *, alone: bool) -> Sequence[Hypothesis]:
+        self._partial_due = False
+        if self._live:
+            self._listen()
+        start = self._endpointer.start
+        if start is None or self._closed is not None:
             return ()
-        end = min(self._heard, self._audio.end) if due.paused_at is None else due.paused_at
-        decoded = self._recognise(start, end).decoded
-        words = self._words(decoded) if _is_credible(decoded, self._endpointer.speech) else []
+        end = self._pause_end if self._endpointer.paused else min(self._heard, self._audio.end)
+        recogniser = self._recogniser_at(start)
+        if self._live:
+            decoded = recogniser.in_passing(self._audio, end)
+        else:
+            decoded = recogniser.whole(self._audio, end, wide=alone)
+        return self._show(start, end, decoded)
+
+    def _ahead(self, *, alone: bool) -> Sequence[Hypothesis]:
+        """As a rule the segment ends at its pause: then the final is ready at once."""
+        start = self._endpointer.start
+        if start is None:
+            return ()
+        decoded = self._recogniser_at(start).whole(self._audio, self._pause_end, wide=alone)
+        return self._show(start, self._pause_end, decoded)
+
+    def _show(self, start: int, end: int, decoded: Decoded) -> Sequence[Hypothesis]:
+        self._recognised_until = end
+        words = self._words(decoded) if is_credible(decoded, self._endpointer.speech) else []
         if end - start <= self._uncut:
             self._stabilizer.push([word.text for word in words])
         settled = self._stabilizer.settled
         if settled > len(self._settled_words):
             self._settled_words = words[:settled]
-            self._settled = self._tokens_of(settled, decoded)
-        if due.paused_at is None:
-            words = _without_doubtful_end(words, settled)
+            self._recogniser_at(start).settled = first_words(self._model.tokenizer, decoded, settled)
+        if not self._endpointer.paused:
+            words = without_doubtful_end(words, settled)
         text = " ".join(word.text for word in words)
         if not text or text == self._shown:
             return ()
         self._shown = text
         return (self._hypothesis(start, end, words, settled, final=False),)
 
-    def _final(self) -> Sequence[Hypothesis]:
+    def _final(self, *, alone: bool) -> Sequence[Hypothesis]:
         assert self._closed is not None  # noqa: S101 - next_step says so
         start, end = self._closed.start, self._closed.end
-        decoded = self._recognise(start, end).decoded
-        credible = self._shown or _is_credible(decoded, self._closed.speech)
+        decoded = self._recogniser_at(start).whole(self._audio, end, wide=alone)
+        credible = self._shown or is_credible(decoded, self._closed.speech)
         words = self._words(decoded) if credible else []
         hypotheses: list[Hypothesis] = []
         text = " ".join(word.text for word in words)
@@ -239,21 +278,20 @@ class MoonshineStream:
         self._new_segment()
         return hypotheses
 
-    def _recognise(self, start: int, end: int) -> _Recognised:
-        last = self._last
-        if last is None or (last.start, last.end) != (start, end):
-            # One recording has nobody else to leave the second core to; live streams mostly have.
-            wide = self._options.pace is Pace.FAST
-            encoded = self._model.encode(self._audio.between(start, end), wide=wide)
-            draft = last.decoded.tokens[len(self._settled.tokens) :] if last else ()
-            last = _Recognised(start, end, self._model.decode(encoded, self._settled, draft))
-            self._last = last
-        return last
+    def _recogniser_at(self, start: int) -> SegmentRecogniser:
+        if self._recogniser is None:
+            self._recogniser = SegmentRecogniser(self._model, start)
+        return self._recogniser
+
+    def _words(self, decoded: Decoded) -> list[Word]:
+        # A settled word stays as it is, even where the model would now put a comma behind it.
+        words = words_of(self._model.tokenizer, decoded)
+        return [*self._settled_words, *words[len(self._settled_words) :]]
 
     def _hypothesis(
         self, start: int, end: int, words: Sequence[Word], settled: int, *, final: bool
     ) -> Hypothesis:
-        marked = self._options.stability is not Stability.OFF
+        marked = self._stability is not Stability.OFF
         return Hypothesis(
             segment=self._segment,
             start=start / SAMPLE_RATE,
@@ -261,55 +299,6 @@ class MoonshineStream:
             text=" ".join(word.text for word in words),
             final=final,
             words=tuple(
-                Word(word.text, confidence=word.confidence, stable=i < settled if marked else None)
-                for i, word in enumerate(words)
+                replace(word, stable=i < settled if marked else None) for i, word in enumerate(words)
             ),
         )
-
-    def _word_spans(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
-        """The words of a text, each as a range of tokens."""
-        tokenizer = self._model.tokenizer
-        starts = [i for i, token in enumerate(tokens) if i == 0 or tokenizer.starts_word(token)]
-        spans = pairwise([*starts, len(tokens)])
-        return [(low, high) for low, high in spans if tokenizer.text(tokens[low:high])]
-
-    def _words(self, decoded: Decoded) -> list[Word]:
-        text = self._model.tokenizer.text
-        words = []
-        for low, high in self._word_spans(decoded.tokens):
-            spoken = [i for i in range(low, high) if _has_letters(text(decoded.tokens[i : i + 1]))]
-            confidence = min(decoded.probabilities[i] for i in spoken or [low])
-            words.append(Word(text(decoded.tokens[low:high]), confidence=confidence))
-        # A settled word stays as it is, even where the model would now put a comma behind it.
-        return [*self._settled_words, *words[len(self._settled_words) :]]
-
-    def _tokens_of(self, words: int, decoded: Decoded) -> Decoded:
-        spans = self._word_spans(decoded.tokens)
-        end = spans[words - 1][1] if words else 0
-        return Decoded(decoded.tokens[:end], decoded.probabilities[:end])
-
-
-def _is_credible(decoded: Decoded, speech: int) -> bool:
-    """Whether tokens that were made of so many samples of speech are words at all."""
-    least = _BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE
-    return bool(decoded.tokens) and float(np.mean(decoded.probabilities)) >= least
-
-
-def _without_doubtful_end(words: list[Word], settled: int) -> list[Word]:
-    """What may be shown while somebody is speaking.
-
-    The audio breaks off inside a word, of which the model makes some other word, and a full stop. So a
-    last word that the model itself doubts is withheld, and so is the punctuation behind it.
-    """
-    shown = list(words)
-    while len(shown) > settled and (shown[-1].confidence or 0.0) < _DOUBTFUL:
-        shown.pop()
-    if len(shown) > settled and shown:
-        last = shown[-1]
-        text = last.text.rstrip(".,!?;:…-")
-        shown[-1:] = [Word(text, confidence=last.confidence)] if text else []
-    return shown
-
-
-def _has_letters(text: str) -> bool:
-    return any(character.isalnum() for character in text)

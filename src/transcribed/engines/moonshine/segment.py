@@ -1,0 +1,128 @@
+"""One segment through the networks: in passing while it grows, and as a whole at its end."""
+
+import numpy as np
+
+from transcribed.audio.buffer import SampleBuffer
+from transcribed.engines.moonshine.model import SHORTEST, Decoded, Encoded, Features, MoonshineModel, Past
+from transcribed.recognition.stabilizer import common_length
+
+_REVISED = 42
+"""Frames at the end of what was encoded in passing (1 s) that the next time encodes anew: by then there is
+audio behind them."""
+_READ_AGAINST = 250
+"""Frames (6 s) at least that the words at the end of a growing segment are read against."""
+_READ_BEFORE = 150
+"""Frames (3.6 s) in front of where the first word that is read anew probably is."""
+_UNSURE_TOKENS = 2
+"""Tokens at the end of a text that are read anew in any case: more audio may change them."""
+
+_FEATURE_SAMPLES, _FEATURE_REACH = 192, 511
+_FRAME_FEATURES, _FRAME_REACH = 2, 3
+_STEM_SAMPLES, _STEM_REACH = 64, 127
+
+
+class SegmentEncoder:
+    """The encoder's state for one segment, which begins at the sample `start`.
+
+    The encoder was trained on whole utterances: every frame attends to every other. To encode a growing
+    segment anew each time costs more and more. In passing, therefore, only the last second and what is new
+    are encoded, and they attend to the keys and values that earlier frames had when they were encoded. The
+    words that come of it differ from those of the whole in about 3 of 100. What windows of audio encoded by
+    themselves yield is useless: the encoder's frames tell how far they are from the start.
+    """
+
+    def __init__(self, model: MoonshineModel, start: int) -> None:
+        self._model = model
+        self.start = start
+        self._heard = Features(*(np.empty(shape, np.float32) for shape in ((0, 576), (0,), (0,))))
+        self._hidden = np.empty((1, 0, 288), np.float32)
+        self._past = Past()
+
+    def in_passing(self, audio: SampleBuffer, end: int, agreed: float) -> Encoded:
+        """The newest frames of [start, end), where `agreed` of what was encoded last need no reading."""
+        features = self._features(audio, end)
+        kept = max(0, self._past.length - _REVISED)
+        values = features.values[kept * _FRAME_FEATURES :]
+        if len(values) < _FRAME_REACH:
+            return self.whole(audio, end)
+        hidden, self._past = self._model.encode_features(
+            values, features.normalisation(), self._past.first(kept)
+        )
+        first = round(agreed * self._hidden.shape[1]) - _READ_BEFORE
+        self._hidden = np.concatenate([self._hidden[:, :kept], hidden], axis=1)
+        first = max(0, min(first, self._hidden.shape[1] - _READ_AGAINST))
+        return Encoded(self._hidden[:, first:], end - self.start)
+
+    def whole(self, audio: SampleBuffer, end: int, *, wide: bool = False) -> Encoded:
+        """[start, end) as the encoder was trained to see it."""
+        if end - self.start < SHORTEST:
+            return self._model.encode(audio.between(self.start, end))
+        features = self._features(audio, end)
+        hidden, _ = self._model.encode_features(features.values, features.normalisation(), wide=wide)
+        return Encoded(hidden, end - self.start)
+
+    def _features(self, audio: SampleBuffer, end: int) -> Features:
+        """Those of [start, end). What has been heard is not heard again."""
+        heard, count = self._heard, _count(end - self.start, _FEATURE_SAMPLES, _FEATURE_REACH)
+        known = len(heard.values)
+        if count > known:
+            new = self._model.features(audio.between(self.start + known * _FEATURE_SAMPLES, end))
+            known_sums = known * _FEATURE_SAMPLES // _STEM_SAMPLES
+            self._heard = heard = Features(
+                np.concatenate([heard.values, new.values]),
+                np.concatenate([heard.sums[:known_sums], new.sums]),
+                np.concatenate([heard.squares[:known_sums], new.squares]),
+            )
+        sums = _count(end - self.start, _STEM_SAMPLES, _STEM_REACH)
+        return Features(heard.values[:count], heard.sums[:sums], heard.squares[:sums])
+
+
+class SegmentRecogniser:
+    """The words of one segment.
+
+    `settled` tokens are never read anew: what is decided about them is the caller's affair. In passing,
+    tokens that two results in a row agreed on are not read anew, either; the whole does so.
+    """
+
+    def __init__(self, model: MoonshineModel, start: int) -> None:
+        self._model = model
+        self._encoder = SegmentEncoder(model, start)
+        self.start = start
+        self.settled = Decoded()
+        self._agreed = Decoded()
+        self._past = Past()
+        self._last = Decoded()
+        self._whole_end: int | None = None
+
+    def in_passing(self, audio: SampleBuffer, end: int) -> Decoded:
+        """What [start, end) probably says, while more is coming."""
+        agreed = max(self._agreed, self.settled, key=lambda decoded: len(decoded.tokens))
+        draft = self._last.tokens[len(agreed.tokens) :]
+        part = len(agreed.tokens) / max(1, len(self._last.tokens))
+        encoded = self._encoder.in_passing(audio, end, min(1.0, part))
+        decoded, past = self._model.decode_on(encoded, agreed, draft, self._past)
+        common = common_length(decoded.tokens, self._last.tokens)
+        self._agreed = decoded.first(max(len(agreed.tokens), common - _UNSURE_TOKENS))
+        # The last of them is read again: behind it comes the next choice.
+        self._past = past.first(len(self._agreed.tokens))
+        self._last, self._whole_end = decoded, None
+        return decoded
+
+    def whole(self, audio: SampleBuffer, end: int, *, wide: bool = False) -> Decoded:
+        """What [start, end) says; at once if it was asked last. `wide` as in MoonshineModel.encode."""
+        if not self.has_whole(end):
+            encoded = self._encoder.whole(audio, end, wide=wide)
+            draft = self._last.tokens[len(self.settled.tokens) :]
+            self._last = self._model.decode(encoded, self.settled, draft)
+            self._whole_end = end
+            # It is the better text: what is said next goes on from here.
+            self._agreed, self._past = self.settled, Past()
+        return self._last
+
+    def has_whole(self, end: int) -> bool:
+        """Whether `whole` would compute nothing."""
+        return self._whole_end == end
+
+
+def _count(samples: int, stride: int, reach: int) -> int:
+    return max(0, (samples - reach) // stride + 1)
