@@ -107,10 +107,10 @@ class Graph:
             rotary_embedding_dim=_ROTARY_SIZE,
         )
 
-    def split(self, value: str, parts: int) -> list[str]:
-        """[1, n, parts x width] → parts of [1, n, width]."""
+    def split(self, value: str, parts: int, axis: int = -1) -> list[str]:
+        """Equal parts along an axis, as [1, n, parts x width] → parts of [1, n, width]."""
         names = [self.new_name() for _ in range(parts)]
-        self.node("Split", [value], names, axis=-1, num_outputs=parts)
+        self.node("Split", [value], names, axis=axis, num_outputs=parts)
         return names
 
     def heads(self, value: str) -> str:

@@ -24,8 +24,9 @@ from transcribed.engines.moonshine.builder import MICROSOFT, WIDTH, Graph, Shape
 from transcribed.engines.moonshine.outputs import (
     ATTENTIONS,
     CROSS,
+    ENCODER_NEW,
     ENCODER_PAST,
-    ENCODER_PRESENT,
+    ENCODER_STATES,
     FEATURES,
     HEAD_SIZE,
     HEADS,
@@ -39,7 +40,7 @@ from transcribed.engines.moonshine.outputs import (
 )
 from transcribed.engines.moonshine.weights import Array, Weights
 
-_FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
+_FLOAT, _HALF, _INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 
 
 def build(encoder: bytes, decoder: bytes) -> list[bytes]:
@@ -65,9 +66,12 @@ def _stem(weights: Weights) -> ModelProto:
     graph.add("ReduceSumSquare", [value, channels], output=SQUARES, keepdims=0)
     kernel, _, _ = _second_convolution(weights)
     value = graph.add("Conv", [value, graph.constant(kernel)], strides=[3])
-    graph.add("Transpose", [value], output=FEATURES, perm=(0, 2, 1))
+    value = graph.add(
+        "Transpose", [graph.add("Squeeze", [value, graph.constant(np.array([0]))])], perm=(1, 0)
+    )
+    graph.add("Cast", [value], output=FEATURES, to=_HALF)
     return graph.model(
-        {"samples": (_FLOAT, [1, 1, "samples"])}, {FEATURES: _FLOAT, SUMS: _FLOAT, SQUARES: _FLOAT}
+        {"samples": (_FLOAT, [1, 1, "samples"])}, {FEATURES: _HALF, SUMS: _FLOAT, SQUARES: _FLOAT}
     )
 
 
@@ -86,29 +90,32 @@ def _second_convolution(weights: Weights) -> tuple[Array, Array, Array]:
 def _encoder(weights: Weights) -> ModelProto:
     graph = Graph()
     _, bias, of_mean = _second_convolution(weights)
-    value = graph.add("Sub", [FEATURES, graph.add("Mul", [graph.constant(of_mean), "mean"])])
+    value = graph.add("Cast", [FEATURES], to=_FLOAT)
+    value = graph.add("Sub", [value, graph.add("Mul", [graph.constant(of_mean), "mean"])])
     value = graph.add("Add", [graph.add("Mul", [value, "scale"]), graph.constant(bias)])
-    value = graph.add("Transpose", [graph.add("Gelu", [value], domain=MICROSOFT)], perm=(0, 2, 1))
+    value = graph.add("Transpose", [graph.add("Gelu", [value], domain=MICROSOFT)], perm=(1, 0))
+    value = graph.add("Unsqueeze", [value, graph.constant(np.array([0]))])
     convolved = [value, *map(graph.constant, weights.used_for("/conv3/Conv_output_0"))]
     value = graph.add("Gelu", [graph.add("Conv", convolved, strides=[2])], domain=MICROSOFT)
     stream = graph.add("Transpose", [value], perm=(0, 2, 1))
 
     rotation = graph.rotation(weights.used_for("/rotary_emb/Expand_output_0")[0])
+    # [frames, 12, 288] → for each layer's keys and values [1, frames, 288], and back.
+    past = graph.add("Cast", [graph.add("Transpose", [ENCODER_PAST], perm=(1, 0, 2))], to=_FLOAT)
+    past_states = graph.split(past, ENCODER_STATES, axis=0)
+    new_states: list[str] = []
     for layer in range(LAYERS):
         at = f"/layers.{layer}"
-        states = slice(2 * layer, 2 * layer + 2)
         normed = graph.norm(stream, weights.used_for(f"{at}/input_layernorm/LayerNormalization_output_0"))
         projections = [weights.matrix(f"{at}/self_attn/{p}_proj/MatMul_output_0") for p in "qkv"]
         query, key, value = graph.split(graph.linear(normed, *projections), 3)
         query, key = (graph.rotate(part, "position", rotation) for part in (query, key))
-        attended = graph.new_name()
-        graph.node(
-            "MultiHeadAttention",
-            [query, key, value, "", "", "", *ENCODER_PAST[states]],
-            [attended, *ENCODER_PRESENT[states]],
-            domain=MICROSOFT,
-            num_heads=HEADS,
+        new_states += [key, value]
+        key, value = (
+            graph.add("Concat", [past_state, new], axis=1)
+            for past_state, new in zip(past_states[2 * layer :], (key, value), strict=False)
         )
+        attended = graph.add("MultiHeadAttention", [query, key, value], domain=MICROSOFT, num_heads=HEADS)
         attended = graph.linear(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
         stream = graph.add("Add", [stream, attended])
 
@@ -120,15 +127,16 @@ def _encoder(weights: Weights) -> ModelProto:
         contracted = graph.linear(expanded, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
         stream = graph.add("Add", [stream, contracted])
     graph.norm(stream, weights.used_for("last_hidden_state"), output="hidden")
+    new = graph.add("Cast", [graph.add("Concat", new_states, axis=0)], to=_HALF)
+    graph.add("Transpose", [new], output=ENCODER_NEW, perm=(1, 0, 2))
     inputs: dict[str, tuple[int, Shape]] = {
-        FEATURES: (_FLOAT, [1, "features", 2 * WIDTH]),
+        FEATURES: (_HALF, ["features", 2 * WIDTH]),
         "mean": (_FLOAT, [1]),
         "scale": (_FLOAT, [1]),
         "position": (_INT64, [1]),
+        ENCODER_PAST: (_HALF, ["past", ENCODER_STATES, WIDTH]),
     }
-    for name in ENCODER_PAST:
-        inputs[name] = (_FLOAT, [1, HEADS, "past", HEAD_SIZE])
-    return graph.model(inputs, {"hidden": _FLOAT} | dict.fromkeys(ENCODER_PRESENT, _FLOAT))
+    return graph.model(inputs, {"hidden": _FLOAT, ENCODER_NEW: _HALF})
 
 
 def _cross(weights: Weights) -> ModelProto:

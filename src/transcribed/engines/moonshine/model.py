@@ -15,8 +15,9 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
 from transcribed.engines.moonshine.outputs import (
     CROSS,
+    ENCODER_NEW,
     ENCODER_PAST,
-    ENCODER_PRESENT,
+    ENCODER_STATES,
     FEATURES,
     HEAD_SIZE,
     HEADS,
@@ -39,7 +40,7 @@ _SPARE_TOKENS = 6
 # The encoder's convolutions need this many samples to yield one hidden state.
 SHORTEST = 2_048
 _WIDE = min(2, os.cpu_count() or 1)
-_RECIPE = "moonshine-tiny-en-4"
+_RECIPE = "moonshine-tiny-en-5"
 _REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
 _NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
 _READ = [TOKENS, PROBABILITIES, *PRESENT]
@@ -47,6 +48,9 @@ _CHANNELS = 288
 _EPSILON = 1e-5
 
 Array = npt.NDArray[np.float32]
+HalfArray = npt.NDArray[np.float16]
+
+NOTHING_ENCODED: HalfArray = np.empty((0, ENCODER_STATES, _CHANNELS), np.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Features:
     what the encoder normalises by.
     """
 
-    values: Array
+    values: HalfArray
     sums: Array
     squares: Array
 
@@ -91,13 +95,13 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Keys and values [1, 8, length, 36] of what a network has read, layer by layer."""
+    """The decoder's keys and values [1, 8, length, 36] of the tokens that it has read, layer by layer."""
 
     states: tuple[Array, ...] = (_NO_PAST,) * len(PAST)
 
     @property
     def length(self) -> int:
-        """Frames of the encoder, or tokens of the decoder with the start before them."""
+        """Tokens, the start before them included."""
         return int(self.states[0].shape[2])
 
     def first(self, length: int) -> "Past":
@@ -149,35 +153,34 @@ class MoonshineModel:
         values, sums, squares = self._networks.stem.run(
             [FEATURES, SUMS, SQUARES], {"samples": samples[None, None]}
         )
-        return Features(values[0], sums[0], squares[0])
+        return Features(values, sums[0], squares[0])
 
     def encode_features(
         self,
-        values: Array,
+        values: HalfArray,
         normalisation: tuple[Array, Array],
-        past: Past | None = None,
+        past: HalfArray = NOTHING_ENCODED,
         *,
         wide: bool = False,
-    ) -> tuple[Array, Past]:
+    ) -> tuple[Array, HalfArray]:
         """Features [n, 576], as their segment's normalisation makes them → hidden states [1, frames, 288].
 
-        Frames may attend to those of `past`, which were encoded before them, and come back with them.
-        Three features make one frame, and each 2 more another.
+        Three features make one frame, and each 2 more another. Frames attend to those of `past`, too: keys
+        and values [frames, 12, 288] of the frames before them. Their own come back beside the hidden states.
         """
-        past = past or Past()
         mean, scale = normalisation
         encoder = self._networks.wide_encoder if wide else self._networks.encoder
-        hidden, *states = encoder.run(
-            ["hidden", *ENCODER_PRESENT],
+        hidden, new = encoder.run(
+            ["hidden", ENCODER_NEW],
             {
-                FEATURES: values[None],
+                FEATURES: values,
                 "mean": mean,
                 "scale": scale,
-                "position": np.array([past.length]),
-                **dict(zip(ENCODER_PAST, past.states, strict=True)),
+                "position": np.array([len(past)]),
+                ENCODER_PAST: past,
             },
         )
-        return hidden, Past(tuple(states))
+        return hidden, new
 
     def encode(self, samples: Samples, *, wide: bool = False) -> Encoded:
         """Samples of one segment → hidden states, one for each 24 ms.

@@ -3,16 +3,15 @@
 LAYERS, HEADS, HEAD_SIZE = 6, 8, 36
 
 FEATURES = "features"
-"""Float32 [1, n, 576]: the stem's view of the audio, one for each 192 samples."""
+"""Float16 [n, 576]: the stem's view of the audio, one for each 192 samples. They are kept, so half is better."""
 
 SUMS, SQUARES = "sums", "squares"
 """Float32 [1, n]: sums of the first convolution's outputs and of their squares, for each 64 samples."""
 
-ENCODER_PAST = [f"encoder.past.{layer}.{half}" for layer in range(LAYERS) for half in ("key", "value")]
-ENCODER_PRESENT = [
-    f"encoder.present.{layer}.{half}" for layer in range(LAYERS) for half in ("key", "value")
-]
-"""Float32 [1, 8, frames, 36], per layer: keys and values of the frames before, and with the new ones."""
+ENCODER_STATES = 2 * LAYERS
+ENCODER_PAST, ENCODER_NEW = "past", "new"
+"""Float16 [frames, 12, 288]: a layer's keys, its values, the next layer's, and so on, of frames encoded before
+and of those encoded now."""
 
 CROSS = [f"cross.{layer}.{half}" for layer in range(LAYERS) for half in ("key", "value")]
 """Float32, per layer: the audio's keys [1, 8, 36, frames] and values [1, 8, frames, 36]."""

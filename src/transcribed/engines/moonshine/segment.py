@@ -1,9 +1,20 @@
 """One segment through the networks: in passing while it grows, and as a whole at its end."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from transcribed.audio.buffer import SampleBuffer
-from transcribed.engines.moonshine.model import SHORTEST, Decoded, Encoded, Features, MoonshineModel, Past
+from transcribed.engines.moonshine.model import (
+    NOTHING_ENCODED,
+    SHORTEST,
+    Decoded,
+    Encoded,
+    Features,
+    MoonshineModel,
+    Past,
+)
 from transcribed.recognition.stabilizer import common_length
 
 _REVISED = 42
@@ -21,6 +32,31 @@ _FRAME_FEATURES, _FRAME_REACH = 2, 3
 _STEM_SAMPLES, _STEM_REACH = 64, 127
 
 
+class Rows:
+    """An array [n, …] that grows at its end, where it may be written anew."""
+
+    def __init__(self, empty: npt.NDArray[Any]) -> None:
+        self._array = empty
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def first(self, count: int) -> npt.NDArray[Any]:
+        """A view of the first rows, to be used before more are written."""
+        return self._array[: min(count, self._length)]
+
+    def replace_after(self, count: int, rows: npt.NDArray[Any]) -> None:
+        """Keep the first rows and put these behind them."""
+        length = count + len(rows)
+        if length > len(self._array):
+            array = np.empty((2 * length, *rows.shape[1:]), rows.dtype)
+            array[:count] = self._array[:count]
+            self._array = array
+        self._array[count:length] = rows
+        self._length = length
+
+
 class SegmentEncoder:
     """The encoder's state for one segment, which begins at the sample `start`.
 
@@ -34,24 +70,24 @@ class SegmentEncoder:
     def __init__(self, model: MoonshineModel, start: int) -> None:
         self._model = model
         self.start = start
-        self._heard = Features(*(np.empty(shape, np.float32) for shape in ((0, 576), (0,), (0,))))
-        self._hidden = np.empty((1, 0, 288), np.float32)
-        self._past = Past()
+        self._values = Rows(np.empty((0, 576), np.float16))
+        self._sums, self._squares = (Rows(np.empty(0, np.float32)) for _ in range(2))
+        self._hidden = Rows(np.empty((0, 288), np.float32))
+        self._past = Rows(NOTHING_ENCODED)
 
     def in_passing(self, audio: SampleBuffer, end: int, agreed: float) -> Encoded:
         """The newest frames of [start, end), where `agreed` of what was encoded last need no reading."""
         features = self._features(audio, end)
-        kept = max(0, self._past.length - _REVISED)
+        encoded = len(self._past)
+        kept = max(0, encoded - _REVISED)
         values = features.values[kept * _FRAME_FEATURES :]
         if len(values) < _FRAME_REACH:
             return self.whole(audio, end)
-        hidden, self._past = self._model.encode_features(
-            values, features.normalisation(), self._past.first(kept)
-        )
-        first = round(agreed * self._hidden.shape[1]) - _READ_BEFORE
-        self._hidden = np.concatenate([self._hidden[:, :kept], hidden], axis=1)
-        first = max(0, min(first, self._hidden.shape[1] - _READ_AGAINST))
-        return Encoded(self._hidden[:, first:], end - self.start)
+        hidden, new = self._model.encode_features(values, features.normalisation(), self._past.first(kept))
+        self._past.replace_after(kept, new)
+        self._hidden.replace_after(kept, hidden[0])
+        first = min(round(agreed * encoded) - _READ_BEFORE, len(self._past) - _READ_AGAINST)
+        return Encoded(self._hidden.first(len(self._hidden))[None, max(0, first) :], end - self.start)
 
     def whole(self, audio: SampleBuffer, end: int, *, wide: bool = False) -> Encoded:
         """[start, end) as the encoder was trained to see it."""
@@ -63,18 +99,15 @@ class SegmentEncoder:
 
     def _features(self, audio: SampleBuffer, end: int) -> Features:
         """Those of [start, end). What has been heard is not heard again."""
-        heard, count = self._heard, _count(end - self.start, _FEATURE_SAMPLES, _FEATURE_REACH)
-        known = len(heard.values)
+        known, count = len(self._values), _count(end - self.start, _FEATURE_SAMPLES, _FEATURE_REACH)
         if count > known:
             new = self._model.features(audio.between(self.start + known * _FEATURE_SAMPLES, end))
             known_sums = known * _FEATURE_SAMPLES // _STEM_SAMPLES
-            self._heard = heard = Features(
-                np.concatenate([heard.values, new.values]),
-                np.concatenate([heard.sums[:known_sums], new.sums]),
-                np.concatenate([heard.squares[:known_sums], new.squares]),
-            )
+            self._values.replace_after(known, new.values)
+            self._sums.replace_after(known_sums, new.sums)
+            self._squares.replace_after(known_sums, new.squares)
         sums = _count(end - self.start, _STEM_SAMPLES, _STEM_REACH)
-        return Features(heard.values[:count], heard.sums[:sums], heard.squares[:sums])
+        return Features(self._values.first(count), self._sums.first(sums), self._squares.first(sums))
 
 
 class SegmentRecogniser:
