@@ -8,7 +8,7 @@ from transcribed.engines.base import Costs, Pace, StepKind
 
 S = TypeVar("S")
 
-PROMISED_INTERVAL = 1.0
+PROMISED_INTERVAL = 0.7
 """Seconds from one partial to the next that live streams are promised while somebody speaks."""
 USABLE = 0.9
 """The part of the threads' time that is promised to live streams."""

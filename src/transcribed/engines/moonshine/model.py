@@ -165,8 +165,8 @@ class MoonshineModel:
     ) -> tuple[Array, HalfArray]:
         """Features [n, 576], as their segment's normalisation makes them → hidden states [1, frames, 288].
 
-        Three features make one frame, and each 2 more another. Frames attend to those of `past`, too: keys
-        and values [frames, 12, 288] of the frames before them. Their own come back beside the hidden states.
+        Three features make one frame, and each 2 more another. Frames attend to those of `past`, too: the
+        keys and values [frames, 12, 288] of those before. Their own come back beside the hidden states.
         """
         mean, scale = normalisation
         encoder = self._networks.wide_encoder if wide else self._networks.encoder

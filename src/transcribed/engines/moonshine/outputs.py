@@ -3,7 +3,7 @@
 LAYERS, HEADS, HEAD_SIZE = 6, 8, 36
 
 FEATURES = "features"
-"""Float16 [n, 576]: the stem's view of the audio, one for each 192 samples. They are kept, so half is better."""
+"""Float16 [n, 576], half of the room for what is kept: the stem's view of the audio, each 192 samples."""
 
 SUMS, SQUARES = "sums", "squares"
 """Float32 [1, n]: sums of the first convolution's outputs and of their squares, for each 64 samples."""
