@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 from pydantic import ValidationError
@@ -13,10 +13,28 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from transcribed import __version__
+from transcribed.audio.formats import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    MOST_CHANNELS,
+    SAMPLE_RATE,
+    Encoding,
+    InputFormat,
+)
 from transcribed.errors import TranscribedError
 from transcribed.settings import RecognitionSettings, ServerSettings
+from transcribed.wire.native import Format
 
 T = TypeVar("T")
+
+_format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="A line of text a segment, or Amazon's TranscriptEvent JSON.",
+)
 
 
 def settings_options(kind: type[BaseSettings]) -> Callable[[Any], Any]:
@@ -68,6 +86,7 @@ def cli() -> None:
     \b
     transcribed serve                  a server on http://localhost:3000
     transcribed transcribe talk.mp3    the text of a recording, here in the terminal
+    transcribed listen                 captions of the microphone, here in the terminal
     """  # noqa: D301 - \b is for click
 
 
@@ -102,16 +121,9 @@ def serve(**given: Any) -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="A line of text a segment, or Amazon's TranscriptEvent JSON.",
-)
+@_format_option
 @settings_options(RecognitionSettings)
-def transcribe(files: Sequence[str], form: Literal["text", "json"], **given: Any) -> None:
+def transcribe(files: Sequence[str], form: Format, **given: Any) -> None:
     """Print what is said in recordings.
 
     Any format that FFmpeg knows will do; "-" is standard input. The text goes to standard output. A
@@ -123,9 +135,99 @@ def transcribe(files: Sequence[str], form: Literal["text", "json"], **given: Any
     ffmpeg -i film.mkv -f wav - | transcribed transcribe --format json -
     """  # noqa: D301 - \b is for click
     settings: RecognitionSettings = _settings(RecognitionSettings, given)
-    from transcribed import terminal  # noqa: PLC0415 - so that --help does not wait for it
+    from transcribed.terminal.files import transcribe_files  # noqa: PLC0415 - as above
 
-    sys.exit(min(1, _run(terminal.transcribe_files(settings, files, form))))
+    sys.exit(min(1, _run(transcribe_files(settings, files, form))))
+
+
+@cli.command()
+@click.argument("source", required=False, metavar="[-]")
+@click.option("--device", metavar="NAME|NUMBER", help="The microphone.  [default: the system's]")
+@click.option("--devices", is_flag=True, help="List the microphones and exit.")
+@click.option(
+    "--encoding",
+    type=click.Choice([encoding.value for encoding in Encoding]),
+    help="Of standard input: raw samples of a kind, or a container.  [default: auto]",
+)
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(LOWEST_RATE, HIGHEST_RATE),
+    metavar="HZ",
+    help=f"Of raw samples.  [default: {SAMPLE_RATE}]",
+)
+@click.option(
+    "--channels",
+    type=click.IntRange(1, MOST_CHANNELS),
+    metavar="NUMBER",
+    help="Of raw samples, interleaved.  [default: 1]",
+)
+@_format_option
+@settings_options(RecognitionSettings)
+def listen(
+    *,
+    source: str | None,
+    device: str | None,
+    devices: bool,
+    encoding: str | None,
+    sample_rate: int | None,
+    channels: int | None,
+    form: Format,
+    **given: Any,
+) -> None:
+    """Print what is being said: captions of a microphone, or of a pipe.
+
+    Without "-" it is the microphone, which needs the package sounddevice (pip install
+    'transcribed[microphone]') and the library PortAudio (apt install libportaudio2). "-" is standard
+    input, read as it comes: a container (wav, mp3, ogg, webm), or raw samples with --encoding. The text
+    goes to standard output, a line a segment; the growing text is shown besides if there is a terminal.
+    Ctrl-C ends the audio and prints the last words, a second one ends at once.
+
+    \b
+    transcribed listen
+    ffmpeg -i rtsp://camera -f wav - | transcribed listen -
+    arecord -f S16_LE -r 16000 | transcribed listen - --encoding pcm
+    """  # noqa: D301 - \b is for click
+    _check_source(source, device, encoding, sample_rate, channels)
+    settings: RecognitionSettings = _settings(RecognitionSettings, given)
+    from transcribed.terminal import listen as live  # noqa: PLC0415 - as above
+    from transcribed.terminal import microphone  # noqa: PLC0415
+    from transcribed.terminal.standard_input import StandardInput  # noqa: PLC0415
+
+    try:
+        if devices:
+            click.echo("\n".join(microphone.devices()))
+            return
+        audio: live.Source
+        if source is None:
+            audio = microphone.Microphone(device)
+        else:
+            written = InputFormat(Encoding(encoding or "auto"), sample_rate or SAMPLE_RATE, channels or 1)
+            audio = StandardInput(written)
+    except TranscribedError as error:
+        raise click.ClickException(error.message) from error
+    _run(live.listen(settings, audio, form))
+
+
+def _check_source(
+    source: str | None,
+    device: str | None,
+    encoding: str | None,
+    sample_rate: int | None,
+    channels: int | None,
+) -> None:
+    """Raise UsageError for options that would have no effect."""
+    if source not in {None, "-"}:
+        raise click.UsageError(
+            f"{source!r} is not '-', which is standard input. A recording: transcribed transcribe {source}"
+        )
+    if source is None and (encoding or sample_rate or channels):
+        raise click.UsageError("--encoding, --sample-rate and --channels are of '-', standard input.")
+    if source == "-" and device is not None:
+        raise click.UsageError("--device is a microphone, and '-' is standard input. Give one of them.")
+    if encoding in {None, "auto"} and (sample_rate or channels):
+        raise click.UsageError(
+            "--sample-rate and --channels are of raw samples. Say which with --encoding, for example pcm."
+        )
 
 
 def _run(main: Coroutine[Any, Any, T]) -> T:

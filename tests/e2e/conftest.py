@@ -183,3 +183,34 @@ def _terminal(
 def terminal(eventually: Callable[..., None]) -> Callable[..., AbstractContextManager[Terminal]]:
     """Runs a program in a terminal; it must end well before the context does."""
     return partial(_terminal, eventually)
+
+
+@pytest.fixture
+def run(
+    transcribed: Path, environment: dict[str, str], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a command in an empty folder, to its end."""
+
+    def command(
+        *arguments: str, stdin: bytes = b"", settings: dict[str, str] | None = None, seconds: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [transcribed, *arguments],
+            input=stdin,
+            capture_output=True,
+            env=environment | {"COLUMNS": "100"} | (settings or {}),
+            cwd=tmp_path,
+            timeout=seconds,
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    return command
+
+
+@pytest.fixture
+def said(script: Path) -> list[str]:
+    """The options for an engine that starts at once."""
+    return ["--engine", "scripted", "--script", str(script)]

@@ -23,38 +23,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(transcribed: Path, environment: dict[str, str], tmp_path: Path) -> Run:
-    """Runs a command in an empty folder, to its end."""
-
-    def command(
-        *arguments: str, stdin: bytes = b"", settings: dict[str, str] | None = None, seconds: float = 30
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [transcribed, *arguments],
-            input=stdin,
-            capture_output=True,
-            env=environment | {"COLUMNS": "100"} | (settings or {}),
-            cwd=tmp_path,
-            timeout=seconds,
-            check=False,
-        )
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
-
-    return command
-
-
-@pytest.fixture
 def wav(sentence: bytes, tmp_path: Path) -> str:
     (tmp_path / "test.wav").write_bytes(sentence)
     return "test.wav"
-
-
-@pytest.fixture
-def said(script: Path) -> list[str]:
-    """The options for an engine that starts at once."""
-    return ["--engine", "scripted", "--script", str(script)]
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
@@ -145,26 +116,37 @@ def test_a_reader_that_goes_is_no_accident(
     assert b"Exception" not in done.stderr
 
 
+@pytest.mark.parametrize("redirected", [False, True])
 def test_a_terminal_shows_progress_and_the_growing_text(
-    transcribed: Path, environment: dict[str, str], said: list[str], wav: str, tmp_path: Path
+    *,
+    transcribed: Path,
+    environment: dict[str, str],
+    said: list[str],
+    wav: str,
+    tmp_path: Path,
+    redirected: bool,
 ) -> None:
+    """Also where the lines themselves go elsewhere, as in `transcribed transcribe … > talk.txt`."""
     ours, theirs = pty.openpty()
     command = [transcribed, "transcribe", *said, wav]
     settings = environment | {"TERM": "xterm", "COLUMNS": "100"}
     shown = b""
+    stdout = subprocess.PIPE if redirected else theirs
     with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=settings, cwd=tmp_path
+        command, stdin=theirs, stdout=stdout, stderr=theirs, env=settings, cwd=tmp_path
     ) as process:
         os.close(theirs)
         with suppress(OSError):  # The terminal's other end is closed.
             while part := os.read(ours, 65536):
                 shown += part
         os.close(ours)
+        if process.stdout is not None:
+            assert process.stdout.read() == b"first\nsecond\n"
     assert process.returncode == 0
     assert wav.encode() in shown
     assert b"%" in shown
-    assert b"first\r\n" in shown
-    assert b"second\r\n" in shown
+    assert (b"first\r\n" in shown) is not redirected
+    assert (b"second\r\n" in shown) is not redirected
     assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l"), "the cursor is not given back"
 
 
@@ -176,6 +158,7 @@ def test_help_teaches(run: Run) -> None:
     for line in [
         "  transcribed serve                  a server on http://localhost:3000\n",
         "  transcribed transcribe talk.mp3    the text of a recording, here in the terminal\n",
+        "  transcribed listen                 captions of the microphone, here in the terminal\n",
     ]:
         assert line in told
 
@@ -185,6 +168,7 @@ def test_help_teaches(run: Run) -> None:
     [
         ("serve", ServerSettings, "curl -F 'file=@talk.wav;type=audio/wav' http://localhost:3000/audio"),
         ("transcribe", RecognitionSettings, "transcribed transcribe talk.mp3 > talk.txt"),
+        ("listen", RecognitionSettings, "arecord -f S16_LE -r 16000 | transcribed listen - --encoding pcm"),
     ],
 )
 def test_help_names_every_setting_twice(

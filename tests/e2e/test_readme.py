@@ -139,9 +139,10 @@ def test_the_live_client_of_the_protocols_page(server: "Server", environment: di
     assert "'AudioSeconds': 1.149" in seen[-1]
 
 
-def test_the_terminal_command(environment: dict[str, str]) -> None:
-    (command,) = commands("In the terminal")
-    assert run(command.line, environment) == command.shown
+def test_the_terminal_commands(environment: dict[str, str]) -> None:
+    for heading in ("In the terminal", "Captions"):
+        (command,) = commands(heading)
+        assert run(command.line, environment) == command.shown
 
 
 def test_nothing_is_sent_anywhere(tmp_path: Path, transcribed: Path, environment: dict[str, str]) -> None:

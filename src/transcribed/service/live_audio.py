@@ -27,29 +27,37 @@ def transcribe_live(
     chunks: AsyncIterator[bytes],
     form: InputFormat,
     options: StreamOptions,
-    idle_timeout: float,
+    idle_timeout: float | None,
 ) -> AsyncGenerator[LiveEvent, None]:
     """The events of audio, while it comes.
 
-    Chunks are waited for `idle_timeout` seconds, then BadRequest is raised; UnreadableAudio for audio that
-    is not what `form` says; and what the chunks and the engine raise. All that was said before comes first.
+    Chunks are waited for `idle_timeout` seconds (None: for ever), then BadRequest is raised;
+    UnreadableAudio for audio that is not what `form` says; and what the chunks and the engine raise. All
+    that was said before comes first.
     """
     return transcript_of(engine, options, partial(_feed, chunks, form, idle_timeout))
 
 
 async def _feed(
-    chunks: AsyncIterator[bytes], form: InputFormat, idle_timeout: float, session: LiveSession
+    chunks: AsyncIterator[bytes], form: InputFormat, idle_timeout: float | None, session: LiveSession
 ) -> None:
-    with closing(_Timely(chunks, idle_timeout)) as timely:
-        if form.encoding is not Encoding.AUTO:
-            await _send_raw(session, RawDecoder(form), timely)
-            return
-        start, header = await _start(timely)
-        if header is not None and (known := header.format) is not None:
-            # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
-            await _send_raw(session, RawDecoder(known), timely, start)
-        elif start:
-            await _send_container(session, timely, start)
+    if idle_timeout is None:
+        await _send_all(session, form, chunks)
+    else:
+        with closing(_Timely(chunks, idle_timeout)) as timely:
+            await _send_all(session, form, timely)
+
+
+async def _send_all(session: LiveSession, form: InputFormat, chunks: AsyncIterator[bytes]) -> None:
+    if form.encoding is not Encoding.AUTO:
+        await _send_raw(session, RawDecoder(form), chunks)
+        return
+    start, header = await _start(chunks)
+    if header is not None and (known := header.format) is not None:
+        # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
+        await _send_raw(session, RawDecoder(known), chunks, start)
+    elif start:
+        await _send_container(session, chunks, start)
 
 
 async def _start(chunks: AsyncIterator[bytes]) -> tuple[bytes, WavHeader | None]:

@@ -65,7 +65,7 @@ def _live(
     engine: Engine,
     chunks: AsyncIterator[bytes],
     form: InputFormat = InputFormat(),  # noqa: B008 - it is frozen
-    idle_timeout: float = 15,
+    idle_timeout: float | None = 15,
 ) -> Any:
     return transcribe_live(engine, chunks, form, StreamOptions(), idle_timeout)
 
@@ -192,21 +192,22 @@ def test_a_client_that_sends_nothing_for_long_is_given_up_behind_its_last_words(
     assert (end.message, time) == (TIMED_OUT, pytest.approx(15))
 
 
+@pytest.mark.parametrize(("pause", "patience"), [(14, 15), (3_600, None)])
 def test_a_client_that_sends_now_and_then_is_not(
-    in_virtual_time: Callable[[Coroutine[Any, Any, Any]], Any],
+    in_virtual_time: Callable[[Coroutine[Any, Any, Any]], Any], pause: float, patience: float | None
 ) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         for start in range(0, len(PCM), 3_200):
-            await asyncio.sleep(14)
+            await asyncio.sleep(pause)
             yield PCM[start : start + 3_200]
 
     async def listen() -> tuple[Any, float]:
         async with Scheduler(1) as scheduler:
-            heard = await _heard(_live(scheduler.run(_scripted()), slowly()))
+            heard = await _heard(_live(scheduler.run(_scripted()), slowly(), idle_timeout=patience))
         return heard, asyncio.get_running_loop().time()
 
     (_, end), time = in_virtual_time(listen())
-    assert (end, time) == (3.0, pytest.approx(14 * 30))
+    assert (end, time) == (3.0, pytest.approx(pause * 30))
 
 
 def test_time_in_which_the_engine_is_busy_does_not_count(

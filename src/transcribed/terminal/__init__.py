@@ -1,0 +1,1 @@
+"""Speech to text in a terminal, recognised in this process."""

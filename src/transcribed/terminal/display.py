@@ -1,0 +1,63 @@
+"""What stands in the terminal: finished lines, and below them the text that grows."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from transcribed.transcript import Done, LiveEvent, Segment
+from transcribed.wire.native import Format, encode
+
+
+class Display:
+    """Finished segments go to standard output, a line each.
+
+    The growing one and `status` are shown besides, in place, where a terminal is there.
+    """
+
+    def __init__(self, form: Format, status: RenderableType) -> None:
+        self._form = form
+        # Where the text itself goes to the terminal, it must go through what draws there.
+        self._to_terminal = sys.stdout.isatty()
+        console = Console(stderr=not self._to_terminal, highlight=False, markup=False)
+        self._growing = Text("")
+        self._live = Live(
+            Group(self._growing, status),
+            console=console,
+            transient=True,
+            refresh_per_second=12,
+            redirect_stdout=False,
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        self._visible = console.is_terminal
+
+    def __enter__(self) -> Self:
+        if self._visible:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, event: LiveEvent) -> None:
+        """Take what is new."""
+        if isinstance(event, Segment):
+            self._growing.plain = "" if event.final else event.text
+        if isinstance(event, Done) or event.final:
+            line = encode(event, self._form)
+            if line is not None:
+                self._print(line)
+
+    def _print(self, line: str) -> None:
+        if self._to_terminal:
+            self._live.console.print(line, soft_wrap=True)
+        else:
+            print(line, flush=True)
