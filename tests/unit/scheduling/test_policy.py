@@ -1,14 +1,26 @@
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.engines.base import Pace, StepKind
-from transcribed.scheduling.policy import Candidate, choose
+from transcribed.engines.base import Costs, Pace, StepKind
+from transcribed.scheduling.policy import (
+    EARLY,
+    PROMISED_INTERVAL,
+    USABLE,
+    Candidate,
+    admits,
+    capacity,
+    choose,
+)
 
 NOW = 10.0
+URGENT = 0.25
+ON_TIME = NOW - 0.1
+MOMENT = 1e-6
 
 _CANDIDATES = st.lists(
     st.builds(
@@ -80,3 +92,112 @@ def test_among_those_with_the_same_to_do_nobody_is_passed_over_for_ever(
         served.add(chosen)
         candidates = [replace(c, due=1_001.0 + now) if c.stream == chosen else c for c in candidates]
     assert served == {c.stream for c in candidates}
+
+
+# --- The order of ranks
+
+
+RANKS: list[tuple[str, Pace, StepKind, float]] = [
+    ("urgent", Pace.LIVE, StepKind.FINAL, NOW + EARLY),
+    ("partial", Pace.LIVE, StepKind.PARTIAL, NOW - 100),
+    ("listening", Pace.LIVE, StepKind.LISTEN, NOW - URGENT + MOMENT),
+    ("ahead", Pace.LIVE, StepKind.AHEAD, NOW - 100),
+    ("burst", Pace.LIVE, StepKind.FINAL, NOW + EARLY + MOMENT),
+    ("recording", Pace.FAST, StepKind.FINAL, NOW - 100),
+]
+
+
+@pytest.mark.parametrize(("first", "then"), [*pairwise(RANKS)], ids=lambda rank: rank[0])
+def test_each_rank_goes_before_the_next_however_long_that_has_waited(
+    first: tuple[str, Pace, StepKind, float], then: tuple[str, Pace, StepKind, float]
+) -> None:
+    assert _choose(then, first) == first[0]
+
+
+def test_listening_becomes_urgent() -> None:
+    late, early = NOW - URGENT, NOW - URGENT + MOMENT
+    partial = ("partial", Pace.LIVE, StepKind.PARTIAL, NOW - 100)
+    assert _choose(partial, ("listen", Pace.LIVE, StepKind.LISTEN, late)) == "listen"
+    assert _choose(partial, ("listen", Pace.LIVE, StepKind.LISTEN, early)) == "partial"
+
+
+def test_urgent_listening_and_finals_are_one_rank() -> None:
+    listen = ("listen", Pace.LIVE, StepKind.LISTEN, ON_TIME - 1)
+    for due, chosen in [(ON_TIME - 2, "final"), (ON_TIME, "listen")]:
+        assert _choose(listen, ("final", Pace.LIVE, StepKind.FINAL, due)) == chosen
+
+
+@pytest.mark.parametrize("kind", list(StepKind))
+def test_what_came_too_early_waits_for_all_that_is_live_and_goes_before_recordings(kind: StepKind) -> None:
+    burst = ("burst", Pace.LIVE, kind, NOW + EARLY + MOMENT)
+    for other in StepKind:
+        assert _choose(burst, ("other", Pace.LIVE, other, ON_TIME)) == "other"
+        assert _choose(("fast", Pace.FAST, other, 0), burst) == "burst"
+
+
+def test_only_live() -> None:
+    fast = Candidate("fast", Pace.FAST, StepKind.FINAL, 0)
+    live = Candidate("live", Pace.LIVE, StepKind.AHEAD, NOW + 9)
+    assert choose([fast], NOW, only_live=True) is None
+    assert choose([fast, live], NOW, only_live=True) == "live"
+    assert choose([fast], NOW) == "fast"
+
+
+@given(_CANDIDATES, st.floats(0, 1_000))
+def test_somebody_is_chosen_where_anybody_waits(candidates: list[Candidate], now: float) -> None:
+    streams = [c.stream for c in candidates]
+    live = [c.stream for c in candidates if c.pace is Pace.LIVE]
+    assert choose(candidates, now) in streams
+    assert choose(candidates, now, only_live=True) in (live or [None])
+
+
+@given(_CANDIDATES, st.floats(0, 1_000))
+def test_to_wait_on_never_sends_a_stream_back(candidates: list[Candidate], now: float) -> None:
+    """Whoever is chosen would have been chosen with older audio, too."""
+    chosen = choose(candidates, now)
+    older = [replace(c, due=c.due - 5) if c.stream == chosen else c for c in candidates]
+    assert choose(older, now) == chosen
+
+
+# --- Who is let in
+
+
+def test_the_capacity_is_what_the_threads_have_time_for() -> None:
+    # Each stream needs 0.05 s in a second, of the 1.8 s that two threads have to promise.
+    assert capacity(Costs(steady=0.02, partial=0.03), 2) == 36
+    assert capacity(Costs(steady=0.02, partial=0.03), 1) == 18
+    assert capacity(Costs(steady=0.1, partial=0.8), 2) == 2
+
+
+def test_there_is_room_for_one_stream_on_any_machine() -> None:
+    assert capacity(Costs(steady=5.0, partial=5.0), 1) == 1
+    assert admits(0, 1, interval=99.0)
+
+
+@given(
+    st.floats(1e-4, 0.5),
+    st.floats(1e-4, 0.5),
+    st.integers(1, 64),
+)
+def test_the_promise_is_kept_by_as_many_as_the_capacity_and_not_by_one_more(
+    steady: float, partial: float, threads: int
+) -> None:
+    def needed(streams: int) -> float:
+        return streams * (steady + partial / PROMISED_INTERVAL)
+
+    places = capacity(Costs(steady, partial), threads)
+    assert needed(places) <= USABLE * threads + 1e-9 or places == 1
+    assert needed(places + 1) > USABLE * threads - 1e-9
+
+
+def test_streams_are_let_in_while_there_are_places() -> None:
+    assert admits(9, 10, interval=0.2)
+    assert not admits(10, 10, interval=0.2)
+    assert not admits(11, 10, interval=0.2)
+
+
+def test_nobody_is_let_in_who_would_make_partials_rarer_than_promised() -> None:
+    assert admits(9, 100, interval=0.9)
+    assert not admits(9, 100, interval=0.91)
+    assert admits(1, 100, interval=0.5)
+    assert not admits(1, 100, interval=0.51)
