@@ -1,5 +1,6 @@
 """Who steps next, and who is let in, as pure functions."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,6 +15,8 @@ USABLE = 0.9
 """The part of the threads' time that is promised to live streams."""
 EARLY = 1.0
 """Seconds by which audio may be ahead of real time, as bursts of a network are, and still be on time."""
+_CATCHING_UP = 0.5
+"""Seconds that a sender may gain on real time in each second and still be on time."""
 _LISTEN_WITHIN = 0.25
 """Seconds after which audio that nobody has listened to is urgent: an endpoint may be in it."""
 
@@ -30,6 +33,28 @@ class Candidate(Generic[S]):
     pace: Pace
     kind: StepKind
     due: float
+
+
+class SenderClock:
+    """When the audio of a live stream was spoken, told from when it came.
+
+    No audio comes before it was spoken: its start lies no earlier than any of it says. A sender that has
+    paused therefore is no sender that is late. One that was held up and has caught up would seem to be
+    early for ever, if what its latest audio said were not forgotten bit by bit.
+    """
+
+    def __init__(self) -> None:
+        self._start = -math.inf
+        self._now = 0.0
+
+    def received(self, now: float, seconds: float) -> None:
+        """So many seconds of audio have come by now, in all."""
+        self._start = max(self._start - _CATCHING_UP * (now - self._now), now - seconds)
+        self._now = now
+
+    def spoken(self, position: float) -> float:
+        """When the audio at this position, in seconds, was spoken."""
+        return self._start + position
 
 
 def choose(candidates: Iterable[Candidate[S]], now: float, *, only_live: bool = False) -> S | None:

@@ -6,7 +6,6 @@ it was given. So no stream is ever used by two threads, and there is nothing to 
 
 import asyncio
 import logging
-import math
 import os
 import time
 from collections import deque
@@ -28,7 +27,7 @@ from transcribed.engines.base import (
 )
 from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
 from transcribed.scheduling.meter import Meter
-from transcribed.scheduling.policy import Candidate, admits, capacity, choose
+from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose
 from transcribed.scheduling.workers import Workers
 
 BUFFERED_SECONDS = 5.0
@@ -198,7 +197,7 @@ class _ScheduledStream:
         self._received = 0.0
         self._backlog = 0.0
         self._recognised = 0.0
-        self._spoken_from = -math.inf
+        self._sender = SenderClock()
         self._finish_requested = False
         self._finish_given = False
         self._hypotheses: deque[Hypothesis] = deque()
@@ -218,8 +217,7 @@ class _ScheduledStream:
             self._arrived.append(samples)
             self._arrived_samples += len(samples)
             self._received += len(samples) / SAMPLE_RATE
-            now = asyncio.get_running_loop().time()
-            self._spoken_from = max(self._spoken_from, now - self._received)
+            self._sender.received(asyncio.get_running_loop().time(), self._received)
             self._proceed()
 
     async def finish(self) -> None:
@@ -339,7 +337,7 @@ class _ScheduledStream:
 
     def _due(self, step: NextStep) -> float:
         if self.live:
-            return self._spoken_from + step.since
+            return self._sender.spoken(step.since)
         return self._scheduler.waiting_since(self, asyncio.get_running_loop().time())
 
 

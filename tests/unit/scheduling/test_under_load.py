@@ -1,4 +1,4 @@
-"""The policy on a virtual clock: thousands of simulated streams on machines of which only the times count."""
+"""The policy on a virtual clock: thousands of simulated streams, of which only the times count."""
 
 import heapq
 import itertools
@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transcribed.engines.base import Costs, Pace, StepKind
-from transcribed.scheduling.policy import PROMISED_INTERVAL, Candidate, admits, capacity, choose
+from transcribed.scheduling.policy import (
+    PROMISED_INTERVAL,
+    Candidate,
+    SenderClock,
+    admits,
+    capacity,
+    choose,
+)
 
 LISTENING, FINALS, PARTIAL = 0.008, 0.02, 0.03
 """Seconds of a thread: for each second of audio, for each second of a segment, for each partial."""
@@ -30,13 +37,13 @@ class Stream:
     """From where to where somebody speaks, in seconds of audio."""
     length: float
     received: float = 0.0
-    spoken_from: float = float("-inf")
+    sender: SenderClock = field(default_factory=SenderClock)
     heard: float = 0.0
     recognised: float = 0.0
     closed: bool = False
     segment: int = 0
     waits: list[float] = field(default_factory=list)
-    """How long what was new in each partial had waited for it: the interval, where partials follow closely."""
+    """How long what was new in each partial had waited for it: since the last one, as a rule."""
     finals: list[float] = field(default_factory=list)
     """How long after its endpoint was received each came."""
     lags: list[float] = field(default_factory=list)
@@ -45,7 +52,7 @@ class Stream:
 
     def take(self, now: float, received: float) -> None:
         self.received = min(received, self.length)
-        self.spoken_from = max(self.spoken_from, now - self.received)
+        self.sender.received(now, self.received)
 
     @property
     def _said(self) -> tuple[float, float]:
@@ -78,12 +85,12 @@ class Stream:
 
     def stepped(self, kind: StepKind, now: float) -> None:
         if kind is StepKind.PARTIAL:
-            self.waits.append(now - self.spoken_from - self._since)
+            self.waits.append(now - self.sender.spoken(self._since))
         elif kind is StepKind.FINAL:
-            self.finals.append(now - self.spoken_from - self._said[1] - ENDPOINT)
+            self.finals.append(now - self.sender.spoken(self._said[1] + ENDPOINT))
             self.segment += 1
             self.closed = False
-        self.lags.append(now - self.spoken_from - self.heard)
+        self.lags.append(now - self.sender.spoken(self.heard))
 
     @property
     def interval(self) -> float:
@@ -131,8 +138,10 @@ class Machine:
             action()
         self.now = self.now if until is None else until
 
-    def live(self, stream: Stream, start: float = 0.0) -> None:
-        """Audio that is sent as it is spoken."""
+    def live(
+        self, stream: Stream, start: float = 0.0, arrival: Callable[[float], float] = lambda spoken: spoken
+    ) -> None:
+        """Audio that is sent as it is spoken, and arrives then or later."""
 
         def opened() -> None:
             self._live += 1
@@ -141,10 +150,10 @@ class Machine:
             stream.take(self.now, count * CHUNK)
             self._offer(stream)
             if stream.received < stream.length:
-                self.at(start + (count + 1) * CHUNK, lambda: chunk(count + 1))
+                self.at(start + arrival((count + 1) * CHUNK), lambda: chunk(count + 1))
 
         self.at(start, opened)
-        self.at(start + CHUNK, lambda: chunk(1))
+        self.at(start + arrival(CHUNK), lambda: chunk(1))
 
     def burst(self, stream: Stream, start: float = 0.0, faster: float = 100.0) -> None:
         """Audio that is sent much faster than real time, as far as there is room for it."""
@@ -168,7 +177,7 @@ class Machine:
             return
         kind, since = following
         if isinstance(stream, Stream):
-            due = stream.spoken_from + since
+            due = stream.sender.spoken(since)
         else:
             waiting = self._candidates.get(stream)
             due = self.now if waiting is None else waiting.due
@@ -307,6 +316,10 @@ def test_nobody_starves_whoever_comes_together(
     assert not steps or (min(steps) > 0 and max(steps) - min(steps) <= 1)
 
 
+def _nobody(machine: Machine) -> None:
+    pass
+
+
 def _beside(other: Callable[[Machine], None], count: int = 20) -> tuple[float, float]:
     """The 95th percentile of the finals' delays and the mean interval of live streams beside another."""
     random, machine = Random(5), Machine(2)
@@ -319,7 +332,7 @@ def _beside(other: Callable[[Machine], None], count: int = 20) -> tuple[float, f
 
 
 def test_a_burst_delays_others_by_no_more_than_a_step() -> None:
-    finals, interval = _beside(lambda machine: None)
+    finals, interval = _beside(_nobody)
     burst = speaker(Random(6), 3_000.0)
     with_burst = _beside(lambda machine: machine.burst(burst))
     a_step = FINALS * 6.0
@@ -329,7 +342,7 @@ def test_a_burst_delays_others_by_no_more_than_a_step() -> None:
 
 
 def test_recordings_get_what_is_left_and_leave_one_thread() -> None:
-    finals, interval = _beside(lambda machine: None)
+    finals, interval = _beside(_nobody)
     a_step = 0.25
     recordings = [Recording(a_step) for _ in range(3)]
 
@@ -366,3 +379,33 @@ def test_streams_are_let_in_until_the_next_would_break_the_promise() -> None:
     machine.run()
     assert 0.8 * PLACES <= len(streams) <= PLACES
     assert max(stream.interval for stream in streams) <= 1.05 * PROMISED_INTERVAL
+
+
+# --- Senders that stop for a while
+
+
+def _among_many(arrival: Callable[[float], float]) -> tuple[Stream, list[Stream]]:
+    """A stream whose audio comes when it is said, and as many others as keep the machine busy."""
+    random, machine = Random(9), Machine(2)
+    streams = [speaker(random, 60.0, longest=14.0, silent=0.1) for _ in range(PLACES)]
+    machine.live(streams[0], arrival=arrival)
+    for stream in streams[1:]:
+        machine.live(stream, random.uniform(0.0, 3.0))
+    machine.run(30.0)
+    for stream in streams:
+        stream.waits.clear()
+    machine.run(50.0)
+    return streams[0], streams[1:]
+
+
+def test_a_sender_that_was_held_up_and_has_caught_up_is_a_sender_like_others() -> None:
+    """Four seconds of audio come at once, as after a failure of its network."""
+    held_up, others = _among_many(lambda spoken: 14.0 if 10.0 < spoken < 14.0 else spoken)
+    others_interval = fmean(stream.interval for stream in others)
+    assert held_up.interval == pytest.approx(others_interval, rel=0.3)
+
+
+def test_a_sender_that_has_paused_gets_no_more_than_others() -> None:
+    """Some clients send nothing while their microphone is muted."""
+    paused, others = _among_many(lambda spoken: spoken if spoken < 10.0 else spoken + 8.0)
+    assert paused.interval == pytest.approx(fmean(stream.interval for stream in others), rel=0.3)
