@@ -8,6 +8,8 @@ from transcribed.scheduling.policy import PROMISED_INTERVAL
 _REMEMBERED_SECONDS = 300.0
 """Audio, of all streams together, over which costs are averaged."""
 _REMEMBERED_PARTIALS = 30
+_NOBODY_SPEAKS = 10.0
+"""Audio, of all streams together, in which no partial was due: how long they waited before says nothing."""
 _AS_PROMISED = 0.7 * PROMISED_INTERVAL
 """Partials made sooner than this are cheaper than those that are promised."""
 
@@ -22,6 +24,7 @@ class Meter:
         self._listening = _Rate(0.0)
         self._finals = _Rate(measured.steady)
         self._partial = measured.partial
+        self._silence = 0.0
         self.interval = 0.0
         """Seconds that the audio of partials waited, from the moment it was spoken to the result."""
 
@@ -34,6 +37,9 @@ class Meter:
         self, kind: StepKind, seconds: float, heard: float, waited: float, said: Sequence[Hypothesis]
     ) -> None:
         """A step took `seconds` and listened to `heard` seconds of audio, which had waited for `waited`."""
+        self._silence = 0.0 if kind is StepKind.PARTIAL else self._silence + heard
+        if self._silence >= _NOBODY_SPEAKS:
+            self.interval = 0.0
         match kind:
             case StepKind.LISTEN:
                 self._listening.add(seconds, heard)
