@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Executor, Future
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _STOP_SECONDS = 10.0
@@ -15,8 +19,8 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._idle = [_thread() for _ in range(count)]
-        self._running: dict[asyncio.Future[Any], ThreadPoolExecutor] = {}
+        self._idle = [_Thread() for _ in range(count)]
+        self._running: dict[asyncio.Future[Any], _Thread] = {}
 
     @property
     def idle(self) -> int:
@@ -41,6 +45,8 @@ class Workers:
                 return
             watchdog.cancel()
             self._idle.append(thread)
+            if outcome.done():
+                return  # Nobody waits for it any more.
             if error is None:
                 outcome.set_result(call.result())
             else:
@@ -49,8 +55,9 @@ class Workers:
         def give_up() -> None:
             del self._running[call]
             thread.shutdown(wait=False)
-            self._idle.append(_thread())
-            outcome.set_exception(TimeoutError())
+            self._idle.append(_Thread())
+            if not outcome.done():
+                outcome.set_exception(TimeoutError())
 
         call.add_done_callback(done)
         watchdog = loop.call_later(timeout, give_up)
@@ -66,5 +73,38 @@ class Workers:
             thread.shutdown(wait=False)
 
 
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="inference")
+class _Thread(Executor):
+    """One thread. At its end the process does not wait for it, as it would for a ThreadPoolExecutor's."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = Thread(target=_work, args=(self._calls,), name="inference", daemon=True)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        if self._thread.ident is None:
+            self._thread.start()
+        future: Future[T] = Future()
+        self._calls.put(partial(_settle, future, partial(fn, *args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        self._calls.put(None)
+        if wait and self._thread.ident is not None:
+            self._thread.join()
+
+
+def _work(calls: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (call := calls.get()) is not None:
+        call()
+        del call  # It holds a stream, which may be the last that this thread ever runs.
+
+
+def _settle(future: "Future[T]", call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+        future.set_exception(error)
+    else:
+        future.set_result(result)
