@@ -20,7 +20,7 @@ from transcribed.engines.base import (
     StreamOptions,
 )
 from transcribed.engines.scripted import Script, ScriptedEngine
-from transcribed.errors import EngineFailure, TranscribedError, Unavailable
+from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
 from transcribed.scheduling.meter import Meter
 from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler
 
@@ -116,9 +116,11 @@ class OneStream:
         return self.stream
 
 
-def _open(scheduler: Scheduler, stream: LocalStream, options: StreamOptions) -> RecognitionStream:
+def _open(
+    scheduler: Scheduler, stream: LocalStream, options: StreamOptions, meter: Meter | None = None
+) -> RecognitionStream:
     engine = OneStream(stream)
-    return scheduler.open(engine, options, Meter(engine.costs))
+    return scheduler.open(engine, options, meter or Meter(engine.costs))
 
 
 class Gate:
@@ -150,6 +152,12 @@ async def _settle() -> None:
     """Let the event loop do all that needs no thread and no clock."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while not condition():  # noqa: ASYNC110 - what it asks for sets no event
+            await asyncio.sleep(0.001)
 
 
 async def _note(stream: RecognitionStream, said: list[str]) -> None:
@@ -412,7 +420,7 @@ async def test_streams_of_one_kind_take_turns(gate: Gate) -> None:
             await _send(stream, 3)
         gate.open()
         await asyncio.gather(*map(_texts, streams))
-    assert order == list("abc" * 3)
+    assert [sorted(order[i : i + 3]) for i in (0, 3, 6)] == [["a", "b", "c"]] * 3
 
 
 async def test_new_audio_does_not_send_a_stream_back_to_the_end_of_the_queue(gate: Gate) -> None:
@@ -446,6 +454,283 @@ async def test_a_recording_with_a_partial_due_gets_its_turn_beside_one_that_is_o
         finally:
             await long.aclose()
         await reading
+
+
+async def test_what_a_client_sends_in_a_burst_waits_for_what_others_say_now(gate: Gate) -> None:
+    order: list[str] = []
+    async with Scheduler(1) as scheduler:
+        await _occupy(scheduler, gate)
+        burst = _open(scheduler, _noting(order, "burst"), LIVE)
+        await _send(burst, 8)
+        speakers = [_open(scheduler, _noting(order, name, StepKind.PARTIAL), LIVE) for name in "ab"]
+        for speaker in speakers:
+            await _send(speaker, 2)
+        gate.open()
+        await asyncio.gather(*map(_texts, (burst, *speakers)))
+    # It is ahead of its time from its third half second on.
+    assert max(order.index("a"), order.index("b")) < len(order) - 1 - order[::-1].index("burst")
+    assert order[-5:] == ["burst"] * 5
+
+
+async def test_recordings_leave_a_thread_to_live_streams_while_there_are_any(gate: Gate) -> None:
+    stepping = threading.Semaphore(0)
+
+    def step() -> None:
+        stepping.release()
+        gate()
+
+    async with Scheduler(3) as scheduler:
+        live = _open(scheduler, Listener(), LIVE)
+        recordings = [_open(scheduler, Listener(step), FAST) for _ in range(3)]
+        for recording in recordings:
+            await _send(recording, 1)
+        for _ in range(2):
+            assert await asyncio.to_thread(stepping.acquire, timeout=TIMEOUT)
+        # The third thread is free, and serves the live stream although all recordings wait for longer.
+        await _send(live, 3)
+        assert await _texts(live) == ["1", "2", "3"]
+        # Nobody is live any more.
+        assert await asyncio.to_thread(stepping.acquire, timeout=TIMEOUT)
+        gate.open()
+        assert await asyncio.gather(*map(_texts, recordings)) == [["1"]] * 3
+
+
+# --- A step that hangs
+
+
+STUCK = "got stuck"
+A_MOMENT = 0.1
+
+
+async def test_a_step_that_hangs_ends_its_stream_alone(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    hanging, sound = Listener(gate), Listener()
+    async with Scheduler(1, step_seconds=A_MOMENT) as scheduler:
+        stream = _open(scheduler, hanging, LIVE)
+        await stream.send(silence(BUFFERED_SECONDS))
+        await gate.reached()
+        sending = asyncio.create_task(stream.send(HALF_SECOND))
+        other = _open(scheduler, sound, LIVE)
+        await _send(other, 3)
+        # The one thread hangs; another takes its place.
+        assert await _texts(other) == ["1", "2", "3"]
+        with pytest.raises(EngineFailure, match=STUCK):
+            await _texts(stream)
+        with pytest.raises(EngineFailure, match=STUCK):
+            await sending
+        assert scheduler.streams == []
+        logged = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+        assert len(logged) == 1
+        assert "hangs" in logged[0]
+        gate.open()
+    assert hanging.steps <= 1
+
+
+async def test_recordings_have_their_threads_back_from_one_that_hangs(gate: Gate) -> None:
+    async with Scheduler(2, step_seconds=A_MOMENT) as scheduler:
+        _open(scheduler, Listener(), LIVE)
+        for _ in range(3):
+            hanging = _open(scheduler, Listener(gate), FAST)
+            await hanging.send(HALF_SECOND)
+            with pytest.raises(EngineFailure, match=STUCK):
+                await _texts(hanging)
+        sound = _open(scheduler, Listener(), FAST)
+        await _send(sound, 3)
+        assert await _texts(sound) == ["1", "2", "3"]
+        gate.open()
+
+
+async def test_a_stream_that_was_closed_while_its_step_hangs_is_no_error(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Scheduler(1, step_seconds=A_MOMENT) as scheduler:
+        stream = _open(scheduler, Listener(gate), LIVE)
+        await stream.send(HALF_SECOND)
+        await gate.reached()
+        await stream.aclose()
+        other = _open(scheduler, Listener(), LIVE)
+        await _send(other, 1)
+        assert await _texts(other) == ["1"]
+        gate.open()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+# --- Who is let in
+
+
+FULL = "No more live streams can be served well: 2 are being served. Try again later."
+
+
+async def test_live_streams_are_let_in_as_far_as_there_are_places() -> None:
+    async with Scheduler(1) as scheduler:
+        meter = Meter(Costs(steady=0.2, partial=0.2))
+        assert scheduler.places(meter) == 2
+        for _ in range(2):
+            _open(scheduler, Listener(), LIVE, meter)
+        with pytest.raises(LimitExceeded) as refused:
+            _open(scheduler, Listener(), LIVE, meter)
+        assert refused.value.message == FULL
+        assert len(scheduler.streams) == 2
+
+
+async def test_there_are_no_more_live_streams_than_the_setting_says() -> None:
+    async with Scheduler(4, max_live=2) as scheduler:
+        engine = scheduler.run(OneStream(Listener()))
+        assert engine.places == 2
+        for _ in range(2):
+            await engine.open(LIVE)
+        with pytest.raises(LimitExceeded, match="2 are being served"):
+            await engine.open(LIVE)
+
+
+async def test_the_setting_makes_no_places_that_the_machine_has_not() -> None:
+    async with Scheduler(1, max_live=100) as scheduler:
+        assert scheduler.places(Meter(Costs(steady=0.2, partial=0.2))) == 2
+        assert scheduler.places(Meter(Costs(steady=9.0, partial=9.0))) == 1
+
+
+async def test_recordings_are_always_let_in() -> None:
+    async with Scheduler(1, max_live=1) as scheduler:
+        _open(scheduler, Listener(), LIVE)
+        recordings = [_open(scheduler, Listener(), FAST) for _ in range(10)]
+        with pytest.raises(LimitExceeded):
+            _open(scheduler, Listener(), LIVE)
+        for recording in recordings:
+            await _send(recording, 1)
+        assert await asyncio.gather(*map(_texts, recordings)) == [["1"]] * 10
+
+
+async def test_nobody_is_let_in_while_partials_come_seldom() -> None:
+    async with Scheduler(1) as scheduler:
+        meter = Meter(Costs(steady=1e-3, partial=1e-3))
+        _open(scheduler, Listener(), LIVE, meter)
+        meter.interval = 0.6
+        with pytest.raises(LimitExceeded, match="1 are being served"):
+            _open(scheduler, Listener(), LIVE, meter)
+        meter.interval = 0.4
+        _open(scheduler, Listener(), LIVE, meter)
+
+
+async def test_what_steps_cost_decides_how_many_places_there_are() -> None:
+    class Final(Listener):
+        kind = StepKind.FINAL
+
+        def step(self, *, alone: bool) -> Sequence[Hypothesis]:
+            super().step(alone=alone)
+            # Each takes some milliseconds, for a thousandth of a second of audio.
+            threading.Event().wait(0.005)
+            return (Hypothesis(0, 0.0, 0.001, "said", final=True),)
+
+    async with Scheduler(1) as scheduler:
+        meter = Meter(Costs(steady=1e-4, partial=1e-4))
+        before = scheduler.places(meter)
+        stream = _open(scheduler, Final(), LIVE, meter)
+        await _send(stream, 10)
+        await _texts(stream)
+        assert scheduler.places(meter) < before / 1.5
+
+
+@pytest.mark.parametrize("way", ["closed", "ended", "failed", "hung"])
+async def test_a_place_is_free_again_whatever_way_its_stream_goes(gate: Gate, way: str) -> None:
+    def fail() -> None:
+        raise EngineFailure("the recogniser fell over")
+
+    async with Scheduler(2, max_live=1, step_seconds=A_MOMENT if way == "hung" else TIMEOUT) as scheduler:
+        for _ in range(3):
+            before_step = {"failed": fail, "hung": gate}.get(way, lambda: None)
+            stream = _open(scheduler, Listener(before_step), LIVE)
+            await stream.send(HALF_SECOND)
+            with pytest.raises(LimitExceeded):
+                _open(scheduler, Listener(), LIVE)
+            if way == "closed":
+                await stream.aclose()
+            elif way == "ended":
+                await stream.finish()
+                await _texts(stream)
+            else:
+                with pytest.raises(EngineFailure):
+                    await _texts(stream)
+            await stream.aclose()
+            await stream.aclose()
+            assert scheduler.streams == []
+        gate.open()
+
+
+# --- What is not read in time
+
+
+class Sayer(Listener):
+    """A LocalStream that says one thing of its script for each half second."""
+
+    def __init__(self, script: Sequence[tuple[str, bool]]) -> None:
+        super().__init__()
+        self._script = script
+
+    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
+        super().step(alone=alone)
+        text, final = self._script[self.steps - 1]
+        return (Hypothesis(0, 0.0, 0.5 * self.steps, text, final=final),)
+
+
+SAID = [
+    ("a", False),
+    ("ab", False),
+    ("abc", True),
+    ("d", False),
+    ("de", False),
+    ("def", True),
+    ("g", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(LIVE, ["ab", "abc", "de", "def", "g"]), (FAST, [text for text, _ in SAID])],
+    ids=["live", "fast"],
+)
+async def test_a_late_reader_of_a_live_stream_misses_partials_and_no_final(
+    options: StreamOptions, expected: list[str]
+) -> None:
+    async with Scheduler(1) as scheduler:
+        sayer = Sayer(SAID)
+        stream = _open(scheduler, sayer, options)
+        await _send(stream, len(SAID))
+        await _until(lambda: not scheduler.streams)
+        assert await _texts(stream) == expected
+
+
+async def test_finals_that_nobody_reads_hold_their_stream_up() -> None:
+    finals = [(str(number), True) for number in range(UNREAD + 10)]
+    async with Scheduler(1) as scheduler:
+        sayer = Sayer(finals)
+        stream = _open(scheduler, sayer, LIVE)
+        sending = asyncio.create_task(_send(stream, len(finals)))
+        await _until(lambda: sayer.steps == UNREAD)
+        await _settle()
+        assert sayer.steps == UNREAD
+        assert await _texts(stream) == [text for text, _ in finals]
+        await sending
+
+
+# --- What can be seen
+
+
+async def test_the_lag_is_what_was_received_and_is_not_recognised(gate: Gate) -> None:
+    async with Scheduler(1) as scheduler:
+        stream = _open(scheduler, Listener(gate), LIVE)
+        other = _open(scheduler, Listener(), FAST)
+        for _ in range(3):
+            await stream.send(HALF_SECOND)
+        await other.send(HALF_SECOND)
+        await gate.reached()
+        assert {(s.pace, s.received, s.lag) for s in scheduler.streams} == {
+            (Pace.LIVE, 1.5, 1.5),
+            (Pace.FAST, 0.5, 0.5),
+        }
+        gate.open()
+        await _until(lambda: not any(status.lag for status in scheduler.streams))
+        assert sorted(status.received for status in scheduler.streams) == [0.5, 1.5]
 
 
 # --- Over an engine
