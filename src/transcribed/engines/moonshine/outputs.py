@@ -10,8 +10,8 @@ SUMS, SQUARES = "sums", "squares"
 
 ENCODER_STATES = 2 * LAYERS
 ENCODER_PAST, ENCODER_NEW = "past", "new"
-"""Float16 [frames, 12, 288], of the frames that were encoded before and of the new ones: a layer's keys, its
-values, the next layer's, and so on."""
+"""Float16 [frames, 12, 288], of the frames encoded before and of the new ones: a layer's keys, its values,
+the next layer's keys, and so on."""
 
 CROSS = [f"cross.{layer}.{half}" for layer in range(LAYERS) for half in ("key", "value")]
 """Float32, per layer: the audio's keys [1, 8, 36, frames] and values [1, 8, frames, 36]."""
