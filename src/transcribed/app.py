@@ -14,7 +14,7 @@ from granian.server.embed import Server
 from transcribed import __version__
 from transcribed.engines.base import Engine
 from transcribed.engines.registry import load_engine
-from transcribed.errors import ConfigurationError, TranscribedError, Unavailable
+from transcribed.errors import ConfigurationError, Stopping, TranscribedError, Unavailable
 from transcribed.http import errors as http_errors
 from transcribed.http import health, native, recordings
 from transcribed.http.relay import Relays
@@ -66,7 +66,9 @@ class Application:
         self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
 
     def engine(self) -> ScheduledEngine:
-        """The engine. Raises Unavailable until it is loaded."""
+        """The engine. Raises Unavailable until it is loaded, and Stopping at the end."""
+        if self._relays.stopping.is_set():
+            raise Stopping
         if self._engine is None:
             raise Unavailable("The model is being loaded. Try again in a moment.")
         return self._engine
@@ -79,9 +81,8 @@ class Application:
             yield
 
     async def say_goodbye(self) -> None:
-        """Tell all clients that the server stops."""
-        self._engine = None
-        await self._relays.stop()
+        """Begin nothing new, let what runs come to its end within the grace, and tell all clients."""
+        await self._relays.stop(self._settings.stop_grace)
         await self._requests.stop()
 
     async def load(self) -> None:
@@ -92,7 +93,7 @@ class Application:
 
 
 async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM. A second one ends the process at once.
 
     `ready` is called with the server's address and the place of the recordings once recognition is
     possible. Raises ConfigurationError where the server cannot start.
@@ -109,8 +110,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         log_enabled=False,
     )
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    _set_by_signals(stopping)
 
     async def load() -> None:
         await application.load()
@@ -122,6 +122,21 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
             tasks.create_task(_listen(server, application, settings, stopping))
     except* TranscribedError as errors:
         raise errors.exceptions[0] from None
+
+
+def _set_by_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        stopping.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            # For SIGINT the loop would put back what raises KeyboardInterrupt, somewhere in its midst.
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
 
 
 async def _listen(

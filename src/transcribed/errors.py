@@ -65,6 +65,13 @@ class Unavailable(TranscribedError):
     code = "ServiceUnavailableException"
 
 
+class Stopping(Unavailable):
+    """The server is stopping: what was asked for breaks off, and nothing new begins."""
+
+    def __init__(self, message: str = "The server is stopping. Try again in a moment.") -> None:
+        super().__init__(message)
+
+
 class LimitExceeded(TranscribedError):
     """No more live streams can be served well now. The same request may succeed later."""
 

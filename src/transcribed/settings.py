@@ -65,4 +65,7 @@ class ServerSettings(RecognitionSettings):
     audio_timeout: float = Field(
         15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."
     )
+    stop_grace: float = Field(
+        5.0, ge=0, le=600, description="Seconds that running streams have for their last words at the stop."
+    )
     log_level: LogLevel = Field("info", description="What is logged, from this level on.")

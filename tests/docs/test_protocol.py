@@ -116,6 +116,10 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ),
         ("a WAV header in front of raw samples", f"{wav.LONGEST_HEADER} bytes"),
         ("audio read ahead of the recogniser, for one stream", f"{scheduler.BUFFERED_SECONDS:.0f} s"),
+        (
+            "last words when the server stops",
+            f"`stop_grace`, {ServerSettings.model_fields['stop_grace'].default:.0f} s by default",
+        ),
         ("messages left unread by the client", f"{transports.SEND_TIMEOUT:.0f} s"),
     ],
 )

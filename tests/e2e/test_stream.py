@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WAIT = 20
 """Seconds for an answer that comes at once as a rule: the machine may be busy."""
 MEGABYTE = 1024 * 1024
+SENTENCE_BYTES = 50_732
 
 
 def opened(server: "Server", query: str = "") -> ClientConnection:
@@ -548,3 +549,104 @@ def test_clients_are_told_that_the_server_ends(
         server.stop()
         for ws in (busy, idle):
             assert closing(ws).code in {1001, 1012}
+
+
+@contextmanager
+def spoken(server: "Server", query: str, sentences: bytes) -> Iterator[ClientConnection]:
+    """A stream in the midst of those sentences: live audio, or a recording at the pace of speech."""
+    with opened(server, f"?format=json{query}") as ws:
+        if query == "&pace=realtime":
+            server.upload("slow.wav", sentences)
+            ws.send("slow.wav")
+        else:
+            ws.send(sentences[: SENTENCE_BYTES * 4 // 5])
+        assert text(results([json.loads(ws.recv(WAIT))])[0]).startswith("This")
+        yield ws
+
+
+@pytest.mark.parametrize("query", ["&sample_rate=22050", "&encoding=auto", "&pace=realtime"])
+def test_what_is_being_said_at_the_stop_is_finalised_and_sent(
+    start_server: "Callable[..., Server]", repeated: Callable[[int], bytes], query: str
+) -> None:
+    """Long before the grace is over."""
+    server = start_server("--stop-grace", "60")
+    sentences = repeated(20) if query == "&pace=realtime" else repeated(1)
+    with spoken(server, query, sentences) as ws:
+        server.process.send_signal(signal.SIGTERM)
+        messages = rest_of_answer(ws)
+        assert closing(ws) == Close(1001, "the server is stopping")
+    found = results(messages)
+    assert not found[-1]["IsPartial"]
+    assert text(found[-1]).startswith("This is a")
+    assert messages[-1]["Error"]["Code"] == "ServiceUnavailableException"
+    assert "The server is stopping" in messages[-1]["Error"]["Message"]
+    assert server.process.wait(WAIT) == 0
+    server.assert_no_errors()
+
+
+@contextmanager
+def unread(
+    start_server: "Callable[..., Server]", tmp_path: Path, content: bytes, grace: str
+) -> Iterator["Server"]:
+    """A server with a client that reads nothing of the much that it is told."""
+    script = tmp_path / "script.json"
+    script.write_text(
+        json.dumps({"events": [{"at": 0, "text": "x" * 1_000_000, "final": True} for _ in range(30)]})
+    )
+    server = start_server("--engine", "scripted", "--script", str(script), "--stop-grace", grace)
+    server.upload("long.wav", content)
+    with raw_stream(server, receive_buffer=4096) as connection:
+        connection.sendall(frame(b"long.wav"))
+        assert connection.recv(1)
+        yield server
+
+
+def test_nothing_new_begins_during_the_grace_which_holds_up_no_longer_than_it_is(
+    start_server: "Callable[..., Server]",
+    sentence: bytes,
+    tmp_path: Path,
+    eventually: Callable[..., None],
+) -> None:
+    with unread(start_server, tmp_path, sentence, "4") as server, opened(server) as idle:
+        begun = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.http.get("/ready").status_code == 503, 3, "the server is not ready")
+        assert server.http.get("/ready").json()["status"] == "stopping"
+        health = server.http.get("/health").json()
+        assert (health["status"], health["streams"]) == ("stopping", 1)
+        assert closing(idle).code == 1001
+        for message in ("long.wav", bytes(1_000)):
+            with opened(server, "?format=json") as late:
+                with suppress(ConnectionClosed):
+                    late.send(message)
+                assert "stopping" in json.loads(late.recv(WAIT))["Error"]["Message"]
+                assert closing(late).code == 1001
+        assert server.process.poll() is None
+        assert server.process.wait(WAIT) == 0
+        assert 4 <= time.monotonic() - begun < 4 + 5
+        server.assert_no_errors()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(
+    start_server: "Callable[..., Server]",
+    sentence: bytes,
+    tmp_path: Path,
+    eventually: Callable[..., None],
+    number: signal.Signals,
+) -> None:
+    with unread(start_server, tmp_path, sentence, "600") as server:
+        server.process.send_signal(number)
+        eventually(lambda: server.http.get("/ready").status_code == 503, 3, "the server is not ready")
+        server.process.send_signal(number)
+        assert server.process.wait(2) == -number
+
+
+def test_without_a_grace_streams_end_where_they_are(
+    start_server: "Callable[..., Server]", repeated: Callable[[int], bytes]
+) -> None:
+    server = start_server("--stop-grace", "0")
+    with spoken(server, "&sample_rate=22050", repeated(1)) as ws:
+        server.stop()
+        assert "Error" in rest_of_answer(ws)[-1]
+        assert closing(ws).code == 1001

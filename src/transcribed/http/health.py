@@ -8,14 +8,16 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from transcribed.engines.base import Pace
-from transcribed.errors import Unavailable
+from transcribed.errors import Stopping, Unavailable
 from transcribed.scheduling.scheduler import ScheduledEngine, StreamStatus
+
+Status = Literal["starting", "ready", "stopping"]
 
 
 class Health(BaseModel):
-    """`starting` until the model is loaded, then `ready`."""
+    """`starting` until the model is loaded, then `ready`; `stopping` at the end."""
 
-    status: Literal["starting", "ready"]
+    status: Status
     version: str
     engine: str | None = None
     languages: list[str] = []
@@ -43,8 +45,8 @@ def router(
         """The version, the engine and its languages, and how many streams are open."""
         try:
             running = engine()
-        except Unavailable:
-            return Health(status="starting", version=version)
+        except Unavailable as error:
+            return Health(status=_status(error), version=version, streams=len(streams()))
         opened = streams()
         return Health(
             status="ready",
@@ -78,7 +80,11 @@ def router(
         try:
             engine()
         except Unavailable as error:
-            return JSONResponse({"status": "starting", "detail": error.message}, 503)
+            return JSONResponse({"status": _status(error), "detail": error.message}, 503)
         return JSONResponse({"status": "ready"})
 
     return routes
+
+
+def _status(error: Unavailable) -> Status:
+    return "stopping" if isinstance(error, Stopping) else "starting"

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import Generic, TypeVar
 
-from transcribed.errors import BadRequest, TranscribedError
+from transcribed.errors import BadRequest, Stopping, TranscribedError
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 REQUESTS_AHEAD = 4096
@@ -29,11 +28,17 @@ class Inbox(Generic[R]):
         self._audio_bytes = audio_bytes
         self._held = 0
         self._requests = 0
+        self._stopped = False
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
     async def put(self, item: R | AudioChunk | EndOfAudio | TranscribedError | None) -> None:
-        """Add something; waits while there is more audio than has room. Raises BadRequest for too much."""
+        """Add something; waits while there is more audio than has room. Raises BadRequest for too much.
+
+        After `stop` it is dropped.
+        """
+        if self._stopped:
+            return
         if isinstance(item, AudioChunk):
             self._held += len(item.data) + _CHUNK_COST
         elif self._requests >= REQUESTS_AHEAD:
@@ -48,8 +53,22 @@ class Inbox(Generic[R]):
         if self._held > self._audio_bytes:
             await self._room()
 
+    def stop(self) -> None:
+        """Take no more, begin nothing; audio that has begun raises Stopping behind what is here."""
+        self._stopped = True
+        self._items.append(Stopping())
+        self._requests += 1
+        self._filled.set()
+
     async def first(self) -> R | AudioChunk | EndOfAudio | TranscribedError | None:
-        """What came first of all that is here; waits for it, and leaves it here."""
+        """What came first of all that is here; waits for it, and leaves it here. Raises Stopping."""
+        first = await self.first_of_begun()
+        if self._stopped:
+            raise Stopping
+        return first
+
+    async def first_of_begun(self) -> R | AudioChunk | EndOfAudio | TranscribedError | None:
+        """The same for live audio that has begun, which is heard up to the stop."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
@@ -93,7 +112,7 @@ class LiveAudio(Generic[R]):
     async def __anext__(self) -> bytes:
         if self._ended:
             raise StopAsyncIteration
-        item = await self._inbox.first()
+        item = await self._inbox.first_of_begun()
         if isinstance(item, AudioChunk):
             self._inbox.drop()
             return item.data
@@ -106,7 +125,11 @@ class LiveAudio(Generic[R]):
         raise StopAsyncIteration
 
     async def skip(self) -> None:
-        """Drop what is left of it."""
+        """Drop what is left of it. Raises Stopping."""
         while not self._ended:
-            with suppress(TranscribedError):
+            try:
                 await anext(self, None)
+            except Stopping:
+                raise
+            except TranscribedError:
+                pass

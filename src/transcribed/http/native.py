@@ -1,5 +1,6 @@
 """This server's own WebSocket, `/stream`."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import Literal
@@ -63,7 +64,12 @@ class NativeConversation:
     """Names of recordings and live audio in, transcripts out."""
 
     def __init__(
-        self, engine: Callable[[], Engine], library: Library, query: StreamQuery, audio_timeout: float
+        self,
+        engine: Callable[[], Engine],
+        library: Library,
+        query: StreamQuery,
+        audio_timeout: float,
+        stopping: asyncio.Event,
     ) -> None:
         self._engine = engine
         self._library = library
@@ -71,6 +77,7 @@ class NativeConversation:
         self._stability = Stability[query.stability.upper()]
         self._format = InputFormat(query.encoding, query.sample_rate, query.channels)
         self._audio_timeout = audio_timeout
+        self._stopping = stopping
 
     @property
     def audio_ahead(self) -> int:
@@ -86,7 +93,8 @@ class NativeConversation:
     async def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
         source = await self._library.open(request.name)
-        events = transcribe(self._checked_engine(), source, self._query.pace, self._stability)
+        engine = self._checked_engine()
+        events = transcribe(engine, source, self._query.pace, self._stability, self._stopping)
         async with aclosing(events):
             async for event in events:
                 yield event
@@ -133,7 +141,8 @@ def router(
             await transport.send(wire.encode_error(error, form))
             await transport.close(_CLOSE_POLICY_VIOLATION, "bad query")
             return
-        await relays.run(transport, NativeConversation(engine, library, query, audio_timeout))
+        conversation = NativeConversation(engine, library, query, audio_timeout, relays.stopping)
+        await relays.run(transport, conversation)
 
     routes.add_websocket_route("/stream", stream)
     return routes

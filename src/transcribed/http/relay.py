@@ -2,16 +2,17 @@
 
 One task reads, so that a client's going is noticed at once; another answers in the order of what came. Live
 audio takes its turn like a request, and feeds its answer while it comes. Whichever task ends first ends the
-other, and so does the server's stop.
+other. When the server stops, nothing new begins; what runs has a time of grace for its last words.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
-from transcribed.errors import BadRequest, Disconnected, LimitExceeded, TranscribedError, Unavailable
+from transcribed.errors import BadRequest, Disconnected, LimitExceeded, Stopping, TranscribedError
 from transcribed.http.inbox import Inbox, LiveAudio
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
@@ -21,7 +22,8 @@ R = TypeVar("R")
 _CLOSE_NORMAL, _CLOSE_GOING_AWAY = 1000, 1001
 _CLOSE_POLICY_VIOLATION, _CLOSE_INTERNAL_ERROR, _CLOSE_TRY_AGAIN_LATER = 1008, 1011, 1013
 
-_GOODBYE_SECONDS = 5.0
+# For what is said to clients when the grace is over. Who does not read is cut off.
+_GOODBYE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -59,31 +61,45 @@ class Relays:
     """All conversations of this server."""
 
     def __init__(self) -> None:
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self._grace_over = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, transport: Transport, conversation: Conversation[R]) -> None:
         """Converse until the client is done or gone, or the server stops."""
-        task = asyncio.ensure_future(_relay(transport, conversation, self._stopping))
+        stop = partial(_stop, self.stopping, self._grace_over)
+        task = asyncio.ensure_future(_relay(transport, conversation, stop))
         self._running.add(task)
         try:
             await task
         finally:
             self._running.discard(task)
 
-    async def stop(self) -> None:
-        """Tell every client that the server stops, and wait until they have been told."""
-        self._stopping.set()
+    async def stop(self, grace: float) -> None:
+        """End them all: with their last words within `grace` seconds, or without, and all are told."""
+        self.stopping.set()
+        await self._ended(grace)
+        self._grace_over.set()
+        await self._ended(_GOODBYE_SECONDS)
+        for task in self._running:
+            task.cancel()
+        await self._ended(_GOODBYE_SECONDS)
+
+    async def _ended(self, seconds: float) -> None:
         if self._running:
-            await asyncio.wait(self._running, timeout=_GOODBYE_SECONDS)
+            await asyncio.wait(set(self._running), timeout=seconds)
 
 
-async def _relay(transport: Transport, conversation: Conversation[R], stopping: asyncio.Event) -> None:
+async def _relay(
+    transport: Transport,
+    conversation: Conversation[R],
+    stop: Callable[[Inbox[R]], Coroutine[Any, Any, None]],
+) -> None:
     inbox: Inbox[R] = Inbox(conversation.audio_ahead)
     tasks = [
         asyncio.create_task(_read(transport, conversation, inbox), name="relay-read"),
         asyncio.create_task(_answer(transport, conversation, inbox), name="relay-answer"),
-        asyncio.create_task(_stop(stopping), name="relay-stop"),
+        asyncio.create_task(stop(inbox), name="relay-stop"),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -100,7 +116,7 @@ async def _relay(transport: Transport, conversation: Conversation[R], stopping: 
                 _log.info("A connection ended: %s", outcome.message)
                 # Also where nobody reads: else Granian keeps the connection for as long as the client does.
                 await transport.close(_CLOSE_GOING_AWAY, "nothing was read for too long")
-            case Unavailable():
+            case Stopping():
                 await _part(transport, conversation, outcome, _CLOSE_GOING_AWAY, "the server is stopping")
             case LimitExceeded():
                 await _part(transport, conversation, outcome, _CLOSE_TRY_AGAIN_LATER, "try again later")
@@ -119,9 +135,11 @@ async def _part(
     await transport.close(code, reason)
 
 
-async def _stop(stopping: asyncio.Event) -> None:
+async def _stop(stopping: asyncio.Event, grace_over: asyncio.Event, inbox: Inbox[R]) -> None:
     await stopping.wait()
-    raise Unavailable("The server is stopping. Try again in a moment.")
+    inbox.stop()
+    await grace_over.wait()
+    raise Stopping
 
 
 async def _read(transport: Transport, conversation: Conversation[R], inbox: Inbox[R]) -> None:
@@ -160,7 +178,7 @@ async def _send(
                 encoded = conversation.encode(event)
                 if encoded is not None:
                     await transport.send(encoded)
-    except (Disconnected, LimitExceeded):
+    except (Disconnected, LimitExceeded, Stopping):
         raise
     except TranscribedError as error:
         await transport.send(conversation.encode_error(error))

@@ -9,6 +9,7 @@ from functools import partial
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.audio.media import ByteSource, MediaReader
 from transcribed.engines.base import Engine, Pace, StreamOptions
+from transcribed.errors import Stopping
 from transcribed.recognition.stabilizer import Stability
 from transcribed.service.live import LiveSession, transcript_of
 from transcribed.service.media import blocks, cut
@@ -31,24 +32,36 @@ def transcribe(
     source: ByteSource,
     pace: FilePace = FilePace.FAST,
     stability: Stability = Stability.OFF,
+    stopping: asyncio.Event | None = None,
 ) -> AsyncGenerator[LiveEvent, None]:
-    """The events of a recording, while it is read. Raises UnreadableAudio and what the engine raises."""
+    """The events of a recording, while it is read. Raises UnreadableAudio and what the engine raises.
+
+    `stopping` ends it where it is: what was said up to there comes, then Stopping is raised.
+    """
     live = pace is FilePace.REALTIME
     options = StreamOptions(pace=Pace.LIVE if live else Pace.FAST, stability=stability)
-    return transcript_of(engine, options, partial(_speak if live else _read, source))
+    feed = partial(_speak if live else _read, source, stopping or asyncio.Event())
+    return transcript_of(engine, options, feed)
 
 
-async def _read(source: ByteSource, session: LiveSession) -> None:
+async def _read(source: ByteSource, stopping: asyncio.Event, session: LiveSession) -> None:
     async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
         async for block in read:
+            _go_on(stopping)
             await session.send(block)
 
 
-async def _speak(source: ByteSource, session: LiveSession) -> None:
+async def _speak(source: ByteSource, stopping: asyncio.Event, session: LiveSession) -> None:
     spoken_at = asyncio.get_running_loop().time()
     async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
         async for block in read:
             for chunk in cut(block, _CHUNK_SECONDS):
                 spoken_at += len(chunk) / SAMPLE_RATE
                 await asyncio.sleep(spoken_at - asyncio.get_running_loop().time())
+                _go_on(stopping)
                 await session.send(chunk)
+
+
+def _go_on(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        raise Stopping

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, Stopping
 from transcribed.http.inbox import AUDIO_WAIT, REQUESTS_AHEAD, Inbox, LiveAudio
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
@@ -81,6 +81,72 @@ def test_an_error_among_the_audio_is_raised_in_its_place_and_the_rest_can_be_ski
         return await inbox.first()
 
     assert in_virtual_time(take()) == "x"
+
+
+def test_after_the_stop_nothing_begins_and_nothing_is_taken(in_virtual_time: InVirtualTime) -> None:
+    async def take() -> None:
+        for items in ([], ["x"], [A], [None]):
+            inbox = await _filled(*items)
+            inbox.stop()
+            await inbox.put("y")
+            with pytest.raises(Stopping):
+                await inbox.first()
+
+    in_virtual_time(take())
+
+
+def test_who_waits_for_something_to_begin_hears_of_the_stop(in_virtual_time: InVirtualTime) -> None:
+    async def take() -> None:
+        inbox = await _filled()
+        asyncio.get_running_loop().call_later(5, inbox.stop)
+        with pytest.raises(Stopping):
+            await inbox.first()
+
+    in_virtual_time(take())
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_live_audio_that_has_begun_is_heard_up_to_the_stop(
+    in_virtual_time: InVirtualTime, waiting: bool
+) -> None:
+    async def take() -> None:
+        inbox = await _filled(A, B)
+        audio = LiveAudio(inbox)
+        assert await anext(audio) == b"a"
+        if waiting:
+            asyncio.get_running_loop().call_later(5, inbox.stop)
+        else:
+            inbox.stop()
+        await inbox.put(C)
+        assert await anext(audio) == b"b"
+        if waiting:
+            assert await anext(audio) == b"c"
+        with pytest.raises(Stopping):
+            await anext(audio)
+
+    in_virtual_time(take())
+
+
+def test_live_audio_that_had_ended_before_the_stop_is_whole(in_virtual_time: InVirtualTime) -> None:
+    async def take() -> None:
+        inbox = await _filled(A, EndOfAudio(), "x")
+        inbox.stop()
+        assert await _chunks(inbox) == [b"a"]
+        with pytest.raises(Stopping):
+            await inbox.first()
+
+    in_virtual_time(take())
+
+
+def test_what_is_left_of_failed_audio_is_not_waited_for_at_the_stop(in_virtual_time: InVirtualTime) -> None:
+    async def take() -> None:
+        inbox = await _filled(A, BadRequest("too much"), B)
+        audio = LiveAudio(inbox)
+        inbox.stop()
+        with pytest.raises(Stopping):
+            await audio.skip()
+
+    in_virtual_time(take())
 
 
 def test_audio_waits_for_room(in_virtual_time: InVirtualTime) -> None:

@@ -15,7 +15,7 @@ from transcribed.audio.formats import Samples
 from transcribed.audio.media import ByteSource
 from transcribed.engines.base import Capabilities, Engine, Hypothesis, StreamOptions
 from transcribed.engines.scripted import Script, ScriptedEngine
-from transcribed.errors import EngineFailure, MediaChanged, UnreadableAudio
+from transcribed.errors import EngineFailure, MediaChanged, Stopping, UnreadableAudio
 from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.files import FilePace, transcribe
@@ -277,3 +277,26 @@ async def test_no_more_is_read_than_the_engine_takes() -> None:
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await listening
+
+
+# --- The stop
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pace", FilePace)
+async def test_a_stop_ends_it_where_it_is_with_its_last_words(pace: FilePace) -> None:
+    stopping = asyncio.Event()
+    engine = _scripted(
+        {"at": 0.5, "text": "one", "final": True}, {"at": "end", "text": "end", "final": True}
+    )
+    seen: list[LiveEvent] = []
+    async with Scheduler(1) as scheduler, asyncio.timeout(TIMEOUT):
+        # Ten minutes, of which nobody waits for the rest.
+        events = transcribe(scheduler.run(engine), Source(600), pace, stopping=stopping)
+        seen.append(await anext(events))
+        stopping.set()
+        with pytest.raises(Stopping):
+            await _note(events, seen)
+        assert scheduler.streams == []
+    assert _texts(seen) == ["one", "end"]
+    assert not any(isinstance(event, Done) for event in seen)
