@@ -220,6 +220,7 @@ class MoonshineModel:
         tokens, probabilities = list(settled.tokens), list(settled.probabilities)
         unread = [START, *tokens][past.length :]
         rest = draft = draft[: max(0, limit - len(tokens))]
+        skipped = 0
         while True:
             chosen, probable = (values[len(unread) - 1 :] for values in reading.read([*unread, *draft]))
             kept = common_length(draft, chosen.tolist())
@@ -236,20 +237,19 @@ class MoonshineModel:
                 decoded = Decoded(tuple(tokens), tuple(probabilities)).first(fewer)
                 return decoded, reading.past.first(1 + fewer)
             unread = [token]
-            rest, draft = _rejoined(rest[kept:], token)
-            draft = draft[: limit - len(tokens)]
+            if kept:
+                rest = rest[skipped + kept :]
+            skipped = _rejoined(rest, token)
+            draft = rest[skipped : skipped + min(_TRIED_AT_ONCE, limit - len(tokens))] if skipped else ()
 
 
-def _rejoined(rest: Sequence[int], token: int) -> tuple[Sequence[int], Sequence[int]]:
-    """What is left of a draft behind a token that it did not expect, and what to try of it next.
+def _rejoined(rest: Sequence[int], token: int) -> int:
+    """How much of a draft to skip, where a token came that it did not expect; 0 where it knows no such.
 
     A draft that is wrong in one word is mostly right in those behind it.
     """
     nearby = rest[:_REJOINED_WITHIN]
-    if token not in nearby:
-        return rest, ()
-    rest = rest[nearby.index(token) + 1 :]
-    return rest, rest[:_TRIED_AT_ONCE]
+    return nearby.index(token) + 1 if token in nearby else 0
 
 
 class _Reading:
