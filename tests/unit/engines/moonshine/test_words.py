@@ -1,0 +1,106 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transcribed.audio.formats import SAMPLE_RATE
+from transcribed.engines.moonshine.model import Decoded
+from transcribed.engines.moonshine.tokenizer import Tokenizer
+from transcribed.engines.moonshine.words import first_words, is_credible, without_doubtful_end, words_of
+from transcribed.transcript import Word
+
+PIECES = ["▁This", "▁is", "▁a", "▁test", ".", "▁", "ing", "▁...", "<0xE2>", "<0x82>", "<0xAC>", "'s"]
+THIS, IS, A, TEST, STOP, SPACE, ING, DOTS, E2, X82, AC, S = range(len(PIECES))
+SECOND = SAMPLE_RATE
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    entries = [piece.encode() for piece in PIECES]
+    return Tokenizer(b"".join(bytes([len(entry)]) + entry for entry in entries))
+
+
+def _decoded(*tokens: tuple[int, float]) -> Decoded:
+    return Decoded(tuple(token for token, _ in tokens), tuple(sure for _, sure in tokens))
+
+
+def _said(tokenizer: Tokenizer, *tokens: tuple[int, float]) -> list[tuple[str, float | None]]:
+    return [(word.text, word.confidence) for word in words_of(tokenizer, _decoded(*tokens))]
+
+
+# --- Words
+
+
+def test_a_word_is_as_sure_as_its_least_sure_letters(tokenizer: Tokenizer) -> None:
+    assert _said(tokenizer) == []
+    assert _said(tokenizer, (THIS, 0.9), (IS, 0.8)) == [("This", 0.9), ("is", 0.8)]
+    assert _said(tokenizer, (TEST, 0.9), (ING, 0.4), (S, 0.7)) == [("testing's", 0.4)]
+
+
+def test_punctuation_belongs_to_the_word_before_it_and_makes_it_no_less_sure(tokenizer: Tokenizer) -> None:
+    assert _said(tokenizer, (A, 0.9), (TEST, 0.8), (STOP, 0.1)) == [("a", 0.9), ("test.", 0.8)]
+    assert _said(tokenizer, (DOTS, 0.3)) == [("...", 0.3)]
+
+
+def test_the_first_token_begins_a_word_whatever_it_is(tokenizer: Tokenizer) -> None:
+    assert _said(tokenizer, (ING, 0.9), (IS, 0.8)) == [("ing", 0.9), ("is", 0.8)]
+
+
+def test_a_space_alone_is_no_word(tokenizer: Tokenizer) -> None:
+    assert _said(tokenizer, (SPACE, 0.9), (IS, 0.8)) == [("is", 0.8)]
+    assert _said(tokenizer, (SPACE, 0.2), (E2, 0.9), (X82, 0.8), (AC, 0.7)) == [("€", 0.2)]
+
+
+@given(st.lists(st.tuples(st.integers(0, AC - 3), st.floats(0.01, 1.0)), max_size=20))
+def test_words_are_the_text_and_first_words_are_its_start(
+    tokenizer: Tokenizer, tokens: list[tuple[int, float]]
+) -> None:
+    decoded = _decoded(*tokens)
+    words = words_of(tokenizer, decoded)
+    assert " ".join(word.text for word in words).split() == tokenizer.text(decoded.tokens).split()
+    for count in range(len(words) + 1):
+        first = first_words(tokenizer, decoded, count)
+        assert decoded.tokens[: len(first.tokens)] == first.tokens
+        assert len(first.tokens) == len(first.probabilities)
+        assert [word.text for word in words_of(tokenizer, first)] == [word.text for word in words[:count]]
+
+
+# --- What is credible
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "speech", "credible"),
+    [
+        ((), 5 * SECOND, False),
+        ((0.29, 0.29), 5 * SECOND, False),
+        ((0.31, 0.31), 5 * SECOND, True),
+        ((0.1, 0.9), 5 * SECOND, True),
+        ((0.49,), SECOND // 3, False),
+        ((0.51,), SECOND // 3, True),
+        ((0.49,), SECOND * 2 // 5, True),
+    ],
+)
+def test_a_noise_makes_words_that_the_model_itself_doubts(
+    probabilities: tuple[float, ...], speech: int, credible: bool
+) -> None:
+    assert is_credible(Decoded((THIS,) * len(probabilities), probabilities), speech) is credible
+
+
+# --- What may be shown
+
+
+@given(
+    st.lists(st.builds(Word, st.sampled_from(["This", "is.", "...", "a,"]), confidence=st.floats(0, 1))),
+    st.integers(0, 9),
+)
+def test_what_is_shown_is_a_start_of_what_was_said_and_holds_what_is_settled(
+    words: list[Word], settled: int
+) -> None:
+    settled = min(settled, len(words))
+    shown = without_doubtful_end(words, settled)
+    assert shown[:settled] == words[:settled]
+    assert len(shown) <= len(words)
+    assert shown[:-1] == words[: len(shown)][:-1]
+    if len(shown) > settled:
+        last = shown[-1]
+        assert words[len(shown) - 1].text.startswith(last.text)
+        assert last.confidence == words[len(shown) - 1].confidence
