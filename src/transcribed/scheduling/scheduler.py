@@ -25,7 +25,7 @@ from transcribed.engines.base import (
     RecognitionStream,
     StreamOptions,
 )
-from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
+from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError
 from transcribed.scheduling.meter import Meter
 from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose
 from transcribed.scheduling.workers import Workers
@@ -63,7 +63,7 @@ class Scheduler:
 
     `max_live` is the most live streams that are let in, however many the machine could serve; None leaves
     it to what streams turn out to cost. An async context manager; leaving it ends all streams with
-    Unavailable and waits for the threads.
+    Stopping and waits for the threads.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Scheduler:
     async def __aexit__(self, *_: object) -> None:
         self._closed = True
         for stream in list(self._streams):
-            stream.end(_stopping())
+            stream.end(Stopping())
         await self._workers.stop()
 
     @property
@@ -104,7 +104,7 @@ class Scheduler:
     def open(self, engine: LocalEngine, options: StreamOptions, meter: Meter) -> RecognitionStream:
         """Run a stream's steps from now on. Raises LimitExceeded for a live one that has no place."""
         if self._closed:
-            raise _stopping()
+            raise Stopping
         live = options.pace is Pace.LIVE
         if live and not admits(self._live, self.places(meter), meter.interval):
             raise LimitExceeded(
@@ -339,7 +339,3 @@ class _ScheduledStream:
         if self.live:
             return self._sender.spoken(step.since)
         return self._scheduler.waiting_since(self, asyncio.get_running_loop().time())
-
-
-def _stopping() -> Unavailable:
-    return Unavailable("The server is stopping. Try again in a moment.")
