@@ -97,8 +97,8 @@ def admits(live: int, places: int, interval: float) -> bool:
     """Whether one more live stream is let in beside `live` ones.
 
     `interval` is the time between partials that those there really see. It says more than the places
-    that were worked out, where something else uses the machine.
+    that were worked out, where something else uses the machine. One stream more adds its share to it.
     """
     if live == 0:
         return True
-    return live < places and interval * (live + 1) / live <= PROMISED_INTERVAL
+    return live < places and interval + PROMISED_INTERVAL / places <= PROMISED_INTERVAL

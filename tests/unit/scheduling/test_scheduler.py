@@ -22,6 +22,7 @@ from transcribed.engines.base import (
 from transcribed.engines.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
 from transcribed.scheduling.meter import Meter
+from transcribed.scheduling.policy import PROMISED_INTERVAL
 from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler
 
 pytestmark = pytest.mark.anyio
@@ -564,7 +565,7 @@ FULL = "No more live streams can be served well: 2 are being served. Try again l
 
 async def test_live_streams_are_let_in_as_far_as_there_are_places() -> None:
     async with Scheduler(1) as scheduler:
-        meter = Meter(Costs(steady=0.2, partial=0.2))
+        meter = Meter(Costs(steady=0.2, partial=0.2 * PROMISED_INTERVAL))
         assert scheduler.places(meter) == 2
         for _ in range(2):
             _open(scheduler, Listener(), LIVE, meter)
@@ -586,7 +587,7 @@ async def test_there_are_no_more_live_streams_than_the_setting_says() -> None:
 
 async def test_the_setting_makes_no_places_that_the_machine_has_not() -> None:
     async with Scheduler(1, max_live=100) as scheduler:
-        assert scheduler.places(Meter(Costs(steady=0.2, partial=0.2))) == 2
+        assert scheduler.places(Meter(Costs(steady=0.2, partial=0.2 * PROMISED_INTERVAL))) == 2
         assert scheduler.places(Meter(Costs(steady=9.0, partial=9.0))) == 1
 
 
@@ -605,10 +606,10 @@ async def test_nobody_is_let_in_while_partials_come_seldom() -> None:
     async with Scheduler(1) as scheduler:
         meter = Meter(Costs(steady=1e-3, partial=1e-3))
         _open(scheduler, Listener(), LIVE, meter)
-        meter.interval = 0.6
+        meter.interval = 1.1 * PROMISED_INTERVAL
         with pytest.raises(LimitExceeded, match="1 are being served"):
             _open(scheduler, Listener(), LIVE, meter)
-        meter.interval = 0.4
+        meter.interval = 0.6 * PROMISED_INTERVAL
         _open(scheduler, Listener(), LIVE, meter)
 
 
