@@ -60,7 +60,7 @@ class ObjectMediaStore:
 
     async def sweep(self) -> None:
         """Remove what a crash left staged, but not what another server may be staging just now."""
-        oldest = time.time() - _ABANDONED_AFTER
+        oldest = time.time() - _ABANDONED_AFTER  # noqa: TID251 - files are dated by the wall clock
         with _translated("what was left behind"):
             if isinstance(self._store, LocalStore):
                 # obstore does not list the files that it had not finished writing.
