@@ -8,6 +8,8 @@ from transcribed.scheduling.policy import PROMISED_INTERVAL
 _REMEMBERED_SECONDS = 300.0
 """Audio, of all streams together, over which costs are averaged."""
 _REMEMBERED_PARTIALS = 30
+_LONGEST_WAIT = 3 * PROMISED_INTERVAL
+"""More says that one stream was held up, as it is while its client does not read, and not that all are."""
 _NOBODY_SPEAKS = 10.0
 """Audio, of all streams together, in which no partial was due: how long they waited before says nothing."""
 _AS_PROMISED = 0.7 * PROMISED_INTERVAL
@@ -46,7 +48,7 @@ class Meter:
             case StepKind.FINAL | StepKind.AHEAD:
                 self._finals.add(seconds, sum(h.end - h.start for h in said if h.final))
             case StepKind.PARTIAL if waited > 0:
-                self.interval += (waited - self.interval) / _REMEMBERED_PARTIALS
+                self.interval += (min(waited, _LONGEST_WAIT) - self.interval) / _REMEMBERED_PARTIALS
                 if waited >= _AS_PROMISED:
                     self._partial += (seconds - self._partial) / _REMEMBERED_PARTIALS
             case StepKind.PARTIAL:

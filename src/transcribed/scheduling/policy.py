@@ -1,6 +1,8 @@
 """Who steps next, and who is let in, as pure functions."""
 
 import math
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -17,6 +19,8 @@ EARLY = 1.0
 """Seconds by which audio may be ahead of real time, as bursts of a network are, and still be on time."""
 _CATCHING_UP = 0.5
 """Seconds that a sender may gain on real time in each second and still be on time."""
+_ARRIVALS = 128
+"""Chunks of audio whose arrival is remembered."""
 _LISTEN_WITHIN = 0.25
 """Seconds after which audio that nobody has listened to is urgent: an endpoint may be in it."""
 
@@ -36,7 +40,7 @@ class Candidate(Generic[S]):
 
 
 class SenderClock:
-    """When the audio of a live stream was spoken, told from when it came.
+    """When the audio of a live stream was spoken, told from when it came, and when that was.
 
     No audio comes before it was spoken: its start lies no earlier than any of it says. A sender that has
     paused therefore is no sender that is late. One that was held up and has caught up would seem to be
@@ -46,11 +50,18 @@ class SenderClock:
     def __init__(self) -> None:
         self._start = -math.inf
         self._now = 0.0
+        self._came: deque[tuple[float, float]] = deque(maxlen=_ARRIVALS)
 
     def received(self, now: float, seconds: float) -> None:
         """So many seconds of audio have come by now, in all."""
         self._start = max(self._start - _CATCHING_UP * (now - self._now), now - seconds)
         self._now = now
+        self._came.append((seconds, now))
+
+    def came(self, position: float) -> float:
+        """When the audio behind this position came; of what is long past, the earliest remembered."""
+        behind = bisect_right(self._came, position, key=lambda arrival: arrival[0])
+        return self._came[behind][1] if behind < len(self._came) else self._now
 
     def spoken(self, position: float) -> float:
         """When the audio at this position, in seconds, was spoken."""
@@ -94,7 +105,7 @@ def capacity(costs: Costs, threads: int) -> int:
 
 
 def admits(live: int, places: int, interval: float) -> bool:
-    """Whether one more live stream is let in beside `live` ones.
+    """Whether one more live stream is let in beside `live` ones, where the machine has so many places.
 
     `interval` is the time between partials that those there really see. It says more than the places
     that were worked out, where something else uses the machine. One stream more adds its share to it.

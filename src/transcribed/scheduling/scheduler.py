@@ -106,7 +106,7 @@ class Scheduler:
         if self._closed:
             raise Stopping
         live = options.pace is Pace.LIVE
-        if live and not admits(self._live, self.places(meter), meter.interval):
+        if live and not self._admits(meter):
             raise LimitExceeded(
                 f"No more live streams can be served well: {self._live} are being served. Try again later."
             )
@@ -114,6 +114,10 @@ class Scheduler:
         self._streams.add(stream)
         self._live += live
         return stream
+
+    def _admits(self, meter: Meter) -> bool:
+        places = capacity(meter.costs, self._workers.count)
+        return self._live < self.places(meter) and admits(self._live, places, meter.interval)
 
     def forget(self, stream: "_ScheduledStream") -> None:
         """A stream has ended: it takes no further step."""
@@ -198,6 +202,7 @@ class _ScheduledStream:
         self._backlog = 0.0
         self._recognised = 0.0
         self._sender = SenderClock()
+        self._came = 0.0
         self._finish_requested = False
         self._finish_given = False
         self._hypotheses: deque[Hypothesis] = deque()
@@ -270,7 +275,8 @@ class _ScheduledStream:
         else:
             stepped = step.result()
             if self.live:
-                waited = asyncio.get_running_loop().time() - candidate.due
+                # What the client was late with has not waited here.
+                waited = asyncio.get_running_loop().time() - max(candidate.due, self._came)
                 self._meter.step(candidate.kind, stepped.seconds, stepped.heard, waited, stepped.said)
             for hypothesis in stepped.said:
                 self._say(hypothesis)
@@ -337,5 +343,6 @@ class _ScheduledStream:
 
     def _due(self, step: NextStep) -> float:
         if self.live:
+            self._came = self._sender.came(step.since)
             return self._sender.spoken(step.since)
         return self._scheduler.waiting_since(self, asyncio.get_running_loop().time())

@@ -12,6 +12,7 @@ from transcribed.scheduling.policy import (
     PROMISED_INTERVAL,
     USABLE,
     Candidate,
+    SenderClock,
     admits,
     capacity,
     choose,
@@ -201,3 +202,54 @@ def test_nobody_is_let_in_who_would_make_partials_rarer_than_promised() -> None:
     for live in (1, 5, 9):
         assert admits(live, 10, interval=0.89 * PROMISED_INTERVAL)
         assert not admits(live, 10, interval=0.91 * PROMISED_INTERVAL)
+
+
+# --- When audio was spoken, and when it came
+
+
+def test_audio_was_spoken_just_before_it_came() -> None:
+    clock = SenderClock()
+    for chunk in range(1, 50):
+        clock.received(100 + chunk * 0.1, chunk * 0.1)
+    assert clock.spoken(0.0) == pytest.approx(100)
+    assert clock.spoken(3.0) == pytest.approx(103)
+    assert clock.came(3.0) == pytest.approx(103.1)
+    assert clock.came(3.05) == pytest.approx(103.1)
+
+
+def test_what_comes_at_once_is_spoken_one_after_the_other() -> None:
+    clock = SenderClock()
+    for piece in range(1, 11):
+        clock.received(100, piece * 0.5)
+    assert clock.spoken(0.0) == 99.5
+    assert clock.spoken(5.0) == 104.5
+    assert clock.came(0.0) == clock.came(4.9) == 100
+
+
+def test_what_has_not_come_yet_comes_no_earlier_than_what_has() -> None:
+    clock = SenderClock()
+    assert clock.came(0.0) == 0.0
+    clock.received(100, 0.5)
+    assert clock.came(0.5) == clock.came(9.0) == 100
+
+
+def test_a_pause_is_no_lateness_and_a_delay_is_forgotten() -> None:
+    paused, held_up = SenderClock(), SenderClock()
+    for clock in (paused, held_up):
+        clock.received(100.5, 0.5)
+        clock.received(111.0, 1.0)
+    assert paused.spoken(0.5) == held_up.spoken(0.5) == 110.5
+    held_up.received(111.0, 11.0)  # All that was said meanwhile.
+    for second in range(1, 25):
+        paused.received(111.0 + second, 1.0 + second)
+        held_up.received(111.0 + second, 11.0 + second)
+    assert paused.spoken(10.0) == 120.0
+    assert held_up.spoken(10.0) == 110.0
+
+
+def test_an_endless_stream_takes_no_more_memory() -> None:
+    clock = SenderClock()
+    for chunk in range(1, 10_000):
+        clock.received(chunk * 0.02, chunk * 0.02)
+    assert len(clock._came) < 1_000
+    assert clock.came(0.0) < clock.came(199.0)

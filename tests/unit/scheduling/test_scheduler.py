@@ -1,9 +1,10 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -610,6 +611,37 @@ async def test_nobody_is_let_in_while_partials_come_seldom() -> None:
         with pytest.raises(LimitExceeded, match="1 are being served"):
             _open(scheduler, Listener(), LIVE, meter)
         meter.interval = 0.6 * PROMISED_INTERVAL
+        _open(scheduler, Listener(), LIVE, meter)
+
+
+def test_a_client_that_sends_seldom_does_not_keep_others_out(
+    in_virtual_time: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    """What waits for it to send does not wait for this machine, which has nothing else to do."""
+
+    class Recogniser(Listener):
+        kind = StepKind.PARTIAL
+
+    async def converse() -> None:
+        async with Scheduler(1, max_live=2) as scheduler:
+            meter = Meter(Costs(steady=1e-3, partial=1e-3))
+            stream = _open(scheduler, Recogniser(), LIVE, meter)
+            for _ in range(100):
+                await asyncio.sleep(2.0)
+                for _ in range(4):
+                    await stream.send(HALF_SECOND)
+            await _settle()
+            assert meter.interval < 0.1
+            _open(scheduler, Listener(), LIVE, meter)
+
+    in_virtual_time(converse())
+
+
+async def test_the_setting_does_not_make_streams_larger() -> None:
+    async with Scheduler(1, max_live=2) as scheduler:
+        meter = Meter(Costs(steady=1e-3, partial=1e-3))
+        _open(scheduler, Listener(), LIVE, meter)
+        meter.interval = 0.8 * PROMISED_INTERVAL
         _open(scheduler, Listener(), LIVE, meter)
 
 
