@@ -12,8 +12,6 @@ def session(model: bytes | str, threads: int = 1) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     # Else a plan of the memory is kept for every length of audio that was ever seen.
     options.enable_mem_pattern = False
-    # Else what was once needed at the same time, by any streams, is held for ever.
-    options.enable_cpu_mem_arena = False
     # Else they burn a core while they wait for the next call.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1

@@ -566,7 +566,7 @@ FULL = "No more live streams can be served well: 2 are being served. Try again l
 
 async def test_live_streams_are_let_in_as_far_as_there_are_places() -> None:
     async with Scheduler(1) as scheduler:
-        meter = Meter(Costs(steady=0.2, partial=0.2 * PROMISED_INTERVAL))
+        meter = Meter(Costs(steady=0.15, partial=0.15 * PROMISED_INTERVAL))
         assert scheduler.places(meter) == 2
         for _ in range(2):
             _open(scheduler, Listener(), LIVE, meter)
@@ -588,7 +588,7 @@ async def test_there_are_no_more_live_streams_than_the_setting_says() -> None:
 
 async def test_the_setting_makes_no_places_that_the_machine_has_not() -> None:
     async with Scheduler(1, max_live=100) as scheduler:
-        assert scheduler.places(Meter(Costs(steady=0.2, partial=0.2 * PROMISED_INTERVAL))) == 2
+        assert scheduler.places(Meter(Costs(steady=0.15, partial=0.15 * PROMISED_INTERVAL))) == 2
         assert scheduler.places(Meter(Costs(steady=9.0, partial=9.0))) == 1
 
 
