@@ -13,7 +13,7 @@ S = TypeVar("S")
 
 PROMISED_INTERVAL = 0.7
 """Seconds from one partial to the next that live streams are promised while somebody speaks."""
-USABLE = 0.75
+USABLE = 0.7
 """The part of the threads' time that is promised to live streams. Connections need some of the rest."""
 EARLY = 1.0
 """Seconds by which audio may be ahead of real time, as bursts of a network are, and still be on time."""

@@ -164,10 +164,10 @@ def test_to_wait_on_never_sends_a_stream_back(candidates: list[Candidate], now: 
 
 
 def test_the_capacity_is_what_the_threads_have_time_for() -> None:
-    # Each stream needs 0.05 s in a second, of the 1.5 s that two threads have to promise.
+    # Each stream needs 0.05 s in a second, of the 1.4 s that two threads have to promise.
     partial = 0.03 * PROMISED_INTERVAL
-    assert capacity(Costs(steady=0.02, partial=partial - 1e-9), 2) == 30
-    assert capacity(Costs(steady=0.02, partial=partial - 1e-9), 1) == 15
+    assert capacity(Costs(steady=0.02, partial=partial - 1e-9), 2) == 28
+    assert capacity(Costs(steady=0.02, partial=partial - 1e-9), 1) == 14
     assert capacity(Costs(steady=0.1, partial=0.6 * PROMISED_INTERVAL), 2) == 2
 
 
