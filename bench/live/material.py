@@ -6,7 +6,7 @@ step and a run can be repeated.
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Material:
     samples: Pcm
     text: str
     words: list[Word]
+    recordings: list[Path] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -72,18 +73,19 @@ class Library:
         samples = noise.integers(-DITHER, DITHER, length, np.int16, endpoint=True)
         left = choose.sample(self._utterances, len(self._utterances))
         at = _pause(choose)
-        texts, words = [], []
+        texts, words, recordings = [], [], []
         for path, text, spoken in left:
             said = _recording(path)
             if at + len(said) + round(AT_THE_END * RATE) > length:
                 continue
             samples[at : at + len(said)] = said
             texts.append(text)
+            recordings.append(path)
             words += [Word(w.text, w.start + at / RATE, w.end + at / RATE) for w in spoken]
             at += len(said) + _pause(choose)
         if not words:
             raise SystemExit(f"No utterance fits into {seconds:g} s.")
-        return Material(samples, " ".join(texts), words)
+        return Material(samples, " ".join(texts), words, recordings)
 
 
 def one_recording(path: Path, words: Path) -> Material:

@@ -100,7 +100,7 @@ def summarise(
         final_by_server=Percentiles.of([value for s in scores for value in s.finals_by_server]),
         refusal=Percentiles.of([s.refused_after for s in streams if s.refused_after is not None]),
         updates_per_second=round(_share(sum(s.updates for s in scores), heard), 2),
-        wer=_wer([(material.text, result.text) for material, result in served]),
+        wer=wer_of([(material.text, result.text) for material, result in served]),
         words=words,
         words_wrong=round(_share(sum(s.words - s.right for s in scores), words), 4),
         words_unplaced=round(_share(sum(s.unplaced for s in scores), words), 4),
@@ -120,7 +120,8 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _wer(texts: list[tuple[str, str]]) -> float | None:
+def wer_of(texts: list[tuple[str, str]]) -> float | None:
+    """The word error rate in percent of (reference, said), after Whisper's normaliser."""
     normalise = EnglishTextNormalizer()
     pairs = [(normalise(reference), normalise(said)) for reference, said in texts]
     if not pairs:
