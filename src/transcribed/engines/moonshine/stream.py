@@ -26,14 +26,16 @@ _LISTENED_AT_ONCE = 16
 class PartialRules:
     """When an open segment is recognised anew, in seconds of audio."""
 
-    first: float = 0.45
-    """The first time, counted from the start of its speech."""
+    live_first: float = 0.45
+    """At live pace the first time, counted from the start of its speech."""
     live_interval: float = 0.15
     """From one time to the next at live pace, at least."""
     unheard: float = 0.3
     """At live pace, audio beyond this is listened to before a partial is made: it may end the segment."""
+    fast_first: float = 0.7
+    """At fast pace the first time."""
     fast_interval: float = 4.0
-    """At fast pace, where four seconds of audio pass within a fifth of a second of a watcher's time."""
+    """At fast pace from one time to the next: a watcher sees four seconds of audio in a fifth of one."""
     fast_growth: float = 3.0
     """At fast pace, the least factor from one time to the next: so all partials of a segment together
     cost little more than half of its final."""
@@ -77,7 +79,7 @@ class MoonshineStream:
         self._recognised_until = 0
         self._settled_words: list[Word] = []
         self._shown = ""
-        self._next_partial = self._partials.first
+        self._next_partial = self._partials.fast_first
         self._partial_due = False
         self._pause_end = 0
         self._closed: Closed | None = None
@@ -203,14 +205,14 @@ class MoonshineStream:
             return self._recognised_until < self._pause_end
         new = self._audio.end - max(self._recognised_until, self._endpointer.start)
         return (
-            self._spoken + self.backlog >= self._partials.first
+            self._spoken + self.backlog >= self._partials.live_first
             and new >= self._partials.live_interval * SAMPLE_RATE
         )
 
     @property
     def _partial_since(self) -> float:
         """The first partial is no later than the others, though it covers more."""
-        first = self._endpointer.speech_start / SAMPLE_RATE + self._partials.first
+        first = self._endpointer.speech_start / SAMPLE_RATE + self._partials.live_first
         return max(self._recognised_until / SAMPLE_RATE, first - self._partials.live_interval)
 
     @property
