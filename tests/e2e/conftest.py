@@ -35,8 +35,8 @@ def nothing_left_behind(request: pytest.FixtureRequest, eventually: Callable[...
     server: Server = request.getfixturevalue("server")
     streams, staged = server.streams, server.staged
     yield
-    eventually(lambda: server.streams <= streams, 2, "all streams have ended")
-    eventually(lambda: server.staged <= staged, 2, "nothing is staged")
+    eventually(lambda: server.streams <= streams, 5, "all streams have ended")
+    eventually(lambda: server.staged <= staged, 5, "nothing is staged")
     server.assert_no_errors()
 
 

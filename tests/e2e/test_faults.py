@@ -195,14 +195,14 @@ def test_connections_that_break_one_after_the_other_leave_nothing(
             ws.send(said)
             assert "Transcript" in message(ws)
             broken(ws)
-        eventually(lambda: server.streams == 0, 2, "the stream has ended")
+        eventually(lambda: server.streams == 0, 5, "the stream has ended")
 
     stream_and_break()
     threads, descriptors = _idle(process), process.num_fds()
     for _ in range(50):
         stream_and_break()  # Each needs the only place.
-    eventually(lambda: process.num_threads() <= threads, 2, "the threads have ended")
-    eventually(lambda: process.num_fds() <= descriptors, 2, "the files are closed")
+    eventually(lambda: process.num_threads() <= threads, 5, "the threads have ended")
+    eventually(lambda: process.num_fds() <= descriptors, 5, "the files are closed")
     server.assert_no_errors()
 
 
@@ -220,7 +220,7 @@ def test_a_client_that_vanishes_loses_its_place_when_it_has_been_silent_for_too_
         with opened(server) as ws:
             ws.send(said)
             assert message(ws)["Error"]["Code"] == "LimitExceededException"
-        eventually(lambda: server.streams == 0, 3, "the stream has ended")
+        eventually(lambda: server.streams == 0, 5, "the stream has ended")
         with opened(server) as ws:
             ws.send(said)
             ws.send(b"")
@@ -302,7 +302,7 @@ def test_a_place_is_free_whichever_way_its_stream_ends(
             ws.send(b"" if way == "end" else "sentence.wav")
             assert finals(ws) == ["second"]
         # The connections of the last three stand as before.
-        eventually(lambda: server.streams == 0, 2, "the stream has ended")
+        eventually(lambda: server.streams == 0, 5, "the stream has ended")
         with opened(server) as following:
             following.send(said)
             following.send(b"")

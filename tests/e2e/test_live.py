@@ -297,8 +297,8 @@ def test_a_client_that_stays_away_is_told_behind_its_last_words(
             assert finals == [SENTENCE]
             assert error == {"Code": "BadRequestException", "Message": TIMED_OUT}
             assert 1 <= time.monotonic() - begun < 5
-            eventually(lambda: server.streams == 0, 2, "the stream has ended")
-            eventually(lambda: threads(server) <= idle, 2, "its thread has ended")
+            eventually(lambda: server.streams == 0, 5, "the stream has ended")
+            eventually(lambda: threads(server) <= idle, 5, "its thread has ended")
             stream(ws, audio)
             stream(ws, audio)
             assert answer(ws)[0] == [SENTENCE], "the first of these was still the old one"
@@ -383,9 +383,9 @@ def test_a_client_that_is_killed_leaves_nothing(
             assert client.stdout.readline() == b"sent\n"
             assert server.streams == 1
             assert threads(server) == idle + (encoding == "auto")
-        eventually(lambda: server.streams == 0, 2, "the stream has ended")
-    eventually(lambda: threads(server) == idle, 2, "the threads have ended")
-    eventually(lambda: process.num_fds() <= descriptors, 2, "the files are closed")
+        eventually(lambda: server.streams == 0, 5, "the stream has ended")
+    eventually(lambda: threads(server) == idle, 5, "the threads have ended")
+    eventually(lambda: process.num_fds() <= descriptors, 5, "the files are closed")
 
 
 _FLOOD = """
