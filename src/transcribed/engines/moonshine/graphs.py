@@ -38,9 +38,14 @@ from transcribed.engines.moonshine.outputs import (
     SUMS,
     TOKENS,
 )
-from transcribed.engines.moonshine.weights import Array, Weights
+from transcribed.engines.moonshine.weights import Array, Matrix, Weights
 
 _FLOAT, _HALF, _INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
+
+_SPECIAL_TOKENS = 32_000
+"""From here on the vocabulary holds names for tokens that no text has."""
+_LIKE_UNTRAINED = 0.5
+"""Of 10,133 tokens heard in 385 recordings, 2,665 kinds, none was more like the special ones than 0.47."""
 
 
 def build(encoder: bytes, decoder: bytes) -> list[bytes]:
@@ -205,11 +210,14 @@ def _decoder(weights: Weights) -> ModelProto:
         contracted = graph.linear_by_row(contracted, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
         stream = graph.add("Add", [stream, contracted])
 
+    vocabulary = weights.matrix("logits")
+    trained = _trained(vocabulary)
     logits = graph.linear_by_row(
         graph.norm(stream, weights.used_for("/model/decoder/norm/LayerNormalization_output_0")),
-        weights.matrix("logits"),
+        vocabulary.columns(trained),
     )
-    graph.add("ArgMax", [logits], output=TOKENS, axis=-1, keepdims=0)
+    chosen = graph.add("ArgMax", [logits], axis=-1, keepdims=0)
+    graph.add("Gather", [graph.constant(trained), chosen], output=TOKENS, axis=0)
     distribution = graph.add("Softmax", [logits], axis=-1)
     last_axis = graph.constant(np.array([-1]))
     graph.add("ReduceMax", [distribution, last_axis], output=PROBABILITIES, keepdims=0)
@@ -224,6 +232,19 @@ def _decoder(weights: Weights) -> ModelProto:
         inputs[values] = (_FLOAT, [1, HEADS, "frames", HEAD_SIZE])
     outputs = {TOKENS: _INT64, PROBABILITIES: _FLOAT}
     return graph.model(inputs, outputs | dict.fromkeys([*PRESENT, *ATTENTIONS], _FLOAT))
+
+
+def _trained(vocabulary: Matrix) -> Array:
+    """The tokens [about 22,000 of 32,768] that training ever made more probable.
+
+    The vocabulary is that of a model of many languages and of code. Of tokens that never occur, training
+    pushes all output weights the same way, that of the special ones: they need not be worked out.
+    """
+    values = (vocabulary.values.astype(np.float32) - vocabulary.zero_point) * vocabulary.scale
+    directions = values / np.linalg.norm(values, axis=0)
+    untrained = values[:, _SPECIAL_TOKENS:].mean(axis=1)
+    likeness = (untrained / np.linalg.norm(untrained)) @ directions
+    return np.flatnonzero(likeness < _LIKE_UNTRAINED)
 
 
 def _embedding(graph: Graph, weights: Weights) -> str:

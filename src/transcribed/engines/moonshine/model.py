@@ -40,7 +40,7 @@ _SPARE_TOKENS = 6
 # The encoder's convolutions need this many samples to yield one hidden state.
 SHORTEST = 2_048
 _WIDE = min(2, os.cpu_count() or 1)
-_RECIPE = "moonshine-tiny-en-5"
+_RECIPE = "moonshine-tiny-en-6"
 _REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
 _NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
 _READ = [TOKENS, PROBABILITIES, *PRESENT]

@@ -32,6 +32,10 @@ class Matrix:
             np.concatenate([m.zero_point for m in matrices]),
         )
 
+    def columns(self, chosen: Array) -> Self:
+        """Some of its outputs alone, by their numbers; it has no bias."""
+        return type(self)(self.values[:, chosen], self.scale[chosen], self.zero_point[chosen])
+
 
 class Weights:
     """Tensors, found by their names or by the output of the node that uses them.
