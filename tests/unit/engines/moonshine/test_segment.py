@@ -292,7 +292,7 @@ def test_what_was_read_before_need_not_be_read_again(
 def test_tokens_read_one_by_one_and_all_at_once_are_followed_by_the_same(
     counting: MoonshineModel, samples: Read, recording: str
 ) -> None:
-    """Activations are rounded row by row, so what stands beside a token changes it no more than float32 sums do."""
+    """Activations are rounded row by row: what stands beside a token changes it no more than sums do."""
     encoded = counting.encode(samples(recording))
     plain = counting.decode(encoded, Decoded(), ())
     at_once = counting.decode(encoded, Decoded(), plain.tokens)
