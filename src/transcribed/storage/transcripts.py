@@ -1,0 +1,137 @@
+"""The contract of a store of transcripts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from transcribed.transcript import Segment
+
+
+class Source(Enum):
+    """Where the speech of a transcript came from."""
+
+    FILE = "file"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptInfo:
+    """What is known of a transcript without its text.
+
+    `started` and `ended` are in UTC; `ended` is None while it grows, and where the server was killed before
+    its end. `audio_seconds` is the length of the audio, until the end that of what is final.
+    """
+
+    id: str
+    source: Source
+    engine: str
+    language: str
+    started: datetime
+    recording: str | None = None
+    ended: datetime | None = None
+    audio_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """A final segment, numbered from 0 in its transcript, and what somebody made of its text later."""
+
+    number: int
+    segment: Segment
+    correction: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What it says: as corrected, else as recognised."""
+        return self.segment.text if self.correction is None else self.correction
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A whole transcript, its segments in their order."""
+
+    info: TranscriptInfo
+    segments: tuple[StoredSegment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which transcripts; None leaves a question open.
+
+    `words` are searched as they are, in any order; "words in quotes" one behind the other. `since` is
+    inclusive, `until` exclusive. `before` is the `next` of the page before.
+    """
+
+    words: str | None = None
+    source: Source | None = None
+    recording: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 50
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A place of a segment where searched words stand: its text around them, in pieces, True for a hit."""
+
+    number: int
+    start: float
+    pieces: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A transcript of a page, with its first excerpts where words were searched, else its first words."""
+
+    info: TranscriptInfo
+    excerpts: tuple[Excerpt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Transcripts, newest first; `next` is None on the last page."""
+
+    found: tuple[Found, ...]
+    next: str | None = None
+
+
+class TranscriptStore(Protocol):
+    """Transcripts that last. Methods raise NotFound, BadRequest, StorageFull and StorageFailure."""
+
+    async def add(self, info: TranscriptInfo) -> None:
+        """Begin a transcript."""
+        ...
+
+    async def append(self, transcript: str, stored: StoredSegment) -> None:
+        """Keep a final segment; it has outlived this process when this returns. NotFound if deleted."""
+        ...
+
+    async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
+        """No more segments come."""
+        ...
+
+    async def page(self, query: Query) -> Page:
+        """Transcripts, newest first. Raises BadRequest for a `before` that no page gave."""
+        ...
+
+    async def get(self, transcript: str) -> Transcript:
+        """One transcript."""
+        ...
+
+    async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
+        """Put a text in place of a segment's; None takes the machine's own again."""
+        ...
+
+    async def delete(self, transcript: str) -> None:
+        """Remove a transcript and all its segments."""
+        ...
+
+    async def delete_before(self, moment: datetime) -> int:
+        """Remove what ended, or where that is not known started, before a moment; returns how many."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give everything back."""
+        ...
