@@ -24,6 +24,8 @@ _READ_AGAINST = 250
 """Frames (6 s) at least that the words at the end of a growing segment are read against."""
 _READ_BEFORE = 150
 """Frames (3.6 s) in front of where the first word that is read anew probably is."""
+_AGREED_OVER = 8_000
+"""Samples (0.5 s) between two results that tokens are agreed on by: in less, a mistake is repeated."""
 _UNSURE_TOKENS = 2
 """Tokens at the end of a text that are read anew in any case: more audio may change them."""
 
@@ -114,7 +116,7 @@ class SegmentRecogniser:
     """The words of one segment.
 
     `settled` tokens are never read anew: what is decided about them is the caller's affair. In passing,
-    tokens that two results in a row agreed on are not read anew, either; the whole does so.
+    tokens that two results some time apart agreed on are not read anew, either; the whole does so.
     """
 
     def __init__(self, model: MoonshineModel, start: int) -> None:
@@ -125,6 +127,7 @@ class SegmentRecogniser:
         self._agreed = Decoded()
         self._past = Past()
         self._last = Decoded()
+        self._compared, self._compared_end = Decoded(), start
         self._whole_end: int | None = None
 
     def in_passing(self, audio: SampleBuffer, end: int) -> Decoded:
@@ -134,8 +137,12 @@ class SegmentRecogniser:
         part = len(agreed.tokens) / max(1, len(self._last.tokens))
         encoded = self._encoder.in_passing(audio, end, min(1.0, part))
         decoded, past = self._model.decode_on(encoded, agreed, draft, self._past)
-        common = common_length(decoded.tokens, self._last.tokens)
-        self._agreed = decoded.first(max(len(agreed.tokens), common - _UNSURE_TOKENS))
+        if end - self._compared_end >= _AGREED_OVER:
+            common = common_length(decoded.tokens, self._compared.tokens)
+            self._agreed = decoded.first(max(len(agreed.tokens), common - _UNSURE_TOKENS))
+            self._compared, self._compared_end = decoded, end
+        else:
+            self._agreed = agreed
         # The last of them is read again: behind it comes the next choice.
         self._past = past.first(len(self._agreed.tokens))
         self._last, self._whole_end = decoded, None

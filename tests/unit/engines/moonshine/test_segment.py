@@ -142,18 +142,29 @@ def _in_passing(model: MoonshineModel, audio: Samples) -> tuple[SegmentRecognise
     return recogniser, decoded
 
 
-def test_what_is_recognised_in_passing_is_close_to_the_whole(model: MoonshineModel, samples: Read) -> None:
-    def normal(text: str) -> str:
-        return re.sub(r"[^a-z' ]", "", text.lower())
+def _normal(text: str) -> str:
+    return re.sub(r"[^a-z' ]", "", text.lower())
 
+
+def test_what_is_recognised_in_passing_is_close_to_the_whole(model: MoonshineModel, samples: Read) -> None:
     wholes, passing = [], []
     for recording in SPOKEN:
         audio = samples(recording)
         recogniser, decoded = _in_passing(model, audio)
-        passing.append(normal(_text(model, decoded)))
+        passing.append(_normal(_text(model, decoded)))
         whole = recogniser.whole(_buffer(audio), START + len(audio))
-        wholes.append(normal(_text(model, whole)))
+        wholes.append(_normal(_text(model, whole)))
     assert jiwer.wer(wholes, passing) < 0.1
+
+
+def test_a_mistake_that_is_repeated_at_once_is_not_kept(model: MoonshineModel, samples: Read) -> None:
+    """Results a tenth of a second apart agree on the same mistakes."""
+    audio = samples("test.wav")
+    recogniser, buffer = SegmentRecogniser(model, START), _buffer(audio)
+    decoded = Decoded()
+    for end in range(START + SAMPLE_RATE // 2, START + len(audio), SAMPLE_RATE // 10):
+        decoded = recogniser.in_passing(buffer, end)
+    assert _normal(_text(model, decoded)) == "this is a test"
 
 
 @pytest.mark.parametrize("recording", SPOKEN)
