@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word as it is written, punctuation attached.
+    """One word as it is written, punctuation attached, without white space around it, and never empty.
 
     `confidence` is the recogniser's probability in [0, 1]. `stable` says whether the word is settled, so
     that no later result of its segment changes it; None where no stability was asked for. `start` and
@@ -24,7 +24,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A span of speech. It is sent again as it grows, under one id, until it is `final`."""
+    """A span of speech. It is sent again as it grows, under one id, until it is `final`.
+
+    `text` is its words with a space between them.
+    """
 
     id: str
     start: float

@@ -125,6 +125,10 @@ def _spans(hypotheses: Sequence[Hypothesis]) -> list[tuple[int, float, float]]:
     return [(final.segment, final.start, final.end) for final in _finals(hypotheses)]
 
 
+def _shown(hypothesis: Hypothesis) -> tuple[str, list[bool | None]]:
+    return hypothesis.text, [word.stable for word in hypothesis.words]
+
+
 # --- What is said
 
 
@@ -140,7 +144,9 @@ async def test_hypotheses_are_the_growing_segments_in_order(spoken: Spoken, opti
         assert [h.final for h in segment] == [False] * (len(segment) - 1) + [True]
         assert len({h.start for h in segment}) == 1
         for one, following in pairwise(segment):
-            assert following.final or one.text != following.text, "a partial repeats what was last shown"
+            assert following.final or _shown(one) != _shown(following), (
+                "a partial repeats the one before it"
+            )
 
 
 @every_pace
@@ -163,12 +169,16 @@ async def test_words_are_the_text(spoken: Spoken, options: StreamOptions) -> Non
         heard = await _heard(scheduler.run(spoken.engine), spoken.audio, options)
     for hypothesis in heard:
         assert " ".join(word.text for word in hypothesis.words) == hypothesis.text
+        assert all(word.text and word.text == word.text.strip() for word in hypothesis.words)
         assert all(word.confidence is None or 0 <= word.confidence <= 1 for word in hypothesis.words)
     for segment in {h.segment for h in heard}:
         said = [h.words for h in heard if h.segment == segment]
         for words, following in pairwise(said):
             stable = [word.text for word in words if word.stable]
-            assert [word.text for word in following[: len(stable)]] == stable
+            assert [word.text for word in following[: len(stable)] if word.stable] == stable
+    marks = {word.stable for hypothesis in heard for word in hypothesis.words}
+    assert marks == ({None} if options.stability is Stability.OFF else {False, True})
+    assert all(word.stable is not False for final in _finals(heard) for word in final.words)
 
 
 @pytest.mark.anyio

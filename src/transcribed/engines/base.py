@@ -45,7 +45,7 @@ class Hypothesis:
     """What an engine takes a segment to say; times in seconds from the stream's start.
 
     Segments are numbered from 0 in the order of their audio. The hypotheses of a segment come before
-    those of the next, and the last of them is `final`.
+    those of the next, and the last of them is `final`. `text` is the words with a space between them.
     """
 
     segment: int

@@ -10,7 +10,8 @@ much of it has come. A script is JSON:
     ]}
 
 An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
-the audio ends. A segment starts where the one before it ended. An event with `error` makes the stream fail.
+the audio ends. White space in a text stands for one space between words. A segment starts where the one
+before it ended. An event with `error` makes the stream fail.
 """
 
 import math
@@ -31,6 +32,7 @@ from transcribed.engines.base import (
     StreamOptions,
 )
 from transcribed.errors import ConfigurationError, EngineFailure
+from transcribed.recognition.stabilizer import Stability
 from transcribed.transcript import Word
 
 
@@ -75,8 +77,9 @@ class Script(BaseModel):
 class ScriptedStream:
     """A LocalStream."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, stability: Stability = Stability.OFF) -> None:
         self._events = list(reversed(script.events))
+        self._marked = stability is not Stability.OFF
         self._received = 0
         self._finished = False
         self._segment = 0
@@ -117,18 +120,23 @@ class ScriptedStream:
         if event.error is not None:
             raise EngineFailure(event.error)
         end = min(event.due, self._received / SAMPLE_RATE)
+        words = event.text.split()
         hypothesis = Hypothesis(
             segment=self._segment,
             start=self._start,
             end=end,
-            text=event.text,
+            text=" ".join(words),
             final=event.final,
-            words=tuple(Word(word, confidence=1.0) for word in event.text.split()),
+            words=tuple(Word(word, confidence=1.0, stable=self._stable(event)) for word in words),
         )
         if event.final:
             self._segment += 1
             self._start = end
         return (hypothesis,)
+
+    def _stable(self, event: ScriptedEvent) -> bool | None:
+        """Only a final's words: a script may change all others."""
+        return event.final if self._marked else None
 
     def _is_due(self, event: ScriptedEvent) -> bool:
         if event.at == "end":
@@ -152,9 +160,9 @@ class ScriptedEngine:
         """Hardly any."""
         return Costs(steady=1e-5, partial=1e-5)
 
-    def open(self, options: StreamOptions) -> ScriptedStream:  # noqa: ARG002 - it says what it says
+    def open(self, options: StreamOptions) -> ScriptedStream:
         """A new stream, at the start of the script."""
-        return ScriptedStream(self.script)
+        return ScriptedStream(self.script, options.stability)
 
 
 def load(path: Path) -> ScriptedEngine:

@@ -25,7 +25,7 @@ from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace, transcribe
 from transcribed.service.library import Library
 from transcribed.service.live_audio import transcribe_live
-from transcribed.transcript import LiveEvent
+from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
@@ -78,6 +78,7 @@ class NativeConversation:
         self._format = InputFormat(query.encoding, query.sample_rate, query.channels)
         self._audio_timeout = audio_timeout
         self._stopping = stopping
+        self._shown: tuple[str, str] | None = None
 
     @property
     def audio_ahead(self) -> int:
@@ -116,6 +117,10 @@ class NativeConversation:
 
     def encode(self, event: LiveEvent) -> str | None:
         """See Conversation."""
+        if self._query.format == "text" and isinstance(event, Segment) and not event.final:
+            if (event.id, event.text) == self._shown:
+                return None  # Words have settled, which text does not tell.
+            self._shown = (event.id, event.text)
         return wire.encode(event, self._query.format)
 
     def encode_error(self, error: TranscribedError) -> str:

@@ -1,20 +1,26 @@
 """Segments as Amazon Transcribe's TranscriptEvent JSON, the one shape that leaves this server.
 
 The members and their types are those of Amazon's service model for StartStreamTranscription (Result,
-Alternative, Item).
+Alternative, Item). The Items put together, with a space before each pronunciation but the first and none
+before punctuation, are the Transcript.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from transcribed.transcript import Segment, Word
 
-_WORD = re.compile(r"(?P<spoken>.*?)(?P<punctuation>[.,!?;:…]*)", re.DOTALL)
+# Each character is a mark in one way at most, so that no run of them is tried in many ways.
+_MARK = r"""[.,!?;:…–—)\]}"”»]|-(?=-)|(?<=-)-|(?<=[.,!?;:…])['’]"""
+_INITIALS = r"\W*(?:[^\W\d_]\.){2,}"
+_WORD = re.compile(rf"(?P<spoken>{_INITIALS}|.*?\w.*?)(?P<marks>(?:{_MARK})*)", re.DOTALL)
+_MARKS = re.compile(r"\.{2,}|-{2,}|.")
 
 
 def transcript_event(segment: Segment) -> dict[str, Any]:
     """A TranscriptEvent with the segment as its one Result."""
+    words = _words(segment)
     result = {
         "ResultId": segment.id,
         "StartTime": round(segment.start, 3),
@@ -22,8 +28,8 @@ def transcript_event(segment: Segment) -> dict[str, Any]:
         "IsPartial": not segment.final,
         "Alternatives": [
             {
-                "Transcript": segment.text,
-                "Items": [item for word in segment.words for item in _items(word)],
+                "Transcript": " ".join(word.text for word in words),
+                "Items": [item for word in words for item in _items(word)],
             }
         ],
         "LanguageCode": segment.language,
@@ -31,19 +37,26 @@ def transcript_event(segment: Segment) -> dict[str, Any]:
     return {"Transcript": {"Results": [result]}}
 
 
+def _words(segment: Segment) -> Sequence[Word]:
+    """Those of the text. Where the text was corrected since, nothing more is known of its words."""
+    if segment.text == " ".join(word.text for word in segment.words):
+        return segment.words
+    return [Word(text) for text in segment.text.split()]
+
+
 def _items(word: Word) -> Iterator[dict[str, Any]]:
-    """A word is one Item, and each mark of punctuation behind it another, without confidence."""
+    """A word is one Item, and each mark of punctuation behind it another, without confidence.
+
+    What stands in front of a word is part of it, and so are an apostrophe behind it and the dots of
+    initials ("U.S."). A word of nothing but marks ("--") has a space before it: it is a pronunciation.
+    """
     parts = _WORD.fullmatch(word.text)
-    assert parts is not None  # noqa: S101 - the pattern matches any text
-    if parts["spoken"]:
-        item: dict[str, Any] = {"Type": "pronunciation", "Content": parts["spoken"]}
-        if word.confidence is not None:
-            item["Confidence"] = round(word.confidence, 4)
-        if word.stable is not None:
-            item["Stable"] = word.stable
-        yield item | _when(word.start, word.end)
-    for mark in parts["punctuation"]:
-        yield {"Type": "punctuation", "Content": mark} | _when(word.end, word.end)
+    spoken, marks = parts.group("spoken", "marks") if parts else (word.text, "")
+    stable = {} if word.stable is None else {"Stable": word.stable}
+    confidence = {} if word.confidence is None else {"Confidence": round(word.confidence, 4)}
+    yield {"Type": "pronunciation", "Content": spoken} | confidence | stable | _when(word.start, word.end)
+    for mark in _MARKS.findall(marks):
+        yield {"Type": "punctuation", "Content": mark} | stable | _when(word.end, word.end)
 
 
 def _when(start: float | None, end: float | None) -> dict[str, float]:

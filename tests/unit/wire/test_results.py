@@ -1,3 +1,10 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from transcribed.transcript import Segment, Word
 from transcribed.wire.results import transcript_event
 
@@ -6,10 +13,21 @@ def _items(*words: Word) -> list[dict[str, object]]:
     segment = Segment(
         "id", 0.0, 1.0, " ".join(w.text for w in words), final=True, language="en-US", words=words
     )
-    items: list[dict[str, object]] = transcript_event(segment)["Transcript"]["Results"][0]["Alternatives"][
-        0
-    ]["Items"]
+    items: list[dict[str, object]] = _alternative(segment)["Items"]
     return items
+
+
+def _alternative(segment: Segment) -> dict[str, Any]:
+    found: dict[str, Any] = transcript_event(segment)["Transcript"]["Results"][0]["Alternatives"][0]
+    return found
+
+
+def _joined(items: Sequence[dict[str, object]]) -> str:
+    """By Amazon's rule, as its users apply it."""
+    text = ""
+    for item in items:
+        text += f" {item['Content']}" if text and item["Type"] == "pronunciation" else str(item["Content"])
+    return text
 
 
 def test_a_segment_is_an_event_with_one_result() -> None:
@@ -85,25 +103,76 @@ def test_a_final_is_not_partial() -> None:
     assert result["Alternatives"] == [{"Transcript": "", "Items": []}]
 
 
-def test_punctuation_is_an_item_of_its_own_and_only_behind_a_word() -> None:
-    assert [
-        (item["Type"], item["Content"]) for item in _items(*map(Word, ["“Well?!”", "3.14", "a-b,", "…"]))
-    ] == [
-        ("pronunciation", "“Well?!”"),
-        ("pronunciation", "3.14"),
-        ("pronunciation", "a-b"),
-        ("punctuation", ","),
-        ("punctuation", "…"),
+_TEXTS = st.text(min_size=1).map(str.strip).filter(bool)
+_LIKE_SPEECH = st.text("aZé9$%#&._-–—…,!?;:'’‘\"“”«»()[]{}", min_size=1)
+
+
+@given(st.lists(_TEXTS | _LIKE_SPEECH), st.sampled_from([None, False, True]))
+def test_the_items_put_together_are_the_transcript(texts: list[str], stable: bool | None) -> None:
+    words = tuple(Word(text, 0.0, 1.0, 0.5, stable) for text in texts)
+    found = _alternative(Segment("id", 0, 1, " ".join(texts), False, "en-US", words))
+    assert _joined(found["Items"]) == found["Transcript"] == " ".join(texts)
+    assert all(item["Content"] for item in found["Items"])
+    assert sum(item["Type"] == "pronunciation" for item in found["Items"]) == len(texts)
+    for item in found["Items"]:
+        assert item.get("Stable") is stable
+        assert ("Confidence" in item) == (item["Type"] == "pronunciation")
+
+
+@pytest.mark.parametrize(
+    ("word", "spoken", "marks"),
+    [
+        ("yes", "yes", []),
+        ("What?!", "What", ["?", "!"]),
+        ("“Well?!”", "“Well", ["?", "!", "”"]),
+        ('"yes,"', '"yes', [",", '"']),
+        ("‘yes.’", "‘yes", [".", "’"]),
+        ("(no).", "(no", [")", "."]),
+        ("dogs’,", "dogs’", [","]),
+        ("…and", "…and", []),
+        ("and...", "and", ["..."]),
+        ("and--", "and", ["--"]),
+        ("and—", "and", ["—"]),
+        ("wh-", "wh-", []),
+        ("a-b,", "a-b", [","]),
+        ("$5.", "$5", ["."]),
+        ("3.14", "3.14", []),
+        ("50%,", "50%", [","]),
+        ("U.S.", "U.S.", []),
+        ("“U.S.,”", "“U.S.", [",", "”"]),
+        ("U.S.A", "U.S.A", []),
+        ("J.", "J", ["."]),
+        ("…", "…", []),
+        ("--", "--", []),
+        ("?!", "?!", []),
+        ("هل؟", "هل؟", []),
+    ],
+)
+def test_the_marks_behind_a_word_are_items_of_their_own(word: str, spoken: str, marks: list[str]) -> None:
+    assert [(item["Type"], item["Content"]) for item in _items(Word(word))] == [
+        ("pronunciation", spoken),
+        *(("punctuation", mark) for mark in marks),
     ]
-    assert [item["Content"] for item in _items(Word("What?!"))] == ["What", "?", "!"]
+
+
+def test_a_long_run_of_marks_takes_no_time() -> None:
+    assert (
+        _joined(_items(Word("a" + ".-" * 500 + "b" + "--." * 500))) == "a" + ".-" * 500 + "b" + "--." * 500
+    )
 
 
 def test_a_word_is_settled_or_not_where_that_was_asked_for() -> None:
     assert _items(Word("yes,", stable=True), Word("no", stable=False)) == [
         {"Type": "pronunciation", "Content": "yes", "Stable": True},
-        {"Type": "punctuation", "Content": ","},
+        {"Type": "punctuation", "Content": ",", "Stable": True},
         {"Type": "pronunciation", "Content": "no", "Stable": False},
     ]
+
+
+@given(st.text())
+def test_a_corrected_text_has_items_of_its_own(text: str) -> None:
+    found = _alternative(Segment("id", 0, 1, text, True, "en-US", (Word("a", 0, 1, 0.5), Word("b"))))
+    assert _joined(found["Items"]) == found["Transcript"] == " ".join(text.split())
 
 
 def test_what_is_not_known_is_left_out() -> None:

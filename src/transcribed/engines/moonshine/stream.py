@@ -79,6 +79,7 @@ class MoonshineStream:
         self._recognised_until = 0
         self._settled_words: list[Word] = []
         self._shown = ""
+        self._shown_settled = 0
         self._next_partial = self._partials.fast_first
         self._partial_due = False
         self._pause_end = 0
@@ -259,9 +260,9 @@ class MoonshineStream:
         if not self._endpointer.paused:
             words = without_doubtful_end(words, settled)
         text = " ".join(word.text for word in words)
-        if not text or text == self._shown:
+        if not text or (text, settled) == (self._shown, self._shown_settled):
             return ()
-        self._shown = text
+        self._shown, self._shown_settled = text, settled
         return (self._hypothesis(start, end, words, settled, final=False),)
 
     def _final(self, *, alone: bool) -> Sequence[Hypothesis]:
@@ -273,7 +274,7 @@ class MoonshineStream:
         hypotheses: list[Hypothesis] = []
         text = " ".join(word.text for word in words)
         if text and text != self._shown:
-            hypotheses.append(self._hypothesis(start, end, words, 0, final=False))
+            hypotheses.append(self._hypothesis(start, end, words, len(self._settled_words), final=False))
         if text or self._shown:
             hypotheses.append(self._hypothesis(start, end, words, len(words), final=True))
         self._audio.forget_before(min(end, self._heard - self._kept))

@@ -1,0 +1,93 @@
+"""What a program that reads the JSON may rely on while words settle, with the real model."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, pairwise
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.moonshine.engine import MoonshineEngine
+from transcribed.engines.moonshine.stream import MoonshineStream
+from transcribed.recognition.stabilizer import Stability
+from transcribed.transcript import Segment
+from transcribed.wire.results import transcript_event
+
+Read = Callable[[str], Samples]
+Item = dict[str, Any]
+RECORDINGS = ["test.wav", "jfk.mp3", "common_voice.mp3", "telephone.wav", "steamers.ogg", "trumpet.ogg"]
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("pace", list(Pace))
+@pytest.mark.parametrize("stability", list(Stability))
+@settings(max_examples=1, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(sizes=st.lists(st.integers(1, SAMPLE_RATE), min_size=1, max_size=30), idle=st.booleans())
+def test_a_stable_item_never_changes_and_items_are_the_transcript(
+    *,
+    moonshine: MoonshineEngine,
+    samples: Read,
+    name: str,
+    pace: Pace,
+    stability: Stability,
+    sizes: list[int],
+    idle: bool,
+) -> None:
+    stream = moonshine.open(StreamOptions(pace, stability))
+    said = list(_said(stream, samples(name), cycle(sizes), idle))
+    assert bool(said) == (name != "trumpet.ogg")
+    for hypothesis, result in said:
+        (alternative,) = result["Alternatives"]
+        assert _joined(alternative["Items"]) == alternative["Transcript"]
+        marks = [item.get("Stable") for item in alternative["Items"]]
+        if stability is Stability.OFF:
+            assert set(marks) <= {None}
+        else:
+            assert marks == sorted(marks, reverse=True), "items settle from the first on"
+            assert not hypothesis.final or all(marks)
+    for (one, before), (following, after) in pairwise(said):
+        if one.segment == following.segment:
+            _check_kept(before["Alternatives"][0]["Items"], after["Alternatives"][0]["Items"])
+
+
+def _check_kept(before: Sequence[Item], after: Sequence[Item]) -> None:
+    stable = [item for item in before if item.get("Stable")]
+    assert len(after) >= len(stable)
+    for item, later in zip(stable, after, strict=False):
+        assert item.items() <= later.items(), "a stable item has changed"
+
+
+def _said(
+    stream: MoonshineStream, audio: Samples, sizes: Iterable[int], idle: bool
+) -> Iterator[tuple[Hypothesis, dict[str, Any]]]:
+    """All that is said of audio that comes in chunks of these sizes, by a machine that is idle or not."""
+    start = 0
+    for size in sizes:
+        if start >= len(audio):
+            break
+        stream.accept(audio[start : start + size])
+        start += size
+        yield from _stepped(stream, idle)
+    stream.finish()
+    yield from _stepped(stream, idle)
+
+
+def _stepped(stream: MoonshineStream, idle: bool) -> Iterator[tuple[Hypothesis, dict[str, Any]]]:
+    while (following := stream.next_step()) is not None and (idle or following.kind is not StepKind.AHEAD):
+        for said in stream.step(alone=False):
+            segment = Segment(
+                str(said.segment), said.start, said.end, said.text, said.final, "en-US", said.words
+            )
+            (result,) = transcript_event(segment)["Transcript"]["Results"]
+            yield said, result
+
+
+def _joined(items: Sequence[Item]) -> str:
+    """By Amazon's rule, as its users apply it."""
+    text = ""
+    for item in items:
+        text += f" {item['Content']}" if text and item["Type"] == "pronunciation" else item["Content"]
+    return text

@@ -1,0 +1,25 @@
+import asyncio
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from transcribed.engines.base import Engine
+from transcribed.http.native import NativeConversation, StreamQuery
+from transcribed.service.library import Library
+from transcribed.transcript import Segment, Word
+
+
+def _conversation(query: StreamQuery) -> NativeConversation:
+    # Encoding asks neither the engine nor the library anything.
+    engine, library = cast("Engine", None), cast("Library", None)
+    return NativeConversation(lambda: engine, library, query, 15.0, asyncio.Event())
+
+
+@pytest.mark.parametrize(("form", "messages"), [("text", 3), ("json", 4)])
+def test_that_words_have_settled_is_no_news_in_text(form: str, messages: int) -> None:
+    conversation = _conversation(StreamQuery.model_validate({"format": form, "stability": "high"}))
+    partial = Segment("a-0", 0, 1, "This", False, "en-US", (Word("This", stable=False),))
+    settled = replace(partial, words=(Word("This", stable=True),))
+    said = [partial, settled, replace(settled, final=True), replace(partial, id="a-1")]
+    assert sum(conversation.encode(event) is not None for event in said) == messages
