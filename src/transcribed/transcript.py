@@ -24,18 +24,24 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A span of speech. It is sent again as it grows, under one id, until it is `final`.
+    """A span of speech, numbered from 0 in its session; sent again as it grows, until it is `final`.
 
     `text` is its words with a space between them.
     """
 
-    id: str
+    session: str
+    number: int
     start: float
     end: float
     text: str
     final: bool
     language: str
     words: tuple[Word, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The same from its first partial to its final, and no other segment's."""
+        return f"{self.session}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)

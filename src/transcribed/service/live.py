@@ -63,7 +63,8 @@ class LiveSession:
 
     def _segment(self, hypothesis: Hypothesis) -> Segment:
         return Segment(
-            id=f"{self.id}-{hypothesis.segment}",
+            session=self.id,
+            number=hypothesis.segment,
             start=hypothesis.start,
             end=hypothesis.end,
             text=hypothesis.text,

@@ -35,11 +35,15 @@ class TranscriptInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """A final segment, numbered from 0 in its transcript, and what somebody made of its text later."""
+    """A final segment, and what somebody made of its text later."""
 
-    number: int
     segment: Segment
     correction: str | None = None
+
+    @property
+    def number(self) -> int:
+        """That of the segment."""
+        return self.segment.number
 
     @property
     def text(self) -> str:
@@ -104,8 +108,12 @@ class TranscriptStore(Protocol):
         """Begin a transcript."""
         ...
 
-    async def append(self, transcript: str, stored: StoredSegment) -> None:
-        """Keep a final segment; it has outlived this process when this returns. NotFound if deleted."""
+    async def append(self, segment: Segment) -> None:
+        """Keep a final segment of the transcript `segment.session`; it outlives this process on return.
+
+        Numbers rise and may have holes. What is there already is left as it is, so that a call whose
+        answer was lost can be made again; so it is with `add`. NotFound if the transcript was deleted.
+        """
         ...
 
     async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
@@ -121,7 +129,7 @@ class TranscriptStore(Protocol):
         ...
 
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
-        """Put a text in place of a segment's; None takes the machine's own again."""
+        """Put a text in place of that of a segment by its number; None takes the machine's own again."""
         ...
 
     async def delete(self, transcript: str) -> None:

@@ -20,8 +20,13 @@ _MARKS = re.compile(r"\.{2,}|-{2,}|.")
 
 def transcript_event(segment: Segment) -> dict[str, Any]:
     """A TranscriptEvent with the segment as its one Result."""
+    return {"Transcript": {"Results": [result(segment)]}}
+
+
+def result(segment: Segment) -> dict[str, Any]:
+    """A segment as a Result."""
     words = _words(segment)
-    result = {
+    return {
         "ResultId": segment.id,
         "StartTime": round(segment.start, 3),
         "EndTime": round(segment.end, 3),
@@ -34,7 +39,6 @@ def transcript_event(segment: Segment) -> dict[str, Any]:
         ],
         "LanguageCode": segment.language,
     }
-    return {"Transcript": {"Results": [result]}}
 
 
 def _words(segment: Segment) -> Sequence[Word]:

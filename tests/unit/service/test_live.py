@@ -46,11 +46,10 @@ async def test_hypotheses_become_segments_of_the_session(scheduler: Scheduler) -
     def words(text: str) -> tuple[Word, ...]:
         return tuple(Word(word, confidence=1.0) for word in text.split())
 
-    one, other = f"{session.id}-0", f"{session.id}-1"
     assert segments == [
-        Segment(one, 0.0, 0.5, "Das ist", False, "de-DE", words("Das ist")),
-        Segment(one, 0.0, 1.0, "Das ist gut.", True, "de-DE", words("Das ist gut.")),
-        Segment(other, 1.0, 1.25, "Ja.", True, "de-DE", words("Ja.")),
+        Segment(session.id, 0, 0.0, 0.5, "Das ist", False, "de-DE", words("Das ist")),
+        Segment(session.id, 0, 0.0, 1.0, "Das ist gut.", True, "de-DE", words("Das ist gut.")),
+        Segment(session.id, 1, 1.0, 1.25, "Ja.", True, "de-DE", words("Ja.")),
     ]
     assert isinstance(done, Done)
     assert (done.session_id, done.audio_seconds) == (session.id, 1.25)

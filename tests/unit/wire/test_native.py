@@ -8,7 +8,7 @@ from transcribed.wire import native
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 SEGMENT = Segment(
-    "3f-0", 0.0, 1.15, "Größe, 你好.", final=True, language="en-US", words=(Word("Größe,"), Word("你好."))
+    "3f", 0, 0.0, 1.15, "Größe, 你好.", final=True, language="en-US", words=(Word("Größe,"), Word("你好."))
 )
 DONE = Done(session_id="3f", audio_seconds=1.1494375, processing_seconds=0.25)
 
@@ -57,7 +57,7 @@ def test_text_is_the_words_alone() -> None:
 
 
 def test_a_segment_that_lost_its_words_is_no_text() -> None:
-    assert native.encode(Segment("3f-0", 0, 1, "", final=True, language="en-US"), "text") is None
+    assert native.encode(Segment("3f", 0, 0, 1, "", final=True, language="en-US"), "text") is None
 
 
 def test_json_is_the_event_on_one_line() -> None:

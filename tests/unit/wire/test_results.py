@@ -11,7 +11,7 @@ from transcribed.wire.results import transcript_event
 
 def _items(*words: Word) -> list[dict[str, object]]:
     segment = Segment(
-        "id", 0.0, 1.0, " ".join(w.text for w in words), final=True, language="en-US", words=words
+        "3f", 0, 0.0, 1.0, " ".join(w.text for w in words), final=True, language="en-US", words=words
     )
     items: list[dict[str, object]] = _alternative(segment)["Items"]
     return items
@@ -32,7 +32,8 @@ def _joined(items: Sequence[dict[str, object]]) -> str:
 
 def test_a_segment_is_an_event_with_one_result() -> None:
     segment = Segment(
-        id="3f-0",
+        session="3f",
+        number=0,
         start=0.1234,
         end=1.1494375,
         text="This is a test.",
@@ -96,7 +97,7 @@ def test_a_segment_is_an_event_with_one_result() -> None:
 
 
 def test_a_final_is_not_partial() -> None:
-    event = transcript_event(Segment("id", 0, 1, "", final=True, language="de-DE"))
+    event = transcript_event(Segment("id", 0, 0, 1, "", final=True, language="de-DE"))
     result = event["Transcript"]["Results"][0]
     assert result["IsPartial"] is False
     assert result["LanguageCode"] == "de-DE"
