@@ -1,0 +1,529 @@
+"""A TranscriptStore in SQL. Each operation is written once, for every database."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    Table,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
+
+from transcribed.errors import BadRequest, ConfigurationError, NotFound, TranscribedError
+from transcribed.storage.migrations.run import migrate
+from transcribed.storage.search import Phrase, excerpt, phrases_of
+from transcribed.storage.sqlite import SqliteDatabase
+from transcribed.storage.tables import (
+    EARLIEST,
+    LAST_KEY,
+    LATEST,
+    MOST_SEGMENTS,
+    key_of,
+    segment_id,
+    segments,
+    split,
+    transcripts,
+)
+from transcribed.storage.transcripts import (
+    Excerpt,
+    Found,
+    Page,
+    Query,
+    Source,
+    StoredSegment,
+    Transcript,
+    TranscriptInfo,
+    TranscriptStore,
+)
+from transcribed.transcript import Segment, Word
+
+T = TypeVar("T")
+Fields = dict[str, Any]
+
+LONGEST_TEXT = 20_000
+"""Characters of a segment."""
+LONGEST_PAGE = 1000
+EXCERPTS = 3
+"""Of one transcript on a page."""
+
+_WORD_FIELDS = [field.name for field in fields(Word)]
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CURSOR = re.compile(r"[0-9a-f]{1,11}")
+
+_FIND = select(transcripts).where(transcripts.c.id == bindparam("transcript"))
+_FOLLOWING = transcripts.alias()
+_NEXT_FREE_KEY = (
+    select(transcripts.c.key + 1)
+    .where(
+        transcripts.c.key >= bindparam("taken"), ~exists().where(_FOLLOWING.c.key == transcripts.c.key + 1)
+    )
+    .order_by(transcripts.c.key)
+    .limit(1)
+)
+_GROW = (
+    update(transcripts)
+    .where(transcripts.c.id == bindparam("transcript"))
+    .values(
+        audio_seconds=case(
+            (transcripts.c.audio_seconds < bindparam("heard"), bindparam("heard")),
+            else_=transcripts.c.audio_seconds,
+        )
+    )
+    .returning(transcripts.c.key)
+)
+_END = (
+    update(transcripts)
+    .where(transcripts.c.id == bindparam("transcript"))
+    .values(ended=bindparam("ended_at"), audio_seconds=bindparam("heard"))
+    .returning(transcripts.c.key)
+)
+_CORRECT = (
+    update(segments)
+    .where(segments.c.id == bindparam("segment"))
+    .values(correction=bindparam("corrected"))
+)
+_SEGMENTS = (
+    select(segments)
+    .where(segments.c.id >= bindparam("first"), segments.c.id < bindparam("end"))
+    .order_by(segments.c.id)
+)
+_DELETE_SEGMENTS = delete(segments).where(
+    segments.c.id >= bindparam("first"), segments.c.id < bindparam("end")
+)
+_TEXT = func.coalesce(segments.c.correction, segments.c.text)
+# What was heard after the start: a live stream that is older than what is deleted may still grow.
+_LAST = func.coalesce(
+    transcripts.c.ended, transcripts.c.started + cast(transcripts.c.audio_seconds * 1e6, BigInteger)
+)
+
+
+class Words(Protocol):
+    """The index of words."""
+
+    @property
+    def id(self) -> ColumnElement[int]:
+        """The ids of the segments."""
+        ...
+
+    def put(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
+        """Add segments: their ids and texts."""
+        ...
+
+    def remove(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
+        """Take segments out, with the texts that were put in."""
+        ...
+
+    def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
+        """Holds for segments with all these phrases."""
+        ...
+
+
+class Database(Protocol):
+    """Runs operations, each in a transaction of its own. Raises StorageFull and StorageFailure."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a message may say it."""
+        ...
+
+    @property
+    def words(self) -> Words:
+        """Its index."""
+        ...
+
+    def insert_new(self, into: Table) -> Insert:
+        """An insert that does nothing where there is a row of the same primary key."""
+        ...
+
+    async def start(self, operation: Callable[[Connection], None]) -> None:
+        """Bring the tables up to date; no other server does so at the same time."""
+        ...
+
+    async def read(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation that changes nothing. All it reads is of one moment."""
+        ...
+
+    async def write(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation; it is committed when this returns."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give everything back."""
+        ...
+
+
+async def open_transcripts(place: str) -> TranscriptStore:
+    """The transcripts in a file. ConfigurationError says why they cannot be kept there."""
+    database = SqliteDatabase(Path(place).expanduser().absolute())
+    try:
+        await database.start(migrate)
+    except TranscribedError as error:
+        await database.aclose()
+        raise ConfigurationError(
+            f"Transcripts cannot be kept in {database.place}: {error.message}"
+        ) from error
+    except BaseException:
+        await database.aclose()
+        raise
+    return SqlTranscriptStore(database)
+
+
+class SqlTranscriptStore:
+    """See TranscriptStore. It owns the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._words = database.words
+        self._insert_transcript = database.insert_new(transcripts).returning(transcripts.c.key)
+        self._insert_segment = database.insert_new(segments).returning(segments.c.id)
+
+    async def add(self, info: TranscriptInfo) -> None:
+        """Begin a transcript. BadRequest if there is one of this id."""
+        row = _row_of(info)
+        await self._database.write(lambda connection: self._add(connection, row))
+
+    async def append(self, transcript: str, stored: StoredSegment) -> None:
+        """Keep a final segment; if there is one of this number already, nothing changes."""
+        row = _segment_row(stored)
+        await self._database.write(lambda connection: self._append(connection, transcript, stored, row))
+
+    async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
+        """No more segments come."""
+        values = {"transcript": _known(transcript), "ended_at": _aware(ended), "heard": audio_seconds}
+
+        def run(connection: Connection) -> None:
+            if connection.execute(_END, values).scalar() is None:
+                raise _no_transcript(transcript)
+
+        await self._database.write(run)
+
+    async def page(self, query: Query) -> Page:
+        """Transcripts, newest first."""
+        wanted = _wanted(query)
+        return await self._database.read(lambda connection: self._page(connection, wanted, query.limit))
+
+    async def get(self, transcript: str) -> Transcript:
+        """One transcript."""
+        return await self._database.read(lambda connection: _get(connection, transcript))
+
+    async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
+        """Put a text in place of a segment's; None takes the machine's own again."""
+        _check_texts(text)
+        return await self._database.write(
+            lambda connection: self._correct(connection, transcript, number, text)
+        )
+
+    async def delete(self, transcript: str) -> None:
+        """Remove a transcript and all its segments."""
+        condition = transcripts.c.id == _known(transcript)
+        if not await self._database.write(lambda connection: self._delete(connection, condition)):
+            raise _no_transcript(transcript)
+
+    async def delete_before(self, moment: datetime) -> int:
+        """Remove what ended, or was last heard of, before a moment; returns how many."""
+        old = _LAST < _aware(moment)
+        keys = await self._database.read(
+            lambda connection: connection.execute(select(transcripts.c.key).where(old)).scalars().all()
+        )
+        # One at a time, so that what is said meanwhile is not kept waiting.
+        deleted = 0
+        for key in keys:
+            condition = old & (transcripts.c.key == key)
+            deleted += await self._database.write(lambda c, condition=condition: self._delete(c, condition))
+        return deleted
+
+    async def aclose(self) -> None:
+        """Give everything back."""
+        await self._database.aclose()
+
+    def _add(self, connection: Connection, row: Fields) -> None:
+        if connection.execute(_FIND, {"transcript": row["id"]}).first() is not None:
+            raise BadRequest(f"There is a transcript {row['id']!r} already. Give each an id of its own.")
+        key = key_of(row["started"])
+        while connection.execute(self._insert_transcript, row | {"key": key}).scalar() is None:
+            key = connection.execute(_NEXT_FREE_KEY, {"taken": key}).scalar_one()
+
+    def _append(self, connection: Connection, transcript: str, stored: StoredSegment, row: Fields) -> None:
+        grown = {"transcript": _known(transcript), "heard": stored.segment.end}
+        key = connection.execute(_GROW, grown).scalar()
+        if key is None:
+            raise _no_transcript(transcript)
+        segment = segment_id(key, stored.number)
+        if connection.execute(self._insert_segment, row | {"id": segment}).scalar() is not None:
+            self._words.put(connection, [(segment, stored.text)])
+
+    def _page(self, connection: Connection, wanted: "_Wanted", limit: int) -> Page:
+        newest = self._search(connection, wanted) if wanted.phrases else _list(connection, wanted, limit + 1)
+        rows = list(islice(newest, limit + 1))
+        shown = rows[:limit]
+        if wanted.phrases:
+            excerpts = self._hits(connection, wanted.phrases, [row.key for row in shown])
+        else:
+            excerpts = _beginnings(connection, [row.key for row in shown])
+        found = tuple(Found(_info(row), excerpts.get(row.key, ())) for row in shown)
+        return Page(found, next=f"{shown[-1].key:x}" if len(rows) > limit else None)
+
+    def _search(self, connection: Connection, wanted: "_Wanted") -> Iterator[Row[Any]]:
+        """The transcripts with a segment that has all phrases.
+
+        From hit to transcript to hit, each the newest that is no newer than the one before: what does not
+        fit is never read, however common the words or the transcripts are.
+        """
+        hit = (
+            select(self._words.id)
+            .where(self._words.matches(wanted.phrases))
+            .where(self._words.id >= segment_id(wanted.first), self._words.id < bindparam("end"))
+            .order_by(self._words.id.desc())
+            .limit(1)
+        )
+        newest = (
+            select(transcripts)
+            .where(transcripts.c.key <= bindparam("key"), *wanted.conditions)
+            .order_by(transcripts.c.key.desc())
+            .limit(1)
+        )
+        end = wanted.end
+        while (found := connection.execute(hit, {"end": segment_id(end)}).scalar()) is not None:
+            key, _ = split(found)
+            row = connection.execute(newest, {"key": key}).first()
+            if row is None:
+                return
+            if row.key == key:
+                yield row
+            end = key if row.key == key else row.key + 1
+
+    def _hits(
+        self, connection: Connection, phrases: Sequence[Phrase], keys: Sequence[int]
+    ) -> dict[int, tuple[Excerpt, ...]]:
+        """The first hits of transcripts."""
+        statement = (
+            select(segments.c.id, segments.c.start, _TEXT.label("said"))
+            .join_from(segments, self._words.id.table, segments.c.id == self._words.id)
+            .where(self._words.matches(phrases))
+            .where(self._words.id >= bindparam("first"), self._words.id < bindparam("end"))
+            .order_by(self._words.id)
+            .limit(EXCERPTS)
+        )
+        return {
+            key: tuple(_excerpt(row, phrases) for row in connection.execute(statement, _range(key)))
+            for key in keys
+        }
+
+    def _correct(
+        self, connection: Connection, transcript: str, number: int, text: str | None
+    ) -> StoredSegment:
+        key = _find(connection, transcript).key
+        segment = segment_id(key, number) if 0 <= number < MOST_SEGMENTS else -1
+        row = connection.execute(select(segments).where(segments.c.id == segment)).first()
+        if row is None:
+            raise NotFound(f"The transcript {transcript!r} has no segment {number}. Its segments count from 0.")
+        before = _stored(row)
+        after = StoredSegment(number, before.segment, text)
+        connection.execute(_CORRECT, {"segment": segment, "corrected": text})
+        self._words.remove(connection, [(segment, before.text)])
+        self._words.put(connection, [(segment, after.text)])
+        return after
+
+    def _delete(self, connection: Connection, condition: ColumnElement[bool]) -> int:
+        key = connection.execute(delete(transcripts).where(condition).returning(transcripts.c.key)).scalar()
+        if key is None:
+            return 0
+        said = select(segments.c.id, _TEXT).where(
+            segments.c.id >= segment_id(key), segments.c.id < segment_id(key + 1)
+        )
+        texts = [(segment, text) for segment, text in connection.execute(said)]
+        if texts:
+            self._words.remove(connection, texts)
+            connection.execute(_DELETE_SEGMENTS, _range(key))
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a query asks for; keys from `first` on, below `end`."""
+
+    phrases: tuple[Phrase, ...]
+    conditions: tuple[ColumnElement[bool], ...]
+    first: int
+    end: int
+
+
+def _wanted(query: Query) -> _Wanted:
+    if not 1 <= query.limit <= LONGEST_PAGE:
+        raise BadRequest(f"A page has 1 to {LONGEST_PAGE} transcripts, not {query.limit}.")
+    _check_texts(query.recording)
+    first, conditions = 0, []
+    if query.source is not None:
+        conditions.append(transcripts.c.source == query.source.value)
+    if query.recording is not None:
+        conditions.append(transcripts.c.recording == query.recording)
+    if query.since is not None:
+        since = min(max(_aware(query.since), EARLIEST), LATEST)
+        first = key_of(since)
+        conditions.append(transcripts.c.started >= since)
+    if query.until is not None:
+        conditions.append(transcripts.c.started < _aware(query.until))
+    if query.before is not None and not _CURSOR.fullmatch(query.before):
+        raise BadRequest(f"No page gave {query.before!r} as its next. Begin without it.")
+    end = LAST_KEY if query.before is None else min(int(query.before, 16), LAST_KEY)
+    phrases = () if query.words is None else phrases_of(query.words)
+    return _Wanted(phrases, tuple(conditions), first, end)
+
+
+def _list(connection: Connection, wanted: _Wanted, limit: int) -> Iterator[Row[Any]]:
+    statement = (
+        select(transcripts)
+        .where(transcripts.c.key >= wanted.first, transcripts.c.key < wanted.end, *wanted.conditions)
+        .order_by(transcripts.c.key.desc())
+        .limit(limit)
+    )
+    return iter(connection.execute(statement))
+
+
+def _beginnings(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[Excerpt, ...]]:
+    """The first words of transcripts."""
+    statement = select(segments.c.id, segments.c.start, _TEXT.label("said")).where(
+        segments.c.id.in_([segment_id(key) for key in keys])
+    )
+    return {split(row.id)[0]: (_excerpt(row, ()),) for row in connection.execute(statement)}
+
+
+def _excerpt(row: Row[Any], phrases: Sequence[Phrase]) -> Excerpt:
+    return Excerpt(split(row.id)[1], row.start, excerpt(row.said, phrases))
+
+
+def _get(connection: Connection, transcript: str) -> Transcript:
+    found = _find(connection, transcript)
+    rows = connection.execute(_SEGMENTS, _range(found.key))
+    return Transcript(_info(found), tuple(_stored(row) for row in rows))
+
+
+def _find(connection: Connection, transcript: str) -> Row[Any]:
+    row = connection.execute(_FIND, {"transcript": _known(transcript)}).first()
+    if row is None:
+        raise _no_transcript(transcript)
+    return row
+
+
+def _range(key: int) -> Fields:
+    """The ids of a transcript's segments."""
+    return {"first": segment_id(key), "end": segment_id(key + 1)}
+
+
+def _row_of(info: TranscriptInfo) -> Fields:
+    _check_texts(info.id, info.engine, info.language, info.recording)
+    if not EARLIEST <= _aware(info.started) < LATEST:
+        raise BadRequest(f"A transcript cannot start at {info.started}. Set the clock.")
+    return {
+        "id": info.id,
+        "source": info.source.value,
+        "engine": info.engine,
+        "language": info.language,
+        "started": info.started,
+        "recording": info.recording,
+        "ended": None if info.ended is None else _aware(info.ended),
+        "audio_seconds": info.audio_seconds,
+    }
+
+
+def _info(row: Row[Any]) -> TranscriptInfo:
+    return TranscriptInfo(
+        id=row.id,
+        source=Source(row.source),
+        engine=row.engine,
+        language=row.language,
+        started=row.started,
+        recording=row.recording,
+        ended=row.ended,
+        audio_seconds=row.audio_seconds,
+    )
+
+
+def _segment_row(stored: StoredSegment) -> Fields:
+    segment = stored.segment
+    _check_texts(segment.id, segment.language, segment.text, stored.correction)
+    if not 0 <= stored.number < MOST_SEGMENTS:
+        raise BadRequest(f"A transcript has at most {MOST_SEGMENTS} segments. Begin another.")
+    return {
+        "name": segment.id,
+        "start": segment.start,
+        "stop": segment.end,
+        "language": segment.language,
+        "text": segment.text,
+        "correction": stored.correction,
+        "words": _words_json(segment.words),
+    }
+
+
+def _stored(row: Row[Any]) -> StoredSegment:
+    segment = Segment(
+        id=row.name,
+        start=row.start,
+        end=row.stop,
+        text=row.text,
+        final=True,
+        language=row.language,
+        words=_words_from(row.words),
+    )
+    return StoredSegment(split(row.id)[1], segment, row.correction)
+
+
+def _words_json(words: Sequence[Word]) -> str:
+    """Words as a JSON object: a list for each field that any of them has."""
+    columns = {name: [getattr(word, name) for word in words] for name in _WORD_FIELDS}
+    present = {name: column for name, column in columns.items() if any(v is not None for v in column)}
+    return json.dumps(present, separators=(",", ":"))
+
+
+def _words_from(text: str) -> tuple[Word, ...]:
+    columns = json.loads(text)
+    return tuple(Word(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True))
+
+
+def _check_texts(*texts: str | None) -> None:
+    """BadRequest for what not every database can keep."""
+    for text in texts:
+        if text is None:
+            continue
+        if len(text) > LONGEST_TEXT:
+            raise BadRequest(f"The text is too long: {len(text)} characters of at most {LONGEST_TEXT}.")
+        if not _storable(text):
+            raise BadRequest("The text has a character that cannot be kept: NUL, or half of a surrogate pair.")
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not _SURROGATES.search(text)
+
+
+def _known(transcript: str) -> str:
+    """An id that a transcript may have; no other reaches the database."""
+    if not _storable(transcript):
+        raise _no_transcript(transcript)
+    return transcript
+
+
+def _no_transcript(transcript: str) -> NotFound:
+    return NotFound(f"There is no transcript {transcript!r}. GET /transcripts lists what there is.")
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise BadRequest(f"The moment {moment} has no time zone: write 2026-01-31T12:00:00Z.")
+    return moment

@@ -1,0 +1,245 @@
+"""Transcripts in a SQLite file, which several servers may share.
+
+SQLite is called in threads of this module: one that writes and a few that read. Through asyncio's file
+descriptors and futures each call would cost several times as much as SQLite itself.
+"""
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Integer,
+    Table,
+    column,
+    create_engine,
+    event,
+    insert,
+    literal_column,
+    table,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+
+from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
+from transcribed.storage.search import Phrase, fts5_query, words_of
+
+T = TypeVar("T")
+
+_READERS = 2
+_OLDEST = (3, 35)
+_CACHE_KIB = 16 * 1024
+_LOCKED_SECONDS = 5.0
+"""How long another process's lock is waited for."""
+_TIMEOUT = 20.0
+"""For one operation, its wait for those before it and for locks included."""
+_START_TIMEOUT = 600.0
+_MOST_WAITING = 1000
+_CLOCK_EVERY = 100_000
+"""Steps of SQLite's machine between two looks at the clock: a millisecond or a few."""
+
+
+class WordIndex:
+    """The words of segments, in FTS5."""
+
+    _table = table("segment_words", column("rowid", Integer), column("words"))
+    id: ColumnElement[int] = _table.c.rowid
+    _put = insert(_table)
+    _remove = insert(table("segment_words", column("segment_words"), column("rowid"), column("words")))
+
+    def put(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
+        """Add segments: their ids and texts."""
+        rows = [{"rowid": segment, "words": " ".join(words_of(text))} for segment, text in texts]
+        connection.execute(self._put, rows)
+
+    def remove(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
+        """Take segments out. The texts are those that were put in: FTS5 does not know them."""
+        rows = [
+            {"segment_words": "delete", "rowid": segment, "words": " ".join(words_of(text))}
+            for segment, text in texts
+        ]
+        connection.execute(self._remove, rows)
+
+    def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
+        """Holds for segments with all these phrases."""
+        return literal_column("segment_words").op("MATCH", is_comparison=True)(fts5_query(phrases))
+
+
+class SqliteDatabase:
+    """See Database. Closed by `aclose`."""
+
+    words = WordIndex()
+
+    def __init__(self, path: Path) -> None:
+        self.place = str(path)
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="transcripts-write")
+        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="transcripts-read")
+        url = URL.create("sqlite", database=str(path))
+        settings = {"timeout": _LOCKED_SECONDS, "isolation_level": None, "check_same_thread": False}
+        self._writer = create_engine(url, pool_size=1, max_overflow=0, connect_args=settings)
+        self._reader = create_engine(url, pool_size=_READERS, max_overflow=0, connect_args=settings)
+        _prepare(self._writer, "BEGIN IMMEDIATE", ["synchronous = NORMAL", "secure_delete = ON"])
+        _prepare(self._reader, "BEGIN", ["query_only = ON"])
+        self._waiting = 0
+
+    def insert_new(self, into: Table) -> Insert:
+        """An insert that does nothing where there is a row of the same primary key."""
+        return sqlite.insert(into).on_conflict_do_nothing(index_elements=into.primary_key.columns)
+
+    async def start(self, operation: Callable[[Connection], None]) -> None:
+        """Make the file if there is none, and bring its tables up to date."""
+
+        def run() -> None:
+            deadline = time.monotonic() + _START_TIMEOUT
+            self._check_version()
+            self._make_file()
+            self._use_wal(deadline)
+            self._run(self._writer, operation, deadline)
+
+        await self._in_thread(self._writing, run, _START_TIMEOUT)
+
+    async def read(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation that changes nothing."""
+        return await self._operate(self._reading, self._reader, operation)
+
+    async def write(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation in a transaction that is committed when this returns."""
+        return await self._operate(self._writing, self._writer, operation)
+
+    async def aclose(self) -> None:
+        """End the threads, once they have done what they do, and close the file."""
+
+        def close() -> None:
+            for threads, engine in ((self._reading, self._reader), (self._writing, self._writer)):
+                threads.shutdown(cancel_futures=True)
+                engine.dispose()
+
+        await asyncio.to_thread(close)
+
+    async def _operate(
+        self, threads: ThreadPoolExecutor, engine: Engine, operation: Callable[[Connection], T]
+    ) -> T:
+        if self._waiting >= _MOST_WAITING:
+            raise StorageFailure(f"The transcripts in {self.place} cannot be kept as fast as they come.")
+        deadline = time.monotonic() + _TIMEOUT
+        self._waiting += 1
+        try:
+            return await self._in_thread(threads, lambda: self._run(engine, operation, deadline), _TIMEOUT)
+        finally:
+            self._waiting -= 1
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, call: Callable[[], T], seconds: float) -> T:
+        try:
+            running = threads.submit(call)
+        except RuntimeError as error:
+            raise StorageFailure(f"The transcripts in {self.place} are closed.") from error
+        try:
+            # A little more than the call allows itself, which knows better what it waits for.
+            return await asyncio.wait_for(asyncio.wrap_future(running), seconds + 1)
+        except TimeoutError as error:
+            raise self._too_slow(seconds) from error
+
+    def _run(self, engine: Engine, operation: Callable[[Connection], T], deadline: float) -> T:
+        with self._translated(), engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - for the type checker
+            raw.set_progress_handler(lambda: time.monotonic() > deadline, _CLOCK_EVERY)
+            with connection.begin():
+                return operation(connection)
+
+    def _check_version(self) -> None:
+        if sqlite3.sqlite_version_info < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            raise ConfigurationError(
+                f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed"
+            )
+
+    def _make_file(self) -> None:
+        """For its owner alone."""
+        path = Path(self.place)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise ConfigurationError(
+                f"{error.strerror}; name a file that can be written, in a folder that can be written"
+            ) from error
+
+    def _use_wal(self, deadline: float) -> None:
+        """SQLite itself does not wait for a lock here."""
+        while True:
+            try:
+                with self._translated(), closing(self._writer.raw_connection()) as connection:
+                    cursor = connection.cursor()
+                    cursor.execute("PRAGMA journal_mode = WAL")
+                    (mode,) = cursor.fetchone()
+            except _Locked:
+                if time.monotonic() > min(deadline, deadline - _START_TIMEOUT + _LOCKED_SECONDS):
+                    raise
+                time.sleep(0.01)
+                continue
+            if mode != "wal":
+                raise ConfigurationError(
+                    "SQLite cannot keep a write-ahead log there; name a file on a local disk"
+                )
+            return
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors as ours."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._explained(error.orig) from error
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: object) -> StorageFailure:
+        name = getattr(error, "sqlite_errorname", "")
+        where = f"The transcripts in {self.place}"
+        if name == "SQLITE_FULL":
+            return StorageFull(f"There is no room left for {where[:1].lower()}{where[1:]}. Make room, then retry.")
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return _Locked(
+                f"{where} are locked by another process. Wait until it is done or end it, then retry."
+            )
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return StorageFailure(
+                f"{where} cannot be read: the file is damaged, or is not a database. Put a copy of it back, or "
+                "move it away and begin with an empty one."
+            )
+        if name == "SQLITE_INTERRUPT":
+            return self._too_slow(_TIMEOUT)
+        return StorageFailure(f"{where} failed: {error}.")
+
+    def _too_slow(self, seconds: float) -> StorageFailure:
+        return StorageFailure(f"The transcripts in {self.place} did not answer within {seconds:.0f} s. Retry.")
+
+
+class _Locked(StorageFailure):
+    """By another process, for longer than we wait."""
+
+
+def _prepare(engine: Engine, begin: str, pragmas: Iterable[str]) -> None:
+    """Say how the engine's connections are set and how its transactions begin."""
+
+    def connected(raw: sqlite3.Connection, _: object) -> None:
+        for pragma in (*pragmas, f"cache_size = -{_CACHE_KIB}"):
+            raw.execute(f"PRAGMA {pragma}").close()
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)

@@ -1,0 +1,88 @@
+"""The tables of the transcripts, the same in each database.
+
+A transcript's `key` is when it started, in milliseconds since 1970, moved on while another has it. A segment's
+`id` is made of its transcript's key and its own number. So the order of the keys is that of time, the segments
+of a transcript lie beside each other, and the index of words, which knows ids alone, can be read from the
+newest transcript on.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+NUMBER_BITS = 21
+"""Of a segment's id. Two million segments are weeks of speech."""
+MOST_SEGMENTS = 1 << NUMBER_BITS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST, LATEST = _EPOCH, datetime(2100, 1, 1, tzinfo=UTC)
+"""What a key can be made of."""
+LAST_KEY = (1 << (63 - NUMBER_BITS)) - 1
+"""Higher than any."""
+
+
+def key_of(moment: datetime) -> int:
+    """The key of what starts at a moment, if no other has it."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def segment_id(key: int, number: int = 0) -> int:
+    """The id of a segment of a transcript. That of the next transcript's first is beyond the last."""
+    return (key << NUMBER_BITS) + number
+
+
+def split(segment: int) -> tuple[int, int]:
+    """The key of a segment's transcript, and its number there."""
+    return segment >> NUMBER_BITS, segment & (MOST_SEGMENTS - 1)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment, kept as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """For the database."""
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+transcripts = Table(
+    "transcripts",
+    metadata,
+    Column("key", _Key, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("started", Moment, nullable=False),
+    Column("recording", Text),
+    Column("ended", Moment),
+    Column("audio_seconds", Double, nullable=False),
+)
+Index("transcripts_source", transcripts.c.source, transcripts.c.key)
+Index("transcripts_recording", transcripts.c.recording, transcripts.c.key)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("start", Double, nullable=False),
+    Column("stop", Double, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("correction", Text),
+    Column("words", Text, nullable=False),
+)
