@@ -1,11 +1,11 @@
 """What is searched for, as the databases take it; and where it stands in a text. Pure.
 
-Both databases are given words as this module makes them, of texts and of searches alike, so that they find the
-same. What a text was put into an index as is needed again to take it out: a change of `words_of` needs a
-migration that builds the index anew.
+Both databases are given words as this module makes them, of texts and of searches alike, so that they find
+the same. What was put into an index is needed again to take it out: a change of `words_of` needs a migration
+that builds the index anew.
 
-A word is letters, digits and what belongs to them, without accents and case. Scripts that are written without
-spaces give a word for each character; searched together, they must stand one behind the other.
+A word is letters, digits and what belongs to them, without accents and case. Scripts that are written
+without spaces give a word for each character; searched together, they must stand one behind the other.
 """
 
 import re
@@ -163,7 +163,9 @@ def _window(text: str, spans: Sequence[Span], hit: int, longest: int) -> Span:
     if len(text) <= longest:
         return 0, len(text)
     earliest = max(0, min(hit - longest // 4, len(text) - longest))
-    begin = 0 if earliest == 0 else min((start for start, _ in spans if start >= earliest), default=earliest)
+    begin = (
+        0 if earliest == 0 else min((start for start, _ in spans if start >= earliest), default=earliest)
+    )
     latest = begin + longest
     if latest >= len(text):
         return begin, len(text)

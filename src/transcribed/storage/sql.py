@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import (
@@ -95,9 +95,7 @@ _END = (
     .returning(transcripts.c.key)
 )
 _CORRECT = (
-    update(segments)
-    .where(segments.c.id == bindparam("segment"))
-    .values(correction=bindparam("corrected"))
+    update(segments).where(segments.c.id == bindparam("segment")).values(correction=bindparam("corrected"))
 )
 _SEGMENTS = (
     select(segments)
@@ -108,6 +106,12 @@ _DELETE_SEGMENTS = delete(segments).where(
     segments.c.id >= bindparam("first"), segments.c.id < bindparam("end")
 )
 _TEXT = func.coalesce(segments.c.correction, segments.c.text)
+_FIRST_TEXT = (
+    select(segments.c.id, segments.c.start, _TEXT.label("said"))
+    .where(segments.c.id >= bindparam("first"), segments.c.id < bindparam("end"))
+    .order_by(segments.c.id)
+    .limit(1)
+)
 # What was heard after the start: a live stream that is older than what is deleted may still grow.
 _LAST = func.coalesce(
     transcripts.c.ended, transcripts.c.started + cast(transcripts.c.audio_seconds * 1e6, BigInteger)
@@ -169,9 +173,9 @@ class Database(Protocol):
         ...
 
 
-async def open_transcripts(place: str) -> TranscriptStore:
-    """The transcripts in a file. ConfigurationError says why they cannot be kept there."""
-    database = SqliteDatabase(Path(place).expanduser().absolute())
+async def open_store(place: str) -> TranscriptStore:
+    """See `opening.open_transcripts`."""
+    database = SqliteDatabase(place)
     try:
         await database.start(migrate)
     except TranscribedError as error:
@@ -194,15 +198,20 @@ class SqlTranscriptStore:
         self._insert_transcript = database.insert_new(transcripts).returning(transcripts.c.key)
         self._insert_segment = database.insert_new(segments).returning(segments.c.id)
 
+    @property
+    def place(self) -> str:
+        """Where they are kept, without a password."""
+        return self._database.place
+
     async def add(self, info: TranscriptInfo) -> None:
-        """Begin a transcript. BadRequest if there is one of this id."""
+        """Begin a transcript; if there is one of this id already, nothing changes."""
         row = _row_of(info)
         await self._database.write(lambda connection: self._add(connection, row))
 
-    async def append(self, transcript: str, stored: StoredSegment) -> None:
+    async def append(self, segment: Segment) -> None:
         """Keep a final segment; if there is one of this number already, nothing changes."""
-        row = _segment_row(stored)
-        await self._database.write(lambda connection: self._append(connection, transcript, stored, row))
+        row = _segment_row(segment)
+        await self._database.write(lambda connection: self._append(connection, segment, row))
 
     async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
         """No more segments come."""
@@ -233,20 +242,19 @@ class SqlTranscriptStore:
     async def delete(self, transcript: str) -> None:
         """Remove a transcript and all its segments."""
         condition = transcripts.c.id == _known(transcript)
-        if not await self._database.write(lambda connection: self._delete(connection, condition)):
+        if not await self._database.write(partial(self._delete, condition)):
             raise _no_transcript(transcript)
 
     async def delete_before(self, moment: datetime) -> int:
         """Remove what ended, or was last heard of, before a moment; returns how many."""
-        old = _LAST < _aware(moment)
+        old = _aware(moment) > _LAST
         keys = await self._database.read(
             lambda connection: connection.execute(select(transcripts.c.key).where(old)).scalars().all()
         )
         # One at a time, so that what is said meanwhile is not kept waiting.
         deleted = 0
         for key in keys:
-            condition = old & (transcripts.c.key == key)
-            deleted += await self._database.write(lambda c, condition=condition: self._delete(c, condition))
+            deleted += await self._database.write(partial(self._delete, old & (transcripts.c.key == key)))
         return deleted
 
     async def aclose(self) -> None:
@@ -255,22 +263,24 @@ class SqlTranscriptStore:
 
     def _add(self, connection: Connection, row: Fields) -> None:
         if connection.execute(_FIND, {"transcript": row["id"]}).first() is not None:
-            raise BadRequest(f"There is a transcript {row['id']!r} already. Give each an id of its own.")
+            return
         key = key_of(row["started"])
         while connection.execute(self._insert_transcript, row | {"key": key}).scalar() is None:
             key = connection.execute(_NEXT_FREE_KEY, {"taken": key}).scalar_one()
 
-    def _append(self, connection: Connection, transcript: str, stored: StoredSegment, row: Fields) -> None:
-        grown = {"transcript": _known(transcript), "heard": stored.segment.end}
+    def _append(self, connection: Connection, segment: Segment, row: Fields) -> None:
+        grown = {"transcript": _known(segment.session), "heard": segment.end}
         key = connection.execute(_GROW, grown).scalar()
         if key is None:
-            raise _no_transcript(transcript)
-        segment = segment_id(key, stored.number)
-        if connection.execute(self._insert_segment, row | {"id": segment}).scalar() is not None:
-            self._words.put(connection, [(segment, stored.text)])
+            raise _no_transcript(segment.session)
+        place = segment_id(key, segment.number)
+        if connection.execute(self._insert_segment, row | {"id": place}).scalar() is not None:
+            self._words.put(connection, [(place, segment.text)])
 
     def _page(self, connection: Connection, wanted: "_Wanted", limit: int) -> Page:
-        newest = self._search(connection, wanted) if wanted.phrases else _list(connection, wanted, limit + 1)
+        newest = (
+            self._search(connection, wanted) if wanted.phrases else _list(connection, wanted, limit + 1)
+        )
         rows = list(islice(newest, limit + 1))
         shown = rows[:limit]
         if wanted.phrases:
@@ -333,15 +343,17 @@ class SqlTranscriptStore:
         segment = segment_id(key, number) if 0 <= number < MOST_SEGMENTS else -1
         row = connection.execute(select(segments).where(segments.c.id == segment)).first()
         if row is None:
-            raise NotFound(f"The transcript {transcript!r} has no segment {number}. Its segments count from 0.")
-        before = _stored(row)
-        after = StoredSegment(number, before.segment, text)
+            raise NotFound(
+                f"The transcript {transcript!r} has no segment {number}. Look at it for their numbers."
+            )
+        before = _stored(transcript, row)
+        after = StoredSegment(before.segment, text)
         connection.execute(_CORRECT, {"segment": segment, "corrected": text})
         self._words.remove(connection, [(segment, before.text)])
         self._words.put(connection, [(segment, after.text)])
         return after
 
-    def _delete(self, connection: Connection, condition: ColumnElement[bool]) -> int:
+    def _delete(self, condition: ColumnElement[bool], connection: Connection) -> int:
         key = connection.execute(delete(transcripts).where(condition).returning(transcripts.c.key)).scalar()
         if key is None:
             return 0
@@ -399,10 +411,12 @@ def _list(connection: Connection, wanted: _Wanted, limit: int) -> Iterator[Row[A
 
 def _beginnings(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[Excerpt, ...]]:
     """The first words of transcripts."""
-    statement = select(segments.c.id, segments.c.start, _TEXT.label("said")).where(
-        segments.c.id.in_([segment_id(key) for key in keys])
-    )
-    return {split(row.id)[0]: (_excerpt(row, ()),) for row in connection.execute(statement)}
+    found: dict[int, tuple[Excerpt, ...]] = {}
+    for key in keys:
+        row = connection.execute(_FIRST_TEXT, _range(key)).first()
+        if row is not None:
+            found[key] = (_excerpt(row, ()),)
+    return found
 
 
 def _excerpt(row: Row[Any], phrases: Sequence[Phrase]) -> Excerpt:
@@ -412,7 +426,7 @@ def _excerpt(row: Row[Any], phrases: Sequence[Phrase]) -> Excerpt:
 def _get(connection: Connection, transcript: str) -> Transcript:
     found = _find(connection, transcript)
     rows = connection.execute(_SEGMENTS, _range(found.key))
-    return Transcript(_info(found), tuple(_stored(row) for row in rows))
+    return Transcript(_info(found), tuple(_stored(transcript, row) for row in rows))
 
 
 def _find(connection: Connection, transcript: str) -> Row[Any]:
@@ -456,25 +470,23 @@ def _info(row: Row[Any]) -> TranscriptInfo:
     )
 
 
-def _segment_row(stored: StoredSegment) -> Fields:
-    segment = stored.segment
-    _check_texts(segment.id, segment.language, segment.text, stored.correction)
-    if not 0 <= stored.number < MOST_SEGMENTS:
+def _segment_row(segment: Segment) -> Fields:
+    _check_texts(segment.language, segment.text)
+    if not 0 <= segment.number < MOST_SEGMENTS:
         raise BadRequest(f"A transcript has at most {MOST_SEGMENTS} segments. Begin another.")
     return {
-        "name": segment.id,
         "start": segment.start,
         "stop": segment.end,
         "language": segment.language,
         "text": segment.text,
-        "correction": stored.correction,
         "words": _words_json(segment.words),
     }
 
 
-def _stored(row: Row[Any]) -> StoredSegment:
+def _stored(transcript: str, row: Row[Any]) -> StoredSegment:
     segment = Segment(
-        id=row.name,
+        session=transcript,
+        number=split(row.id)[1],
         start=row.start,
         end=row.stop,
         text=row.text,
@@ -482,7 +494,7 @@ def _stored(row: Row[Any]) -> StoredSegment:
         language=row.language,
         words=_words_from(row.words),
     )
-    return StoredSegment(split(row.id)[1], segment, row.correction)
+    return StoredSegment(segment, row.correction)
 
 
 def _words_json(words: Sequence[Word]) -> str:
@@ -494,7 +506,9 @@ def _words_json(words: Sequence[Word]) -> str:
 
 def _words_from(text: str) -> tuple[Word, ...]:
     columns = json.loads(text)
-    return tuple(Word(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True))
+    return tuple(
+        Word(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    )
 
 
 def _check_texts(*texts: str | None) -> None:
@@ -505,7 +519,9 @@ def _check_texts(*texts: str | None) -> None:
         if len(text) > LONGEST_TEXT:
             raise BadRequest(f"The text is too long: {len(text)} characters of at most {LONGEST_TEXT}.")
         if not _storable(text):
-            raise BadRequest("The text has a character that cannot be kept: NUL, or half of a surrogate pair.")
+            raise BadRequest(
+                "The text has a character that cannot be kept: NUL, or half of a surrogate pair."
+            )
 
 
 def _storable(text: str) -> bool:

@@ -81,7 +81,8 @@ class SqliteDatabase:
 
     words = WordIndex()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: str) -> None:
+        path = Path(place).expanduser().absolute()
         self.place = str(path)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="transcripts-write")
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="transcripts-read")
@@ -183,13 +184,13 @@ class SqliteDatabase:
                 with self._translated(), closing(self._writer.raw_connection()) as connection:
                     cursor = connection.cursor()
                     cursor.execute("PRAGMA journal_mode = WAL")
-                    (mode,) = cursor.fetchone()
+                    mode = cursor.fetchone()
             except _Locked:
                 if time.monotonic() > min(deadline, deadline - _START_TIMEOUT + _LOCKED_SECONDS):
                     raise
                 time.sleep(0.01)
                 continue
-            if mode != "wal":
+            if mode != ("wal",):
                 raise ConfigurationError(
                     "SQLite cannot keep a write-ahead log there; name a file on a local disk"
                 )
@@ -209,22 +210,26 @@ class SqliteDatabase:
         name = getattr(error, "sqlite_errorname", "")
         where = f"The transcripts in {self.place}"
         if name == "SQLITE_FULL":
-            return StorageFull(f"There is no room left for {where[:1].lower()}{where[1:]}. Make room, then retry.")
+            return StorageFull(
+                f"There is no room left for {where[:1].lower()}{where[1:]}. Make room, then retry."
+            )
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return _Locked(
                 f"{where} are locked by another process. Wait until it is done or end it, then retry."
             )
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return StorageFailure(
-                f"{where} cannot be read: the file is damaged, or is not a database. Put a copy of it back, or "
-                "move it away and begin with an empty one."
+                f"{where} cannot be read: the file is damaged, or is not a database. Put a copy of it back, "
+                "or move it away and begin with an empty one."
             )
         if name == "SQLITE_INTERRUPT":
             return self._too_slow(_TIMEOUT)
         return StorageFailure(f"{where} failed: {error}.")
 
     def _too_slow(self, seconds: float) -> StorageFailure:
-        return StorageFailure(f"The transcripts in {self.place} did not answer within {seconds:.0f} s. Retry.")
+        return StorageFailure(
+            f"The transcripts in {self.place} did not answer within {seconds:.0f} s. Retry."
+        )
 
 
 class _Locked(StorageFailure):

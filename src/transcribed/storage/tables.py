@@ -1,9 +1,9 @@
 """The tables of the transcripts, the same in each database.
 
-A transcript's `key` is when it started, in milliseconds since 1970, moved on while another has it. A segment's
-`id` is made of its transcript's key and its own number. So the order of the keys is that of time, the segments
-of a transcript lie beside each other, and the index of words, which knows ids alone, can be read from the
-newest transcript on.
+A transcript's `key` is when it started, in milliseconds since 1970, moved on while another has it. A
+segment's `id` is made of its transcript's key and its own number. So the order of the keys is that of time,
+the segments of a transcript lie beside each other, and the index of words, which knows ids alone, can be
+read from the newest transcript on.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -78,7 +78,6 @@ segments = Table(
     "segments",
     metadata,
     Column("id", _Key, primary_key=True, autoincrement=False),
-    Column("name", Text, nullable=False),
     Column("start", Double, nullable=False),
     Column("stop", Double, nullable=False),
     Column("language", Text, nullable=False),

@@ -63,8 +63,9 @@ class Transcript:
 class Query:
     """Which transcripts; None leaves a question open.
 
-    `words` are searched as they are, in any order; "words in quotes" one behind the other. `since` is
-    inclusive, `until` exclusive. `before` is the `next` of the page before.
+    `words` are searched as they are, in any order, without regard to case, accents and punctuation; "words
+    in quotes" one behind the other. All must be in one segment, as it was corrected. `since` is inclusive,
+    `until` exclusive. `limit` is 1 to 1000. `before` is the `next` of the page before.
     """
 
     words: str | None = None
@@ -102,7 +103,16 @@ class Page:
 
 
 class TranscriptStore(Protocol):
-    """Transcripts that last. Methods raise NotFound, BadRequest, StorageFull and StorageFailure."""
+    """Transcripts that last. Methods raise NotFound, BadRequest, StorageFull and StorageFailure.
+
+    They end by themselves within half a minute. One that ended with StorageFailure may have come through
+    nevertheless. Moments have a time zone.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where they are kept, as it may be shown."""
+        ...
 
     async def add(self, info: TranscriptInfo) -> None:
         """Begin a transcript."""
@@ -121,7 +131,10 @@ class TranscriptStore(Protocol):
         ...
 
     async def page(self, query: Query) -> Page:
-        """Transcripts, newest first. Raises BadRequest for a `before` that no page gave."""
+        """Transcripts, newest first: by their start, to the millisecond.
+
+        Raises BadRequest for a `before` that no page gave, and for `words` without a letter or digit.
+        """
         ...
 
     async def get(self, transcript: str) -> Transcript:
@@ -137,7 +150,7 @@ class TranscriptStore(Protocol):
         ...
 
     async def delete_before(self, moment: datetime) -> int:
-        """Remove what ended, or where that is not known started, before a moment; returns how many."""
+        """Remove what ended before a moment, or without an end was last heard of; returns how many."""
         ...
 
     async def aclose(self) -> None:

@@ -28,7 +28,6 @@ def upgrade() -> None:
     op.create_table(
         "segments",
         sa.Column("id", key, primary_key=True, autoincrement=False),
-        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("start", sa.Double(), nullable=False),
         sa.Column("stop", sa.Double(), nullable=False),
         sa.Column("language", sa.Text(), nullable=False),
