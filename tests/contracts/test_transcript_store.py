@@ -88,7 +88,7 @@ async def texts(store: TranscriptStore, id_: str) -> list[str]:
     return [segment.text for segment in (await store.get(id_)).segments]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest) -> str:
     made: str = request.getfixturevalue(f"{request.param}_place")
     return made

@@ -1,8 +1,8 @@
 """What is searched for, as the databases take it; and where it stands in a text. Pure.
 
 Both databases are given words as this module makes them, of texts and of searches alike, so that they find
-the same. What was put into an index is needed again to take it out: a change of `words_of` needs a migration
-that builds the index anew.
+the same. What was put into an index is needed again to take it out: a change of `words_of` needs a
+migration that builds the index anew.
 
 A word is letters, digits and what belongs to them, without accents and case. Scripts that are written
 without spaces give a word for each character; searched together, they must stand one behind the other.

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Insert,
     Row,
+    Select,
     Table,
     bindparam,
     case,
@@ -94,6 +95,8 @@ _END = (
     .values(ended=bindparam("ended_at"), audio_seconds=bindparam("heard"))
     .returning(transcripts.c.key)
 )
+# Whoever writes to a transcript waits for whoever does. SQLite has one writer anyway.
+_LOCK = _FIND.with_for_update()
 _CORRECT = (
     update(segments).where(segments.c.id == bindparam("segment")).values(correction=bindparam("corrected"))
 )
@@ -175,7 +178,7 @@ class Database(Protocol):
 
 async def open_store(place: str) -> TranscriptStore:
     """See `opening.open_transcripts`."""
-    database = SqliteDatabase(place)
+    database = _database(place)
     try:
         await database.start(migrate)
     except TranscribedError as error:
@@ -187,6 +190,23 @@ async def open_store(place: str) -> TranscriptStore:
         await database.aclose()
         raise
     return SqlTranscriptStore(database)
+
+
+def _database(place: str) -> Database:
+    if place.startswith(("postgresql://", "postgres://")):
+        try:
+            from transcribed.storage.postgresql import PostgresqlDatabase  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                "Transcripts in PostgreSQL need another package: pip install 'transcribed[postgresql]'."
+            ) from error
+        return PostgresqlDatabase(place)
+    if "://" in place:
+        raise ConfigurationError(
+            f"Transcripts cannot be kept in {place.partition('://')[0]}://…: name a file, or "
+            "postgresql://USER:PASSWORD@HOST/DATABASE."
+        )
+    return SqliteDatabase(place)
 
 
 class SqlTranscriptStore:
@@ -339,7 +359,7 @@ class SqlTranscriptStore:
     def _correct(
         self, connection: Connection, transcript: str, number: int, text: str | None
     ) -> StoredSegment:
-        key = _find(connection, transcript).key
+        key = _find(connection, transcript, _LOCK).key
         segment = segment_id(key, number) if 0 <= number < MOST_SEGMENTS else -1
         row = connection.execute(select(segments).where(segments.c.id == segment)).first()
         if row is None:
@@ -429,8 +449,8 @@ def _get(connection: Connection, transcript: str) -> Transcript:
     return Transcript(_info(found), tuple(_stored(transcript, row) for row in rows))
 
 
-def _find(connection: Connection, transcript: str) -> Row[Any]:
-    row = connection.execute(_FIND, {"transcript": _known(transcript)}).first()
+def _find(connection: Connection, transcript: str, statement: Select[Any] = _FIND) -> Row[Any]:
+    row = connection.execute(statement, {"transcript": _known(transcript)}).first()
     if row is None:
         raise _no_transcript(transcript)
     return row

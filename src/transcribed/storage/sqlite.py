@@ -219,7 +219,7 @@ class SqliteDatabase:
             )
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return StorageFailure(
-                f"{where} cannot be read: the file is damaged, or is not a database. Put a copy of it back, "
+                f"{where} cannot be read: the file is damaged, or is no database. Put a copy of it back, "
                 "or move it away and begin with an empty one."
             )
         if name == "SQLITE_INTERRUPT":

@@ -1,0 +1,202 @@
+"""Transcripts in PostgreSQL, which several servers may share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import asyncpg
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Insert,
+    Table,
+    bindparam,
+    cast,
+    column,
+    delete,
+    insert,
+    make_url,
+    table,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
+from transcribed.storage.search import Phrase, tsquery, tsvector
+
+T = TypeVar("T")
+
+_CONNECTIONS = 8
+_CONNECT_SECONDS = 5.0
+_LOCKED_SECONDS = 5.0
+_TIMEOUT = 20.0
+"""For one operation, its wait for a connection and for locks included."""
+_START_TIMEOUT = 600.0
+_START_LOCK = 0x7472616E73637269
+"""Any number that no other program takes."""
+
+_Meaning = tuple[type[StorageFailure], str]
+_SLOW: _Meaning = (StorageFailure, "did not answer in time. See what holds them up, then retry.")
+_AWAY: _Meaning = (
+    StorageFailure,
+    "cannot be reached: {error}. See that PostgreSQL runs there, then retry.",
+)
+_REFUSED: _Meaning = (
+    StorageFailure,
+    "cannot be opened: {error}. Correct user and password in the address.",
+)
+_MEANINGS: Mapping[str, _Meaning] = {
+    "08": _AWAY,
+    "28": _REFUSED,
+    "3D000": (StorageFailure, "cannot be opened: {error}. Make the database: createdb."),
+    "42501": (StorageFailure, "cannot be kept: {error}. Let the user CREATE in the schema, and use it."),
+    "53100": (StorageFull, "have no room left. Make room, then retry."),
+    "53300": (StorageFailure, "cannot be reached: {error}. Let PostgreSQL have more, then retry."),
+    "55P03": _SLOW,
+    "57014": _SLOW,
+    "57P": _AWAY,
+}
+"""Errors by the beginning of their SQLSTATE; the first word follows "The transcripts in …"."""
+
+
+class WordIndex:
+    """The words of segments, as tsvector."""
+
+    _table = table("segment_words", column("id", BigInteger), column("words", postgresql.TSVECTOR))
+    id: ColumnElement[int] = _table.c.id
+    _put = insert(_table).values(
+        id=bindparam("segment"), words=cast(bindparam("said"), postgresql.TSVECTOR)
+    )
+    _remove = delete(_table).where(_table.c.id == bindparam("segment"))
+
+    def put(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
+        """Add segments: their ids and texts."""
+        rows = [{"segment": segment, "said": tsvector(said)} for segment, said in texts]
+        connection.execute(self._put, rows)
+
+    def remove(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
+        """Take segments out."""
+        connection.execute(self._remove, [{"segment": segment} for segment, _ in texts])
+
+    def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
+        """Holds for segments with all these phrases."""
+        return self._table.c.words.bool_op("@@")(cast(tsquery(phrases), postgresql.TSQUERY))
+
+
+class PostgresqlDatabase:
+    """See Database. Closed by `aclose`."""
+
+    words = WordIndex()
+
+    def __init__(self, address: str) -> None:
+        """The address is as libpq's, with its parameters (host, sslmode) and variables (PGPASSWORD)."""
+        try:
+            url = make_url(address)
+        except (SQLAlchemyError, ValueError) as error:
+            raise ConfigurationError(
+                "The address of the transcripts cannot be read. Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+            ) from error
+        hosts = {name: url.query[name] for name in ("host", "port") if name in url.query}
+        self.place = url.set(password=None, query=hosts).render_as_string(hide_password=False)
+        self._closed = False
+
+        async def connect() -> asyncpg.Connection:
+            return await asyncpg.connect(
+                address,
+                timeout=_CONNECT_SECONDS,
+                server_settings={
+                    "application_name": "transcribed",
+                    "statement_timeout": _milliseconds(_TIMEOUT),
+                    "lock_timeout": _milliseconds(_LOCKED_SECONDS),
+                    "idle_in_transaction_session_timeout": _milliseconds(_TIMEOUT),
+                },
+            )
+
+        self._writer = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=connect,
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=_TIMEOUT,
+            pool_pre_ping=True,
+        )
+        self._reader = self._writer.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+    def insert_new(self, into: Table) -> Insert:
+        """An insert that does nothing where there is a row of the same primary key."""
+        return postgresql.insert(into).on_conflict_do_nothing(index_elements=into.primary_key.columns)
+
+    async def start(self, operation: Callable[[Connection], None]) -> None:
+        """Bring the tables up to date, when no other server does."""
+
+        def run(connection: Connection) -> None:
+            encoding = connection.scalar(text("SHOW server_encoding"))
+            if encoding != "UTF8":
+                raise ConfigurationError(
+                    f"the database's encoding is {encoding}; make one with ENCODING 'UTF8'"
+                )
+            for setting in ("statement_timeout", "lock_timeout"):
+                connection.execute(text(f"SET LOCAL {setting} = {_milliseconds(_START_TIMEOUT)}"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_START_LOCK})"))
+            operation(connection)
+
+        await self._run(self._writer, run, _START_TIMEOUT)
+
+    async def read(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation that changes nothing."""
+        return await self._run(self._reader, operation)
+
+    async def write(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation in a transaction that is committed when this returns."""
+        return await self._run(self._writer, operation)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        await self._writer.dispose()
+
+    async def _run(
+        self, engine: AsyncEngine, operation: Callable[[Connection], T], seconds: float = _TIMEOUT
+    ) -> T:
+        if self._closed:
+            raise StorageFailure(f"The transcripts in {self.place} are closed.")
+        async with self._translated(), asyncio.timeout(seconds), engine.begin() as connection:
+            return await connection.run_sync(operation)
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        """PostgreSQL's errors as ours."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._explained(error.orig and error.orig.__cause__) from error
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            SQLAlchemyError,
+            OSError,
+            ValueError,
+        ) as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: BaseException | None) -> StorageFailure:
+        state = getattr(error, "sqlstate", None) or ""
+        if isinstance(error, TimeoutError):
+            state = asyncpg.QueryCanceledError.sqlstate
+        elif isinstance(error, OSError):
+            state = asyncpg.PostgresConnectionError.sqlstate
+        kind, meaning = next(
+            (_MEANINGS[state[:length]] for length in (5, 3, 2) if state[:length] in _MEANINGS),
+            (StorageFailure, "failed: {error}."),
+        )
+        return kind(f"The transcripts in {self.place} {meaning.format(error=error)}")
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
