@@ -156,6 +156,9 @@ class PostgresqlDatabase:
         """Run an operation in a transaction that is committed when this returns."""
         return await self._run(self._writer, operation)
 
+    def forget(self) -> None:
+        """It is PostgreSQL's own VACUUM that frees the place of what was removed."""
+
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True

@@ -171,6 +171,10 @@ class Database(Protocol):
         """Run an operation; it is committed when this returns."""
         ...
 
+    def forget(self) -> None:
+        """Something was removed: see to it, in the background, that nothing of it stays in the files."""
+        ...
+
     async def aclose(self) -> None:
         """Give everything back."""
         ...
@@ -255,15 +259,18 @@ class SqlTranscriptStore:
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
         """Put a text in place of a segment's; None takes the machine's own again."""
         _check_texts(text)
-        return await self._database.write(
+        after = await self._database.write(
             lambda connection: self._correct(connection, transcript, number, text)
         )
+        self._database.forget()
+        return after
 
     async def delete(self, transcript: str) -> None:
         """Remove a transcript and all its segments."""
         condition = transcripts.c.id == _known(transcript)
         if not await self._database.write(partial(self._delete, condition)):
             raise _no_transcript(transcript)
+        self._database.forget()
 
     async def delete_before(self, moment: datetime) -> int:
         """Remove what ended, or was last heard of, before a moment; returns how many."""
@@ -275,6 +282,8 @@ class SqlTranscriptStore:
         deleted = 0
         for key in keys:
             deleted += await self._database.write(partial(self._delete, old & (transcripts.c.key == key)))
+        if deleted:
+            self._database.forget()
         return deleted
 
     async def aclose(self) -> None:

@@ -5,12 +5,14 @@ descriptors and futures each call would cost several times as much as SQLite its
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +38,7 @@ from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
 from transcribed.storage.search import Phrase, fts5_query, words_of
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 _READERS = 2
 _OLDEST = (3, 35)
@@ -46,8 +49,28 @@ _TIMEOUT = 20.0
 """For one operation, its wait for those before it and for locks included."""
 _START_TIMEOUT = 600.0
 _MOST_WAITING = 1000
+_MERGED_PAGES = 32
+"""In one transaction: some milliseconds, for which finals may have to wait."""
+_REST = 4.0
+"""After each, times as long as it took."""
+_LOG_TRIES, _LOG_PAUSE = 100, 0.1
 _CLOCK_EVERY = 100_000
 """Steps of SQLite's machine between two looks at the clock: a millisecond or a few."""
+
+
+class _Remains(Enum):
+    """What the index still has of words that were removed: FTS5 keeps them until it merges.
+
+    Kept as the file's `user_version`.
+    """
+
+    NONE = 0
+    SOME = 1
+    BEING_MERGED = 2
+
+    @classmethod
+    def _missing_(cls, value: object) -> "_Remains":  # noqa: ARG003
+        return cls.SOME
 
 
 class WordIndex:
@@ -70,6 +93,7 @@ class WordIndex:
             for segment, text in texts
         ]
         connection.execute(self._remove, rows)
+        _set_remains(connection, _Remains.SOME)
 
     def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
         """Holds for segments with all these phrases."""
@@ -93,6 +117,7 @@ class SqliteDatabase:
         _prepare(self._writer, "BEGIN IMMEDIATE", ["synchronous = NORMAL", "secure_delete = ON"])
         _prepare(self._reader, "BEGIN", ["query_only = ON"])
         self._waiting = 0
+        self._forgetting: asyncio.Task[None] | None = None
 
     def insert_new(self, into: Table) -> Insert:
         """An insert that does nothing where there is a row of the same primary key."""
@@ -109,6 +134,8 @@ class SqliteDatabase:
             self._run(self._writer, operation, deadline)
 
         await self._in_thread(self._writing, run, _START_TIMEOUT)
+        if await self.read(_remains) is not _Remains.NONE:
+            self.forget()
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
         """Run an operation that changes nothing."""
@@ -118,8 +145,16 @@ class SqliteDatabase:
         """Run an operation in a transaction that is committed when this returns."""
         return await self._operate(self._writing, self._writer, operation)
 
+    def forget(self) -> None:
+        """Take what was removed out of the index and the log too, a little at a time."""
+        if self._forgetting is None or self._forgetting.done():
+            self._forgetting = asyncio.create_task(self._forget())
+
     async def aclose(self) -> None:
         """End the threads, once they have done what they do, and close the file."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            await asyncio.wait([self._forgetting])
 
         def close() -> None:
             for threads, engine in ((self._reading, self._reader), (self._writing, self._writer)):
@@ -127,6 +162,32 @@ class SqliteDatabase:
                 engine.dispose()
 
         await asyncio.to_thread(close)
+
+    async def _forget(self) -> None:
+        try:
+            while await self.read(_remains) is not _Remains.NONE:
+                began = time.monotonic()
+                await self.write(_merge)
+                await asyncio.sleep(_REST * (time.monotonic() - began))
+            for _ in range(_LOG_TRIES):
+                if await self._in_thread(self._writing, self._empty_log, _TIMEOUT):
+                    return
+                await asyncio.sleep(_LOG_PAUSE)
+        except StorageFailure as error:
+            _log.warning(
+                "What was deleted stays in the file until the next start or deletion. %s", error.message
+            )
+
+    def _empty_log(self) -> bool:
+        """Move the log into the file; False if somebody still reads it."""
+        with self._translated(), closing(self._writer.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")  # Finals are waiting, too.
+            try:
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {round(1000 * _LOCKED_SECONDS)}")
+            return not busy
 
     async def _operate(
         self, threads: ThreadPoolExecutor, engine: Engine, operation: Callable[[Connection], T]
@@ -230,6 +291,30 @@ class SqliteDatabase:
         return StorageFailure(
             f"The transcripts in {self.place} did not answer within {seconds:.0f} s. Retry."
         )
+
+
+def _remains(connection: Connection) -> _Remains:
+    return _Remains(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+
+def _set_remains(connection: Connection, remains: _Remains) -> None:
+    connection.exec_driver_sql(f"PRAGMA user_version = {remains.value}")
+
+
+def _merge(connection: Connection) -> None:
+    """A step towards an index in one piece, in which nothing is left of what was removed."""
+    remains = _remains(connection)
+    if remains is _Remains.SOME:
+        _set_remains(connection, _Remains.BEING_MERGED)
+    # As FTS5 describes it: the first step is negative, the last one changes fewer than two rows.
+    pages = -_MERGED_PAGES if remains is _Remains.SOME else _MERGED_PAGES
+    count = "SELECT total_changes()"
+    before = connection.exec_driver_sql(count).scalar_one()
+    connection.exec_driver_sql(
+        "INSERT INTO segment_words (segment_words, rank) VALUES ('merge', ?)", (pages,)
+    )
+    if connection.exec_driver_sql(count).scalar_one() - before < 2:  # noqa: PLR2004
+        _set_remains(connection, _Remains.NONE)
 
 
 class _Locked(StorageFailure):

@@ -3,15 +3,13 @@
 import logging
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 
 from transcribed.errors import ConfigurationError
 
-_VERSION_TABLE = "transcribed_version"
+NEWEST = "0001"
+"""The last step."""
+VERSION_TABLE = "transcribed_version"
 
 
 def migrate(connection: Connection) -> None:
@@ -19,20 +17,29 @@ def migrate(connection: Connection) -> None:
 
     Raises ConfigurationError if a newer program made the tables.
     """
+    present = _present(connection)
+    if present == NEWEST:
+        return
+    if present is not None and present > NEWEST:
+        raise ConfigurationError(
+            f"its tables are of a newer version of this program ({present}, not {NEWEST}). Update the "
+            "program, or name another place"
+        )
+    # It says much, and is imported only when there is something to do.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    config.attributes.update(connection=connection, version_table=_VERSION_TABLE)
-    scripts = ScriptDirectory.from_config(config)
-    context = MigrationContext.configure(connection, opts={"version_table": _VERSION_TABLE})
-    present = context.get_current_revision()
-    if present == scripts.get_current_head():
-        return
-    known = {script.revision for script in scripts.walk_revisions()}
-    if present is not None and present not in known:
-        raise ConfigurationError(
-            f"its tables are of a newer version of this program ({present}); update the program, or name "
-            "another place"
-        )
-    command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, NEWEST)
+
+
+def _present(connection: Connection) -> str | None:
+    """The last step that was run, if any was."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found: str | None = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    return found
