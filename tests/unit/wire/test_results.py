@@ -111,7 +111,7 @@ _LIKE_SPEECH = st.text("aZé9$%#&._-–—…,!?;:'’‘\"“”«»()[]{}", mi
 @given(st.lists(_TEXTS | _LIKE_SPEECH), st.sampled_from([None, False, True]))
 def test_the_items_put_together_are_the_transcript(texts: list[str], stable: bool | None) -> None:
     words = tuple(Word(text, 0.0, 1.0, 0.5, stable) for text in texts)
-    found = _alternative(Segment("id", 0, 1, " ".join(texts), False, "en-US", words))
+    found = _alternative(Segment("id", 0, 0, 1, " ".join(texts), False, "en-US", words))
     assert _joined(found["Items"]) == found["Transcript"] == " ".join(texts)
     assert all(item["Content"] for item in found["Items"])
     assert sum(item["Type"] == "pronunciation" for item in found["Items"]) == len(texts)
@@ -172,7 +172,7 @@ def test_a_word_is_settled_or_not_where_that_was_asked_for() -> None:
 
 @given(st.text())
 def test_a_corrected_text_has_items_of_its_own(text: str) -> None:
-    found = _alternative(Segment("id", 0, 1, text, True, "en-US", (Word("a", 0, 1, 0.5), Word("b"))))
+    found = _alternative(Segment("id", 0, 0, 1, text, True, "en-US", (Word("a", 0, 1, 0.5), Word("b"))))
     assert _joined(found["Items"]) == found["Transcript"] == " ".join(text.split())
 
 

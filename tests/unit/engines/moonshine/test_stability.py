@@ -79,7 +79,7 @@ def _stepped(stream: MoonshineStream, idle: bool) -> Iterator[tuple[Hypothesis, 
     while (following := stream.next_step()) is not None and (idle or following.kind is not StepKind.AHEAD):
         for said in stream.step(alone=False):
             segment = Segment(
-                str(said.segment), said.start, said.end, said.text, said.final, "en-US", said.words
+                "3f", said.segment, said.start, said.end, said.text, said.final, "en-US", said.words
             )
             (result,) = transcript_event(segment)["Transcript"]["Results"]
             yield said, result
