@@ -18,7 +18,7 @@ load_engine(settings.engine, settings.for_engines())" \
 
 FROM python:${PYTHON}-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent transcribed \
- && install -d -o transcribed -g transcribed /data/audio
+ && install -d -o transcribed -g transcribed /data/audio /data/transcripts
 COPY --from=build /opt/transcribed /opt/transcribed
 ENV PATH=/opt/transcribed/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -26,9 +26,10 @@ ENV PATH=/opt/transcribed/bin:$PATH \
     TRANSCRIBED_AUDIO=/data/audio \
     TRANSCRIBED_CACHE=/opt/transcribed/cache \
     TRANSCRIBED_HOST=0.0.0.0 \
-    TRANSCRIBED_PORT=3000
+    TRANSCRIBED_PORT=3000 \
+    TRANSCRIBED_TRANSCRIPTS=/data/transcripts/transcripts.db
 USER transcribed
-VOLUME /data/audio
+VOLUME /data/audio /data/transcripts
 EXPOSE 3000
 # http.client and not urllib, which would ask a proxy that the environment names.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from granian.constants import HTTPModes, Interfaces
@@ -16,14 +16,16 @@ from transcribed.engines.base import Engine
 from transcribed.engines.registry import load_engine
 from transcribed.errors import ConfigurationError, Stopping, TranscribedError, Unavailable
 from transcribed.http import errors as http_errors
-from transcribed.http import health, native, recordings
+from transcribed.http import health, native, recordings, transcripts
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service.library import Library
 from transcribed.service.threads import in_thread
+from transcribed.service.transcripts import Transcripts
 from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.storage.objects import ObjectMediaStore
+from transcribed.storage.opening import open_transcripts
 
 _DESCRIPTION = """
 Speech to text while it is spoken.
@@ -31,11 +33,13 @@ Speech to text while it is spoken.
 1. `POST /audio` a recording.
 2. Open the WebSocket `/stream` and send the recording's name: its transcript comes back as it grows.
    (This page cannot show WebSockets: `npx wscat -c ws://localhost:3000/stream`.)
+3. `GET /transcripts`: what was said so far can be read, searched, corrected and deleted.
 """
 
 # Granian accepts no connection beyond this number, idle ones included.
 _CONNECTIONS = 4096
 _LAST_TRANSFERS_SECONDS = 5.0
+_NO_TRANSCRIPTS = "none"
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +57,8 @@ class Application:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._engine: ScheduledEngine | None = None
+        self._transcripts: Transcripts | None = None
+        self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
         self.store = ObjectMediaStore.at(settings.audio)
         library = Library(self.store, settings.max_upload_bytes)
@@ -62,7 +68,10 @@ class Application:
         http_errors.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
         self._relays = Relays()
-        self.asgi.include_router(native.router(self.engine, library, self._relays, settings.audio_timeout))
+        self.asgi.include_router(transcripts.router(self.transcripts))
+        self.asgi.include_router(
+            native.router(self.engine, library, self.transcripts, self._relays, settings.audio_timeout)
+        )
         self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
 
     def engine(self) -> ScheduledEngine:
@@ -73,11 +82,17 @@ class Application:
             raise Unavailable("The model is being loaded. Try again in a moment.")
         return self._engine
 
+    def transcripts(self) -> Transcripts:
+        """The transcripts. Raises Unavailable until they are open, which they are before the engine is."""
+        if self._transcripts is None:
+            raise Unavailable("The transcripts are being opened. Try again in a moment.")
+        return self._transcripts
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """From start to stop; what is open at the end is told, and ended."""
         await self.store.sweep()
-        async with self._scheduler:
+        async with self._opened, self._scheduler:
             yield
 
     async def say_goodbye(self) -> None:
@@ -85,18 +100,35 @@ class Application:
         await self._relays.stop(self._settings.stop_grace)
         await self._requests.stop()
 
-    async def load(self) -> None:
-        """Load the engine; until then the app answers that it is starting. Raises ConfigurationError."""
+    async def load(self) -> str:
+        """Open the transcripts and load the engine; returns where transcripts are kept.
+
+        Until then the app answers that it is starting. Raises ConfigurationError.
+        """
         settings = self._settings
-        loaded = await in_thread(load_engine, settings.engine, settings.for_engines())
+        opening = asyncio.create_task(self._open_transcripts())
+        try:
+            loaded = await in_thread(load_engine, settings.engine, settings.for_engines())
+        finally:
+            place = await opening
         self._engine = self._scheduler.run(loaded)
+        return place
+
+    async def _open_transcripts(self) -> str:
+        store, place = None, "nowhere"
+        if self._settings.transcripts != _NO_TRANSCRIPTS:
+            store = await open_transcripts(self._settings.transcripts)
+            place = store.place
+        kept = Transcripts(store, self._settings.keep_days)
+        self._transcripts = await self._opened.enter_async_context(kept)
+        return place
 
 
-async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> None:
+async def serve(settings: ServerSettings, ready: Callable[[str, str, str], None]) -> None:
     """Serve until SIGINT or SIGTERM. A second one ends the process at once.
 
-    `ready` is called with the server's address and the place of the recordings once recognition is
-    possible. Raises ConfigurationError where the server cannot start.
+    `ready` is called with the server's address and the places of the recordings and of the transcripts once
+    recognition is possible. Raises ConfigurationError where the server cannot start.
     """
     application = Application(settings)
     server = Server(
@@ -113,8 +145,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
     _set_by_signals(stopping)
 
     async def load() -> None:
-        await application.load()
-        ready(_address(settings), application.store.place)
+        transcripts = await application.load()
+        ready(_address(settings), application.store.place, transcripts)
 
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:

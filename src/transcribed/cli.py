@@ -239,7 +239,7 @@ def _run(main: Coroutine[Any, Any, T]) -> T:
         raise click.ClickException(error.message) from error
 
 
-def _announce(address: str, audio: str) -> None:
+def _announce(address: str, audio: str, transcripts: str) -> None:
     click.echo(
         f"""
 transcribed {__version__} serves on {address}
@@ -249,6 +249,7 @@ transcribed {__version__} serves on {address}
                         and type: test.wav
   Everything else:      {address}/docs
   Recordings are in:    {audio}
+  Transcripts are in:   {transcripts}
 """
     )
 

@@ -56,6 +56,13 @@ class ServerSettings(RecognitionSettings):
     host: str = Field("127.0.0.1", description="The address to listen on; 0.0.0.0 means all.")
     port: int = Field(3000, ge=1, le=65535, description="The port to listen on.")
     audio: str = Field("audio", description="Where recordings are kept: a folder, or s3://BUCKET/PREFIX.")
+    transcripts: str = Field(
+        "transcripts.db",
+        description="Where transcripts are kept: a file, postgresql://…, or none.",
+    )
+    keep_days: int = Field(
+        0, ge=0, le=36500, description="Days after which transcripts are deleted; 0 keeps them for ever."
+    )
     max_sessions: int = Field(
         0,
         ge=0,

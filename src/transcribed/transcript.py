@@ -1,4 +1,4 @@
-"""What recognition yields: words, segments, and the summary of a session.
+"""What recognition yields: words, segments, and the summary of a session; and what is said beside them.
 
 Times are seconds from the start of the stream, counted in samples, never read from a clock.
 """
@@ -57,4 +57,15 @@ class Done:
     processing_seconds: float
 
 
-LiveEvent = Segment | Done
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a client should know, and that does not end what it is about.
+
+    Both are those of an error (errors.py).
+    """
+
+    code: str
+    message: str
+
+
+LiveEvent = Segment | Done | Notice

@@ -12,10 +12,12 @@ from starlette.routing import WebSocketRoute
 from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
-from transcribed.http import inbox, native, transports, upload
+from transcribed.http import body, inbox, native, transports
+from transcribed.http import transcripts as http_transcripts
 from transcribed.http.errors import status_of
 from transcribed.http.native import StreamQuery
 from transcribed.scheduling import scheduler
+from transcribed.service import transcripts
 from transcribed.settings import ServerSettings
 from transcribed.storage import names
 from transcribed.wire import native as wire
@@ -81,6 +83,18 @@ def test_the_parameters_of_stream_are_those_of_the_code() -> None:
     assert set(table) == expected
 
 
+def test_the_parameters_of_transcripts_are_those_of_the_code() -> None:
+    expected = [field.alias or name for name, field in http_transcripts.Wanted.model_fields.items()]
+    listed = re.findall(r"^\| `(\w+)` \|", section("### `GET /transcripts`"), re.MULTILINE)
+    assert listed == expected
+
+
+def test_the_forms_of_a_transcript_are_those_of_the_code() -> None:
+    page = section("### `GET /transcripts/{transcript}`, `GET /transcripts/{transcript}.{form}`")
+    listed = re.findall(r"^\| `\.(\w+)` \| `([\w/-]+)` \|", page, re.MULTILINE)
+    assert listed == [(suffix, form.media_type) for suffix, form in http_transcripts.FORMS.items()]
+
+
 def _tree(kind: type[errors.TranscribedError]) -> Iterator[type[errors.TranscribedError]]:
     yield kind
     for branch in kind.__subclasses__():
@@ -100,8 +114,13 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
     ("limit", "value"),
     [
         ("an upload", "`max_upload_bytes`"),
-        ("an upload that stands still", f"{upload.BODY_TIMEOUT:.0f} s"),
+        ("an upload that stands still", f"{body.BODY_TIMEOUT:.0f} s"),
         ("a name", f"{names.MAX_BYTES} bytes"),
+        ("a correction", f"{http_transcripts.CORRECTION_BYTES} bytes"),
+        ("words to search", f"{http_transcripts.LONGEST_SEARCH} characters"),
+        ("transcripts on a page", f"{http_transcripts.LONGEST_PAGE}"),
+        ("a final waiting for the store of transcripts", f"{transcripts.PATIENCE:.0f} s"),
+        ("finals of one session waiting for a store that fails", f"{transcripts.UNSAVED}"),
         ("a message to `/stream`", f"{wire.MAX_MESSAGE_CHARACTERS} characters"),
         ("a binary message to `/stream`", f"{wire.MAX_AUDIO_BYTES} bytes"),
         ("names waiting for their turn on one connection", f"{inbox.REQUESTS_AHEAD}"),

@@ -75,7 +75,7 @@ def test_make_run_prints_what_the_readme_shows(
     server = start_server()
     (shown,) = blocks(README.partition("## First session")[0], "text")
     here = shown.replace("localhost:3000", f"localhost:{server.address[1]}")
-    here = here.replace("/home/you/transcribed/audio", str(server.audio))
+    here = here.replace("/home/you/transcribed", str(server.audio.parent))
     eventually(lambda: here.strip() in server.log.read_text(), WAIT, f"{here} is printed")
 
 

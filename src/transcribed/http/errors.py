@@ -3,6 +3,7 @@
 import logging
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse, Response
 
 from transcribed.errors import (
@@ -42,6 +43,7 @@ def status_of(error: TranscribedError) -> int:
 def install(app: FastAPI) -> None:
     """Answer TranscribedError by its status everywhere in the app, and all else by 500."""
     app.add_exception_handler(TranscribedError, _answer)
+    app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -51,6 +53,13 @@ async def _answer(request: Request, error: Exception) -> Response:
     if status == _STATUS[TranscribedError]:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     return JSONResponse({"detail": error.message}, status)
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as all handlers
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is installed for
+    problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+    detail = f"The request is not valid: {problems}. What can be asked for stands at /docs."
+    return JSONResponse({"detail": detail}, _STATUS[BadRequest])
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

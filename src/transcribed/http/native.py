@@ -25,6 +25,9 @@ from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace, transcribe
 from transcribed.service.library import Library
 from transcribed.service.live_audio import transcribe_live
+from transcribed.service.transcripts import Transcripts
+from transcribed.storage.names import valid_name
+from transcribed.storage.transcripts import Source
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
 from transcribed.wire.audio import AudioChunk, EndOfAudio
@@ -67,12 +70,15 @@ class NativeConversation:
         self,
         engine: Callable[[], Engine],
         library: Library,
+        transcripts: Callable[[], Transcripts],
         query: StreamQuery,
+        *,
         audio_timeout: float,
         stopping: asyncio.Event,
     ) -> None:
         self._engine = engine
         self._library = library
+        self._transcripts = transcripts
         self._query = query
         self._stability = Stability[query.stability.upper()]
         self._format = InputFormat(query.encoding, query.sample_rate, query.channels)
@@ -93,11 +99,12 @@ class NativeConversation:
 
     async def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
-        source = await self._library.open(request.name)
+        recording = valid_name(request.name)
+        source = await self._library.open(recording)
         engine = self._checked_engine()
         events = transcribe(engine, source, self._query.pace, self._stability, self._stopping)
-        async with aclosing(events):
-            async for event in events:
+        async with aclosing(self._kept(events, engine, Source.FILE, recording)) as kept:
+            async for event in kept:
                 yield event
 
     async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
@@ -105,9 +112,18 @@ class NativeConversation:
         options = StreamOptions(Pace.LIVE, self._stability)
         engine = self._checked_engine()
         events = transcribe_live(engine, chunks, self._format, options, self._audio_timeout)
-        async with aclosing(events):
-            async for event in events:
+        async with aclosing(self._kept(events, engine, Source.LIVE)) as kept:
+            async for event in kept:
                 yield event
+
+    def _kept(
+        self,
+        events: AsyncGenerator[LiveEvent, None],
+        engine: Engine,
+        source: Source,
+        recording: str | None = None,
+    ) -> AsyncGenerator[LiveEvent, None]:
+        return self._transcripts().kept(events, source, engine.capabilities.name, recording)
 
     def _checked_engine(self) -> Engine:
         # The connection may be older than the engine.
@@ -129,7 +145,11 @@ class NativeConversation:
 
 
 def router(
-    engine: Callable[[], Engine], library: Library, relays: Relays, audio_timeout: float
+    engine: Callable[[], Engine],
+    library: Library,
+    transcripts: Callable[[], Transcripts],
+    relays: Relays,
+    audio_timeout: float,
 ) -> APIRouter:
     """The WebSocket route; live audio that stays away for `audio_timeout` seconds ends."""
     routes = APIRouter()
@@ -146,7 +166,14 @@ def router(
             await transport.send(wire.encode_error(error, form))
             await transport.close(_CLOSE_POLICY_VIOLATION, "bad query")
             return
-        conversation = NativeConversation(engine, library, query, audio_timeout, relays.stopping)
+        conversation = NativeConversation(
+            engine,
+            library,
+            transcripts,
+            query,
+            audio_timeout=audio_timeout,
+            stopping=relays.stopping,
+        )
         await relays.run(transport, conversation)
 
     routes.add_websocket_route("/stream", stream)

@@ -10,10 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from transcribed.errors import BadRequest, Disconnected, TranscribedError
-
-BODY_TIMEOUT = 60.0
-"""Seconds that an upload may stand still."""
-_DISCARDED_BYTES = 16 * 1024 * 1024
+from transcribed.http.body import BODY_TIMEOUT, DISCARDED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class UploadedFile:
 
     async def discard(self) -> None:
         """Take the rest, within bounds: clients hear an answer only when they have sent everything."""
-        left = _DISCARDED_BYTES
+        left = DISCARDED_BYTES
         with suppress(TranscribedError):
             async for chunk in self.chunks:
                 left -= len(chunk)
@@ -57,7 +54,7 @@ async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
 
 
 async def _discard_body(request: Request) -> None:
-    left = _DISCARDED_BYTES
+    left = DISCARDED_BYTES
     with suppress(ClientDisconnect, TimeoutError):
         async with asyncio.timeout(BODY_TIMEOUT):
             async for chunk in request.stream():

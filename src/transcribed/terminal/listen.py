@@ -15,7 +15,7 @@ from transcribed.engines.base import StreamOptions
 from transcribed.service.live_audio import transcribe_live
 from transcribed.settings import RecognitionSettings
 from transcribed.terminal.display import Display
-from transcribed.transcript import Done
+from transcribed.transcript import Segment
 from transcribed.wire.native import Format
 
 
@@ -63,7 +63,7 @@ async def listen(settings: RecognitionSettings, source: Source, form: Format) ->
             async with aclosing(events):
                 async for event in events:
                     display.show(event)
-                    if source.lost > told and (isinstance(event, Done) or event.final):
+                    if source.lost > told and (not isinstance(event, Segment) or event.final):
                         told = source.lost
                         print(
                             f"{told:.1f} s of audio were lost: this machine is too busy.", file=sys.stderr

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from transcribed.errors import BadRequest, TranscribedError
-from transcribed.transcript import Done, LiveEvent, Segment
+from transcribed.transcript import Done, LiveEvent, Notice, Segment
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 from transcribed.wire.results import transcript_event
 
@@ -52,6 +52,10 @@ def encode(event: LiveEvent, form: Format) -> str | None:
             return (event.text or None) if form == "text" else _json(transcript_event(event))
         case Done():
             return None if form == "text" else _json(_done(event))
+        case Notice():
+            # In text it could be taken for something that was said.
+            warning = {"Code": event.code, "Message": event.message}
+            return None if form == "text" else _json({"Warning": warning})
 
 
 def encode_error(error: TranscribedError, form: Format) -> str:

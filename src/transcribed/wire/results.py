@@ -23,9 +23,8 @@ def transcript_event(segment: Segment) -> dict[str, Any]:
     return {"Transcript": {"Results": [result(segment)]}}
 
 
-def result(segment: Segment) -> dict[str, Any]:
-    """A segment as a Result."""
-    words = _words(segment)
+def result(segment: Segment, *others: Segment) -> dict[str, Any]:
+    """A segment as a Result; other readings of it are its further Alternatives."""
     return {
         "ResultId": segment.id,
         "StartTime": round(segment.start, 3),
@@ -36,6 +35,7 @@ def result(segment: Segment) -> dict[str, Any]:
                 "Transcript": " ".join(word.text for word in words),
                 "Items": [item for word in words for item in _items(word)],
             }
+            for words in map(_words, (segment, *others))
         ],
         "LanguageCode": segment.language,
     }

@@ -7,13 +7,21 @@ import pytest
 from transcribed.engines.base import Engine
 from transcribed.http.native import NativeConversation, StreamQuery
 from transcribed.service.library import Library
+from transcribed.service.transcripts import Transcripts
 from transcribed.transcript import Segment, Word
 
 
 def _conversation(query: StreamQuery) -> NativeConversation:
     # Encoding asks neither the engine nor the library anything.
     engine, library = cast("Engine", None), cast("Library", None)
-    return NativeConversation(lambda: engine, library, query, 15.0, asyncio.Event())
+    return NativeConversation(
+        lambda: engine,
+        library,
+        lambda: Transcripts(None),
+        query,
+        audio_timeout=15,
+        stopping=asyncio.Event(),
+    )
 
 
 @pytest.mark.parametrize(("form", "messages"), [("text", 3), ("json", 4)])

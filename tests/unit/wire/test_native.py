@@ -3,7 +3,7 @@ import json
 import pytest
 
 from transcribed.errors import BadRequest, NotFound, UnreadableAudio
-from transcribed.transcript import Done, Segment, Word
+from transcribed.transcript import Done, Notice, Segment, Word
 from transcribed.wire import native
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
@@ -74,6 +74,14 @@ def test_json_tells_the_end_of_a_recording() -> None:
     assert native.encode(DONE, "json") == (
         '{"Done":{"SessionId":"3f","AudioSeconds":1.149,"ProcessingSeconds":0.25}}'
     )
+
+
+def test_a_notice_is_a_warning_and_in_text_nothing_that_could_have_been_said() -> None:
+    notice = Notice("InternalFailureException", "Größe.")
+    assert native.encode(notice, "json") == (
+        '{"Warning":{"Code":"InternalFailureException","Message":"Größe."}}'
+    )
+    assert native.encode(notice, "text") is None
 
 
 def test_errors_say_what_to_do() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.transcript import Segment, Word
-from transcribed.wire.results import transcript_event
+from transcribed.wire.results import result, transcript_event
 
 
 def _items(*words: Word) -> list[dict[str, object]]:
@@ -174,6 +174,16 @@ def test_a_word_is_settled_or_not_where_that_was_asked_for() -> None:
 def test_a_corrected_text_has_items_of_its_own(text: str) -> None:
     found = _alternative(Segment("id", 0, 0, 1, text, True, "en-US", (Word("a", 0, 1, 0.5), Word("b"))))
     assert _joined(found["Items"]) == found["Transcript"] == " ".join(text.split())
+
+
+def test_other_readings_are_further_alternatives() -> None:
+    def reading(text: str) -> Segment:
+        return Segment("3f", 0, 0.0, 1.0, text, final=True, language="en-US", words=(Word(text),))
+
+    one, two = reading("one"), reading("won")
+    found = result(one, two)
+    assert found["Alternatives"] == [result(each)["Alternatives"][0] for each in (one, two)]
+    assert found | {"Alternatives": None} == result(one) | {"Alternatives": None}
 
 
 def test_what_is_not_known_is_left_out() -> None:

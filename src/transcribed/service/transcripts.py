@@ -1,0 +1,251 @@
+"""Transcripts that are kept while they grow."""
+
+import asyncio
+import logging
+from asyncio import Task
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Self, TypeVar
+
+from transcribed.errors import BadRequest, NotFound, StorageFailure, TranscribedError
+from transcribed.storage.transcripts import Source, TranscriptInfo, TranscriptStore
+from transcribed.transcript import Done, LiveEvent, Notice, Segment
+
+PATIENCE = 2.0
+"""Seconds that a final waits to be kept; then it is sent all the same."""
+UNSAVED = 500
+"""Finals of one transcript that may wait for a store that fails."""
+
+LAST_TRIES = (0.0, 1.0, 5.0, 25.0)
+"""Seconds before each try to keep what waits when its session has ended."""
+STOP_SECONDS = 5.0
+"""For what waits, when the server stops."""
+
+_LITTLE_PATIENCE = 0.05
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
+_NO_ANSWER = f"The store of transcripts has not answered for {PATIENCE:g} seconds."
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Transcripts:
+    """What is said here, kept in a store; where there is none, nothing is kept.
+
+    An async context manager: leaving it brings what waits into the store, and closes that. What ended more
+    than `keep_days` days ago is deleted, at the start and once a day; 0 keeps it for ever.
+    """
+
+    def __init__(self, store: TranscriptStore | None, keep_days: int = 0) -> None:
+        self._store = store
+        self._keep_days = keep_days
+        self._cleaning: Task[None] | None = None
+        self._tasks: set[Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        if self._store is not None and self._keep_days:
+            self._cleaning = asyncio.create_task(_delete_old(self._store, timedelta(days=self._keep_days)))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._store is None:
+            return
+        if self._cleaning is not None:
+            self._cleaning.cancel()
+            await asyncio.wait({self._cleaning})
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=STOP_SECONDS)
+        late = set(self._tasks)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        await self._store.aclose()
+
+    @property
+    def store(self) -> TranscriptStore:
+        """The store. Raises NotFound where nothing is kept."""
+        if self._store is None:
+            raise NotFound("This server keeps no transcripts: it was started with --transcripts none.")
+        return self._store
+
+    async def kept(
+        self,
+        events: AsyncGenerator[LiveEvent, None],
+        source: Source,
+        engine: str,
+        recording: str | None = None,
+    ) -> AsyncGenerator[LiveEvent, None]:
+        """The events of a session, each final as soon as it is kept in the transcript of the session's id.
+
+        Where it cannot be kept it comes all the same, the first one behind a Notice.
+        """
+        async with aclosing(events):
+            if self._store is None:
+                async for event in events:
+                    yield event
+                return
+            growing = _Growing(self._store, self._run, source, engine, recording)
+            try:
+                async for event in events:
+                    notice = None
+                    if isinstance(event, Done):
+                        notice = await growing.end(event.audio_seconds)
+                    elif isinstance(event, Segment) and event.final and event.text:
+                        notice = await growing.add(event)
+                    if notice is not None:
+                        yield notice
+                    yield event
+            finally:
+                growing.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Growing:
+    """One transcript that grows.
+
+    A task of its own writes what waits, so that a store that does not answer is not waited for without end.
+    """
+
+    def __init__(
+        self,
+        store: TranscriptStore,
+        run: Callable[[Coroutine[Any, Any, Exception | None]], Task[Exception | None]],
+        source: Source,
+        engine: str,
+        recording: str | None,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._info_of = partial(
+            TranscriptInfo, source=source, engine=engine, recording=recording, started=_now()
+        )
+        self._info: TranscriptInfo | None = None
+        self._begun = False
+        self._waiting: deque[Segment] = deque()
+        self._heard = 0.0
+        self._ended: datetime | None = None
+        self._complete = False
+        self._lost = 0
+        self._writing: Task[Exception | None] | None = None
+        self._patience = PATIENCE
+        self._told = False
+
+    async def add(self, segment: Segment) -> Notice | None:
+        """Keep a final. Returns what the client should know, and does not know yet."""
+        if self._complete:
+            return None
+        if self._info is None:
+            self._info = self._info_of(id=segment.session, language=segment.language)
+        self._heard = segment.end
+        if len(self._waiting) < UNSAVED:
+            self._waiting.append(segment)
+        else:
+            self._lost += 1
+        return await self._written()
+
+    async def end(self, audio_seconds: float) -> Notice | None:
+        """No more comes. As `add`."""
+        if self._info is None or self._complete:
+            return None
+        self._ended, self._heard = _now(), audio_seconds
+        return await self._written()
+
+    def close(self) -> None:
+        """No more comes, and nobody waits: what is left is written beside all else."""
+        if self._info is not None:
+            self._ended = self._ended or _now()
+            self._run(self._finish(self._info))
+
+    async def _written(self) -> Notice | None:
+        writing = self._write()
+        await asyncio.wait({writing}, timeout=self._patience)
+        error = writing.result() if writing.done() else StorageFailure(_NO_ANSWER)
+        self._patience = _LITTLE_PATIENCE if self._waiting else PATIENCE
+        return None if error is None or self._told else self._notice(error)
+
+    def _write(self) -> Task[Exception | None]:
+        """The task that writes all that waits; it returns what hindered it."""
+        if self._writing is None or self._writing.done():
+            assert self._info is not None  # noqa: S101 - what is written has been begun
+            self._writing = self._run(self._write_all(self._info))
+        return self._writing
+
+    async def _write_all(self, info: TranscriptInfo) -> Exception | None:
+        refused = None
+        try:
+            if not self._begun:
+                await self._store.add(info)
+                self._begun = True
+            while self._waiting:
+                try:
+                    await self._store.append(self._waiting[0])
+                except BadRequest as error:  # It never can be kept; what comes behind it can.
+                    refused = error
+                self._waiting.popleft()
+            if self._ended is not None:
+                await self._store.end(info.id, self._ended, self._heard)
+                self._complete = True
+        except NotFound as error:
+            self._waiting.clear()
+            self._lost = 0
+            self._complete = True
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, captions go on
+            return error
+        return refused
+
+    def _notice(self, error: Exception) -> Notice:
+        self._told = True
+        if isinstance(error, NotFound):
+            return Notice(
+                error.code, "The transcript was deleted while it was written. Nothing more of it is kept."
+            )
+        if isinstance(error, TranscribedError):
+            _log.warning("A transcript cannot be kept: %s", error.message)
+            code, cause = error.code, error.message
+        else:
+            _log.error("A transcript cannot be kept.", exc_info=error)
+            code, cause = StorageFailure.code, "The server's log says why."
+        return Notice(
+            code, f"Not all that is said can be kept. {cause} Captions go on, and keeping is tried again."
+        )
+
+    async def _finish(self, info: TranscriptInfo) -> None:
+        try:
+            for pause in LAST_TRIES:
+                if self._complete:
+                    break
+                await asyncio.sleep(pause)
+                await asyncio.wait({self._write()})
+        finally:
+            lost = self._lost + len(self._waiting)
+            if lost:
+                _log.error("%d finals of the transcript %s are lost.", lost, info.id)
+
+
+async def _delete_old(store: TranscriptStore, age: timedelta) -> None:
+    while True:
+        pause = _DAY
+        try:
+            deleted = await store.delete_before(_now() - age)
+        except TranscribedError as error:
+            _log.error("Old transcripts could not be deleted: %s", error.message)
+            pause = _HOUR
+        else:
+            if deleted:
+                _log.info("%d transcripts older than %d days were deleted.", deleted, age.days)
+        await asyncio.sleep(pause)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - when something was said is a date
