@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import asyncpg
 from sqlalchemy import (
+    URL,
     BigInteger,
     ColumnElement,
     Connection,
@@ -38,6 +39,7 @@ _TIMEOUT = 20.0
 _START_TIMEOUT = 600.0
 _START_LOCK = 0x7472616E73637269
 """Any number that no other program takes."""
+_FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 _Meaning = tuple[type[StorageFailure], str]
 _SLOW: _Meaning = (StorageFailure, "did not answer in time. See what holds them up, then retry.")
@@ -94,27 +96,20 @@ class PostgresqlDatabase:
 
     def __init__(self, address: str) -> None:
         """The address is as libpq's, with its parameters (host, sslmode) and variables (PGPASSWORD)."""
-        try:
-            url = make_url(address)
-        except (SQLAlchemyError, ValueError) as error:
-            raise ConfigurationError(
-                "The address of the transcripts cannot be read. Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
-            ) from error
-        hosts = {name: url.query[name] for name in ("host", "port") if name in url.query}
-        self.place = url.set(password=None, query=hosts).render_as_string(hide_password=False)
+        self.place = _shown(address)
         self._closed = False
 
         async def connect() -> asyncpg.Connection:
-            return await asyncpg.connect(
-                address,
-                timeout=_CONNECT_SECONDS,
-                server_settings={
-                    "application_name": "transcribed",
-                    "statement_timeout": _milliseconds(_TIMEOUT),
-                    "lock_timeout": _milliseconds(_LOCKED_SECONDS),
-                    "idle_in_transaction_session_timeout": _milliseconds(_TIMEOUT),
-                },
-            )
+            settings = {
+                "application_name": "transcribed",
+                "statement_timeout": _milliseconds(_TIMEOUT),
+                "lock_timeout": _milliseconds(_LOCKED_SECONDS),
+                "idle_in_transaction_session_timeout": _milliseconds(_TIMEOUT),
+            }
+            try:
+                return await asyncpg.connect(address, timeout=_CONNECT_SECONDS, server_settings=settings)
+            except ValueError as error:
+                raise ConfigurationError(f"{error}. Write {_FORM}") from error
 
         self._writer = create_async_engine(
             "postgresql+asyncpg://",
@@ -199,6 +194,18 @@ class PostgresqlDatabase:
             (StorageFailure, "failed: {error}."),
         )
         return kind(f"The transcripts in {self.place} {meaning.format(error=error)}")
+
+
+def _shown(address: str) -> str:
+    """The address without what is secret."""
+    try:
+        url = make_url(address)
+    except (SQLAlchemyError, ValueError) as error:
+        raise ConfigurationError(
+            f"The address of the transcripts cannot be read. Write {_FORM}."
+        ) from error
+    hosts = {name: url.query[name] for name in ("host", "port") if name in url.query}
+    return str(URL.create("postgresql", url.username, None, url.host, url.port, url.database, hosts))
 
 
 def _milliseconds(seconds: float) -> str:

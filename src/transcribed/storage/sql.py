@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from transcribed.errors import BadRequest, ConfigurationError, NotFound, TranscribedError
+from transcribed.errors import BadRequest, ConfigurationError, NotFound, StorageFailure
 from transcribed.storage.migrations.run import migrate
 from transcribed.storage.search import Phrase, excerpt, phrases_of
 from transcribed.storage.sqlite import SqliteDatabase
@@ -185,11 +185,14 @@ async def open_store(place: str) -> TranscriptStore:
     database = _database(place)
     try:
         await database.start(migrate)
-    except TranscribedError as error:
+    except ConfigurationError as error:
         await database.aclose()
         raise ConfigurationError(
-            f"Transcripts cannot be kept in {database.place}: {error.message}"
+            f"Transcripts cannot be kept in {database.place}: {error.message}."
         ) from error
+    except StorageFailure as error:
+        await database.aclose()
+        raise ConfigurationError(error.message) from error
     except BaseException:
         await database.aclose()
         raise

@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 _READERS = 2
 _OLDEST = (3, 35)
+_BEGINNING = b"SQLite format 3\0"
 _CACHE_KIB = 16 * 1024
 _LOCKED_SECONDS = 5.0
 """How long another process's lock is waited for."""
@@ -224,7 +225,7 @@ class SqliteDatabase:
         if sqlite3.sqlite_version_info < _OLDEST:
             oldest = ".".join(map(str, _OLDEST))
             raise ConfigurationError(
-                f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed"
+                f"SQLite {sqlite3.sqlite_version} is too old. Install {oldest} or newer for this Python"
             )
 
     def _make_file(self) -> None:
@@ -232,11 +233,14 @@ class SqliteDatabase:
         path = Path(self.place)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb") as file:  # noqa: PTH123
+                beginning = file.read(len(_BEGINNING))
         except OSError as error:
             raise ConfigurationError(
-                f"{error.strerror}; name a file that can be written, in a folder that can be written"
+                f"{error.strerror}. Name a file that can be written, in a folder that can be written"
             ) from error
+        if beginning not in {b"", _BEGINNING}:  # SQLite itself takes a short one for an empty one.
+            raise self._damaged()
 
     def _use_wal(self, deadline: float) -> None:
         """SQLite itself does not wait for a lock here."""
@@ -279,13 +283,20 @@ class SqliteDatabase:
                 f"{where} are locked by another process. Wait until it is done or end it, then retry."
             )
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return self._damaged()
+        if name.startswith("SQLITE_IOERR"):
             return StorageFailure(
-                f"{where} cannot be read: the file is damaged, or is no database. Put a copy of it back, "
-                "or move it away and begin with an empty one."
+                f"{where} failed: {error}. See that the disk has room and works, then retry."
             )
         if name == "SQLITE_INTERRUPT":
             return self._too_slow(_TIMEOUT)
         return StorageFailure(f"{where} failed: {error}.")
+
+    def _damaged(self) -> StorageFailure:
+        return StorageFailure(
+            f"The transcripts in {self.place} cannot be read: the file is damaged, or is no database. Put "
+            "a copy of it back, or move it away and begin with an empty one."
+        )
 
     def _too_slow(self, seconds: float) -> StorageFailure:
         return StorageFailure(

@@ -10,6 +10,7 @@ from transcribed.errors import ConfigurationError
 NEWEST = "0001"
 """The last step."""
 VERSION_TABLE = "transcribed_version"
+_OURS = frozenset({"transcripts", "segments", "segment_words"})
 
 
 def migrate(connection: Connection) -> None:
@@ -25,6 +26,9 @@ def migrate(connection: Connection) -> None:
             f"its tables are of a newer version of this program ({present}, not {NEWEST}). Update the "
             "program, or name another place"
         )
+    taken = _OURS.intersection(inspect(connection).get_table_names()) if present is None else ()
+    if taken:
+        raise ConfigurationError(f"another program has a table {min(taken)!r} there. Name another place")
     # It says much, and is imported only when there is something to do.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command  # noqa: PLC0415
