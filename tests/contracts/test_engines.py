@@ -187,6 +187,18 @@ async def test_capabilities_name_the_engine_and_its_languages(spoken: Spoken) ->
     assert "en-US" in spoken.engine.capabilities.languages
 
 
+@pytest.mark.parametrize("pace", list(Pace))
+@pytest.mark.anyio
+async def test_who_asks_for_no_partials_gets_the_same_finals(spoken: Spoken, pace: Pace) -> None:
+    async with Scheduler(2) as scheduler:
+        engine = scheduler.run(spoken.engine)
+        heard = await _heard(engine, spoken.audio, StreamOptions(pace=pace))
+        finals = await _heard(engine, spoken.audio, StreamOptions(pace=pace, partials=False))
+    assert all(hypothesis.final for hypothesis in finals)
+    assert _said(finals) == _said(heard)
+    assert _spans(finals) == _spans(heard)
+
+
 # --- Any split, any company
 
 

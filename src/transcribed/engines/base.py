@@ -26,10 +26,15 @@ class Pace(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """What a stream asks of an engine."""
+    """What a stream asks of an engine.
+
+    `partials`: whether segments come as they grow, too, and not only when they are final. Who shows them to
+    nobody asks for none: they cost.
+    """
 
     pace: Pace = Pace.LIVE
     stability: Stability = Stability.OFF
+    partials: bool = True
 
 
 @dataclass(frozen=True, slots=True)

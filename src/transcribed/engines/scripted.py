@@ -77,9 +77,10 @@ class Script(BaseModel):
 class ScriptedStream:
     """A LocalStream."""
 
-    def __init__(self, script: Script, stability: Stability = Stability.OFF) -> None:
+    def __init__(self, script: Script, options: StreamOptions) -> None:
+        self._partials = options.partials
         self._events = list(reversed(script.events))
-        self._marked = stability is not Stability.OFF
+        self._marked = options.stability is not Stability.OFF
         self._received = 0
         self._finished = False
         self._segment = 0
@@ -119,6 +120,8 @@ class ScriptedStream:
         event = self._events.pop()
         if event.error is not None:
             raise EngineFailure(event.error)
+        if not (event.final or self._partials):
+            return ()
         end = min(event.due, self._received / SAMPLE_RATE)
         words = event.text.split()
         hypothesis = Hypothesis(
@@ -162,7 +165,7 @@ class ScriptedEngine:
 
     def open(self, options: StreamOptions) -> ScriptedStream:
         """A new stream, at the start of the script."""
-        return ScriptedStream(self.script, options.stability)
+        return ScriptedStream(self.script, options)
 
 
 def load(path: Path) -> ScriptedEngine:

@@ -33,13 +33,16 @@ def transcribe(
     pace: FilePace = FilePace.FAST,
     stability: Stability = Stability.OFF,
     stopping: asyncio.Event | None = None,
+    *,
+    partials: bool = True,
 ) -> AsyncGenerator[LiveEvent, None]:
     """The events of a recording, while it is read. Raises UnreadableAudio and what the engine raises.
 
+    Without `partials` only finals come, which costs less.
     `stopping` ends it where it is: what was said up to there comes, then Stopping is raised.
     """
     live = pace is FilePace.REALTIME
-    options = StreamOptions(pace=Pace.LIVE if live else Pace.FAST, stability=stability)
+    options = StreamOptions(pace=Pace.LIVE if live else Pace.FAST, stability=stability, partials=partials)
     feed = partial(_speak if live else _read, source, stopping or asyncio.Event())
     return transcript_of(engine, options, feed)
 

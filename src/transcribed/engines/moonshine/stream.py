@@ -60,6 +60,7 @@ class MoonshineStream:
         self._detector = SpeechDetector(silero)
         self._live = options.pace is Pace.LIVE
         self._stability = options.stability
+        self._shows_partials = options.partials
         self._partials = partials
         self._endpointer = Endpointer(endpointing)
         self._kept = round((endpointing.before + endpointing.doubt) * SAMPLE_RATE)
@@ -124,6 +125,10 @@ class MoonshineStream:
 
     def step(self, *, alone: bool) -> Sequence[Hypothesis]:
         """Do it."""
+        said = self._step(alone=alone)
+        return said if self._shows_partials else [hypothesis for hypothesis in said if hypothesis.final]
+
+    def _step(self, *, alone: bool) -> Sequence[Hypothesis]:
         following = self.next_step()
         match following and following.kind:
             case StepKind.LISTEN:
@@ -183,7 +188,7 @@ class MoonshineStream:
                 if self._endpointer.paused and self._recognised_until >= self._pause_end:
                     self._recognised_until = self._heard
         if not (self._live or self._endpointer.paused) and self._spoken >= self._next_partial:
-            self._partial_due = True
+            self._partial_due = self._shows_partials
             self._next_partial = self._partials.after(self._spoken)
 
     # --- When a partial is due
@@ -200,7 +205,7 @@ class MoonshineStream:
         """At fast pace as the audio alone decides; at live pace as soon as there is enough that is new."""
         if not self._live:
             return self._partial_due
-        if self._endpointer.start is None:
+        if self._endpointer.start is None or not self._shows_partials:
             return False
         if self._endpointer.paused:
             return self._recognised_until < self._pause_end
