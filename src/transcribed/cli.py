@@ -23,18 +23,16 @@ from transcribed.audio.formats import (
 )
 from transcribed.errors import TranscribedError
 from transcribed.settings import RecognitionSettings, ServerSettings
+from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
 
 T = TypeVar("T")
 
-_format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="A line of text a segment, or Amazon's TranscriptEvent JSON.",
-)
+
+def _format_option(choices: Sequence[str], told: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--format", "form", type=click.Choice(choices), default="text", show_default=True, help=told
+    )
 
 
 def settings_options(kind: type[BaseSettings]) -> Callable[[Any], Any]:
@@ -121,23 +119,64 @@ def serve(**given: Any) -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@_format_option
+@_format_option(
+    ["text", "json", "srt", "vtt"],
+    "A line of text a segment, Amazon's TranscriptEvent JSON, or subtitles.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="A folder for transcripts of many recordings, or the file for that of one.  "
+    "[default: -, standard output]",
+)
+@click.option("--force", is_flag=True, help="Transcribe anew what is done already.")
 @settings_options(RecognitionSettings)
-def transcribe(files: Sequence[str], form: Format, **given: Any) -> None:
-    """Print what is said in recordings.
+def transcribe(
+    *, files: Sequence[str], form: FileFormat, output: str | None, force: bool, **given: Any
+) -> None:
+    """Write down what is said in recordings.
 
-    Any format that FFmpeg knows will do; "-" is standard input. The text goes to standard output. A
-    progress bar and the growing text are shown besides if there is a terminal. The exit code is 0 if
-    every file could be transcribed, else 1.
+    Any format that FFmpeg knows will do; "-" is standard input. The text goes to standard output, a file
+    after the other. A progress bar and the growing text are shown besides if there is a terminal.
+
+    With -o each recording gets a file of its own, as many at once as there are threads. A FILE may be a
+    folder then: all audio and video below it is transcribed, and OUTPUT gets folders of the same names.
+    A transcript that is newer than its recording is not made again. None is ever half written.
+
+    The exit code is 0 if all went well, 1 if a recording could not be transcribed (the others are), 2 for a
+    wrong command, 130 after Ctrl-C.
 
     \b
     transcribed transcribe talk.mp3 > talk.txt
+    transcribed transcribe --format srt -o film.srt film.mkv
+    transcribed transcribe --format vtt -o transcripts/ lectures/ interview.mp3
     ffmpeg -i film.mkv -f wav - | transcribed transcribe --format json -
     """  # noqa: D301 - \b is for click
+    _check_output(files, form, output, force=force)
     settings: RecognitionSettings = _settings(RecognitionSettings, given)
-    from transcribed.terminal.files import transcribe_files  # noqa: PLC0415 - as above
+    from transcribed.terminal import batch  # noqa: PLC0415 - as above
+    from transcribed.terminal import files as single  # noqa: PLC0415
 
-    sys.exit(min(1, _run(transcribe_files(settings, files, form))))
+    if output in {None, "-"}:
+        failed = _run(single.print_transcripts(settings, files, form))
+    else:
+        failed = _run(batch.transcribe_to_files(settings, files, output, form, force=force))
+    sys.exit(min(1, failed))
+
+
+def _check_output(files: Sequence[str], form: FileFormat, output: str | None, *, force: bool) -> None:
+    """Raise UsageError for what standard output cannot hold, and options that would have no effect."""
+    if "" in files:
+        raise click.UsageError("The name of a FILE is empty.")
+    if output == "":
+        raise click.UsageError("-o is empty. Name a folder, a file, or '-' for standard output.")
+    if output not in {None, "-"}:
+        return
+    if force:
+        raise click.UsageError("--force is of transcripts in files. Say where they are with -o.")
+    if len(files) > 1 and (form in {"srt", "vtt"} or output == "-"):
+        raise click.UsageError("One file cannot hold the transcripts of several recordings: -o FOLDER.")
 
 
 @cli.command()
@@ -161,7 +200,7 @@ def transcribe(files: Sequence[str], form: Format, **given: Any) -> None:
     metavar="NUMBER",
     help="Of raw samples, interleaved.  [default: 1]",
 )
-@_format_option
+@_format_option(["text", "json"], "A line of text a segment, or Amazon's TranscriptEvent JSON.")
 @settings_options(RecognitionSettings)
 def listen(
     *,

@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(
     assert [error.partition(":")[0] for error in errors] == ["missing.wav", "text.wav", "empty.wav", "."]
     assert "No such file" in errors[0]
     assert "audio" in errors[1]
-    assert "directory" in errors[3]
+    assert "folder" in errors[3]
 
 
 def test_nothing_on_standard_input_is_told(run: Run, said: list[str]) -> None:

@@ -140,7 +140,7 @@ def test_the_live_client_of_the_protocols_page(server: "Server", environment: di
 
 
 def test_the_terminal_commands(environment: dict[str, str]) -> None:
-    for heading in ("In the terminal", "Captions"):
+    for heading in ("In the terminal", "Subtitles", "Captions"):
         (command,) = commands(heading)
         assert run(command.line, environment) == command.shown
 

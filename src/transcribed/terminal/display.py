@@ -13,12 +13,12 @@ from transcribed.wire.native import Format, encode
 
 
 class Display:
-    """Finished segments go to standard output, a line each.
+    """Finished segments go to standard output, a line each, unless `form` is None.
 
-    The growing one and `status` are shown besides, in place, where a terminal is there.
+    The growing one and `status` are shown besides, in place, if there is a terminal: if it is `visible`.
     """
 
-    def __init__(self, form: Format, status: RenderableType) -> None:
+    def __init__(self, form: Format | None, status: RenderableType) -> None:
         self._form = form
         # Where the text itself goes to the terminal, it must go through what draws there.
         self._to_terminal = sys.stdout.isatty()
@@ -32,10 +32,10 @@ class Display:
             redirect_stdout=False,
             redirect_stderr=sys.stderr.isatty(),
         )
-        self._visible = console.is_terminal
+        self.visible = console.is_terminal
 
     def __enter__(self) -> Self:
-        if self._visible:
+        if self.visible:
             self._live.start()
         return self
 
@@ -51,7 +51,7 @@ class Display:
         """Take what is new."""
         if isinstance(event, Segment):
             self._growing.plain = "" if event.final else event.text
-        if not isinstance(event, Segment) or event.final:
+        if self._form is not None and (not isinstance(event, Segment) or event.final):
             line = encode(event, self._form)
             if line is not None:
                 self._print(line)

@@ -1,0 +1,153 @@
+"""Many recordings to transcripts in files, as many at once as there are threads."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from transcribed.app import recognition
+from transcribed.engines.base import Engine
+from transcribed.errors import StorageFull, TranscribedError
+from transcribed.service.files import transcribe
+from transcribed.service.threads import in_thread
+from transcribed.settings import RecognitionSettings
+from transcribed.terminal.files import duration_of, opened
+from transcribed.terminal.planning import Job, Plan, plan
+from transcribed.terminal.writing import SUFFIXES, FileFormat, check_writable, document, write
+from transcribed.transcript import Segment
+
+
+async def transcribe_to_files(
+    settings: RecognitionSettings, inputs: Sequence[str], output: str, form: FileFormat, *, force: bool
+) -> int:
+    """Write a transcript for each recording, unless it is there and newer; returns how many failed.
+
+    `inputs` are files, folders, or "-" alone; `output` is a folder, or for a single recording a file.
+    Raises StorageFull: then nothing more can be written.
+    """
+    made = await in_thread(plan, inputs, output, SUFFIXES[form], force=force)
+    with _Watch(made.jobs) as watch:
+        for problem in made.problems:
+            watch.tell(problem)
+        batch = _Batch(made, form, watch)
+        if made.jobs:
+            async with recognition(settings) as engine:
+                await batch.run(engine, settings.threads or os.cpu_count() or 1)
+    if len(made.jobs) + len(made.done) + len(made.problems) > 1:
+        print(
+            f"{batch.written} written, {len(made.done)} done before, {batch.failed} failed", file=sys.stderr
+        )
+    return batch.failed
+
+
+class _Batch:
+    def __init__(self, made: Plan, form: FileFormat, watch: "_Watch") -> None:
+        # The longest first: at the end no thread waits long for the last.
+        self._waiting = iter(sorted(made.jobs, key=lambda job: -job.size))
+        self._form = form
+        self._watch = watch
+        self.written = 0
+        self.failed = len(made.problems)
+
+    async def run(self, engine: Engine, at_once: int) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(at_once):
+                    tasks.create_task(self._work(engine))
+        except* StorageFull as errors:
+            raise errors.exceptions[0] from None
+
+    async def _work(self, engine: Engine) -> None:
+        for job in self._waiting:
+            try:
+                await self._transcribe(engine, job)
+            except StorageFull:
+                raise
+            except (TranscribedError, OSError) as error:
+                self.failed += 1
+                self._watch.tell(f"{job.recording}: {_told(error)}")
+            else:
+                self.written += 1
+                self._watch.tell(f"{job.recording} → {job.output}")
+
+    async def _transcribe(self, engine: Engine, job: Job) -> None:
+        check_writable(job.output)
+        finals: list[Segment] = []
+        with opened(job.recording) as source:
+            duration = await in_thread(duration_of, source) if self._watch.visible else None
+            with self._watch.recording(job, duration) as heard:
+                async with aclosing(transcribe(engine, source, partials=False)) as events:
+                    async for event in events:
+                        if isinstance(event, Segment):
+                            finals.append(event)
+                            heard(event.end)
+        await in_thread(write, job.output, document(finals, self._form))
+
+
+def _told(error: TranscribedError | OSError) -> str:
+    return (
+        error.message if isinstance(error, TranscribedError) else f"it cannot be read ({error.strerror})."
+    )
+
+
+class _Watch(AbstractContextManager["_Watch"]):
+    """What is told on standard error: lines, and in a terminal bars below them."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        console = Console(stderr=True, highlight=False, markup=False)
+        self.visible = console.is_terminal and bool(jobs)
+        name = TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", max_width=40),
+        )
+        self._bars = Progress(
+            name,
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not self.visible,
+        )
+        self._all = self._bars.add_task(f"{len(jobs)} recordings", total=sum(job.size for job in jobs))
+        self._done = 0.0
+
+    def __enter__(self) -> "_Watch":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def tell(self, line: str) -> None:
+        if self.visible:
+            self._bars.console.print(line, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def recording(self, job: Job, duration: float | None) -> Iterator[Callable[[float], None]]:
+        """A bar for one recording; what it gives takes the seconds that were heard."""
+        bar = self._bars.add_task(Path(job.recording).name, total=duration)
+        counted = 0.0
+
+        def heard(seconds: float) -> None:
+            nonlocal counted
+            self._bars.update(bar, completed=seconds)
+            if duration:
+                part = job.size * min(1.0, seconds / duration)
+                self._bars.advance(self._all, part - counted)
+                counted = part
+
+        try:
+            yield heard
+        finally:
+            self._bars.advance(self._all, job.size - counted)
+            self._bars.remove_task(bar)

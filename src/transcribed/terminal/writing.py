@@ -1,0 +1,85 @@
+"""Transcripts to files, whole or not at all."""
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from transcribed.errors import StorageFailure, StorageFull
+from transcribed.transcript import Segment
+from transcribed.wire.results import result
+from transcribed.wire.subtitles import srt, vtt
+
+FileFormat = Literal["text", "json", "srt", "vtt"]
+
+SUFFIXES: dict[FileFormat, str] = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+
+
+def document(segments: Sequence[Segment], form: FileFormat) -> str:
+    """Final segments as the text of a file."""
+    match form:
+        case "text":
+            return "".join(f"{segment.text}\n" for segment in segments if segment.text)
+        case "json":
+            return _json({"Transcript": {"Results": [result(segment) for segment in segments]}})
+        case "srt":
+            return srt(segments)
+        case "vtt":
+            return vtt(segments)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+def check_writable(file: Path) -> None:
+    """Make the folder of a file; raise StorageFailure where the file cannot be written there."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(file.parent if _is_replaceable(file) else file, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileExistsError:
+        raise _failure(file, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from None
+    except OSError as error:
+        raise _failure(file, error) from error
+
+
+def write(file: Path, text: str) -> None:
+    """Put a text in place of a file; whatever happens meanwhile, one of the two is there, and whole."""
+    try:
+        # Of a link, what it leads to is replaced.
+        _write(Path(os.path.realpath(file)), text.encode())
+    except OSError as error:
+        raise _failure(file, error) from error
+
+
+def _write(file: Path, content: bytes) -> None:
+    if not _is_replaceable(file):
+        file.write_bytes(content)
+        return
+    unfinished = file.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with unfinished.open("xb") as target:
+            target.write(content)
+            target.flush()
+            os.fsync(target.fileno())
+        unfinished.replace(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _is_replaceable(file: Path) -> bool:
+    """A file, or nothing yet: no terminal, pipe or device."""
+    return file.is_file() or not file.exists()
+
+
+def _failure(file: Path, error: OSError) -> StorageFailure:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    message = f"{file} cannot be written ({error.strerror})."
+    return StorageFull(message) if full else StorageFailure(message)
