@@ -181,6 +181,26 @@ async def test_words_are_the_text(spoken: Spoken, options: StreamOptions) -> Non
     assert all(word.stable is not False for final in _finals(heard) for word in final.words)
 
 
+@every_pace
+@pytest.mark.anyio
+async def test_words_have_times_in_order_inside_their_segment(
+    spoken: Spoken, options: StreamOptions
+) -> None:
+    async with Scheduler(2) as scheduler:
+        heard = await _heard(scheduler.run(spoken.engine), spoken.audio, options)
+    for hypothesis in heard:
+        times = [time for word in hypothesis.words for time in (word.start, word.end)]
+        assert None not in times
+        assert times == sorted(times)
+        assert all(hypothesis.start <= time <= hypothesis.end for time in times)
+        assert all(word.start != word.end for word in hypothesis.words)
+    for segment in {h.segment for h in heard}:
+        said = [h.words for h in heard if h.segment == segment]
+        for words, following in pairwise(said):
+            for word, later in zip(words, following, strict=False):
+                assert not word.stable or (word.start, word.end) == (later.start, later.end)
+
+
 @pytest.mark.anyio
 async def test_capabilities_name_the_engine_and_its_languages(spoken: Spoken) -> None:
     assert spoken.engine.capabilities.name

@@ -11,11 +11,11 @@ much of it has come. A script is JSON:
 
 An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
 the audio ends. White space in a text stands for one space between words. A segment starts where the one
-before it ended. An event with `error` makes the stream fail.
+before it ended, and its words share its time equally. An event with `error` makes the stream fail.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -130,12 +130,19 @@ class ScriptedStream:
             end=end,
             text=" ".join(words),
             final=event.final,
-            words=tuple(Word(word, confidence=1.0, stable=self._stable(event)) for word in words),
+            words=tuple(self._words(words, end, self._stable(event))),
         )
         if event.final:
             self._segment += 1
             self._start = end
         return (hypothesis,)
+
+    def _words(self, texts: Sequence[str], end: float, stable: bool | None) -> Iterator[Word]:
+        """They are as long as each other."""
+        share = (end - self._start) / max(1, len(texts))
+        for number, text in enumerate(texts):
+            start = self._start + number * share
+            yield Word(text, start, min(start + share, end), confidence=1.0, stable=stable)
 
     def _stable(self, event: ScriptedEvent) -> bool | None:
         """Only a final's words: a script may change all others."""

@@ -11,6 +11,20 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.int64]
 
+_POWER = 0.75
+"""Below 1, so that the many frames a head hardly looks at count beside the few that it looks at most."""
+_SILENCE = 0.2
+"""What a frame is worth to silence where nobody speaks. A token's mean weight is rarely more."""
+
+
+def token_scores(attention: Array, speech: Array) -> Array:
+    """How much better each token explains each frame than silence does [tokens, frames].
+
+    `attention` [heads, tokens, frames] is each head's, `speech` [frames] the probability of speech.
+    """
+    scores: Array = np.mean(attention**_POWER, axis=0) - _SILENCE * (1 - speech)
+    return scores
+
 
 def spans(scores: Array, may_pause: npt.NDArray[np.bool_]) -> Frames:
     """Scores [tokens, frames] → the first frame of each token, and the one behind its last [tokens, 2].

@@ -58,7 +58,7 @@ def test_says_exactly_what_the_script_says_when_it_says_it() -> None:
             1.5,
             "And another.",
             final=True,
-            words=(Word("And", confidence=1.0), Word("another.", confidence=1.0)),
+            words=(Word("And", 1.0, 1.25, confidence=1.0), Word("another.", 1.25, 1.5, confidence=1.0)),
         )
     ]
 

@@ -26,7 +26,7 @@ def _total(scores: np.ndarray, found: np.ndarray) -> float:
 
 
 def _best_total(scores: np.ndarray, may_pause: np.ndarray) -> float:
-    """Cell by cell: what a path is worth that is inside a token, or in the silence behind it, at a frame."""
+    """Cell by cell: what a path is worth that is inside a token there, or in the silence behind it."""
     tokens, frames = scores.shape
     inside = np.full((tokens, frames), -np.inf)
     behind = np.full((tokens, frames), -np.inf)
@@ -65,7 +65,8 @@ def test_the_plain_reference_agrees_with_trying_all_spans(task: Task) -> None:
         for ends in itertools.combinations_with_replacement(range(frames + 1), 2 * tokens)
         if all(low < high for low, high in np.array(ends).reshape(-1, 2))
         and all(
-            may_pause[token + 1] or ends[2 * token + 1] == ends[2 * token + 2] for token in range(tokens - 1)
+            may_pause[token + 1] or ends[2 * token + 1] == ends[2 * token + 2]
+            for token in range(tokens - 1)
         )
     ]
     assert _best_total(scores, may_pause) == max(sums)

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.recognition.vad import SpeechGate
+from transcribed.recognition.vad import WINDOW, SpeechCurve, SpeechGate
 
 
 def _through(probabilities: list[float]) -> list[bool]:
@@ -27,3 +28,18 @@ def test_clear_probabilities_decide_alone(probabilities: list[float]) -> None:
             assert speech
         elif probability < SpeechGate.CLOSES_BELOW:
             assert not speech
+
+
+@given(st.lists(st.floats(0, 1, width=32)), st.lists(st.integers(0, 9_000)), st.integers(0, 9_000))
+def test_a_curve_knows_what_it_was_told_and_not_forgotten(
+    windows: list[float], positions: list[int], forgotten: int
+) -> None:
+    curve = SpeechCurve()
+    for probability in windows:
+        curve.push(probability)
+    curve.forget_before(forgotten)
+    found = curve.at(np.array(positions, np.int64)).tolist()
+    first = forgotten // WINDOW
+    for position, probability in zip(positions, found, strict=True):
+        number = min(max(position // WINDOW, first), len(windows) - 1)
+        assert probability == (windows[number] if first < len(windows) else 1.0)

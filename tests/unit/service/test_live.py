@@ -36,20 +36,23 @@ async def test_hypotheses_become_segments_of_the_session(scheduler: Scheduler) -
     engine = _engine(
         scheduler,
         {"at": 0.5, "text": "Das ist"},
-        {"at": 1.0, "text": "Das ist gut.", "final": True},
+        {"at": 1.0, "text": "Das ist so gut.", "final": True},
         {"at": "end", "text": "Ja.", "final": True},
         language="de-DE",
     )
     async with LiveSession(engine, StreamOptions()) as session:
         *segments, done = await _events(session, 1.0, 0.25)
 
-    def words(text: str) -> tuple[Word, ...]:
-        return tuple(Word(word, confidence=1.0) for word in text.split())
+    def words(text: str, start: float = 0.0) -> tuple[Word, ...]:
+        return tuple(
+            Word(word, start + number / 4, start + (number + 1) / 4, confidence=1.0)
+            for number, word in enumerate(text.split())
+        )
 
     assert segments == [
         Segment(session.id, 0, 0.0, 0.5, "Das ist", False, "de-DE", words("Das ist")),
-        Segment(session.id, 0, 0.0, 1.0, "Das ist gut.", True, "de-DE", words("Das ist gut.")),
-        Segment(session.id, 1, 1.0, 1.25, "Ja.", True, "de-DE", words("Ja.")),
+        Segment(session.id, 0, 0.0, 1.0, "Das ist so gut.", True, "de-DE", words("Das ist so gut.")),
+        Segment(session.id, 1, 1.0, 1.25, "Ja.", True, "de-DE", words("Ja.", 1.0)),
     ]
     assert isinstance(done, Done)
     assert (done.session_id, done.audio_seconds) == (session.id, 1.25)

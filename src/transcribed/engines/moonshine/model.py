@@ -14,6 +14,7 @@ import onnxruntime as ort
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
 from transcribed.engines.moonshine.outputs import (
+    ATTENTIONS,
     CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
@@ -43,7 +44,11 @@ _WIDE = min(2, os.cpu_count() or 1)
 _RECIPE = "moonshine-tiny-en-6"
 _REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
 _NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
-_READ = [TOKENS, PROBABILITIES, *PRESENT]
+_NEXT = {3: [0], 4: [4, 6, 7]}
+"""Heads, by layer, that attend to the audio of the token that comes next."""
+_LATEST = {3: [1], 4: [0]}
+"""Heads, by layer, that attend to the audio of the token just read."""
+_READ = [TOKENS, PROBABILITIES, *(ATTENTIONS[layer] for layer in _NEXT), *PRESENT]
 _CHANNELS = 288
 _EPSILON = 1e-5
 
@@ -75,22 +80,31 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The encoder's view of some audio: hidden states [1, frames, 288], and its length in samples."""
+    """The encoder's view of some audio: hidden states [1, frames, 288], and its length in samples.
+
+    `skipped` frames in front of these are left out.
+    """
 
     hidden: Array
     samples: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Tokens without start and end, and the model's probability of each."""
+    """Tokens without start and end, and the model's probability of each.
+
+    `spans` says where each is spoken, in samples from the start of the stream; empty where that was not
+    asked.
+    """
 
     tokens: tuple[int, ...] = ()
     probabilities: tuple[float, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
 
     def first(self, count: int) -> "Decoded":
         """The first tokens alone."""
-        return Decoded(self.tokens[:count], self.probabilities[:count])
+        return Decoded(self.tokens[:count], self.probabilities[:count], self.spans[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +217,17 @@ class MoonshineModel:
         Speculative Decoding"). So a draft changes the time this takes, and the text only where two words
         are almost equally probable: sums round differently in passes of different lengths.
         """
-        return self.decode_on(encoded, settled, draft, Past())[0]
+        decoded, _, _ = self.decode_on(encoded, settled, draft, Past())
+        return decoded
 
     def decode_on(
         self, encoded: Encoded, settled: Decoded, draft: Sequence[int], past: Past
-    ) -> tuple[Decoded, Past]:
+    ) -> tuple[Decoded, Past, Array]:
         """As `decode`, where the start token and some of the settled ones have been read before.
 
         `past` is what reading them left, at most as long as the settled tokens are many; it comes back
-        with all that was read now.
+        with all that was read now. Last comes the attention [heads, tokens, frames] of the heads that
+        follow the speech, of all tokens but the settled ones.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
         reading = _Reading(
@@ -229,18 +245,20 @@ class MoonshineModel:
             reading.forget_after(1 + len(tokens))
             token = int(chosen[kept])
             if token == END or len(tokens) >= limit:
-                return Decoded(tuple(tokens), tuple(probabilities)), reading.past
+                break
             tokens.append(token)
             probabilities.append(float(probable[kept]))
             if (fewer := without_repetition(tokens)) is not None:
-                fewer = max(fewer, len(settled.tokens))
-                decoded = Decoded(tuple(tokens), tuple(probabilities)).first(fewer)
-                return decoded, reading.past.first(1 + fewer)
+                del tokens[max(fewer, len(settled.tokens)) :]
+                reading.forget_after(1 + len(tokens))
+                break
             unread = [token]
             if kept:
                 rest = rest[skipped + kept :]
             skipped = _rejoined(rest, token)
             draft = rest[skipped : skipped + min(_TRIED_AT_ONCE, limit - len(tokens))] if skipped else ()
+        decoded = Decoded(tuple(tokens), tuple(probabilities[: len(tokens)]))
+        return decoded, reading.past, reading.attention(len(settled.tokens))
 
 
 def _rejoined(rest: Sequence[int], token: int) -> int:
@@ -258,11 +276,13 @@ class _Reading:
     def __init__(self, decoder: ort.InferenceSession, cross: list[Array], past: Past) -> None:
         self._decoder = decoder
         self._cross = dict(zip(CROSS, cross, strict=True))
+        self._first = past.length
+        self._attentions: list[list[Array]] = []
         self.past = past
 
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
         """Behind each of these tokens: the most probable next one, and its probability."""
-        chosen, probable, *states = self._decoder.run(
+        chosen, probable, *rest = self._decoder.run(
             _READ,
             {
                 "input_ids": np.array([tokens]),
@@ -271,12 +291,30 @@ class _Reading:
                 **self._cross,
             },
         )
-        self.past = Past(tuple(states))
+        self._attentions.append([attention[0] for attention in rest[: len(_NEXT)]])
+        self.past = Past(tuple(rest[len(_NEXT) :]))
         return chosen[0], probable[0]
 
     def forget_after(self, length: int) -> None:
         """Take back all tokens from this position on."""
+        extra = self.past.length - length
         self.past = self.past.first(length)
+        while extra > 0:
+            latest = self._attentions.pop()
+            kept = max(0, latest[0].shape[1] - extra)
+            extra -= latest[0].shape[1] - kept
+            if kept:
+                self._attentions.append([attention[:, :kept] for attention in latest])
+
+    def attention(self, settled: int) -> Array:
+        """[heads, tokens, frames]: where the audio is of all tokens behind the settled ones."""
+        layers = {
+            layer: np.concatenate(parts, axis=1)[:, settled - self._first :]
+            for layer, parts in zip(_NEXT, zip(*self._attentions, strict=True), strict=True)
+        }
+        next_ones = [layers[layer][heads, :-1] for layer, heads in _NEXT.items()]
+        latest = [layers[layer][heads, 1:] for layer, heads in _LATEST.items()]
+        return np.concatenate(next_ones + latest)
 
 
 def shipped_file(name: str) -> Path:

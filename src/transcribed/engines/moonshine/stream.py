@@ -11,11 +11,17 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Hypothesis, NextStep, Pace, StepKind, StreamOptions
 from transcribed.engines.moonshine.model import Decoded, MoonshineModel
 from transcribed.engines.moonshine.segment import SegmentRecogniser
-from transcribed.engines.moonshine.words import first_words, is_credible, without_doubtful_end, words_of
+from transcribed.engines.moonshine.words import (
+    ending_by,
+    first_words,
+    is_credible,
+    without_doubtful_end,
+    words_of,
+)
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
 from transcribed.recognition.stabilizer import Stability, Stabilizer
-from transcribed.recognition.vad import WINDOW
+from transcribed.recognition.vad import WINDOW, SpeechCurve
 from transcribed.transcript import Word
 
 _LISTENED_AT_ONCE = 16
@@ -69,6 +75,7 @@ class MoonshineStream:
         self._audio = SampleBuffer()
         self._heard = 0
         self._judged: deque[tuple[float, float]] = deque()
+        self._speech = SpeechCurve()
         self._finished = False
         self._segment = -1
         self._new_segment()
@@ -159,11 +166,12 @@ class MoonshineStream:
         while self._judged and self._closed is None and (self._live or not self._partial_due):
             probability, level = self._judged.popleft()
             self._heard += WINDOW
+            self._speech.push(probability)
             self._on_window(probability, level)
         if self._finished and self._heard >= self._audio.end and self._closed is None:
             self._closed = self._endpointer.finish(self._audio.end)
         if self._endpointer.start is None and self._closed is None:
-            self._audio.forget_before(self._heard - self._kept)
+            self._forget_before(self._heard - self._kept)
 
     def _judge(self) -> None:
         """Speech probability and level of the next windows; the stream's last one is filled with zeros."""
@@ -282,13 +290,17 @@ class MoonshineStream:
             hypotheses.append(self._hypothesis(start, end, words, len(self._settled_words), final=False))
         if text or self._shown:
             hypotheses.append(self._hypothesis(start, end, words, len(words), final=True))
-        self._audio.forget_before(min(end, self._heard - self._kept))
+        self._forget_before(min(end, self._heard - self._kept))
         self._new_segment()
         return hypotheses
 
+    def _forget_before(self, position: int) -> None:
+        self._audio.forget_before(position)
+        self._speech.forget_before(position)
+
     def _recogniser_at(self, start: int) -> SegmentRecogniser:
         if self._recogniser is None:
-            self._recogniser = SegmentRecogniser(self._model, start)
+            self._recogniser = SegmentRecogniser(self._model, start, self._speech)
         return self._recogniser
 
     def _words(self, decoded: Decoded) -> list[Word]:
@@ -307,6 +319,7 @@ class MoonshineStream:
             text=" ".join(word.text for word in words),
             final=final,
             words=tuple(
-                replace(word, stable=i < settled if marked else None) for i, word in enumerate(words)
+                replace(ending_by(word, end / SAMPLE_RATE), stable=i < settled if marked else None)
+                for i, word in enumerate(words)
             ),
         )

@@ -1,9 +1,11 @@
 """Tokens to words, and which of them may be shown."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.engines.moonshine.model import Decoded
@@ -22,10 +24,22 @@ def words_of(tokenizer: Tokenizer, decoded: Decoded) -> list[Word]:
     """The words of a text. A word's confidence is that of its least probable token with letters."""
     words = []
     for low, high in _spans(tokenizer, decoded.tokens):
-        spoken = [i for i in range(low, high) if _has_letters(tokenizer.text(decoded.tokens[i : i + 1]))]
-        confidence = min(decoded.probabilities[i] for i in spoken or [low])
-        words.append(Word(tokenizer.text(decoded.tokens[low:high]), confidence=confidence))
+        spoken = _spoken(tokenizer, decoded.tokens, low, high)
+        start = end = None
+        if decoded.spans:
+            start, end = (decoded.spans[i][j] / SAMPLE_RATE for i, j in ((spoken[0], 0), (spoken[-1], 1)))
+        confidence = min(decoded.probabilities[i] for i in spoken)
+        words.append(Word(tokenizer.text(decoded.tokens[low:high]), start, end, confidence))
     return words
+
+
+def spoken_tokens(
+    tokenizer: Tokenizer, tokens: Sequence[int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The numbers of those tokens that are heard, which marks are not, and whether each begins a word."""
+    words = [_spoken(tokenizer, tokens, low, high) for low, high in _spans(tokenizer, tokens)]
+    spoken = [token for word in words for token in word]
+    return np.array(spoken, np.int64), np.isin(spoken, [word[0] for word in words])
 
 
 def first_words(tokenizer: Tokenizer, decoded: Decoded, count: int) -> Decoded:
@@ -52,8 +66,15 @@ def without_doubtful_end(words: Sequence[Word], settled: int) -> list[Word]:
     if len(shown) > settled and shown:
         last = shown[-1]
         text = last.text.rstrip(".,!?;:…-")
-        shown[-1:] = [Word(text, confidence=last.confidence)] if text else []
+        shown[-1:] = [replace(last, text=text)] if text else []
     return shown
+
+
+def ending_by(word: Word, end: float) -> Word:
+    """The word in a segment that ends here: one that settled earlier may have ended later."""
+    if word.start is None or word.end is None:
+        return word
+    return replace(word, start=min(word.start, end), end=min(word.end, end))
 
 
 def _spans(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[tuple[int, int]]:
@@ -61,6 +82,11 @@ def _spans(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[tuple[int, int]]
     starts = [i for i, token in enumerate(tokens) if i == 0 or tokenizer.starts_word(token)]
     spans = pairwise([*starts, len(tokens)])
     return [(low, high) for low, high in spans if tokenizer.text(tokens[low:high])]
+
+
+def _spoken(tokenizer: Tokenizer, tokens: Sequence[int], low: int, high: int) -> list[int]:
+    """Of a word's tokens those with letters; of one that is all marks the first."""
+    return [i for i in range(low, high) if _has_letters(tokenizer.text(tokens[i : i + 1]))] or [low]
 
 
 def _has_letters(text: str) -> bool:

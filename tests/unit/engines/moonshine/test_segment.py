@@ -288,15 +288,32 @@ def test_what_was_read_before_need_not_be_read_again(
     counting: MoonshineModel, decoder: CountingSession, samples: Read, recording: str
 ) -> None:
     encoded = counting.encode(samples(recording))
-    plain, past = counting.decode_on(encoded, Decoded(), (), Past())
+    plain, past, attention = counting.decode_on(encoded, Decoded(), (), Past())
     assert past.length == len(plain.tokens) + 1
     for count in (1, len(plain.tokens) // 2, len(plain.tokens)):
         decoder.passes.clear()
         settled = plain.first(count)
-        decoded, after = counting.decode_on(encoded, settled, plain.tokens[count:], past.first(count))
+        decoded, after, rest = counting.decode_on(encoded, settled, plain.tokens[count:], past.first(count))
         assert decoded.tokens == plain.tokens
+        np.testing.assert_allclose(rest, attention[:, count:], atol=0.2)
         assert decoder.passes == [1 + len(plain.tokens) - count]
         assert after.length == past.length
+
+
+@pytest.mark.parametrize("recording", SPOKEN)
+def test_attention_is_that_of_the_tokens_kept_whatever_the_draft_was(
+    counting: MoonshineModel, samples: Read, recording: str
+) -> None:
+    encoded = counting.encode(samples(recording))
+    plain, _, expected = counting.decode_on(encoded, Decoded(), (), Past())
+    assert expected.shape[1:] == (len(plain.tokens), encoded.hidden.shape[1])
+    np.testing.assert_allclose(expected.sum(axis=-1), 1, atol=1e-3)
+    wrong = plain.tokens[::-1]
+    half = len(plain.tokens) // 2
+    for draft in (plain.tokens, wrong, (*plain.tokens[:half], *wrong), (*plain.tokens, *wrong)):
+        decoded, _, attention = counting.decode_on(encoded, Decoded(), draft, Past())
+        assert decoded.tokens == plain.tokens
+        np.testing.assert_allclose(attention, expected, atol=0.2)
 
 
 @pytest.mark.parametrize("recording", SPOKEN)
