@@ -35,6 +35,40 @@ class TooLarge(BadRequest):
     """More bytes than the settings allow."""
 
 
+class MalformedMessage(BadRequest):
+    """Bytes that are no event-stream message, or one beyond its limits."""
+
+
+class IncompleteSignature(BadRequest):
+    """A signature of which something is missing, or that is written in no way we know."""
+
+    code = "IncompleteSignatureException"
+
+
+class AccessDenied(TranscribedError):
+    """Whoever asks has not shown that they may."""
+
+    code = "AccessDeniedException"
+
+
+class MissingAuthentication(AccessDenied):
+    """A request without a signature."""
+
+    code = "MissingAuthenticationTokenException"
+
+
+class UnknownClient(AccessDenied):
+    """Signed with an access key that is none of this server's."""
+
+    code = "UnrecognizedClientException"
+
+
+class InvalidSignature(AccessDenied):
+    """A signature that is not that of the request or message, or not of this time."""
+
+    code = "InvalidSignatureException"
+
+
 class NotFound(TranscribedError):
     """Nothing is stored under the name."""
 
