@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse, Response
 
 from transcribed.errors import (
+    AccessDenied,
     BadRequest,
     Disconnected,
     LimitExceeded,
@@ -23,6 +24,7 @@ _STATUS: dict[type[TranscribedError], int] = {
     TooLarge: 413,
     UnreadableAudio: 415,
     BadRequest: 400,
+    AccessDenied: 403,
     NotFound: 404,
     MediaChanged: 409,
     StorageFull: 507,

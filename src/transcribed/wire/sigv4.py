@@ -7,7 +7,7 @@ collapsed. There is no clock here: `now` is an argument, in UTC. No secret is in
 
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -29,6 +29,7 @@ MAX_EXPIRES = 300
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SERVICE = "transcribe"
 _TERMINATOR = "aws4_request"
+_NEEDED = ("Credential", "SignedHeaders", "Date", "Signature")
 _STAMP = "%Y%m%dT%H%M%SZ"
 _DAY_LENGTH = 8
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
@@ -92,17 +93,17 @@ class _Claim:
 
     credential: str
     stamp: str
-    signed_headers: tuple[str, ...]
+    signed_headers: Sequence[str]
     signature: str
-    expires: int | None = None
+    expires: int | None
 
 
 def verify(
     request: Request, secrets: Mapping[str, str], now: datetime, region: str | None = None
 ) -> Signed:
-    """Check a request's signature, in its headers or in its query; `secrets` are by access key.
+    """Check a request's signature, in its query or in its headers; `secrets` are by access key.
 
-    Without `region` each will do. Raises MissingAuthentication, IncompleteSignature, UnknownClient and
+    Without `region` any will do. Raises MissingAuthentication, IncompleteSignature, UnknownClient and
     InvalidSignature.
     """
     claim = _claim(request)
@@ -119,13 +120,13 @@ def verify(
         )
     _check_time(moment, claim.expires, now)
     credentials = Credentials(access_key, secrets[access_key])
-    expected_signature = _request_signature(request, credentials.secret, scope, claim)
-    if not hmac.compare_digest(expected_signature, claim.signature):
+    signature = _signature(request, claim.signed_headers, credentials, scope, claim.stamp)
+    if not hmac.compare_digest(signature, claim.signature):
         raise InvalidSignature(
             "The request signature we calculated does not match the signature you provided. Check the "
             "secret access key, and that nothing on the way changes the host, the path or a signed header."
         )
-    return Signed(credentials, scope, moment, claim.signature)
+    return Signed(credentials, scope, moment, signature)
 
 
 def sign(request: Request, credentials: Credentials, region: str, now: datetime) -> Request:
@@ -136,23 +137,26 @@ def sign(request: Request, credentials: Credentials, region: str, now: datetime)
     if credentials.token is not None:
         added.append(("x-amz-security-token", credentials.token))
     request = replace(request, headers=(*request.headers, *added))
-    names = tuple(sorted({name.lower() for name, _ in request.headers}))
-    claim = _Claim(f"{credentials.access_key}/{scope}", stamp, names, "")
-    signature = _request_signature(request, credentials.secret, scope, claim)
-    parts = f"Credential={claim.credential}, SignedHeaders={';'.join(names)}, Signature={signature}"
-    return replace(request, headers=(*request.headers, ("authorization", f"{_ALGORITHM} {parts}")))
+    names = sorted({name.lower() for name, _ in request.headers})
+    signature = _signature(request, names, credentials, scope, stamp)
+    parts = (
+        f"Credential={credentials.access_key}/{scope}",
+        f"SignedHeaders={';'.join(names)}",
+        f"Signature={signature}",
+    )
+    authorization = ("authorization", f"{_ALGORITHM} {', '.join(parts)}")
+    return replace(request, headers=(*request.headers, authorization))
 
 
 def presign(
     request: Request, credentials: Credentials, region: str, now: datetime, expires: int = MAX_EXPIRES
 ) -> Request:
-    """The request with a signature in its query for `expires` seconds; of its headers, over `host` alone."""
+    """The request with a signature in its query for `expires` seconds; of its headers over `host` alone."""
     stamp = _stamp(now)
     scope = Scope(stamp[:_DAY_LENGTH], region)
-    claim = _Claim(f"{credentials.access_key}/{scope}", stamp, ("host",), "", expires)
     added = {
         "X-Amz-Algorithm": _ALGORITHM,
-        "X-Amz-Credential": claim.credential,
+        "X-Amz-Credential": f"{credentials.access_key}/{scope}",
         "X-Amz-Date": stamp,
         "X-Amz-Expires": str(expires),
         "X-Amz-SignedHeaders": "host",
@@ -160,9 +164,9 @@ def presign(
     if credentials.token is not None:
         added["X-Amz-Security-Token"] = credentials.token
     pairs = [f"{name}={quote(value, safe='-_.~')}" for name, value in added.items()]
-    query = "&".join([request.query, *pairs] if request.query else pairs)
-    signature = _request_signature(replace(request, query=query), credentials.secret, scope, claim)
-    return replace(request, query=f"{query}&X-Amz-Signature={signature}")
+    request = replace(request, query="&".join([request.query, *pairs] if request.query else pairs))
+    signature = _signature(request, ["host"], credentials, scope, stamp)
+    return replace(request, query=f"{request.query}&X-Amz-Signature={signature}")
 
 
 class SignatureChain:
@@ -197,7 +201,7 @@ class SignatureChain:
         expected = self._signature(date, encode_headers(signed), message.payload)
         if not hmac.compare_digest(expected, signature):
             raise InvalidSignature(
-                "The signature of a message does not match: it was changed, or one is missing or came twice, "
+                "The signature of a message does not match: it was changed, one is missing or came twice, "
                 "or the secret access key is not the one that signed the request."
             )
         self._last = signature.hex()
@@ -227,71 +231,62 @@ def redacted(query: str) -> str:
 
 
 def _claim(request: Request) -> _Claim:
-    query = _amz_parameters(request.query)
-    if "X-Amz-Signature" in query:
-        return _query_claim(query)
+    expires = None
+    fields = _amz_parameters(request.query)
+    if "X-Amz-Signature" in fields:
+        expires = _expires(fields.get("X-Amz-Expires", ""))
+    else:
+        fields = _amz_headers(request)
+    if (algorithm := fields.get("X-Amz-Algorithm", "")) != _ALGORITHM:
+        raise IncompleteSignature(
+            f"Requests are signed with {_ALGORITHM} here, not with {_shown(algorithm)}."
+        )
+    if missing := [name for name in _NEEDED if not fields.get(f"X-Amz-{name}")]:
+        raise IncompleteSignature(f"The signature comes without its {' and '.join(missing)}.")
+    credential, signed_headers, stamp, signature = (fields[f"X-Amz-{name}"] for name in _NEEDED)
+    if not _SIGNATURE.fullmatch(signature):
+        raise IncompleteSignature("The Signature must be 64 hexadecimal digits.")
+    names = signed_headers.split(";")
+    if "host" not in names and ":authority" not in names:
+        raise InvalidSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+    return _Claim(credential, stamp, names, signature, expires)
+
+
+def _amz_parameters(query: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name.startswith("X-Amz-"):
+            if name in found:
+                raise IncompleteSignature(f"The query has {_shown(name)} twice.")
+            found[name] = unquote(value)
+    return found
+
+
+def _amz_headers(request: Request) -> dict[str, str]:
+    """What the headers say of the signature, by the names that it has in a query."""
     authorization = _header(request, "authorization")
     if authorization is None:
         raise MissingAuthentication(
             "The request is not signed. Give the client an access key and its secret: "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
-    return _header_claim(authorization, _header(request, "x-amz-date"), _header(request, "date"))
-
-
-def _query_claim(query: Mapping[str, str]) -> _Claim:
-    _check_algorithm(query.get("X-Amz-Algorithm", ""))
-    expires = query.get("X-Amz-Expires", "")
-    if not _SECONDS.fullmatch(expires) or int(expires) > MAX_EXPIRES:
-        raise IncompleteSignature(
-            f"X-Amz-Expires is {_shown(expires)}, and must be a number from 1 to {MAX_EXPIRES} (seconds)."
-        )
-    return _checked_claim(
-        query.get("X-Amz-Credential"),
-        query.get("X-Amz-SignedHeaders"),
-        query.get("X-Amz-Signature"),
-        query.get("X-Amz-Date"),
-        int(expires),
-    )
-
-
-def _header_claim(authorization: str, amz_date: str | None, date: str | None) -> _Claim:
-    algorithm, _, rest = authorization.strip().partition(" ")
-    _check_algorithm(algorithm)
-    parts: dict[str, str] = {}
-    for part in rest.split(","):
+    algorithm, _, parts = authorization.strip().partition(" ")
+    found = {"X-Amz-Algorithm": algorithm}
+    for part in parts.split(","):
         name, _, value = part.strip().partition("=")
-        parts[name] = value
-    stamp = amz_date if amz_date is not None or date is None else _stamp_of_date(date)
-    return _checked_claim(
-        parts.get("Credential"), parts.get("SignedHeaders"), parts.get("Signature"), stamp, None
-    )
+        found[f"X-Amz-{name}"] = value
+    date = _header(request, "date")
+    found["X-Amz-Date"] = _header(request, "x-amz-date") or (_stamp_of_date(date) if date else "")
+    return found
 
 
-def _checked_claim(
-    credential: str | None,
-    signed_headers: str | None,
-    signature: str | None,
-    stamp: str | None,
-    expires: int | None,
-) -> _Claim:
-    if not credential or not signed_headers or not signature or not stamp:
+def _expires(seconds: str) -> int:
+    if not _SECONDS.fullmatch(seconds) or int(seconds) > MAX_EXPIRES:
         raise IncompleteSignature(
-            "The signature needs 'Credential', 'SignedHeaders', 'Signature', and a date in X-Amz-Date."
+            f"X-Amz-Expires is {_shown(seconds)}, and must be a number from 1 to {MAX_EXPIRES} (seconds)."
         )
-    if not _SIGNATURE.fullmatch(signature):
-        raise IncompleteSignature("'Signature' must be 64 hexadecimal digits.")
-    names = tuple(signed_headers.split(";"))
-    if "host" not in names and ":authority" not in names:
-        raise InvalidSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
-    return _Claim(credential, stamp, names, signature, expires)
-
-
-def _check_algorithm(algorithm: str) -> None:
-    if algorithm != _ALGORITHM:
-        raise IncompleteSignature(
-            f"Requests are signed with {_ALGORITHM} here, not with {_shown(algorithm)}."
-        )
+    return int(seconds)
 
 
 def _credential(text: str) -> tuple[str, Scope]:
@@ -323,22 +318,23 @@ def _check_time(moment: datetime, expires: int | None, now: datetime) -> None:
         )
 
 
-def _request_signature(request: Request, secret: str, scope: Scope, claim: _Claim) -> str:
+def _signature(
+    request: Request, signed_headers: Sequence[str], credentials: Credentials, scope: Scope, stamp: str
+) -> str:
     declared = _header(request, "x-amz-content-sha256")
     canonical = "\n".join(
         (
             request.method.upper(),
             _canonical_path(request.path),
             _canonical_query(request.query),
-            *_canonical_headers(request.headers, claim.signed_headers),
+            *_canonical_headers(request.headers, signed_headers),
             "",
-            ";".join(claim.signed_headers),
+            ";".join(signed_headers),
             declared if declared in (UNSIGNED_PAYLOAD, EVENTS_PAYLOAD) else request.payload_hash,
         )
     )
-    digest = sha256(canonical.encode()).hexdigest()
-    to_sign = "\n".join((_ALGORITHM, claim.stamp, str(scope), digest))
-    return _hmac(_signing_key(secret, scope), to_sign).hex()
+    to_sign = "\n".join((_ALGORITHM, stamp, str(scope), sha256(canonical.encode()).hexdigest()))
+    return _hmac(_signing_key(credentials.secret, scope), to_sign).hex()
 
 
 def _canonical_path(path: str) -> str:
@@ -372,17 +368,6 @@ def _canonical_headers(headers: Iterable[tuple[str, str]], signed: Iterable[str]
                 "way has removed it, or the client did not send it."
             )
         yield f"{name}:{','.join(found)}"
-
-
-def _amz_parameters(query: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in query.split("&"):
-        name, _, value = pair.partition("=")
-        if name.startswith("X-Amz-"):
-            if name in found:
-                raise IncompleteSignature(f"The query has {_shown(name)} twice.")
-            found[name] = unquote(value)
-    return found
 
 
 def _header(request: Request, name: str) -> str | None:
