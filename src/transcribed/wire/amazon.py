@@ -1,0 +1,116 @@
+"""Amazon Transcribe's streaming protocol: the audio that a client sends, and what it is told."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from transcribed.errors import BadRequest, TranscribedError
+from transcribed.transcript import Segment
+from transcribed.wire.amazon_parameters import PREFIX, StreamRequest
+from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.wire.eventstream import Message, decode, encode
+from transcribed.wire.results import result as segment_result
+from transcribed.wire.sigv4 import SignatureChain
+
+CONTENT_TYPE = "application/vnd.amazon.eventstream"
+EXCEPTIONS = (
+    "BadRequestException",
+    "ConflictException",
+    "InternalFailureException",
+    "LimitExceededException",
+    "ServiceUnavailableException",
+)
+"""What may come in the middle of a stream: the SDKs have a type for each."""
+
+_STATUS = {
+    "BadRequestException": 400,
+    "IncompleteSignatureException": 400,
+    "AccessDeniedException": 403,
+    "InvalidSignatureException": 403,
+    "MissingAuthenticationTokenException": 403,
+    "UnrecognizedClientException": 403,
+    "ConflictException": 409,
+    "LimitExceededException": 429,
+    "InternalFailureException": 500,
+    "ServiceUnavailableException": 503,
+}
+_AUDIO_EVENT = ("event", "AudioEvent")
+_SHOWN = 80
+
+
+class AudioReader:
+    """The messages of one stream as its audio.
+
+    A signed message wraps another; it is checked where there is a chain. Where `unsigned` ones are allowed,
+    a message may also be the wrapped one itself: so browsers send over a WebSocket.
+    """
+
+    def __init__(self, request: StreamRequest, chain: SignatureChain | None, *, unsigned: bool) -> None:
+        self._chunk_bytes = request.chunk_bytes
+        self._chain = chain
+        self._unsigned = unsigned
+
+    def read(self, message: Message, now: datetime) -> AudioChunk | EndOfAudio:
+        """What the next message brings. Raises BadRequest and InvalidSignature."""
+        if ":chunk-signature" in message.headers or not self._unsigned:
+            wrapped = message.payload if self._chain is None else self._chain.open(message, now)
+            if not wrapped:
+                return EndOfAudio()
+            message = decode(wrapped)
+        kind = (message.headers.get(":message-type"), message.headers.get(":event-type"))
+        if kind != _AUDIO_EVENT:
+            raise BadRequest(
+                f"A message is of the type {str(kind)[:_SHOWN]}. Send AudioEvents: {_AUDIO_EVENT}."
+            )
+        audio = message.payload
+        if self._chunk_bytes is not None and len(audio) > self._chunk_bytes:
+            raise BadRequest(
+                f"An audio chunk has {len(audio)} bytes. It may hold a second of audio, here "
+                f"{self._chunk_bytes} bytes; send 50 to 200 ms in each."
+            )
+        return AudioChunk(audio) if audio else EndOfAudio()
+
+
+def answer_headers(request: StreamRequest, request_id: str, session_id: str) -> list[tuple[str, str]]:
+    """Of the answer to a request that is served: the ids, and the parameters once more."""
+    echo = {**request.echo, "session-id": session_id}
+    return [
+        ("content-type", CONTENT_TYPE),
+        ("x-amzn-request-id", request_id),
+        *((f"{PREFIX}{name}", value) for name, value in echo.items()),
+    ]
+
+
+def transcript_message(segment: Segment, channel: int | None = None) -> bytes:
+    """A segment as a TranscriptEvent; channels count from 0."""
+    result = segment_result(segment)
+    if channel is not None:
+        result["ChannelId"] = f"ch_{channel}"
+    return _message("event", "TranscriptEvent", {"Transcript": {"Results": [result]}})
+
+
+def exception_message(error: TranscribedError) -> bytes:
+    """An error in the middle of a stream, which ends with it.
+
+    What is none of the EXCEPTIONS is a BadRequestException there, as it is of Amazon's service when the
+    signature of a message is wrong.
+    """
+    code = error.code if error.code in EXCEPTIONS else "BadRequestException"
+    return _message("exception", code, {"Message": error.message})
+
+
+def refusal(error: TranscribedError) -> tuple[int, list[tuple[str, str]], bytes]:
+    """An error in place of a stream: HTTP status, headers and body."""
+    code = error.code if error.code in _STATUS else "BadRequestException"
+    headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
+    return _STATUS[code], headers, _json({"Message": error.message})
+
+
+def _message(kind: str, name: str, body: Mapping[str, Any]) -> bytes:
+    headers = {":message-type": kind, f":{kind}-type": name, ":content-type": "application/json"}
+    return encode(headers, _json(body))
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

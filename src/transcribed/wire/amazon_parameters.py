@@ -1,0 +1,291 @@
+"""What a client of Amazon Transcribe may ask of a stream.
+
+PARAMETERS is the one list of it, for the parser and for the documentation. A parameter is honoured or
+refused, never ignored.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from transcribed.audio.formats import HIGHEST_RATE, LOWEST_RATE, Encoding, InputFormat
+from transcribed.errors import BadRequest
+
+PREFIX = "x-amzn-transcribe-"
+"""Of a parameter's name in a header; in a query there is none."""
+
+_ENCODINGS = {
+    "pcm": Encoding.PCM,
+    "flac": Encoding.AUTO,
+    "ogg-opus": Encoding.AUTO,
+    "g711-alaw": Encoding.ALAW,
+    "g711-ulaw": Encoding.MULAW,
+}
+_LEVELS = ("high", "medium", "low")
+_METHODS = ("mask", "remove", "tag")
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One thing that a client may ask for.
+
+    `values` says, in Markdown, what it may be; `read` gives None for anything else. `effect` is what comes
+    of it, or, where it is `refused`, what this server cannot do.
+    """
+
+    name: str
+    values: str
+    read: Callable[[str], Any] = field(repr=False)
+    effect: str
+    refused: bool = False
+
+    @property
+    def plain_values(self) -> str:
+        """What it may be, for a message."""
+        return self.values.replace("`", "")
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyFilter:
+    """The names of lists of words, and what becomes of these words: mask, remove or tag."""
+
+    names: tuple[str, ...]
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a client asks of a stream.
+
+    With `split_channels` each channel is recognised on its own. `stability` is high, medium or low, or None
+    where stabilization is not enabled. `resume_window` is in minutes from the start of the stream; until
+    then a client that lost its connection may come back. `echo` is the parameters as the answer has them.
+    """
+
+    language: str
+    format: InputFormat
+    split_channels: bool
+    session_id: str | None
+    resume_window: int | None
+    stability: str | None
+    vocabulary_filter: VocabularyFilter | None
+    echo: Mapping[str, str]
+
+    @property
+    def chunk_bytes(self) -> int | None:
+        """The most that an audio chunk may have, a second; None where its bytes do not tell its length."""
+        if self.format.encoding is Encoding.AUTO:
+            return None
+        return self.format.sample_rate * self.format.frame_bytes
+
+
+def _integer(low: int, high: int) -> Callable[[str], int | None]:
+    def read(text: str) -> int | None:
+        plain = re.fullmatch(r"[0-9]{1,9}", text)
+        return int(text) if plain and low <= int(text) <= high else None
+
+    return read
+
+
+def _text(pattern: str) -> Callable[[str], str | None]:
+    return lambda text: text if re.fullmatch(pattern, text) else None
+
+
+def _choice(name: str, choices: Iterable[str], effect: str, *, refused: bool = False) -> Parameter:
+    known = list(choices)
+    values = ", ".join(f"`{choice}`" for choice in known)
+    return Parameter(name, values, lambda text: text if text in known else None, effect, refused)
+
+
+def _switch(name: str, effect: str, *, refused: bool = False) -> Parameter:
+    read = {"true": True, "false": False}
+    return Parameter(name, "`true`, `false`", lambda text: read.get(text.lower()), effect, refused)
+
+
+def _name(name: str, effect: str, *, refused: bool = False) -> Parameter:
+    values = "1 to 200 letters, digits, `.`, `_` and `-`"
+    return Parameter(name, values, _text(r"[0-9a-zA-Z._-]{1,200}"), effect, refused)
+
+
+def _names(name: str, effect: str, *, refused: bool = False) -> Parameter:
+    values = "names with commas between them, at most 3000 characters"
+    return Parameter(name, values, _text(r"[0-9a-zA-Z,._-]{1,3000}"), effect, refused)
+
+
+_NO_VOCABULARY = "This engine cannot be taught words."
+_NO_IDENTIFICATION = "This engine does not find out which language is spoken: send language-code."
+_NO_PERSONAL_DATA = "This engine does not find personal data in what is said."
+
+PARAMETERS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("language-code", "one of the engine's", str, "The language that is spoken. Needed."),
+        Parameter(
+            "sample-rate",
+            f"{LOWEST_RATE} to {HIGHEST_RATE}",
+            _integer(LOWEST_RATE, HIGHEST_RATE),
+            "Of the audio, Hz; `flac` and `ogg-opus` say it themselves. Needed.",
+        ),
+        _choice(
+            "media-encoding",
+            _ENCODINGS,
+            "How the audio is written; `pcm` is signed, 16 bit, little endian. Needed.",
+        ),
+        Parameter(
+            "session-id",
+            "a UUID of 36 characters",
+            _text(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+            "The name of the stream. Without it the server makes one.",
+        ),
+        Parameter(
+            "session-resume-window",
+            "1 to 300",
+            _integer(1, 300),
+            "For so many minutes from its start a client that lost its connection may go on with a stream.",
+        ),
+        _switch("enable-partial-results-stabilization", "Items say whether they are `Stable`."),
+        _choice(
+            "partial-results-stability",
+            _LEVELS,
+            f"How soon words become stable; without it `{_LEVELS[0]}`, which is soonest.",
+        ),
+        _switch("enable-channel-identification", "Each channel is recognised on its own, by `ChannelId`."),
+        Parameter("number-of-channels", "`2`", _integer(2, 2), "Goes with enable-channel-identification."),
+        _name(
+            "vocabulary-filter-name",
+            "A list of words, kept by this server, that the transcript is without.",
+        ),
+        _names("vocabulary-filter-names", "Several such lists."),
+        _choice(
+            "vocabulary-filter-method",
+            _METHODS,
+            "Words of a list become `***`, are left out, or are marked with `VocabularyFilterMatch`; "
+            f"without it `{_METHODS[0]}`.",
+        ),
+        _choice(
+            "transcript-format", ["written"], "The text as the engine writes it; it has no other form."
+        ),
+        _switch(
+            "show-speaker-label",
+            "This engine does not tell speakers apart. It does channels: enable-channel-identification.",
+            refused=True,
+        ),
+        _name("vocabulary-name", _NO_VOCABULARY, refused=True),
+        _names("vocabulary-names", _NO_VOCABULARY, refused=True),
+        _name("language-model-name", "This engine has its own language model alone.", refused=True),
+        _switch("identify-language", _NO_IDENTIFICATION, refused=True),
+        _switch("identify-multiple-languages", _NO_IDENTIFICATION, refused=True),
+        Parameter("language-options", "languages with commas", str, _NO_IDENTIFICATION, refused=True),
+        Parameter("preferred-language", "a language", str, _NO_IDENTIFICATION, refused=True),
+        _choice("content-identification-type", ["PII"], _NO_PERSONAL_DATA, refused=True),
+        _choice("content-redaction-type", ["PII"], _NO_PERSONAL_DATA, refused=True),
+        Parameter("pii-entity-types", "kinds with commas", str, _NO_PERSONAL_DATA, refused=True),
+    )
+}
+
+
+def parameters_of_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The parameters in a request's headers, without the prefix. Raises BadRequest for two of a name."""
+    named = ((name.lower(), value.strip()) for name, value in headers)
+    return _once((name.removeprefix(PREFIX), value) for name, value in named if name.startswith(PREFIX))
+
+
+def parameters_of_query(query: str) -> dict[str, str]:
+    """The parameters in a URL's query, without its signature. Raises BadRequest for two of a name."""
+    # An SDK says there what it is, too.
+    others = ("x-amz-", "user-agent")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return _once((name, value) for name, value in pairs if not name.lower().startswith(others))
+
+
+def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadRequest(f"The parameter {_shown(name)} comes twice. Send it once.")
+        found[name] = value
+    return found
+
+
+def stream_request(given: Mapping[str, str], languages: Sequence[str]) -> StreamRequest:
+    """Parameters as a request to an engine of these languages. Raises BadRequest, with what to do."""
+    values = {name: _read(name, text) for name, text in given.items()}
+    for name in ("media-encoding", "sample-rate"):
+        if name not in values:
+            raise BadRequest(f"{name} is missing. It may be: {PARAMETERS[name].plain_values}.")
+    values["language-code"] = language = _language(values.get("language-code"), languages)
+    split = _channels(values.get("enable-channel-identification"), values.get("number-of-channels"))
+    return StreamRequest(
+        language=language,
+        format=InputFormat(
+            _ENCODINGS[values["media-encoding"]], values["sample-rate"], channels=2 if split else 1
+        ),
+        split_channels=split,
+        session_id=values.get("session-id"),
+        resume_window=values.get("session-resume-window"),
+        stability=_stability(
+            values.get("enable-partial-results-stabilization"), values.get("partial-results-stability")
+        ),
+        vocabulary_filter=_vocabulary_filter(
+            values.get("vocabulary-filter-name"),
+            values.get("vocabulary-filter-names"),
+            values.get("vocabulary-filter-method"),
+        ),
+        # SDKs read `true`, and not `True`.
+        echo={name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()},
+    )
+
+
+def _read(name: str, text: str) -> Any:
+    parameter = PARAMETERS.get(name)
+    if parameter is None:
+        raise BadRequest(f"There is no parameter {_shown(name)}. Check its spelling, or leave it out.")
+    value = parameter.read(text)
+    if value is None:
+        raise BadRequest(f"{name} is {_shown(text)}. It may be: {parameter.plain_values}.")
+    # Some SDKs send every switch, also those that nobody has touched.
+    if parameter.refused and value is not False:
+        raise BadRequest(f"{name} is not possible here. {parameter.effect}")
+    return value
+
+
+def _language(code: str | None, languages: Sequence[str]) -> str:
+    known = {language.lower(): language for language in languages}
+    if code is None or code.lower() not in known:
+        problem = (
+            "is missing" if code is None else f"is {_shown(code)}, which this engine does not recognise"
+        )
+        raise BadRequest(f"language-code {problem}. Ask for {' or '.join(languages)}.")
+    return known[code.lower()]
+
+
+def _channels(split: bool | None, number: int | None) -> bool:
+    if split and number is None:
+        raise BadRequest("enable-channel-identification needs number-of-channels=2.")
+    if number is not None and not split:
+        raise BadRequest(
+            "number-of-channels needs enable-channel-identification=true. For one channel leave it out."
+        )
+    return bool(split)
+
+
+def _stability(enabled: bool | None, level: str | None) -> str | None:
+    if level is not None and not enabled:
+        raise BadRequest("partial-results-stability needs enable-partial-results-stabilization=true.")
+    return (level or _LEVELS[0]) if enabled else None
+
+
+def _vocabulary_filter(name: str | None, names: str | None, method: str | None) -> VocabularyFilter | None:
+    if name is not None and names is not None:
+        raise BadRequest("Send vocabulary-filter-name or vocabulary-filter-names, not both.")
+    found = tuple(filter(None, (names or name or "").split(",")))
+    if not found and (names is not None or method is not None):
+        raise BadRequest("vocabulary-filter-method needs a filter: send vocabulary-filter-name.")
+    return VocabularyFilter(found, method or _METHODS[0]) if found else None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
