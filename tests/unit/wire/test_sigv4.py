@@ -16,7 +16,7 @@ from amazon_transcribe.eventstream import EventSigner, EventStreamMessageSeriali
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.crt.auth import CrtSigV4Auth, CrtSigV4QueryAuth
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from transcribed.errors import (
@@ -120,6 +120,8 @@ def moment_of(stamp: str) -> datetime:
 def test_what_botocore_and_awscrt_sign_is_right(
     signer: Any, request: AWSRequest, payload: str | None
 ) -> None:
+    # awscrt takes what stands before a colon in a path for a scheme.
+    assume(signer is botocore.SigV4Auth or ":" not in urlsplit(request.url).path)
     body = request.data
     if payload is not None:
         request.headers["X-Amz-Content-SHA256"] = payload
