@@ -10,10 +10,12 @@ from transcribed.transcript import Segment
 from transcribed.wire.amazon_parameters import PREFIX, StreamRequest
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 from transcribed.wire.eventstream import Message, decode, encode
-from transcribed.wire.results import result as segment_result
+from transcribed.wire.results import transcript_event
 from transcribed.wire.sigv4 import SignatureChain
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
+NOTHING = Message({}, b"")
+"""What a WebSocket's message without bytes stands for."""
 EXCEPTIONS = (
     "BadRequestException",
     "ConflictException",
@@ -43,7 +45,7 @@ class AudioReader:
     """The messages of one stream as its audio.
 
     A signed message wraps another; it is checked where there is a chain. Where `unsigned` ones are allowed,
-    a message may also be the wrapped one itself: so browsers send over a WebSocket.
+    a message may also be the wrapped one itself, or nothing at the end: so browsers send over a WebSocket.
     """
 
     def __init__(self, request: StreamRequest, chain: SignatureChain | None, *, unsigned: bool) -> None:
@@ -55,9 +57,9 @@ class AudioReader:
         """What the next message brings. Raises BadRequest and InvalidSignature."""
         if ":chunk-signature" in message.headers or not self._unsigned:
             wrapped = message.payload if self._chain is None else self._chain.open(message, now)
-            if not wrapped:
-                return EndOfAudio()
-            message = decode(wrapped)
+            message = decode(wrapped) if wrapped else NOTHING
+        if message == NOTHING:
+            return EndOfAudio()
         kind = (message.headers.get(":message-type"), message.headers.get(":event-type"))
         if kind != _AUDIO_EVENT:
             raise BadRequest(
@@ -82,12 +84,9 @@ def answer_headers(request: StreamRequest, request_id: str, session_id: str) -> 
     ]
 
 
-def transcript_message(segment: Segment, channel: int | None = None) -> bytes:
-    """A segment as a TranscriptEvent; channels count from 0."""
-    result = segment_result(segment)
-    if channel is not None:
-        result["ChannelId"] = f"ch_{channel}"
-    return _message("event", "TranscriptEvent", {"Transcript": {"Results": [result]}})
+def transcript_message(segment: Segment) -> bytes:
+    """A segment as a TranscriptEvent."""
+    return _message("event", "TranscriptEvent", transcript_event(segment))
 
 
 def exception_message(error: TranscribedError) -> bytes:
