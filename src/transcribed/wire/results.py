@@ -14,7 +14,7 @@ from transcribed.transcript import Segment, Word
 # Each character is a mark in one way at most, so that no run of them is tried in many ways.
 _MARK = r"""[.,!?;:…–—)\]}"”»]|-(?=-)|(?<=-)-|(?<=[.,!?;:…])['’]"""
 _INITIALS = r"\W*(?:[^\W\d_]\.){2,}"
-_WORD = re.compile(rf"(?P<spoken>{_INITIALS}|.*?\w.*?)(?P<marks>(?:{_MARK})*)", re.DOTALL)
+_WORD = re.compile(rf"(?P<spoken>{_INITIALS}|.*?(?:\w|\*{{3}}).*?)(?P<marks>(?:{_MARK})*)", re.DOTALL)
 _MARKS = re.compile(r"\.{2,}|-{2,}|.")
 
 

@@ -192,3 +192,12 @@ def test_what_is_not_known_is_left_out() -> None:
     assert _items(Word("yes", confidence=0.0)) == [
         {"Type": "pronunciation", "Content": "yes", "Confidence": 0.0}
     ]
+
+
+def test_the_punctuation_behind_a_masked_word_is_an_item_too() -> None:
+    assert [item["Content"] for item in _items(Word("“***,"), Word("***"), Word("**!"))] == [
+        "“***",
+        ",",
+        "***",
+        "**!",
+    ]
