@@ -1,43 +1,72 @@
 """Which words of a growing hypothesis are settled.
 
-LocalAgreement (Liu, Spanakis and Niehues, 2020, "Low-Latency Sequence-to-Sequence Speech Recognition and
-Translation by Partial Hypothesis Selection"): what several hypotheses in a row begin with is settled.
+As in LocalAgreement (Liu, Spanakis and Niehues, 2020, "Low-Latency Sequence-to-Sequence Speech Recognition
+and Translation by Partial Hypothesis Selection"), what several hypotheses in a row begin with is settled.
+How many must agree would say little: an idle machine makes ten a second, a busy one hardly one, and those
+that are made of almost the same audio repeat each other's mistakes. So agreement is counted in seconds of
+audio, and a word that the recogniser itself doubts must stand for longer.
 """
 
-from collections import deque
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
+
+from transcribed.audio.formats import SAMPLE_RATE
+from transcribed.transcript import Word
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How long a word must stand, with all words before it, until it is settled; in seconds of audio."""
+
+    sure: float
+    """A word that the recogniser is sure of."""
+    doubt: float
+    """So much more each time that the recogniser's probability of it halves."""
+
+    def needed(self, confidence: float) -> float:
+        """For a word of this probability."""
+        return self.sure + self.doubt * -math.log2(confidence) if confidence else math.inf
 
 
 class Stability(Enum):
-    """How soon words settle, by Amazon's names; the value is how many hypotheses must agree.
+    """How soon words settle, by Amazon's names.
 
     HIGH settles soonest; LOW is the most accurate; with OFF no word settles before the final.
     """
 
-    OFF = 0
-    LOW = 4
-    MEDIUM = 3
-    HIGH = 2
+    OFF = None
+    LOW = Settling(sure=0.6, doubt=4.0)
+    MEDIUM = Settling(sure=0.4, doubt=1.5)
+    HIGH = Settling(sure=0.2, doubt=0.5)
 
 
 class Stabilizer:
     """Hypotheses of one segment in, the number of settled words out; it never falls."""
 
     def __init__(self, stability: Stability) -> None:
-        self._agreeing = stability.value
-        self._recent: deque[Sequence[str]] = deque(maxlen=max(1, self._agreeing - 1))
+        self._settling = stability.value
+        self._texts: list[str] = []
+        self._since: list[int] = []
         self.settled = 0
 
-    def push(self, words: Sequence[str]) -> int:
-        """The next hypothesis, which begins with the words settled so far.
+    def push(self, words: Sequence[Word], end: int) -> int:
+        """The next hypothesis, of audio up to the sample `end`; it begins with the words settled so far.
 
         Its last word is never settled: the next sounds may still make it longer.
         """
-        if self._agreeing and len(self._recent) == self._recent.maxlen:
-            agreed = min(common_length(words, earlier) for earlier in self._recent)
-            self.settled = max(self.settled, min(agreed, len(words) - 1))
-        self._recent.append(words)
+        if self._settling is None:
+            return 0
+        texts = [word.text for word in words]
+        kept = common_length(texts, self._texts)
+        self._since[kept:] = [end] * (len(texts) - kept)
+        self._texts = texts
+        for word, since in zip(words[self.settled : -1], self._since[self.settled :], strict=False):
+            confidence = 1.0 if word.confidence is None else word.confidence
+            if (end - since) / SAMPLE_RATE < self._settling.needed(confidence):
+                break
+            self.settled += 1
         return self.settled
 
 

@@ -265,7 +265,7 @@ class MoonshineStream:
         self._recognised_until = end
         words = self._words(decoded) if is_credible(decoded, self._endpointer.speech) else []
         if end - start <= self._uncut:
-            self._stabilizer.push([word.text for word in words])
+            self._stabilizer.push(words, end)
         settled = self._stabilizer.settled
         if settled > len(self._settled_words):
             self._settled_words = words[:settled]
