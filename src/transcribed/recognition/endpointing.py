@@ -107,7 +107,7 @@ class Endpointer:
 
     def finish(self, end: int) -> Closed | None:
         """The stream ends at this sample: close what is open."""
-        return None if self.start is None else self._close(self.start, min(self._end(), end))
+        return None if self.start is None else self._close(self.start, min(self.earliest_end, end))
 
     def _is_onset(self) -> bool:
         long_enough = self._speech_run >= _windows(self._rules.onset)
@@ -126,12 +126,12 @@ class Endpointer:
         length = self._position - start
         silence = self._position - self._last_speech_end
         if silence >= self._silence_needed(length):
-            return self._close(start, self._end())
+            return self._close(start, self.earliest_end)
         if length >= _samples(self._rules.longest):
             return self._cut(start)
         if silence >= _samples(self._rules.pause) and not self.paused:
             self.paused = True
-            return Paused(self._end())
+            return Paused(self.earliest_end)
         return None
 
     def _silence_needed(self, length: int) -> float:
@@ -158,7 +158,9 @@ class Endpointer:
         speech, self.speech = self.speech, 0
         return Closed(start, end, speech)
 
-    def _end(self) -> int:
+    @property
+    def earliest_end(self) -> int:
+        """Where the open segment would end if it closed now. Unless it is cut, it ends no earlier."""
         return min(self._last_speech_end + _samples(self._rules.after), self._position)
 
 

@@ -268,7 +268,11 @@ class MoonshineStream:
             self._stabilizer.push(words, end)
         settled = self._stabilizer.settled
         if settled > len(self._settled_words):
-            self._settled_words = words[:settled]
+            # No later result may end before them: their times would have to change.
+            earliest = min(self._endpointer.earliest_end, self._audio.end) / SAMPLE_RATE
+            new = words[len(self._settled_words) : settled]
+            self._settled_words += [ending_by(word, earliest) for word in new]
+            words[:settled] = self._settled_words
             self._recogniser_at(start).settled = first_words(self._model.tokenizer, decoded, settled)
         if not self._endpointer.paused:
             words = without_doubtful_end(words, settled)
