@@ -282,3 +282,24 @@ def test_boundaries_come_in_their_order(spans: list[tuple[float, int]], rules: E
                 assert end <= position * WINDOW
                 assert endpointer.start in {None, end}
         is_open = endpointer.start is not None
+
+
+@settings(max_examples=200)
+@given(_SPANS, _SHORT_RULES)
+def test_no_segment_ends_earlier_than_it_would_have_while_it_could_not_be_cut(
+    spans: list[tuple[float, int]], rules: EndpointingRules
+) -> None:
+    endpointer = Endpointer(rules)
+    earliest = 0
+    windows = _said(*spans)
+    for position, (probability, level) in enumerate(windows, 1):
+        match endpointer.push(probability, level):
+            case Closed(_, end, _):
+                assert end >= earliest
+                earliest = 0
+        start = endpointer.start
+        if start is not None and position * WINDOW - start <= rules.uncut * 16_000:
+            assert endpointer.earliest_end >= earliest
+            earliest = endpointer.earliest_end
+    closed = endpointer.finish(len(windows) * WINDOW)
+    assert closed is None or closed.end >= earliest
