@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
@@ -23,9 +24,11 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    insert,
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from transcribed.errors import BadRequest, ConfigurationError, NotFound, StorageFailure
 from transcribed.storage.migrations.run import migrate
@@ -97,6 +100,8 @@ _END = (
 )
 # Whoever writes to a transcript waits for whoever does. SQLite has one writer anyway.
 _LOCK = _FIND.with_for_update()
+# Not one that leaves alone what is there: that SQLAlchemy would compile each time.
+_INSERT_SEGMENT = insert(segments)
 _CORRECT = (
     update(segments).where(segments.c.id == bindparam("segment")).values(correction=bindparam("corrected"))
 )
@@ -119,6 +124,10 @@ _FIRST_TEXT = (
 _LAST = func.coalesce(
     transcripts.c.ended, transcripts.c.started + cast(transcripts.c.audio_seconds * 1e6, BigInteger)
 )
+
+
+class _KeptAlready(Exception):
+    """A segment of this number is there. What the operation did is undone."""
 
 
 class Words(Protocol):
@@ -223,7 +232,6 @@ class SqlTranscriptStore:
         self._database = database
         self._words = database.words
         self._insert_transcript = database.insert_new(transcripts).returning(transcripts.c.key)
-        self._insert_segment = database.insert_new(segments).returning(segments.c.id)
 
     @property
     def place(self) -> str:
@@ -238,7 +246,8 @@ class SqlTranscriptStore:
     async def append(self, segment: Segment) -> None:
         """Keep a final segment; if there is one of this number already, nothing changes."""
         row = _segment_row(segment)
-        await self._database.write(lambda connection: self._append(connection, segment, row))
+        with suppress(_KeptAlready):
+            await self._database.write(lambda connection: self._append(connection, segment, row))
 
     async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
         """No more segments come."""
@@ -306,8 +315,11 @@ class SqlTranscriptStore:
         if key is None:
             raise _no_transcript(segment.session)
         place = segment_id(key, segment.number)
-        if connection.execute(self._insert_segment, row | {"id": place}).scalar() is not None:
-            self._words.put(connection, [(place, segment.text)])
+        try:
+            connection.execute(_INSERT_SEGMENT, row | {"id": place})
+        except IntegrityError as error:
+            raise _KeptAlready from error
+        self._words.put(connection, [(place, segment.text)])
 
     def _page(self, connection: Connection, wanted: "_Wanted", limit: int) -> Page:
         newest = (
