@@ -1,15 +1,20 @@
 """The composition root: makes every part, knows every part, and owns start and stop."""
 
 import asyncio
+import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.server.embed import Server
+from starlette.types import ASGIApp
 
 from transcribed import __version__
 from transcribed.engines.base import Engine
@@ -20,12 +25,17 @@ from transcribed.http import health, native, recordings, transcripts
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
+from transcribed.service.access_keys import AccessKeys
 from transcribed.service.library import Library
 from transcribed.service.threads import in_thread
 from transcribed.service.transcripts import Transcripts
 from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.storage.objects import ObjectMediaStore
 from transcribed.storage.opening import open_transcripts
+from transcribed.storage.private import read_secret
+
+if TYPE_CHECKING:
+    from transcribed.storage.certificates import ServerCertificate
 
 _DESCRIPTION = """
 Speech to text while it is spoken.
@@ -54,8 +64,9 @@ async def recognition(settings: RecognitionSettings) -> AsyncIterator[Engine]:
 class Application:
     """The server without its sockets: an ASGI app, and the engine behind it."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, keys: AccessKeys | None = None) -> None:
         self._settings = settings
+        self.access_keys = keys or AccessKeys()
         self._engine: ScheduledEngine | None = None
         self._transcripts: Transcripts | None = None
         self._opened = AsyncExitStack()
@@ -124,36 +135,106 @@ class Application:
         return place
 
 
-async def serve(settings: ServerSettings, ready: Callable[[str, str, str], None]) -> None:
+@dataclass(frozen=True)
+class Started:
+    """What the server has to tell when it is ready."""
+
+    audio: str
+    """The place of the recordings."""
+
+    transcripts: str
+    """The place of the transcripts."""
+
+    certificate: "ServerCertificate | None"
+    """That of the listener with TLS, where there is one."""
+
+
+async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> None:
     """Serve until SIGINT or SIGTERM. A second one ends the process at once.
 
-    `ready` is called with the server's address and the places of the recordings and of the transcripts once
-    recognition is possible. Raises ConfigurationError where the server cannot start.
+    `ready` is called once recognition is possible. Raises ConfigurationError where the server cannot start.
     """
-    application = Application(settings)
-    server = Server(
-        application.asgi,
-        settings.host,
-        settings.port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.auto,
-        backlog=_CONNECTIONS,
-        backpressure=_CONNECTIONS,
-        log_enabled=False,
-    )
+    address = _resolved(settings.host)
+    keys = access_keys(settings, address)
+    certificate = _certificate(settings, address)
+    application = Application(settings, keys)
+    listeners = {"--port": listener(application.asgi, address, settings.port)}
+    if certificate is not None:
+        listeners["--tls-port"] = listener(application.asgi, address, settings.tls_port, certificate)
     stopping = asyncio.Event()
     _set_by_signals(stopping)
 
     async def load() -> None:
         transcripts = await application.load()
-        ready(_address(settings), application.store.place, transcripts)
+        ready(Started(application.store.place, transcripts, certificate))
 
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:
             tasks.create_task(load())
-            tasks.create_task(_listen(server, application, settings, stopping))
+            tasks.create_task(listen(listeners, application.say_goodbye, stopping))
     except* TranscribedError as errors:
         raise errors.exceptions[0] from None
+
+
+def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
+    """The keys that are configured. Raises ConfigurationError where others could come in without any."""
+    others = not ipaddress.ip_address(address).is_loopback
+    if settings.access_keys is None:
+        if others and not settings.no_auth:
+            raise ConfigurationError(
+                f"--host {settings.host} lets other machines in, and there are no access keys. Name a file "
+                "of keys with --access-keys, or say --no-auth to do without them."
+            )
+        return AccessKeys()
+    if settings.no_auth:
+        raise ConfigurationError("--access-keys and --no-auth contradict each other. Give one of them.")
+    path = settings.access_keys
+    try:
+        keys = AccessKeys.parsed(read_secret(path).decode(), str(path))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The access keys in {path} cannot be read: {error.strerror}. Name a file with --access-keys."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path} is not text. --access-keys names a file of lines: ID SECRET."
+        ) from error
+    if others:
+        _log.warning(
+            "Access keys guard Amazon's endpoints alone: all else is open to whoever can reach %s. "
+            "See docs/operations.md, Access.",
+            settings.host,
+        )
+    return keys
+
+
+def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate | None":
+    own = settings.tls_certificate, settings.tls_key
+    if not settings.tls:
+        if any(own):
+            raise ConfigurationError("--tls-certificate and --tls-key need --tls.")
+        return None
+    if settings.tls_port == settings.port:
+        raise ConfigurationError(
+            f"--port and --tls-port are both {settings.port}. TLS needs a port of its own."
+        )
+    from transcribed.storage import certificates  # noqa: PLC0415 - every start would wait for it
+
+    match own:
+        case None, None:
+            names = [name for name in map(str.strip, settings.tls_names.split(",")) if name]
+            return certificates.local_certificate(
+                settings.certificates, f"{address}-{settings.tls_port}", [settings.host, address], names
+            )
+        case Path() as certificate, Path() as key:
+            if settings.tls_names:
+                raise ConfigurationError(
+                    "--tls-names is for a certificate of the local authority. Leave it out, or leave out "
+                    "--tls-certificate and --tls-key."
+                )
+            return certificates.own_certificate(certificate, key)
+        case _:
+            raise ConfigurationError("--tls-certificate needs --tls-key, and the other way round.")
 
 
 def _set_by_signals(stopping: asyncio.Event) -> None:
@@ -171,42 +252,74 @@ def _set_by_signals(stopping: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop)
 
 
-async def _listen(
-    server: Server, application: Application, settings: ServerSettings, stopping: asyncio.Event
+def listener(
+    asgi: ASGIApp, address: str, port: int, certificate: "ServerCertificate | None" = None
+) -> Server:
+    """Granian for one port: HTTP/1.1, HTTP/2 and WebSockets, with TLS where there is a certificate."""
+    return Server(
+        asgi,
+        address,
+        port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.auto,
+        backlog=_CONNECTIONS,
+        backpressure=_CONNECTIONS,
+        log_enabled=False,
+        ssl_cert=certificate.certificate if certificate else None,
+        ssl_key=certificate.key if certificate else None,
+        ssl_protocol_min=SSLProtocols.tls12,
+    )
+
+
+async def listen(
+    listeners: Mapping[str, Server], say_goodbye: Callable[[], Awaitable[None]], stopping: asyncio.Event
 ) -> None:
-    _check_free(settings.host, settings.port)
-    serving = asyncio.create_task(server.serve())
+    """Run listeners, keyed by the option that names their port, until they shall stop.
+
+    Raises ConfigurationError for a port that is in use, and TranscribedError where a listener ends by
+    itself; then the others are ended too.
+    """
+    for option, each in listeners.items():
+        _check_free(each.bind_addr, each.bind_port, option)
+    serving = [asyncio.create_task(each.serve()) for each in listeners.values()]
     stop = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            raise TranscribedError("The HTTP server ended by itself.") from serving.exception()
-        await application.say_goodbye()
+        await asyncio.wait({*serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        for task in serving:
+            if task.done():
+                raise TranscribedError("The HTTP server ended by itself.") from task.exception()
+        await say_goodbye()
     finally:
         stop.cancel()
-        server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait({serving}, timeout=_LAST_TRANSFERS_SECONDS)
-        if not serving.done():
+        for each in listeners.values():
+            each.stop()  # type: ignore[no-untyped-call]
+        _, late = await asyncio.wait(serving, timeout=_LAST_TRANSFERS_SECONDS)
+        if late:
             _log.warning("Some transfers stood still and are cut off.")
 
 
-def _check_free(host: str, port: int) -> None:
-    """Raise ConfigurationError for an address that cannot be listened on.
-
-    Granian shares a port with whoever listens there already, and each would get some of the clients.
-    """
+def _resolved(host: str) -> str:
+    """The IP address of a host, which is all that Granian understands. Raises ConfigurationError."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {host} port {port}: {error.strerror}. "
-            "Is another server running there? Choose another address with --host, or port with --port."
+            f"{host} is no address: {error.strerror}. Choose another with --host."
         ) from error
 
 
-def _address(settings: ServerSettings) -> str:
-    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104
-    return f"http://{host}:{settings.port}"
+def _check_free(address: str, port: int, option: str) -> None:
+    """Raise ConfigurationError for a port that cannot be listened on.
+
+    Granian shares a port with whoever listens there already, and each would get some of the clients.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {address} port {port}: {error.strerror}. "
+            f"Is another server running there? Choose another port with {option}, or address with --host."
+        ) from error

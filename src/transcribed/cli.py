@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from pydantic import ValidationError
@@ -26,6 +26,9 @@ from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
 
+if TYPE_CHECKING:
+    from transcribed.app import Started
+
 T = TypeVar("T")
 
 
@@ -35,17 +38,22 @@ def _format_option(choices: Sequence[str], told: str) -> Callable[[Any], Any]:
     )
 
 
-def settings_options(kind: type[BaseSettings]) -> Callable[[Any], Any]:
-    """An option of the command for every setting, so that neither has one that the other lacks."""
+def settings_options(kind: type[BaseSettings], *only: str) -> Callable[[Any], Any]:
+    """An option of the command for every setting, or for those named."""
 
     def decorate(command: Any) -> Any:
         for name, field in reversed(kind.model_fields.items()):
+            if only and name not in only:
+                continue
             choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
+            flag = field.annotation is bool
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 name,
-                type=click.Choice(choices) if choices else str,
-                metavar=None if choices else _metavar(field.annotation),
+                is_flag=flag,
+                default=None,
+                type=bool if flag else click.Choice(choices) if choices else str,
+                metavar=None if flag or choices else _metavar(field.annotation),
                 help=f"{field.description}  [default: {_default(field)}; TRANSCRIBED_{name.upper()}]",
             )(command)
         return command
@@ -60,7 +68,9 @@ def _metavar(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     home = os.path.expanduser("~")  # noqa: PTH111 - Path's own raises where there is no home
-    return "none" if value is None else str(value).replace(home, "~")
+    if value in {None, ""}:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value).replace(home, "~")
 
 
 def _settings(kind: type[Any], given: dict[str, Any]) -> Any:
@@ -85,6 +95,7 @@ def cli() -> None:
     transcribed serve                  a server on http://localhost:3000
     transcribed transcribe talk.mp3    the text of a recording, here in the terminal
     transcribed listen                 captions of the microphone, here in the terminal
+    transcribed env                    what sends Amazon's clients to the server
     """  # noqa: D301 - \b is for click
 
 
@@ -105,7 +116,7 @@ def serve(**given: Any) -> None:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        asyncio.run(app.serve(settings, _announce))
+        asyncio.run(app.serve(settings, lambda started: _announce(settings, started)))
         code = 0
     except TranscribedError as error:
         click.echo(f"Error: {error.message}", err=True)
@@ -247,6 +258,27 @@ def listen(
     _run(live.listen(settings, audio, form))
 
 
+@cli.command()
+@settings_options(ServerSettings, "host", "tls_port", "tls_certificate", "certificates", "access_keys")
+def env(**given: Any) -> None:
+    """Print what sends Amazon's clients to `transcribed serve --tls`.
+
+    They are lines for a shell: the server's address, and what makes programs trust its certificate. Give
+    the options that the server was given. The server need not run.
+
+    \b
+    eval "$(transcribed env)"           in sh, bash and zsh
+    transcribed env | source            in fish
+    """  # noqa: D301 - \b is for click
+    settings: ServerSettings = _settings(ServerSettings, given)
+    from transcribed.terminal.environment import print_environment  # noqa: PLC0415 - as above
+
+    try:
+        print_environment(settings)
+    except TranscribedError as error:
+        raise click.ClickException(error.message) from error
+
+
 def _check_source(
     source: str | None,
     device: str | None,
@@ -278,7 +310,8 @@ def _run(main: Coroutine[Any, Any, T]) -> T:
         raise click.ClickException(error.message) from error
 
 
-def _announce(address: str, audio: str, transcripts: str) -> None:
+def _announce(settings: ServerSettings, started: "Started") -> None:
+    address = settings.address
     click.echo(
         f"""
 transcribed {__version__} serves on {address}
@@ -287,10 +320,15 @@ transcribed {__version__} serves on {address}
   Watch its words:      npx wscat -c {address.replace("http", "ws", 1)}/stream
                         and type: test.wav
   Everything else:      {address}/docs
-  Recordings are in:    {audio}
-  Transcripts are in:   {transcripts}
+  Recordings are in:    {started.audio}
+  Transcripts are in:   {started.transcripts}
 """
     )
+    if started.certificate is not None:
+        from transcribed.terminal.environment import about_keys, exports  # noqa: PLC0415 - as above
+
+        lines = [*exports(settings, started.certificate.trust), about_keys(settings)]
+        click.echo("  Amazon's clients:     " + f"\n{'':24}".join(lines) + "\n")
 
 
 def main() -> None:

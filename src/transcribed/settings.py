@@ -22,6 +22,13 @@ def _default_cache() -> Path:
         return Path(tempfile.gettempdir()) / "transcribed"
 
 
+def _default_certificates() -> Path:
+    try:
+        return platformdirs.user_data_path("transcribed") / "certificates"
+    except RuntimeError:  # As above; but in a folder for all, somebody else could be there first.
+        return Path("certificates")
+
+
 class RecognitionSettings(BaseSettings):
     """What every command that recognises speech can be told."""
 
@@ -55,6 +62,23 @@ class ServerSettings(RecognitionSettings):
 
     host: str = Field("127.0.0.1", description="The address to listen on; 0.0.0.0 means all.")
     port: int = Field(3000, ge=1, le=65535, description="The port to listen on.")
+    tls: bool = Field(False, description="Serve with TLS too, on a port of its own.")
+    tls_port: int = Field(8443, ge=1, le=65535, description="The port with TLS.")
+    tls_names: str = Field(
+        "", description="More host names and addresses for the certificate, separated by commas."
+    )
+    tls_certificate: Path | None = Field(
+        None, description="A certificate of your own with its chain, PEM, in place of a local authority's."
+    )
+    tls_key: Path | None = Field(None, description="The key of your own certificate, PEM.")
+    certificates: Path = Field(
+        default_factory=_default_certificates,
+        description="A folder for the local certificate authority, made when it is first needed.",
+    )
+    access_keys: Path | None = Field(
+        None, description="A file of access keys for Amazon's clients, a line each: ID SECRET."
+    )
+    no_auth: bool = Field(False, description="Let other machines in without access keys.")
     audio: str = Field("audio", description="Where recordings are kept: a folder, or s3://BUCKET/PREFIX.")
     transcripts: str = Field(
         "transcripts.db",
@@ -76,3 +100,19 @@ class ServerSettings(RecognitionSettings):
         5.0, ge=0, le=600, description="Seconds that running streams have for their last words at the stop."
     )
     log_level: LogLevel = Field("info", description="What is logged, from this level on.")
+
+    @property
+    def address(self) -> str:
+        """The server's address, as seen from this machine."""
+        return f"http://{self._reached}:{self.port}"
+
+    @property
+    def tls_address(self) -> str:
+        """The server's address with TLS."""
+        return f"https://{self._reached}:{self.tls_port}"
+
+    @property
+    def _reached(self) -> str:
+        if self.host in {"127.0.0.1", "0.0.0.0", "::1", "::"}:  # noqa: S104
+            return "localhost"
+        return f"[{self.host}]" if ":" in self.host else self.host
