@@ -9,8 +9,8 @@ import click
 from transcribed.settings import ServerSettings
 from transcribed.storage.certificates import Trust, local_trust
 
-# The first takes the place of the authorities that a program trusts, the second is added to Node.js's own. Both
-# are likely to be in use where a network has authorities of its own, so both name the whole bundle.
+# The first takes the place of what a program trusts, the second is added to what Node.js trusts. Where a
+# network has an authority of its own, both may name it already: so both get all that the system trusts.
 _TRUST = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 
 
@@ -46,7 +46,7 @@ def _tell_what_is_lost(trust: Trust) -> None:
         before = os.environ.get(name)
         if before and not trust.covers(Path(before)):
             click.echo(
-                f"{name} was {before}, and now names the system's authorities and the local one. If you need "
-                f"those of {before} too, append {trust.authority} to that file and leave {name} as it was.",
+                f"{name} was {before}, and now names the system's authorities and the local one. If you "
+                f"need what is in {before} too, append {trust.authority} to it and leave {name} as it was.",
                 err=True,
             )
