@@ -4,8 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-# The help shows this default, which must not depend on whose machine wrote the page.
+# The help shows these defaults, which must not depend on whose machine wrote the page.
 os.environ["XDG_CACHE_HOME"] = str(Path.home() / ".cache")
+os.environ["XDG_DATA_HOME"] = str(Path.home() / ".local" / "share")
 
 import click
 

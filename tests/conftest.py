@@ -97,7 +97,7 @@ class Server:
         assert "panicked" not in log, log
 
 
-def _free_port() -> int:
+def a_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -108,7 +108,7 @@ def _free_port() -> int:
 def _running(
     folder: Path, options: Sequence[str], launcher: Sequence[str], environment: dict[str, str]
 ) -> Iterator[Server]:
-    port = _free_port()
+    port = a_free_port()
     audio, log = folder / "audio", folder / "log"
     command = [*launcher, str(TRANSCRIBED), "serve", "--port", str(port), "--audio", str(audio), *options]
     with ExitStack() as stack:
@@ -143,6 +143,12 @@ def eventually() -> Callable[[Callable[[], object], float, str], None]:
     return wait_until
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nothing listens."""
+    return a_free_port()
+
+
 @pytest.fixture(scope="session")
 def transcribed() -> Path:
     """The command."""
@@ -155,7 +161,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("TRANSCRIBED_")}
     # Many processes are started; without bytecode each would compile everything anew.
     own.pop("PYTHONDONTWRITEBYTECODE", None)
-    return own | {"TRANSCRIBED_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    made = {
+        f"TRANSCRIBED_{name.upper()}": tmp_path_factory.mktemp(name) for name in ("cache", "certificates")
+    }
+    return own | {name: str(path) for name, path in made.items()}
 
 
 @pytest.fixture(scope="session")

@@ -25,16 +25,25 @@ def test_the_settings_are_those_of_the_code_in_its_order(page: str) -> None:
     assert documented == [f"TRANSCRIBED_{name.upper()}" for name in SETTINGS]
 
 
+def told(value: object) -> str:
+    if value in {None, ""}:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_has_its_option_and_its_default(page: str, name: str) -> None:
     option, _, default, *_ = rows(page)[f"TRANSCRIBED_{name.upper()}"]
     assert option == f"--{name.replace('_', '-')}"
-    if name == "cache":
-        assert "~/.cache/transcribed" in default, "the default of a Linux user"
+    of_a_linux_user = {
+        "cache": "~/.cache/transcribed",
+        "certificates": "~/.local/share/transcribed/certificates",
+    }
+    if name in of_a_linux_user:
+        assert of_a_linux_user[name] in default
     else:
-        value = SETTINGS[name].default
-        assert default == ("none" if value is None else str(value))
+        assert default == told(SETTINGS[name].default)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -6,17 +6,15 @@ import stat
 import tempfile
 from pathlib import Path
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-
 _log = logging.getLogger(__name__)
 
 
 def read_secret(path: Path) -> bytes:
-    """The content of a file with a secret; the log says so if others can read it too. Raises OSError."""
+    """The content of a file with a secret; the log says so if everybody can read it. Raises OSError."""
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
-        if stat.S_ISREG(found.st_mode) and found.st_mode & _OTHERS:
-            _log.warning("%s can be read by other users of this machine: chmod 600 %s", path, path)
+        if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH:
+            _log.warning("%s can be read by everybody on this machine: chmod 600 %s", path, path)
         return file.read()
 
 

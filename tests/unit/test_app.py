@@ -1,0 +1,129 @@
+"""The listeners with real sockets, and who may be let in."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from granian.server.embed import Server
+
+from transcribed.app import access_keys, listen, listener
+from transcribed.errors import ConfigurationError, TranscribedError
+from transcribed.settings import ServerSettings
+from transcribed.storage.certificates import local_certificate
+
+WAIT = 20
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"here"})
+
+
+async def no_goodbye() -> None:
+    pass
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), WAIT):
+        return True
+    return False
+
+
+Listeners = Callable[[], dict[str, Server]]
+
+
+@pytest.fixture
+def ports(free_port: int) -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        return free_port, other.getsockname()[1]
+
+
+@pytest.fixture
+def listeners(ports: tuple[int, int], tmp_path: Path) -> Listeners:
+    certificate = local_certificate(tmp_path, "test", [], [])
+    return lambda: {
+        "--port": listener(app, "127.0.0.1", ports[0]),
+        "--tls-port": listener(app, "127.0.0.1", ports[1], certificate),
+    }
+
+
+@pytest.fixture
+def run(
+    listeners: Listeners, ports: tuple[int, int], eventually: Callable[..., None]
+) -> Callable[..., None]:
+    """Runs both listeners until something ends them."""
+
+    async def running(
+        end: Callable[[dict[str, Server], asyncio.Event], None], goodbye: Callable[[], Awaitable[None]]
+    ) -> None:
+        servers, stopping = listeners(), asyncio.Event()
+        task = asyncio.create_task(listen(servers, goodbye, stopping))
+        await asyncio.to_thread(eventually, lambda: all(map(listens, ports)), WAIT, "both listen")
+        end(servers, stopping)
+        async with asyncio.timeout(WAIT):
+            await task
+
+    return lambda end, goodbye=no_goodbye: asyncio.run(running(end, goodbye))
+
+
+@pytest.mark.parametrize("which", ["--port", "--tls-port"])
+def test_when_one_listener_ends_both_do_with_an_error(
+    run: Callable[..., None], ports: tuple[int, int], which: str
+) -> None:
+    with pytest.raises(TranscribedError, match="ended by itself"):
+        run(lambda servers, _: servers[which].stop())
+    assert not any(map(listens, ports))
+
+
+def test_both_end_when_they_shall_and_not_before_the_goodbye(
+    run: Callable[..., None], ports: tuple[int, int], tmp_path: Path
+) -> None:
+    context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    answers: list[bytes] = []
+
+    async def goodbye() -> None:
+        async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+            plain = await client.get(f"http://localhost:{ports[0]}")
+            tls = await client.get(f"https://localhost:{ports[1]}")
+        answers.extend([plain.content, tls.content])
+
+    run(lambda _, stopping: stopping.set(), goodbye)
+    assert answers == [b"here", b"here"]
+    assert not any(map(listens, ports))
+    run(lambda _, stopping: stopping.set())  # The ports can be had again at once.
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_neither_listens_when_a_port_is_in_use(
+    listeners: Listeners, ports: tuple[int, int], taken: int
+) -> None:
+    with socket.create_server(("127.0.0.1", ports[taken])):
+        with pytest.raises(ConfigurationError, match=["--port", "--tls-port"][taken]):
+            asyncio.run(listen(listeners(), no_goodbye, asyncio.Event()))
+        assert not listens(ports[1 - taken])
+
+
+# --- Who may be let in
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_this_machine_needs_no_keys(address: str) -> None:
+    assert access_keys(ServerSettings(), address).open
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.20", "10.0.0.1", "fe80::1", "2001:db8::1"])  # noqa: S104
+def test_others_need_keys_or_a_word(address: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--no-auth"):
+        access_keys(ServerSettings(), address)
+    assert access_keys(ServerSettings(no_auth=True), address).open
+    path = tmp_path / "keys"
+    path.write_text("AKIDEXAMPLE wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    keys = access_keys(ServerSettings(access_keys=path), address)
+    assert not keys.open
+    assert keys.secret("AKIDEXAMPLE") == "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
