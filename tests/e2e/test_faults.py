@@ -407,7 +407,8 @@ def talkative(tmp_path: Path, start_server: "Callable[..., Server]") -> "Callabl
     ]
     script = tmp_path / "script.json"
     script.write_text(json.dumps({"events": events}))
-    return lambda: start_server("--engine", "scripted", "--script", str(script))
+    # So long a text is kept nowhere.
+    return lambda: start_server("--engine", "scripted", "--script", str(script), "--transcripts", "none")
 
 
 def _first_words(texts: Sequence[tuple[str, bool]], *, final: bool) -> list[int]:

@@ -119,6 +119,31 @@ def test_the_json_is_what_the_server_sends(server: "Server", sentence: bytes) ->
     assert f"with {counts[len(messages) - 1]} results and a `Done`" in section("JSON").replace("\n", " ")
 
 
+def test_the_transcripts(
+    start_server: "Callable[..., Server]", sentence: bytes, environment: dict[str, str]
+) -> None:
+    server = start_server()
+    server.upload("test.wav", sentence)
+    with connect(f"{server.stream_url}?format=json", open_timeout=WAIT) as ws:
+        ws.send("test.wav")
+        while "Done" not in (message := json.loads(ws.recv(WAIT))):
+            pass
+    name = message["Done"]["SessionId"]
+    for command in commands("Transcripts"):
+        if command.line.startswith("ID="):
+            continue
+        line = command.line.replace("localhost:3000", "{}:{}".format(*server.address))
+        seen = run(line.replace("$ID", name), environment)
+        assert list(map(_comparable_line, seen)) == list(map(_comparable_line, command.shown))
+    assert server.http.get("/transcripts").json() == {"Transcripts": [], "Next": None}
+
+
+def _comparable_line(line: str) -> str:
+    if not line.startswith("{"):
+        return line
+    return re.sub(r'"(Started|Ended)": "[-\dT:.]+Z"', r'"\1": "…"', _comparable(json.loads(line)))
+
+
 def test_live_audio_from_the_shell(server: "Server", environment: dict[str, str]) -> None:
     (block,) = blocks(section("Live audio"), "console")
     command, end, shown = block.removeprefix("$ ").partition("< tests/data/test.wav\n")

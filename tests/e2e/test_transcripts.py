@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -357,6 +357,42 @@ def test_captions_go_on_where_the_file_cannot_grow(saying: "Callable[..., Server
     assert [text(result) for result in results(messages)] == [*long, ALL]
     assert len([found for found in messages if "Warning" in found]) == 1
     assert "Done" in messages[-1]
+    server.process.send_signal(signal.SIGTERM)  # Not `stop`, since it must say what it has lost.
+    assert server.process.wait(2 * WAIT) == 0
+    assert "are lost" in server.log.read_text()
+
+
+def _mounting() -> list[list[str]]:
+    """The ways in which this machine lets a process have a small disk of its own."""
+    script = 'mkdir -p disk && mount -t tmpfs -o size=300k tmpfs disk && exec "$@"'
+    ways = [["unshare", "--mount", *more, "sh", "-c", script, "sh"] for more in ([], ["--map-root-user"])]
+    for way in ways:
+        here = {"cwd": os.environ.get("TMPDIR", "/tmp")}  # noqa: S108
+        with suppress(OSError):
+            if subprocess.run([*way, "true"], capture_output=True, check=False, **here).returncode == 0:
+                return [way]
+    return []
+
+
+@pytest.mark.parametrize("launcher", _mounting(), ids=lambda _: "tmpfs")
+def test_captions_go_on_where_the_disk_is_full(
+    saying: "Callable[..., Server]", launcher: list[str]
+) -> None:
+    long = [f"{number}" + " very" * 2_000 for number in range(60)]
+    server = saying(*long, options=("--transcripts", "disk/kept.db"), launcher=launcher)
+    with opened(server) as ws:
+        ws.send(TENTH * 61)
+        ws.send(b"")
+        messages = answer(ws)
+    assert [text(result) for result in results(messages)] == [*long, ALL]
+    (warning,) = [found["Warning"] for found in messages if "Warning" in found]
+    assert "no room" in warning["Message"]
+    name = session(results(messages)[0])
+    kept = [text(result) for result in transcript(server, name)["Transcript"]["Results"]]
+    assert 0 < len(kept) < len(long)
+    assert kept == long[: len(kept)]
+    body = {"json": {"text": "short " * 1000}}
+    assert "no room" in detail(server, "PATCH", f"/transcripts/{name}/segments/0", 507, **body)
     server.process.send_signal(signal.SIGTERM)  # Not `stop`, since it must say what it has lost.
     assert server.process.wait(2 * WAIT) == 0
     assert "are lost" in server.log.read_text()
