@@ -150,6 +150,10 @@ class Form:
     media_type: str
     write: Callable[[Transcript], str]
 
+    def encoded(self, transcript: Transcript) -> bytes:
+        """In UTF-8."""
+        return self.write(transcript).encode()
+
 
 def _text(transcript: Transcript) -> str:
     return "".join(f"{segment.text}\n" for segment in transcript.segments if segment.text)
@@ -157,7 +161,9 @@ def _text(transcript: Transcript) -> str:
 
 def _json(transcript: Transcript) -> str:
     head = Head(**_head(transcript.info)).model_dump(mode="json", by_alias=True)
-    return _dumped(head | {"Transcript": {"Results": list(map(_result, transcript.segments))}})
+    # Result by result: one call for all would keep the event loop waiting for as long as it takes.
+    results = ",".join(_dumped(_result(segment)) for segment in transcript.segments)
+    return f'{_dumped(head)[:-1]},"Transcript":{{"Results":[{results}]}}}}'
 
 
 FORMS = {
@@ -302,7 +308,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
 async def _read(store: TranscriptStore, transcript: str, form: Form) -> Response:
     found = await store.get(transcript)
     # In a thread, since a day of speech takes a while.
-    body = await in_thread(form.write, found)
+    body = await in_thread(form.encoded, found)
     return Response(body, media_type=form.media_type, headers={"X-Content-Type-Options": "nosniff"})
 
 
