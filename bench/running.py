@@ -63,6 +63,7 @@ def running_server(cache: Path | None = None) -> Iterator[RunningServer]:
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
             "TRANSCRIBED_AUDIO": f"{folder}/audio",
+            "TRANSCRIBED_TRANSCRIPTS": f"{folder}/transcripts.db",
             "TRANSCRIBED_LOG_LEVEL": "error",
         }
         if cache is not None:

@@ -105,7 +105,8 @@ _COMMANDS: dict[str, Callable[[int], list[str]]] = {
 def _environment(name: str, folder: Path) -> dict[str, str]:
     if name != "transcribed":
         return offline()
-    return os.environ | {"TRANSCRIBED_AUDIO": f"{folder}/audio", "TRANSCRIBED_LOG_LEVEL": "warning"}
+    kept = {"TRANSCRIBED_AUDIO": f"{folder}/audio", "TRANSCRIBED_TRANSCRIPTS": f"{folder}/transcripts.db"}
+    return os.environ | kept | {"TRANSCRIBED_LOG_LEVEL": "warning"}
 
 
 def _wait_for(name: str, port: int, process: subprocess.Popen[bytes]) -> None:

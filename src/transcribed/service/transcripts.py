@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from asyncio import Task
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -167,8 +168,10 @@ class _Growing:
             self._run(self._finish(self._info))
 
     async def _written(self) -> Notice | None:
+        begun = time.monotonic()
         writing = self._write()
         await asyncio.wait({writing}, timeout=self._patience)
+        _log.debug("Waited %.2f ms for the store of transcripts.", (time.monotonic() - begun) * 1e3)
         error = writing.result() if writing.done() else StorageFailure(_NO_ANSWER)
         self._patience = _LITTLE_PATIENCE if self._waiting else PATIENCE
         return None if error is None or self._told else self._notice(error)
