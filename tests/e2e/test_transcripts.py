@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -188,7 +189,7 @@ def test_where_nothing_was_said_there_is_no_transcript(
     name, finals = speak(server, 1)
     assert finals == []
     assert listed(server) == []
-    for suffix in ("", ".json", ".txt"):
+    for suffix in ("", ".json", ".txt", ".srt", ".vtt"):
         assert "no transcript" in detail(server, "GET", f"/transcripts/{name}{suffix}", 404)
 
 
@@ -506,12 +507,16 @@ def test_a_correction_is_found_and_what_was_recognised_stays(saying: "Callable[.
     assert (listed(server, q="beach"), listed(server, q="nice speech")) == ([name], [])
 
 
-def test_a_segment_can_be_made_empty(saying: "Callable[..., Server]") -> None:
+def test_segments_can_be_made_empty(saying: "Callable[..., Server]") -> None:
     server = saying("one")
     name, _ = speak(server)
     got = server.http.patch(f"/transcripts/{name}/segments/0", json={"text": " "}).json()
     assert [each["Transcript"] for each in got["Alternatives"]] == ["", "one"]
     assert server.http.get(f"/transcripts/{name}.txt").text == f"{ALL}\n"
+    server.http.patch(f"/transcripts/{name}/segments/1", json={"text": ""})
+    assert server.http.get(f"/transcripts/{name}.txt").text == ""
+    assert server.http.get(f"/transcripts/{name}.srt").text == ""
+    assert server.http.get(f"/transcripts/{name}.vtt").text == "WEBVTT\n"
 
 
 @pytest.mark.parametrize(
@@ -545,7 +550,15 @@ def test_a_transcript_is_read_in_the_form_that_is_asked_for(server: "Server", na
     bodies = {
         "application/json": server.http.get(f"/transcripts/{name}.json").text,
         "text/plain": "This is a test.\n",
+        "application/x-subrip": server.http.get(f"/transcripts/{name}.srt").text,
+        "text/vtt": server.http.get(f"/transcripts/{name}.vtt").text,
     }
+    assert re.fullmatch(
+        r"1\n00:00:00,\d+ --> 00:00:01,\d+\nThis is a test\.\n\n", bodies["application/x-subrip"]
+    )
+    assert re.fullmatch(
+        r"WEBVTT\n\n00:00:00\.\d+ --> 00:00:01\.\d+\nThis is a test\.\n", bodies["text/vtt"]
+    )
     assert json.loads(bodies["application/json"])["SessionId"] == name
 
     def assert_is(got: Any, kind: str) -> None:
@@ -554,7 +567,7 @@ def test_a_transcript_is_read_in_the_form_that_is_asked_for(server: "Server", na
         assert got.text == bodies[kind]
         assert got.headers["x-content-type-options"] == "nosniff"
 
-    for suffix, kind in [(".json", "application/json"), (".txt", "text/plain")]:
+    for suffix, kind in zip((".json", ".txt", ".srt", ".vtt"), bodies, strict=True):
         # The suffix is what counts.
         got = server.http.get(f"/transcripts/{name}{suffix}", headers={"Accept": "text/html"})
         assert_is(got, kind)
@@ -562,6 +575,8 @@ def test_a_transcript_is_read_in_the_form_that_is_asked_for(server: "Server", na
         ("*/*", "application/json"),
         ("text/plain", "text/plain"),
         ("text/html, text/*;q=0.5", "text/plain"),
+        ("application/x-subrip", "application/x-subrip"),
+        ("text/vtt, */*;q=0.1", "text/vtt"),
     ]:
         got = server.http.get(f"/transcripts/{name}", headers={"Accept": accept})
         assert_is(got, kind)
@@ -694,7 +709,7 @@ def test_all_is_described_with_examples(server: "Server") -> None:
     for path in ("/transcripts/{transcript}", "/transcripts/{transcript}.{form}"):
         forms = operations["get", path]["responses"]["200"]["content"]
         assert all("example" in form for form in forms.values())
-        assert {"application/json", "text/plain"} <= forms.keys()
+        assert {"application/json", "text/plain", "application/x-subrip", "text/vtt"} == forms.keys()
     corrected = operations["patch", "/transcripts/{transcript}/segments/{number}"]
     assert "example" in corrected["responses"]["200"]["content"]["application/json"]
     assert "text" in json.dumps(corrected["requestBody"])

@@ -1,5 +1,6 @@
 """Transcripts over HTTP: list, search, read, correct, delete."""
 
+import asyncio
 import json
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -27,9 +28,9 @@ from transcribed.storage.transcripts import (
     StoredSegment,
     Transcript,
     TranscriptInfo,
-    TranscriptStore,
 )
 from transcribed.wire.results import result
+from transcribed.wire.subtitles import srt, vtt
 
 LONGEST_PAGE = 200
 LONGEST_SEARCH = 1000
@@ -169,6 +170,8 @@ def _json(transcript: Transcript) -> str:
 FORMS = {
     "json": Form("application/json", _json),
     "txt": Form("text/plain", _text),
+    "srt": Form("application/x-subrip", lambda transcript: srt(map(as_corrected, transcript.segments))),
+    "vtt": Form("text/vtt", lambda transcript: vtt(map(as_corrected, transcript.segments))),
 }
 """By the suffix that asks for them, the first where nothing does."""
 
@@ -179,22 +182,65 @@ _RESULT: dict[str, Any] = {
     "IsPartial": False,
     "Alternatives": [
         {
-            "Transcript": "It's a test.",
+            "Transcript": "This was a test.",
             "Items": [
-                {"Type": "pronunciation", "Content": "It's"},
-                {"Type": "pronunciation", "Content": "a", "Confidence": 0.9909},
-                {"Type": "pronunciation", "Content": "test", "Confidence": 0.9992},
-                {"Type": "punctuation", "Content": "."},
+                {
+                    "Type": "pronunciation",
+                    "Content": "This",
+                    "Confidence": 0.9966,
+                    "StartTime": 0.064,
+                    "EndTime": 0.232,
+                },
+                {"Type": "pronunciation", "Content": "was", "StartTime": 0.232, "EndTime": 0.376},
+                {
+                    "Type": "pronunciation",
+                    "Content": "a",
+                    "Confidence": 0.9927,
+                    "StartTime": 0.376,
+                    "EndTime": 0.496,
+                },
+                {
+                    "Type": "pronunciation",
+                    "Content": "test",
+                    "Confidence": 0.999,
+                    "StartTime": 0.496,
+                    "EndTime": 1.024,
+                },
+                {"Type": "punctuation", "Content": ".", "StartTime": 1.024, "EndTime": 1.024},
             ],
         },
         {
             "Transcript": "This is a test.",
             "Items": [
-                {"Type": "pronunciation", "Content": "This", "Confidence": 0.9967},
-                {"Type": "pronunciation", "Content": "is", "Confidence": 0.9924},
-                {"Type": "pronunciation", "Content": "a", "Confidence": 0.9909},
-                {"Type": "pronunciation", "Content": "test", "Confidence": 0.9992},
-                {"Type": "punctuation", "Content": "."},
+                {
+                    "Type": "pronunciation",
+                    "Content": "This",
+                    "Confidence": 0.9966,
+                    "StartTime": 0.064,
+                    "EndTime": 0.232,
+                },
+                {
+                    "Type": "pronunciation",
+                    "Content": "is",
+                    "Confidence": 0.9921,
+                    "StartTime": 0.232,
+                    "EndTime": 0.376,
+                },
+                {
+                    "Type": "pronunciation",
+                    "Content": "a",
+                    "Confidence": 0.9927,
+                    "StartTime": 0.376,
+                    "EndTime": 0.496,
+                },
+                {
+                    "Type": "pronunciation",
+                    "Content": "test",
+                    "Confidence": 0.999,
+                    "StartTime": 0.496,
+                    "EndTime": 1.024,
+                },
+                {"Type": "punctuation", "Content": ".", "StartTime": 1.024, "EndTime": 1.024},
             ],
         },
     ],
@@ -212,9 +258,9 @@ _EXAMPLES: dict[str, Any] = {
         "AudioSeconds": 1.149,
         "Transcript": {"Results": [_RESULT]},
     },
-    "txt": "It's a test.\n",
-    "srt": "1\n00:00:00,000 --> 00:00:01,149\nIt's a test.\n",
-    "vtt": "WEBVTT\n\n00:00:00.000 --> 00:00:01.149\nIt's a test.\n",
+    "txt": "This was a test.\n",
+    "srt": "1\n00:00:00,064 --> 00:00:01,064\nThis was a test.\n\n",
+    "vtt": "WEBVTT\n\n00:00:00.064 --> 00:00:01.064\nThis was a test.\n",
 }
 
 Id = Annotated[str, Path(description="SessionId of Done.", examples=[_ID])]
@@ -242,6 +288,14 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     """Routes under /transcripts; `transcripts` raises Unavailable until they can be read."""
     routes = APIRouter(prefix="/transcripts", tags=["transcripts"])
+    # Threads are few, and a day of speech takes seconds to write.
+    one_at_a_time = asyncio.Lock()
+
+    async def answer(transcript: str, form: Form) -> Response:
+        found = await transcripts().store.get(transcript)
+        async with one_at_a_time:
+            body = await in_thread(form.encoded, found)
+        return Response(body, media_type=form.media_type, headers={"X-Content-Type-Options": "nosniff"})
 
     @routes.get("", summary="List and search the transcripts", responses=_problems(400))
     async def page(wanted: Annotated[Wanted, Query()]) -> Page:
@@ -260,7 +314,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         if form not in FORMS:
             suffixes = _alternatives(f".{suffix}" for suffix in FORMS)
             raise BadRequest(f"A transcript is not there as {form!r}. Ask for {suffixes}.")
-        return await _read(transcripts().store, transcript, FORMS[form])
+        return await answer(transcript, FORMS[form])
 
     @routes.get(
         "/{transcript}",
@@ -276,9 +330,9 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
             raise HTTPException(
                 406, f"A transcript is there as {_alternatives(kinds)}. Accept one of them."
             )
-        answer = await _read(transcripts().store, transcript, kinds[kind])
-        answer.headers["Vary"] = "Accept"
-        return answer
+        answered = await answer(transcript, kinds[kind])
+        answered.headers["Vary"] = "Accept"
+        return answered
 
     @routes.patch(
         "/{transcript}/segments/{number}",
@@ -303,13 +357,6 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         await transcripts().store.delete(transcript)
 
     return routes
-
-
-async def _read(store: TranscriptStore, transcript: str, form: Form) -> Response:
-    found = await store.get(transcript)
-    # In a thread, since a day of speech takes a while.
-    body = await in_thread(form.encoded, found)
-    return Response(body, media_type=form.media_type, headers={"X-Content-Type-Options": "nosniff"})
 
 
 def _correction(body: bytes) -> str | None:
