@@ -27,7 +27,7 @@ from material import Library, Material, one_recording
 from measure import drive
 from plot import plot
 from report import Run, heading, notes, row, summarise
-from servers import started
+from servers import OURS, started
 
 from running import machine
 
@@ -67,7 +67,7 @@ def _runs(given: argparse.Namespace) -> Iterator[Run]:
 
 def _run(given: argparse.Namespace, name: str, count: int) -> Run:
     materials = _materials(given, count)
-    options = given.option if name == "transcribed" else ()
+    options = given.option if name in OURS else ()
     with started(name, options, given.log) as server:
         drive(server, [_warming(given)], 0, "warm")
         streams, cost = drive(server, materials, given.spread, f"{given.seed}")

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from audio import RATE
-from dialects import DIALECTS, TRY_AGAIN_LATER, Dialect
+from dialects import DIALECTS, TRY_AGAIN_LATER, Dialect, Wrap
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -69,18 +69,19 @@ async def run(plan: Plan, audio: list[bytes]) -> None:
     dialect = DIALECTS[plan.dialect]
     async with asyncio.TaskGroup() as group:
         for stream, samples in zip(plan.streams, audio, strict=True):
-            url = f"ws://127.0.0.1:{plan.port}{dialect.path}"
-            group.create_task(_drive(stream, samples, url, dialect, begin))
+            group.create_task(_drive(stream, samples, plan.port, dialect, begin))
 
 
-async def _drive(stream: Stream, samples: bytes, url: str, dialect: Dialect, begin: float) -> None:
+async def _drive(stream: Stream, samples: bytes, port: int, dialect: Dialect, begin: float) -> None:
     await _until(begin + stream.after)
+    path, wrap = dialect.connection(port)
+    url = f"ws://127.0.0.1:{port}{path}"
     stream.started = time.monotonic()
     try:
         async with connect(
             url, compression=None, max_size=None, ping_interval=None, open_timeout=30, close_timeout=2
         ) as socket:
-            await _speak(stream, samples, socket, dialect)
+            await _speak(stream, samples, socket, dialect, wrap)
     except InvalidStatus as error:
         stream.detail = f"HTTP {error.response.status_code}"
         if error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -95,18 +96,20 @@ async def _drive(stream: Stream, samples: bytes, url: str, dialect: Dialect, beg
         stream.detail = f"{type(error).__name__}: {error}"
 
 
-async def _speak(stream: Stream, samples: bytes, socket: ClientConnection, dialect: Dialect) -> None:
+async def _speak(
+    stream: Stream, samples: bytes, socket: ClientConnection, dialect: Dialect, wrap: Wrap
+) -> None:
     if dialect.hello:
         await socket.send(dialect.hello)
     message: str | None = None
     while not dialect.is_ready(message):
-        message = str(await asyncio.wait_for(socket.recv(), LAST_WORDS))
+        message = dialect.text(await asyncio.wait_for(socket.recv(), LAST_WORDS))
         if why := dialect.refusal(message):
             return _refuse(stream, why)
     stream.started = time.monotonic()
     listening = asyncio.create_task(_listen(stream, socket, dialect))
     try:
-        await _send(stream, samples, socket, dialect, listening)
+        await _send(stream, samples, socket, dialect, wrap, listening)
         await _finish(stream, dialect, listening)
     except ConnectionClosed:
         await listening  # which has kept what came before, and may know why
@@ -116,11 +119,12 @@ async def _speak(stream: Stream, samples: bytes, socket: ClientConnection, diale
         listening.cancel()
 
 
-async def _send(
+async def _send(  # noqa: PLR0917
     stream: Stream,
     samples: bytes,
     socket: ClientConnection,
     dialect: Dialect,
+    wrap: Wrap,
     listening: asyncio.Task[None],
 ) -> None:
     free = stream.started
@@ -131,13 +135,14 @@ async def _send(
             return
         now = time.monotonic()
         stream.spoke = stream.spoke or now
-        await asyncio.wait_for(socket.send(samples[count * CHUNK : (count + 1) * CHUNK]), LAST_WORDS)
+        message = wrap(samples[count * CHUNK : (count + 1) * CHUNK])
+        await asyncio.wait_for(socket.send(message), LAST_WORDS)
         free = time.monotonic()
         stream.late = max(stream.late, now - due)
         stream.blocked = max(stream.blocked, free - now)
         stream.seconds = min((count + 1) * CHUNK, len(samples)) / 2 / RATE
     if dialect.patience is None:
-        await socket.send(dialect.end)
+        await socket.send(wrap(dialect.end))
 
 
 async def _finish(stream: Stream, dialect: Dialect, listening: asyncio.Task[None]) -> None:
@@ -156,7 +161,7 @@ async def _finish(stream: Stream, dialect: Dialect, listening: asyncio.Task[None
 
 async def _listen(stream: Stream, socket: ClientConnection, dialect: Dialect) -> None:
     async for received in socket:
-        message = str(received)
+        message = dialect.text(received)
         stream.messages.append((time.monotonic() - stream.started, message))
         if dialect.is_done(message):
             stream.outcome = "served"
@@ -168,6 +173,8 @@ async def _listen(stream: Stream, socket: ClientConnection, dialect: Dialect) ->
             if socket.close_code == TRY_AGAIN_LATER or dialect.patience is not None:
                 _refuse(stream, why, refused_after)
             return
+    if dialect.closes:
+        stream.outcome = "served"
 
 
 def _refuse(stream: Stream, why: str, after: float | None = None) -> None:

@@ -5,29 +5,41 @@ The clients use the first half of a dialect, which costs next to nothing for eac
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Protocol
 
 from scoring import Shown
+
+from transcribed.wire import eventstream, sigv4
 
 Received = Iterable[tuple[float, str]]
 """Messages with seconds since the stream's start."""
 
 TRY_AGAIN_LATER = 1013
 """The close code of a refusal."""
+ACCESS_KEY, SECRET = "AKIABENCH", "a-secret-of-the-bench"
+Wrap = Callable[[bytes], bytes]
+"""Audio as a message; no audio is the end."""
 
 
 class Dialect(Protocol):
     """How to talk with a server. Audio goes out as signed 16-bit samples, 16 kHz, mono.
 
-    `path` is where its WebSocket is; `hello` is sent first, if it is not empty; `end` ends the audio.
-    `patience`: a server that does not say when it has finished has, when it was silent for so many seconds.
+    `hello` is sent first, if it is not empty; `end` ends the audio. `patience`: a server that does not say
+    when it has finished has, when it was silent for so many seconds. `closes`: it has when it closes.
     """
 
-    path: str
     hello: str
     end: bytes
     patience: float | None
+    closes: bool
+
+    def connection(self, port: int) -> tuple[str, Wrap]:
+        """The path of a WebSocket on this port of this machine, and how audio is sent over it."""
+
+    def text(self, message: str | bytes) -> str:
+        """What a message says."""
 
     def is_ready(self, message: str | None) -> bool:
         """Whether audio may be sent now; before the first message it is None."""
@@ -42,7 +54,22 @@ class Dialect(Protocol):
         """What the user saw after each message."""
 
 
-class Transcribed:
+class _Plain:
+    """Messages are text, audio is sent as it is."""
+
+    path: str
+    closes = False
+
+    def connection(self, port: int) -> tuple[str, Wrap]:  # noqa: ARG002
+        """The same each time."""
+        return self.path, bytes
+
+    def text(self, message: str | bytes) -> str:
+        """As it is."""
+        return str(message)
+
+
+class Transcribed(_Plain):
     """This server's native protocol (docs/protocols/native.md)."""
 
     path = "/stream?format=json&sample_rate=16000&encoding=pcm"
@@ -77,7 +104,65 @@ class Transcribed:
                     yield Shown(at, finals, "", result["EndTime"])
 
 
-class WhisperLive:
+class Amazon:
+    """This server's other front end (docs/protocols/amazon.md), over a WebSocket.
+
+    `signed`: the URL and each message are, as SDKs do it; else neither is, as a browser sends messages.
+    """
+
+    hello = ""
+    end = b""
+    patience = None
+    closes = True
+
+    def __init__(self, *, signed: bool) -> None:
+        self._signed = signed
+
+    def connection(self, port: int) -> tuple[str, Wrap]:
+        """A URL of its own, and the chain of signatures that begins with it."""
+        path = "/stream-transcription-websocket"
+        query = "language-code=en-US&sample-rate=16000&media-encoding=pcm"
+        if not self._signed:
+            return f"{path}?{query}", _audio_event
+        credentials, region = sigv4.Credentials(ACCESS_KEY, SECRET), "us-east-1"
+        request = sigv4.Request("GET", path, query, (("host", f"127.0.0.1:{port}"),))
+        query = sigv4.presign(request, credentials, region, _now()).query
+        chain = sigv4.SignatureChain(credentials, region, query.rpartition("=")[2], _now())
+        return f"{path}?{query}", lambda audio: chain.seal(_audio_event(audio) if audio else b"", _now())
+
+    def is_ready(self, message: str | None) -> bool:  # noqa: ARG002
+        """At once."""
+        return True
+
+    def text(self, message: str | bytes) -> str:
+        """The payload."""
+        if isinstance(message, str):
+            raise TypeError("text, where there are event-stream messages alone")
+        return message[12 + int.from_bytes(message[4:8], "big") : -4].decode()
+
+    def is_done(self, message: str) -> bool:  # noqa: ARG002
+        """Never said."""
+        return False
+
+    def refusal(self, message: str) -> str | None:
+        """An exception's payload is its message."""
+        return str(json.loads(message)["Message"]) if message.startswith('{"Message"') else None
+
+    def shown(self, received: Received) -> Iterator[Shown]:
+        """Results are those of the native protocol."""
+        return Transcribed().shown(received)
+
+
+def _audio_event(audio: bytes) -> bytes:
+    headers = {":message-type": "event", ":event-type": "AudioEvent"}
+    return eventstream.encode(headers | {":content-type": "application/octet-stream"}, audio)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - signatures are of dates
+
+
+class WhisperLive(_Plain):
     """WhisperLive 0.10. It sends its last ten segments, each time; the last may be unfinished.
 
     It does not finish what is unfinished when the audio ends, so its own client waits for it to fall
@@ -130,7 +215,7 @@ class WhisperLive:
             yield Shown(last.at, (*last.finals, last.partial), "")
 
 
-class WhisperLiveKit:
+class WhisperLiveKit(_Plain):
     """WhisperLiveKit 0.2. Each message has all lines, whose words stay, and the words that may change."""
 
     path = "/asr"
@@ -161,6 +246,8 @@ class WhisperLiveKit:
 
 DIALECTS: dict[str, Dialect] = {
     "transcribed": Transcribed(),
+    "amazon": Amazon(signed=False),
+    "amazon-signed": Amazon(signed=True),
     "whisperlive": WhisperLive(),
     "whisperlivekit": WhisperLiveKit(),
 }

@@ -1,14 +1,15 @@
 """The WebSocket front end alone: many streams of small messages, and an engine that costs nothing.
 
     python bench/live/front.py [--streams 1000] [--seconds 10] [--search] [--json FILE]
+    python bench/live/front.py --streams 300 --server transcribed --server amazon --server amazon-signed
 
 Each stream sends 10 messages a second of 100 ms of audio. The scripted engine says something new every
 half second of audio; the added latency is from the moment at which the message that made it due was sent
 to the moment at which the result is read. The server has core 0 for itself and the load core 1. --search
 doubles the streams until p95 is above 50 ms, then narrows it down.
 
-The load is one loop over raw sockets: its frames are built once, masked with the key zero, and sent in
-turn, so that they are spread evenly over the 100 ms and the results over the half second.
+The load is one loop over raw sockets: its frames are masked with the key zero and sent in turn, so that
+they are spread evenly over the 100 ms and the results over the half second.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from servers import Server, started
+from dialects import DIALECTS
+from servers import OURS, Server, started
 
 PERIOD = 0.1
 EVERY = 5
@@ -37,11 +39,11 @@ LIMIT = 0.05
 WARM_UP = 2.0
 FINAL_EVERY = 10
 REQUEST = (
-    "GET /stream?format=json&sample_rate=16000&encoding=pcm HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-_CLOSE, _TEXT = 8, 1
+_CLOSE, _MESSAGES = 8, (1, 2)
 _TWO_BYTES, _EIGHT_BYTES = 126, 127  # of length follow
 
 
@@ -77,10 +79,12 @@ class Load:
 class Connection:
     """One stream: its socket, what could not be sent yet, and what was read of a frame."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, server: Server) -> None:
+        port = server.port
+        path, self._wrap = DIALECTS[server.name].connection(port)
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(REQUEST.format(port=port).encode())
+        self.socket.sendall(REQUEST.format(path=path, port=port).encode())
         answer = b""
         while b"\r\n\r\n" not in answer:
             piece = self.socket.recv(4096)
@@ -94,8 +98,10 @@ class Connection:
         self.read = b""
         self.sent: list[float] = []
 
-    def send(self, frame: bytes) -> bool:
-        """Send a frame, or what is left of those before. False if some of it has to wait."""
+    def send(self) -> bool:
+        """Send a message, or what is left of those before. False if some of it has to wait."""
+        message = self._wrap(bytes(BYTES))
+        frame = b"\x82" + bytes([0x80 | _TWO_BYTES]) + struct.pack("!H", len(message)) + bytes(4) + message
         data = self.waiting + frame if self.waiting else frame
         try:
             done = self.socket.send(data)
@@ -136,7 +142,6 @@ class Loop:
         self._poll = select.epoll()
         for number in self._open:
             self._poll.register(number, select.EPOLLIN)
-        self._frame = b"\x82" + bytes([0x80 | _TWO_BYTES]) + struct.pack("!H", BYTES) + bytes(4 + BYTES)
         self._turn = 0
         self.latencies: list[float] = []
         self.late = 0.0
@@ -176,7 +181,7 @@ class Loop:
         self.sent += 1
         self.due += len(connection.sent) % EVERY == 0
         try:
-            self.behind += not connection.send(self._frame)
+            self.behind += not connection.send()
         except OSError:
             self._lose(connection)
 
@@ -186,7 +191,7 @@ class Loop:
             for kind, payload in connection.messages():
                 if kind == _CLOSE:
                     raise ConnectionError
-                if kind == _TEXT:
+                if kind in _MESSAGES:
                     self._count(connection, payload, time.monotonic())
         except BlockingIOError:
             pass
@@ -213,7 +218,7 @@ class Loop:
 def measure(server: Server, count: int, seconds: float) -> Load:
     """Put so many streams on the server."""
     idle = server.resident()
-    loop = Loop([Connection(server.port) for _ in range(count)], time.monotonic() + 0.2)
+    loop = Loop([Connection(server) for _ in range(count)], time.monotonic() + 0.2)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -262,42 +267,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--server", action="append", choices=OURS, help="may be repeated")
     parser.add_argument("--search", action="store_true", help="find the limit")
     parser.add_argument("--option", action="append", default=[], help="for the server's command")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--log", type=Path, help="keep what the server says")
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    print(" ".join(f"{name:>17}" for name in Load.__slots__))
-    loads = list(_search(given) if given.search else [_run(given, given.streams)])
+    print(" " * 13, *(f"{name:>17}" for name in Load.__slots__))
+    loads = []
+    for name in given.server or ["transcribed"]:
+        loads += list(_search(given, name) if given.search else [_run(given, name, given.streams)])
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps([asdict(load) for load in loads], indent=1))
 
 
-def _search(given: argparse.Namespace) -> Iterator[Load]:
+def _search(given: argparse.Namespace, name: str) -> Iterator[Load]:
     good, bad = 0, given.streams
-    while (load := _run(given, bad)).holds:
+    while (load := _run(given, name, bad)).holds:
         good, bad = bad, 2 * bad
         yield load
     yield load
     while bad - good > max(50, good // 8):
-        load = _run(given, (good + bad) // 2)
+        load = _run(given, name, (good + bad) // 2)
         good, bad = (load.streams, bad) if load.holds else (good, load.streams)
         yield load
     print(f"p95 stays within {1000 * LIMIT:g} ms up to {good} streams")
 
 
-def _run(given: argparse.Namespace, count: int) -> Load:
+def _run(given: argparse.Namespace, name: str, count: int) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "script.json")
         path.write_text(json.dumps(script(given.seconds + WARM_UP + 30)))
         options = ["--engine", "scripted", "--script", str(path), *given.option]
         os.sched_setaffinity(0, {0})  # which the server inherits
-        with started("transcribed", options, given.log) as server:
+        with started(name, options, given.log) as server:
             os.sched_setaffinity(0, {1})
             load = measure(server, count, given.seconds)
-    print(" ".join(f"{value:17}" for value in asdict(load).values()), flush=True)
+    print(f"{name:>13}", *(f"{value:17}" for value in asdict(load).values()), flush=True)
     return load
 
 

@@ -19,8 +19,11 @@ from pathlib import Path
 
 import httpx
 import psutil
+from dialects import ACCESS_KEY, SECRET
 from peers import model_folder, offline, python_of
 
+OURS = ("transcribed", "amazon", "amazon-signed")
+"""The names of this server, by its dialects."""
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 
@@ -96,17 +99,26 @@ def _whisperlivekit(port: int) -> list[str]:
 
 
 _COMMANDS: dict[str, Callable[[int], list[str]]] = {
-    "transcribed": _transcribed,
+    **dict.fromkeys(OURS, _transcribed),
     "whisperlive": _whisperlive,
     "whisperlivekit": _whisperlivekit,
 }
 
 
 def _environment(name: str, folder: Path) -> dict[str, str]:
-    if name != "transcribed":
+    if name not in OURS:
         return offline()
-    kept = {"TRANSCRIBED_AUDIO": f"{folder}/audio", "TRANSCRIBED_TRANSCRIPTS": f"{folder}/transcripts.db"}
-    return os.environ | kept | {"TRANSCRIBED_LOG_LEVEL": "warning"}
+    own = {
+        "TRANSCRIBED_AUDIO": f"{folder}/audio",
+        "TRANSCRIBED_TRANSCRIPTS": f"{folder}/transcripts.db",
+        "TRANSCRIBED_LOG_LEVEL": "warning",
+    }
+    if name == "amazon-signed":
+        keys = folder / "keys"
+        keys.touch(0o600)
+        keys.write_text(f"{ACCESS_KEY} {SECRET}\n")
+        own["TRANSCRIBED_ACCESS_KEYS"] = str(keys)
+    return os.environ | own
 
 
 def _wait_for(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
@@ -121,7 +133,7 @@ def _is_ready(name: str, port: int) -> bool:
     if name == "whisperlive":  # the model is loaded for the first client
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
-    path = "ready" if name == "transcribed" else "health"
+    path = "ready" if name in OURS else "health"
     try:
         return httpx.get(f"http://127.0.0.1:{port}/{path}").status_code == httpx.codes.OK
     except httpx.TransportError:

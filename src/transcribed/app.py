@@ -20,19 +20,21 @@ from transcribed import __version__
 from transcribed.engines.base import Engine
 from transcribed.engines.registry import load_engine
 from transcribed.errors import ConfigurationError, Stopping, TranscribedError, Unavailable
+from transcribed.http import amazon, health, native, recordings, transcripts, vocabulary_filters
 from transcribed.http import errors as http_errors
-from transcribed.http import health, native, recordings, transcripts
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.library import Library
+from transcribed.service.sessions import Sessions
 from transcribed.service.threads import in_thread
 from transcribed.service.transcripts import Transcripts
 from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.storage.objects import ObjectMediaStore
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.private import read_secret
+from transcribed.storage.vocabulary_filters import VocabularyFilters
 
 if TYPE_CHECKING:
     from transcribed.storage.certificates import ServerCertificate
@@ -83,6 +85,20 @@ class Application:
         self.asgi.include_router(
             native.router(self.engine, library, self.transcripts, self._relays, settings.audio_timeout)
         )
+        filters = VocabularyFilters(settings.vocabulary_filters)
+        self.asgi.include_router(vocabulary_filters.router(filters))
+        self._sessions = Sessions()
+        limits = amazon.Limits(settings.audio_timeout, settings.longest_stream, settings.strict_end)
+        rooms = amazon.Rooms(
+            self.engine,
+            self.transcripts,
+            filters,
+            self._sessions,
+            self._relays,
+            self.access_keys,
+            limits,
+        )
+        self.asgi.include_router(amazon.router(rooms))
         self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
 
     def engine(self) -> ScheduledEngine:
@@ -109,6 +125,7 @@ class Application:
     async def say_goodbye(self) -> None:
         """Begin nothing new, let what runs come to its end within the grace, and tell all clients."""
         await self._relays.stop(self._settings.stop_grace)
+        await self._sessions.aclose()
         await self._requests.stop()
 
     async def load(self) -> str:

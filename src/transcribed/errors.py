@@ -81,6 +81,12 @@ class MediaChanged(TranscribedError):
     code = "ConflictException"
 
 
+class Conflict(TranscribedError):
+    """Another stream with the same session's id has taken this one's place."""
+
+    code = "ConflictException"
+
+
 class StorageFailure(TranscribedError):
     """The store could not be read or written."""
 
@@ -117,4 +123,8 @@ class ConfigurationError(TranscribedError):
 
 
 class Disconnected(TranscribedError):
-    """The other end of a connection is gone, or has not read for longer than the time-out."""
+    """The other end of a connection is gone."""
+
+
+class Unread(Disconnected):
+    """The other end has not read for longer than the time-out."""

@@ -87,6 +87,9 @@ class ServerSettings(RecognitionSettings):
     keep_days: int = Field(
         0, ge=0, le=36500, description="Days after which transcripts are deleted; 0 keeps them for ever."
     )
+    vocabulary_filters: Path = Field(
+        Path("vocabulary-filters"), description="A folder for the lists of words that are to be filtered."
+    )
     max_sessions: int = Field(
         0,
         ge=0,
@@ -95,6 +98,12 @@ class ServerSettings(RecognitionSettings):
     max_upload_bytes: int = Field(1024**3, ge=1, description="The largest recording, in bytes.")
     audio_timeout: float = Field(
         15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."
+    )
+    longest_stream: float = Field(
+        14400.0, ge=1, description="Seconds that a stream of an Amazon client may last."
+    )
+    strict_end: bool = Field(
+        False, description="Refuse, as Amazon does, the end of a request without an empty frame before it."
     )
     stop_grace: float = Field(
         5.0, ge=0, le=600, description="Seconds that running streams have for their last words at the stop."

@@ -12,7 +12,8 @@ class Word:
 
     `confidence` is the recogniser's probability in [0, 1]. `stable` says whether the word is settled, so
     that no later result of its segment changes it; None where no stability was asked for. `start` and
-    `end` are None where the engine gives no times.
+    `end` are None where the engine gives no times. `filtered` says whether it is on a list of words to look
+    out for; None where there is no list.
     """
 
     text: str
@@ -20,13 +21,15 @@ class Word:
     end: float | None = None
     confidence: float | None = None
     stable: bool | None = None
+    filtered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A span of speech, numbered from 0 in its session; sent again as it grows, until it is `final`.
 
-    `text` is its words with a space between them.
+    `text` is its words with a space between them. `channel` counts from 0; None where all channels were
+    heard as one.
     """
 
     session: str
@@ -37,6 +40,7 @@ class Segment:
     final: bool
     language: str
     words: tuple[Word, ...] = ()
+    channel: int | None = None
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""docs/protocols/native.md names every route, parameter, error and limit of the code."""
+"""The pages in docs/protocols name every route, parameter, error and limit of the code."""
 
 import re
 from collections.abc import Iterator
@@ -7,22 +7,26 @@ from typing import Any, get_args
 
 import pytest
 from fastapi.routing import APIRoute
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
-from transcribed.http import body, inbox, native, transports
+from transcribed.http import amazon, body, inbox, transports
 from transcribed.http import transcripts as http_transcripts
 from transcribed.http.errors import status_of
 from transcribed.http.native import StreamQuery
 from transcribed.scheduling import scheduler
-from transcribed.service import transcripts
+from transcribed.service import sessions, transcripts
 from transcribed.settings import ServerSettings
-from transcribed.storage import names
+from transcribed.storage import names, vocabulary_filters
+from transcribed.wire import eventstream, sigv4
 from transcribed.wire import native as wire
+from transcribed.wire.amazon_parameters import PARAMETERS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocols" / "native.md").read_text()
+FOLDER = Path(__file__).parents[2] / "docs" / "protocols"
+PAGE = (FOLDER / "native.md").read_text()
+AMAZON = (FOLDER / "amazon.md").read_text()
 
 
 def section(heading: str) -> str:
@@ -44,7 +48,8 @@ def _routes(router: Any) -> Iterator[tuple[str, str]]:
     for route in router.routes:
         if isinstance(route, WebSocketRoute):
             yield "WebSocket", route.path
-        elif isinstance(route, APIRoute):
+        elif isinstance(route, APIRoute) or getattr(route, "path", "") == amazon.HTTP_PATH:
+            assert isinstance(route, Route)
             yield from ((method, route.path) for method in route.methods)
         # FastAPI keeps an included router as a route that holds it.
         elif (included := getattr(route, "original_router", None)) is not None:
@@ -53,8 +58,9 @@ def _routes(router: Any) -> Iterator[tuple[str, str]]:
 
 def test_the_routes_are_those_of_the_app(application: Application) -> None:
     routes = set(_routes(application.asgi))
-    assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], "/stream"}
-    headings = [line for line in PAGE.splitlines() if line.startswith("#")]
+    streams = {"/stream", amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
+    assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], *streams}
+    headings = [line for line in (PAGE + AMAZON).splitlines() if line.startswith("#")]
     documented = {found for line in headings for found in re.findall(r"`(\w+) (/[^`]*)`", line)}
     assert documented == routes
 
@@ -95,6 +101,36 @@ def test_the_forms_of_a_transcript_are_those_of_the_code() -> None:
     assert listed == [(suffix, form.media_type) for suffix, form in http_transcripts.FORMS.items()]
 
 
+def test_the_parameters_of_amazons_streams_are_those_of_the_code() -> None:
+    expected = [
+        (each.name, each.values, "refused" if each.refused else "honoured", each.effect)
+        for each in PARAMETERS.values()
+    ]
+    listed = re.findall(r"^\| `([\w-]+)` \| (.*?) \| (honoured|refused) \| (.*?) \|$", AMAZON, re.MULTILINE)
+    assert listed == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("a message", f"{eventstream.MAX_MESSAGE_BYTES} bytes"),
+        ("words of a vocabulary filter", f"{vocabulary_filters.MAX_BYTES} bytes"),
+        ("vocabulary filters", f"{vocabulary_filters.MAX_LISTS}"),
+        ("sessions that may be gone on with", f"{sessions.MOST_RESUMABLE}"),
+        (
+            "a stream in all",
+            f"`longest_stream`, {ServerSettings.model_fields['longest_stream'].default:.0f} s by default",
+        ),
+        ("a signed URL", f"{sigv4.MAX_EXPIRES} s"),
+        ("a client's clock", f"{sigv4.MAX_SKEW.seconds} s"),
+        ("last words of a stream whose session-id comes again", f"{sessions.MAKING_WAY_SECONDS:.0f} s"),
+    ],
+)
+def test_a_limit_of_amazons_streams_is_that_of_the_code(limit: str, value: str) -> None:
+    rows = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", AMAZON, re.MULTILINE))
+    assert re.match(rf"{re.escape(value)}(?![\w.])", rows[limit]), rows[limit]
+
+
 def _tree(kind: type[errors.TranscribedError]) -> Iterator[type[errors.TranscribedError]]:
     yield kind
     for branch in kind.__subclasses__():
@@ -104,7 +140,7 @@ def _tree(kind: type[errors.TranscribedError]) -> Iterator[type[errors.Transcrib
 def test_every_error_is_listed_with_its_status_and_its_code() -> None:
     # Of the first nobody hears, the second ends the start, and the others are Amazon's protocol's alone.
     unsent = {
-        errors.Disconnected,
+        *_tree(errors.Disconnected),
         errors.ConfigurationError,
         errors.IncompleteSignature,
         *_tree(errors.AccessDenied),
@@ -131,7 +167,7 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ("names waiting for their turn on one connection", f"{inbox.REQUESTS_AHEAD}"),
         (
             "live audio waiting for its turn or for room on one connection",
-            f"{native.AUDIO_AHEAD_SECONDS:.0f} s, or of `auto` {native.CONTAINER_AHEAD_BYTES // 1024} KiB",
+            f"{inbox.AUDIO_AHEAD_SECONDS:.0f} s, or of `auto` {inbox.CONTAINER_AHEAD_BYTES // 1024} KiB",
         ),
         ("live audio waiting so without end", f"{inbox.AUDIO_WAIT:.0f} s"),
         (

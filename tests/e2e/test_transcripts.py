@@ -538,7 +538,7 @@ def test_segments_can_be_made_empty(saying: "Callable[..., Server]") -> None:
         ("one", b'{"text": "one"}', 400, "number: Input should be a valid integer"),
     ],
 )
-def test_a_correction_that_is_none_is_refused_and_changes_nothing(  # noqa: PLR0917 - cases
+def test_a_correction_that_is_none_is_refused_and_changes_nothing(
     server: "Server", name: str, number: str, body: bytes, status: int, says: str
 ) -> None:
     before = transcript(server, name)

@@ -20,24 +20,30 @@ _FULL_SCALE = np.float32(1 / 32_768)
 class RawDecoder:
     """Stateful: the Samples do not depend on how the bytes are cut into chunks.
 
+    With `apart` the Samples have the shape [channels, n], else they are the mean of the channels.
     A WAV header in front is skipped if it says what the format does; else `push` raises UnreadableAudio.
     Cheap enough for the event loop: a chunk of 16 kHz mono takes a few microseconds.
     """
 
-    def __init__(self, form: InputFormat) -> None:
+    def __init__(self, form: InputFormat, *, apart: bool = False) -> None:
         self._format = form
+        self._none = np.zeros((form.channels, 0), np.float32) if apart else _NONE
         self._sniffer: WavSniffer | None = WavSniffer()
         self._rest = b""
         self._frame_bytes = form.frame_bytes
         self._channels = form.channels
         self._values = _CONVERSIONS[form.encoding]
-        self._resampler = None if form.sample_rate == SAMPLE_RATE else Resampler()
+        self._mixed = form.channels > 1 and not apart
+        self._apart = apart
+        self._resampler: Resampler | None = None
+        if form.sample_rate != SAMPLE_RATE:
+            self._resampler = Resampler(form.channels if apart else None)
 
     def push(self, data: bytes) -> Samples:
         """The Samples that the chunk completes."""
         if self._sniffer is not None:
             if not self._sniffer.push(data):
-                return _NONE
+                return self._none
             data = self._behind_header(self._sniffer)
             self._sniffer = None
         return self._decoded(data)
@@ -49,7 +55,7 @@ class RawDecoder:
             parts.append(self._decoded(self._sniffer.held))
         if self._resampler is not None:
             parts += self._resampler.flush()
-        return _clipped(np.concatenate([_NONE, *parts]))
+        return _clipped(np.concatenate([self._none, *parts], axis=-1))
 
     def _behind_header(self, sniffer: WavSniffer) -> bytes:
         if sniffer.header is None:
@@ -63,18 +69,21 @@ class RawDecoder:
         whole = len(data) - len(data) % self._frame_bytes
         self._rest = data[whole:]
         if whole == 0:
-            return _NONE
+            return self._none
         samples = self._values(data[:whole])
-        if self._channels > 1:
+        if self._mixed:
             samples = samples.reshape(-1, self._channels).mean(axis=1)
+        elif self._apart:
+            samples = samples.reshape(-1, self._channels).T
         return samples if self._resampler is None else self._resampled(self._resampler, samples)
 
     def _resampled(self, resampler: Resampler, samples: Samples) -> Samples:
-        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        layout = "mono" if samples.ndim == 1 else f"{len(samples)}c"
+        frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1), format="flt", layout=layout)
         frame.sample_rate = self._format.sample_rate
         ready = resampler.push(frame)
         # The filter may swing beyond what it was given.
-        return _clipped(np.concatenate(ready)) if ready else _NONE
+        return _clipped(np.concatenate(ready, axis=-1)) if ready else self._none
 
 
 def _check(header: WavHeader, form: InputFormat) -> None:

@@ -10,7 +10,7 @@ SAMPLE_RATE = 16_000
 """Samples a second, everywhere behind the decoder."""
 
 Samples = npt.NDArray[np.float32]
-"""Decoded PCM, mono, 16 kHz, in [-1, 1]; shape [n]."""
+"""Decoded PCM, mono, 16 kHz, in [-1, 1]; shape [n], or [channels, n] where channels are kept apart."""
 
 
 def silence(seconds: float) -> Samples:

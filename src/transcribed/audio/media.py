@@ -58,8 +58,12 @@ class MediaReader:
     can be decoded raises UnreadableAudio. Blocking: use it in a thread.
     """
 
-    def __init__(self, source: ByteStream, *, live: bool = False) -> None:
-        """`source` need not be able to seek if it is `live`: a container that is being written."""
+    def __init__(self, source: ByteStream, *, live: bool = False, channels: int | None = None) -> None:
+        """`source` need not be able to seek if it is `live`: a container that is being written.
+
+        `channels` keeps so many channels apart: see Resampler.
+        """
+        self._channels = channels
         self._what = "stream" if live else "file"
         self._block = round(SAMPLE_RATE * (LIVE_BLOCK_SECONDS if live else BLOCK_SECONDS))
         self._container = _open(source, self._what, _LIVE_OPTIONS if live else _OPTIONS)
@@ -88,17 +92,17 @@ class MediaReader:
 
     def blocks(self) -> Iterator[Samples]:
         """All the audio, in order, BLOCK_SECONDS (live: LIVE_BLOCK_SECONDS) or a little more at a time."""
-        resampler = Resampler()
+        resampler = Resampler(self._channels)
         held: list[Samples] = []
         for packet in self._packets():
             for frame in self._decode(packet):
                 held += _converted(resampler, frame)
-            if sum(map(len, held)) >= self._block:
-                yield np.concatenate(held)
+            if sum(samples.shape[-1] for samples in held) >= self._block:
+                yield np.concatenate(held, axis=-1)
                 held = []
         held += resampler.flush()
         if held:
-            yield np.concatenate(held)
+            yield np.concatenate(held, axis=-1)
         if self._decoded == 0:
             raise _no_audio(self._what)
 

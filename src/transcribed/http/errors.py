@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from transcribed.errors import (
     AccessDenied,
     BadRequest,
+    Conflict,
     Disconnected,
     LimitExceeded,
     MediaChanged,
@@ -27,6 +28,7 @@ _STATUS: dict[type[TranscribedError], int] = {
     AccessDenied: 403,
     NotFound: 404,
     MediaChanged: 409,
+    Conflict: 409,
     StorageFull: 507,
     LimitExceeded: 429,
     Unavailable: 503,

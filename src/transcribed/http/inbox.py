@@ -4,17 +4,29 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
+from transcribed.audio.formats import Encoding, InputFormat
 from transcribed.errors import BadRequest, Stopping, TranscribedError
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 REQUESTS_AHEAD = 4096
 """Requests that a client may send before their turn; with more the conversation ends."""
+AUDIO_AHEAD_SECONDS = 1.0
+"""Live audio that may wait in front of the engine's stream, which holds some itself."""
+CONTAINER_AHEAD_BYTES = 64 * 1024
+"""The same for a container, of which nobody knows how long it sounds before it is decoded."""
 AUDIO_WAIT = 60.0
 """Seconds that live audio may wait for what came before it; then the conversation ends."""
 
 R = TypeVar("R")
 # What a chunk takes beside its bytes.
 _CHUNK_COST = 128
+
+
+def audio_ahead(form: InputFormat) -> int:
+    """Bytes of live audio that may wait."""
+    if form.encoding is Encoding.AUTO:
+        return CONTAINER_AHEAD_BYTES
+    return round(AUDIO_AHEAD_SECONDS * form.sample_rate) * form.frame_bytes
 
 
 class Inbox(Generic[R]):

@@ -19,6 +19,7 @@ from transcribed.audio.formats import (
 )
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.errors import BadRequest, TranscribedError, Unavailable
+from transcribed.http.inbox import audio_ahead
 from transcribed.http.relay import Relays
 from transcribed.http.transports import WebSocketTransport
 from transcribed.recognition.stabilizer import Stability
@@ -31,11 +32,6 @@ from transcribed.storage.transcripts import Source
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
 from transcribed.wire.audio import AudioChunk, EndOfAudio
-
-AUDIO_AHEAD_SECONDS = 1.0
-"""Live audio that may wait in front of the engine's stream, which holds some itself."""
-CONTAINER_AHEAD_BYTES = 64 * 1024
-"""The same for a container, of which nobody knows how long it sounds before it is decoded."""
 
 _CLOSE_POLICY_VIOLATION = 1008
 
@@ -89,9 +85,7 @@ class NativeConversation:
     @property
     def audio_ahead(self) -> int:
         """See Conversation."""
-        if self._format.encoding is Encoding.AUTO:
-            return CONTAINER_AHEAD_BYTES
-        return round(AUDIO_AHEAD_SECONDS * self._format.sample_rate) * self._format.frame_bytes
+        return audio_ahead(self._format)
 
     def decode(self, message: str | bytes) -> wire.TranscribeFile | AudioChunk | EndOfAudio | None:
         """See Conversation."""

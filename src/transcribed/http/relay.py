@@ -3,22 +3,26 @@
 One task reads, so that a client's going is noticed at once; another answers in the order of what came. Live
 audio takes its turn like a request, and feeds its answer while it comes. Whichever task ends first ends the
 other. When the server stops, nothing new begins; what runs has a time of grace for its last words.
+
+Of protocols whose connections are one live stream each, the stream's end and its error are the
+connection's. There a client's going ends its audio and no more: what it said is recognised to its end.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Never, Protocol, TypeVar
 
-from transcribed.errors import BadRequest, Disconnected, LimitExceeded, Stopping, TranscribedError
+from transcribed.errors import BadRequest, Disconnected, LimitExceeded, Stopping, TranscribedError, Unread
 from transcribed.http.inbox import Inbox, LiveAudio
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 R = TypeVar("R")
+M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
 _CLOSE_NORMAL, _CLOSE_GOING_AWAY = 1000, 1001
 _CLOSE_POLICY_VIOLATION, _CLOSE_INTERNAL_ERROR, _CLOSE_TRY_AGAIN_LATER = 1008, 1011, 1013
 
@@ -27,21 +31,16 @@ _GOODBYE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
+Closing = Callable[[TranscribedError], tuple[int, str]]
+"""The close code and its reason, behind an error."""
 
-class Conversation(Protocol[R]):
-    """What a front end speaks, and what it does about it."""
+
+class Speaker(Protocol):
+    """What a front end hears and says."""
 
     @property
     def audio_ahead(self) -> int:
         """Bytes of live audio that may wait to be taken."""
-        ...
-
-    def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | None:
-        """A message as a request or audio; None where the client is done. Raises TranscribedError."""
-        ...
-
-    def answer(self, request: R) -> AsyncGenerator[LiveEvent, None]:
-        """The events that answer a request. May raise TranscribedError."""
         ...
 
     def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
@@ -57,6 +56,26 @@ class Conversation(Protocol[R]):
         ...
 
 
+class Conversation(Speaker, Protocol[R]):
+    """Requests and live streams, one after the other."""
+
+    def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | None:
+        """A message as a request or audio; None where the client is done. Raises TranscribedError."""
+        ...
+
+    def answer(self, request: R) -> AsyncGenerator[LiveEvent, None]:
+        """The events that answer a request. May raise TranscribedError."""
+        ...
+
+
+class OneStream(Speaker, Protocol[M_contra]):
+    """One live stream, which begins with the connection. An error among its audio ends it."""
+
+    def decode(self, message: M_contra) -> AudioChunk | EndOfAudio:
+        """A message as audio. Raises TranscribedError."""
+        ...
+
+
 class Relays:
     """All conversations of this server."""
 
@@ -65,15 +84,38 @@ class Relays:
         self._grace_over = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
 
-    async def run(self, transport: Transport, conversation: Conversation[R]) -> None:
+    async def run(self, transport: Transport[str | bytes], conversation: Conversation[R]) -> None:
         """Converse until the client is done or gone, or the server stops."""
-        stop = partial(_stop, self.stopping, self._grace_over)
-        task = asyncio.ensure_future(_relay(transport, conversation, stop))
+        inbox: Inbox[R] = Inbox(conversation.audio_ahead)
+        tasks = (_read(transport, conversation, inbox), _answer(transport, conversation, inbox))
+        await self._run(transport, conversation, inbox, tasks, _closing)
+
+    async def run_stream(self, transport: Transport[M], stream: OneStream[M]) -> None:
+        """Hear a stream to its end, or until the server stops."""
+        inbox: Inbox[Never] = Inbox(stream.audio_ahead)
+        tasks = (_hear(transport, stream, inbox), _tell(transport, stream, inbox))
+        await self._run(transport, stream, inbox, tasks, _closing_normally)
+
+    async def _run(
+        self,
+        transport: Transport[Any],
+        speaker: Speaker,
+        inbox: Inbox[R],
+        work: tuple[Coroutine[Any, Any, None], ...],
+        closing: Closing,
+    ) -> None:
+        task = asyncio.ensure_future(_relay(transport, speaker, (*work, self._stop(inbox)), closing))
         self._running.add(task)
         try:
             await task
         finally:
             self._running.discard(task)
+
+    async def _stop(self, inbox: Inbox[R]) -> None:
+        await self.stopping.wait()
+        inbox.stop()
+        await self._grace_over.wait()
+        raise Stopping
 
     async def stop(self, grace: float) -> None:
         """End them all: with their last words within `grace` seconds, or without, and all are told."""
@@ -91,16 +133,13 @@ class Relays:
 
 
 async def _relay(
-    transport: Transport,
-    conversation: Conversation[R],
-    stop: Callable[[Inbox[R]], Coroutine[Any, Any, None]],
+    transport: Transport[Any],
+    speaker: Speaker,
+    work: tuple[Coroutine[Any, Any, None], ...],
+    closing: Closing,
 ) -> None:
-    inbox: Inbox[R] = Inbox(conversation.audio_ahead)
-    tasks = [
-        asyncio.create_task(_read(transport, conversation, inbox), name="relay-read"),
-        asyncio.create_task(_answer(transport, conversation, inbox), name="relay-answer"),
-        asyncio.create_task(stop(inbox), name="relay-stop"),
-    ]
+    names = ("relay-read", "relay-answer", "relay-stop")
+    tasks = [asyncio.create_task(part, name=name) for name, part in zip(names, work, strict=True)]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -116,33 +155,41 @@ async def _relay(
                 _log.info("A connection ended: %s", outcome.message)
                 # Also where nobody reads: else Granian keeps the connection for as long as the client does.
                 await transport.close(_CLOSE_GOING_AWAY, "nothing was read for too long")
-            case Stopping():
-                await _part(transport, conversation, outcome, _CLOSE_GOING_AWAY, "the server is stopping")
-            case LimitExceeded():
-                await _part(transport, conversation, outcome, _CLOSE_TRY_AGAIN_LATER, "try again later")
-            case BadRequest():
-                await _part(transport, conversation, outcome, _CLOSE_POLICY_VIOLATION, "too much at once")
+            case TranscribedError():
+                await _part(transport, speaker, outcome, closing)
             case Exception():
                 _log.error("A conversation failed.", exc_info=outcome)
-                await transport.close(_CLOSE_INTERNAL_ERROR, "internal error")
+                failure = TranscribedError("The server failed; its log says how.")
+                await _part(transport, speaker, failure, closing)
+
+
+def _closing(error: TranscribedError) -> tuple[int, str]:
+    match error:
+        case Stopping():
+            return _CLOSE_GOING_AWAY, "the server is stopping"
+        case LimitExceeded():
+            return _CLOSE_TRY_AGAIN_LATER, "try again later"
+        case BadRequest():
+            return _CLOSE_POLICY_VIOLATION, "too much at once"
+    return _CLOSE_INTERNAL_ERROR, "internal error"
+
+
+def _closing_normally(_: TranscribedError) -> tuple[int, str]:
+    return _CLOSE_NORMAL, ""
 
 
 async def _part(
-    transport: Transport, conversation: Conversation[R], error: TranscribedError, code: int, reason: str
+    transport: Transport[Any], speaker: Speaker, error: TranscribedError, closing: Closing
 ) -> None:
     with suppress(Disconnected):
-        await transport.send(conversation.encode_error(error))
-    await transport.close(code, reason)
+        await transport.send(speaker.encode_error(error))
+    await transport.close(*closing(error))
 
 
-async def _stop(stopping: asyncio.Event, grace_over: asyncio.Event, inbox: Inbox[R]) -> None:
-    await stopping.wait()
-    inbox.stop()
-    await grace_over.wait()
-    raise Stopping
+# --- Conversations
 
 
-async def _read(transport: Transport, conversation: Conversation[R], inbox: Inbox[R]) -> None:
+async def _read(transport: Transport[str | bytes], conversation: Conversation[R], inbox: Inbox[R]) -> None:
     while True:
         message = await transport.receive()
         # Decoded at once, and without the traceback, which holds the message: what waits is small.
@@ -154,7 +201,9 @@ async def _read(transport: Transport, conversation: Conversation[R], inbox: Inbo
         await inbox.put(item)
 
 
-async def _answer(transport: Transport, conversation: Conversation[R], inbox: Inbox[R]) -> None:
+async def _answer(
+    transport: Transport[str | bytes], conversation: Conversation[R], inbox: Inbox[R]
+) -> None:
     while (item := await inbox.first()) is not None:
         if isinstance(item, AudioChunk | EndOfAudio):
             audio = LiveAudio(inbox)
@@ -170,15 +219,50 @@ async def _answer(transport: Transport, conversation: Conversation[R], inbox: In
 
 
 async def _send(
-    transport: Transport, conversation: Conversation[R], answer: AsyncGenerator[LiveEvent, None]
+    transport: Transport[str | bytes], speaker: Speaker, answer: AsyncGenerator[LiveEvent, None]
 ) -> None:
     try:
         async with aclosing(answer) as events:
             async for event in events:
-                encoded = conversation.encode(event)
+                encoded = speaker.encode(event)
                 if encoded is not None:
                     await transport.send(encoded)
     except (Disconnected, LimitExceeded, Stopping):
         raise
     except TranscribedError as error:
-        await transport.send(conversation.encode_error(error))
+        await transport.send(speaker.encode_error(error))
+
+
+# --- Connections that are one stream
+
+
+async def _hear(transport: Transport[M], stream: OneStream[M], inbox: Inbox[Never]) -> None:
+    """Read to the end of the audio, or to the error that ends it: the client's going is one."""
+    item: AudioChunk | EndOfAudio | TranscribedError | None = None
+    while item is None or isinstance(item, AudioChunk):
+        try:
+            item = stream.decode(await transport.receive())
+        except TranscribedError as error:
+            item = error.with_traceback(None)
+        await inbox.put(item)
+    await asyncio.Event().wait()  # It is the answer that ends the conversation.
+
+
+async def _tell(transport: Transport[M], stream: OneStream[M], inbox: Inbox[Never]) -> None:
+    gone = False
+    async with aclosing(stream.listen(LiveAudio(inbox))) as events:
+        async for event in events:
+            encoded = stream.encode(event)
+            if encoded is not None and not gone:
+                gone = not await _sent(transport, encoded)
+
+
+async def _sent(transport: Transport[M], message: str | bytes) -> bool:
+    """Whether the client is still there."""
+    try:
+        await transport.send(message)
+    except Unread:
+        raise
+    except Disconnected:
+        return False
+    return True

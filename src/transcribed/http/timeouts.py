@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transcribed.errors import Disconnected
+from transcribed.errors import Unread
 
 SEND_TIMEOUT = 20.0
 """Seconds that a client may leave what was sent to it unread."""
@@ -46,7 +46,7 @@ class BoundedRequests:
                 async with asyncio.timeout(SEND_TIMEOUT):
                     await send(message)
             except TimeoutError as error:
-                raise Disconnected("The client does not read what is sent to it.") from error
+                raise Unread("The client does not read what is sent to it.") from error
 
         # A task of its own, so that it can be cancelled without the server's.
         answering = asyncio.ensure_future(_call(self._app, scope, receive, bounded))

@@ -1,25 +1,35 @@
 """Connections as one thing: receive, send, close."""
 
 import asyncio
-from typing import Protocol
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol, TypeVar
 
+from starlette.types import Receive, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from transcribed.errors import Disconnected
+from transcribed.errors import BadRequest, Disconnected, Unread
 from transcribed.http.timeouts import SEND_TIMEOUT
+from transcribed.wire.eventstream import Decoder, Message
+from transcribed.wire.eventstream import decode as decode_message
+
+M_co = TypeVar("M_co", covariant=True)
 
 _CLOSE_TIMEOUT = 2.0
+# Some clients log an error when their request is not read to its end before the answer ends.
+_READ_ON_SECONDS = 0.5
+_EMPTY = Message({}, b"")
 
 
-class Transport(Protocol):
+class Transport(Protocol[M_co]):
     """A connection in both directions."""
 
-    async def receive(self) -> str | bytes:
+    async def receive(self) -> M_co:
         """The next message. Raises Disconnected."""
         ...
 
     async def send(self, message: str | bytes) -> None:
-        """Send a message; waits while the client does not read. Raises Disconnected."""
+        """Send a message; waits while the client does not read. Raises Disconnected or Unread."""
         ...
 
     async def close(self, code: int, reason: str) -> None:
@@ -50,7 +60,7 @@ class WebSocketTransport:
                 else:
                     await self._websocket.send_bytes(message)
         except TimeoutError as error:
-            raise Disconnected("The client does not read what is sent to it.") from error
+            raise Unread("The client does not read what is sent to it.") from error
         except (WebSocketDisconnect, RuntimeError, OSError) as error:
             raise Disconnected("The client has gone.") from error
 
@@ -62,3 +72,89 @@ class WebSocketTransport:
                     await self._websocket.close(code, reason)
             except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
                 pass  # It is gone already, which is what was wanted.
+
+
+class EventStreamSocket:
+    """Event-stream messages over an accepted WebSocket, each in a binary message of its own."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._transport = WebSocketTransport(websocket)
+
+    async def receive(self) -> Message:
+        """The next message; an empty one is one without headers. Raises MalformedMessage too."""
+        message = await self._transport.receive()
+        if isinstance(message, str):
+            raise BadRequest(
+                "Text arrived where event-stream messages belong. Send each in a binary message of its own."
+            )
+        return decode_message(message) if message else _EMPTY
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message."""
+        await self._transport.send(message)
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection."""
+        await self._transport.close(code, reason)
+
+
+class EventStreamBody:
+    """Event-stream messages in the bodies of an HTTP request and of its answer, both ways at once.
+
+    `send` must be bounded in time (http/timeouts.py). The answer's headers go out with `start`.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._decoder = Decoder()
+        self._messages = self._decoder.push(b"")
+        self._ended = False
+
+    async def start(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Begin the answer."""
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+        await self._out({"type": "http.response.start", "status": 200, "headers": raw})
+        # Granian holds the headers until the first bytes of the body, and clients hold their audio until
+        # they have seen the headers.
+        await self.send(b"")
+
+    async def receive(self) -> Message | None:
+        """The next message; None when the request has ended. Raises MalformedMessage too."""
+        while (message := next(self._messages, None)) is None:
+            if self._ended:
+                self._decoder.finish()
+                return None
+            self._messages = self._decoder.push(await self._more())
+        return message
+
+    async def _more(self) -> bytes:
+        event = await self._receive()
+        self._ended = not event.get("more_body", False)
+        if event["type"] == "http.disconnect":
+            raise Disconnected("The client has closed the connection.")
+        body: bytes = event.get("body", b"")
+        return body
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message."""
+        await self._out({"type": "http.response.body", "body": message, "more_body": True})
+
+    async def close(self, code: int, reason: str) -> None:  # noqa: ARG002 - HTTP has no place for them
+        """End the answer, when the request has ended or soon after."""
+        try:
+            async with asyncio.timeout(_READ_ON_SECONDS):
+                while not self._ended:
+                    await self._more()
+        except TimeoutError:
+            pass
+        except Disconnected:
+            return
+        with suppress(Disconnected):
+            await self._out({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _out(self, event: dict[str, object]) -> None:
+        try:
+            await self._send(event)
+        except (RuntimeError, OSError) as error:
+            raise Disconnected("The client has gone.") from error

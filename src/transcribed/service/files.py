@@ -11,7 +11,7 @@ from transcribed.audio.media import ByteSource, MediaReader
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.errors import Stopping
 from transcribed.recognition.stabilizer import Stability
-from transcribed.service.live import LiveSession, transcript_of
+from transcribed.service.live import LiveSession, Session, transcript_of
 from transcribed.service.media import blocks, cut
 from transcribed.service.threads import in_thread
 from transcribed.transcript import LiveEvent
@@ -44,17 +44,17 @@ def transcribe(
     live = pace is FilePace.REALTIME
     options = StreamOptions(pace=Pace.LIVE if live else Pace.FAST, stability=stability, partials=partials)
     feed = partial(_speak if live else _read, source, stopping or asyncio.Event())
-    return transcript_of(engine, options, feed)
+    return transcript_of(LiveSession(engine, options), feed)
 
 
-async def _read(source: ByteSource, stopping: asyncio.Event, session: LiveSession) -> None:
+async def _read(source: ByteSource, stopping: asyncio.Event, session: Session) -> None:
     async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
         async for block in read:
             _go_on(stopping)
             await session.send(block)
 
 
-async def _speak(source: ByteSource, stopping: asyncio.Event, session: LiveSession) -> None:
+async def _speak(source: ByteSource, stopping: asyncio.Event, session: Session) -> None:
     spoken_at = asyncio.get_running_loop().time()
     async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
         async for block in read:

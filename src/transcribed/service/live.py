@@ -5,28 +5,96 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamOptions
-from transcribed.transcript import Done, LiveEvent, Segment
+from transcribed.transcript import Done, LiveEvent, Segment, Word
+
+
+class Timeline:
+    """What sessions share that follow one another or stand side by side: an id, the time, and numbers.
+
+    `seconds` is where the next session begins.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.id = name or str(uuid.uuid4())
+        self.seconds = 0.0
+        self._segments = 0
+
+    def next_number(self) -> int:
+        """Of a segment that begins."""
+        number = self._segments
+        self._segments += 1
+        return number
+
+
+class Session(Protocol):
+    """What a live session does. An async context manager: leaving it gives the streams back.
+
+    Send audio and `finish` from one task while another iterates over the events: segments as they grow,
+    then one Done.
+    """
+
+    @property
+    def channels(self) -> int | None:
+        """How many channels are recognised each on its own; None where they are heard as one."""
+        ...
+
+    @property
+    def heard(self) -> float:
+        """Seconds of audio received."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Raises what the engine raises where it has no room."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    async def send(self, samples: Samples) -> None:
+        """Give audio; waits while the engine holds as much as it may."""
+        ...
+
+    async def finish(self) -> None:
+        """No more audio comes."""
+        ...
+
+    def events(self) -> AsyncGenerator[LiveEvent, None]:
+        """What was said, as it is recognised."""
+        ...
 
 
 class LiveSession:
-    """An async context manager around one stream of an engine.
+    """A Session over one stream of an engine; `channel` is the one that it hears."""
 
-    Send audio and `finish` from one task while another iterates over the events: segments as they grow,
-    then one Done. Leaving the context gives the stream back, whatever happened.
-    """
+    channels = None
 
-    def __init__(self, engine: Engine, options: StreamOptions) -> None:
-        self.id = str(uuid.uuid4())
+    def __init__(
+        self,
+        engine: Engine,
+        options: StreamOptions,
+        timeline: Timeline | None = None,
+        channel: int | None = None,
+    ) -> None:
+        self._timeline = timeline or Timeline()
+        self.id = self._timeline.id
+        self._start = self._timeline.seconds
+        self._channel = channel
         self._engine = engine
         self._options = options
         self._language = engine.capabilities.languages[0]
         self._received = 0
         self._started = time.monotonic()
+        self._last = (-1, -1)
 
     async def __aenter__(self) -> Self:
         self._stream: RecognitionStream = await self._engine.open(self._options)
@@ -40,8 +108,13 @@ class LiveSession:
     ) -> None:
         await self._stream.aclose()
 
+    @property
+    def heard(self) -> float:
+        """Seconds of audio received."""
+        return self._received / SAMPLE_RATE
+
     async def send(self, samples: Samples) -> None:
-        """Give audio; waits while the engine holds as much as it may."""
+        """Give audio."""
         if self._received == 0:
             self._started = time.monotonic()
         self._received += len(samples)
@@ -52,50 +125,77 @@ class LiveSession:
         await self._stream.finish()
 
     async def events(self) -> AsyncGenerator[LiveEvent, None]:
-        """What was said, as it is recognised."""
+        """What was said."""
         async for hypothesis in self._stream:
             yield self._segment(hypothesis)
         yield Done(
             session_id=self.id,
-            audio_seconds=self._received / SAMPLE_RATE,
+            audio_seconds=self._start + self.heard,
             processing_seconds=time.monotonic() - self._started,
         )
 
     def _segment(self, hypothesis: Hypothesis) -> Segment:
         return Segment(
             session=self.id,
-            number=hypothesis.segment,
-            start=hypothesis.start,
-            end=hypothesis.end,
+            number=self._number(hypothesis),
+            start=self._start + hypothesis.start,
+            end=self._start + hypothesis.end,
             text=hypothesis.text,
             final=hypothesis.final,
             language=self._language,
-            words=hypothesis.words,
+            words=hypothesis.words if self._start == 0 else _later(hypothesis.words, self._start),
+            channel=self._channel,
         )
+
+    def _number(self, hypothesis: Hypothesis) -> int:
+        segment, number = self._last
+        if segment != hypothesis.segment:
+            number = self._timeline.next_number()
+            self._last = (hypothesis.segment, number)
+        return number
+
+
+def _later(words: tuple[Word, ...], seconds: float) -> tuple[Word, ...]:
+    return tuple(
+        word
+        if word.start is None or word.end is None
+        else replace(word, start=word.start + seconds, end=word.end + seconds)
+        for word in words
+    )
 
 
 async def transcript_of(
-    engine: Engine, options: StreamOptions, feed: Callable[[LiveSession], Awaitable[None]]
+    session: Session, feed: Callable[[Session], Awaitable[None]]
 ) -> AsyncGenerator[LiveEvent, None]:
-    """The events of a session, while `feed` sends it audio.
+    """The events of a session that is to be opened, while `feed` sends it audio. As `said_in`.
 
-    What makes `feed` fail is raised behind all that came of the audio before; then there is no Done.
     Raises what the engine raises.
     """
-    async with LiveSession(engine, options) as session:
-        feeding = asyncio.create_task(_fed(session, feed))
-        try:
-            async with aclosing(session.events()) as events:
-                async for event in events:
-                    if isinstance(event, Done):
-                        await feeding
-                    yield event
-        finally:
-            feeding.cancel()
-            await asyncio.wait([feeding])
+    async with session, aclosing(said_in(session, feed)) as events:
+        async for event in events:
+            yield event
 
 
-async def _fed(session: LiveSession, feed: Callable[[LiveSession], Awaitable[None]]) -> None:
+async def said_in(
+    session: Session, feed: Callable[[Session], Awaitable[None]]
+) -> AsyncGenerator[LiveEvent, None]:
+    """The events of a session that is open, while `feed` sends it audio.
+
+    What makes `feed` fail is raised behind all that came of the audio before; then there is no Done.
+    """
+    feeding = asyncio.create_task(_fed(session, feed))
+    try:
+        async with aclosing(session.events()) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    await feeding
+                yield event
+    finally:
+        feeding.cancel()
+        await asyncio.wait([feeding])
+
+
+async def _fed(session: Session, feed: Callable[[Session], Awaitable[None]]) -> None:
     try:
         await feed(session)
     finally:

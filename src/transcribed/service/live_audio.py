@@ -11,8 +11,8 @@ from transcribed.audio.formats import Encoding, InputFormat, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.audio.wav import WavHeader, WavSniffer
 from transcribed.engines.base import Engine, StreamOptions
-from transcribed.errors import BadRequest
-from transcribed.service.live import LiveSession, transcript_of
+from transcribed.errors import BadRequest, TranscribedError
+from transcribed.service.live import LiveSession, Session, transcript_of
 from transcribed.service.media import blocks, cut
 from transcribed.service.pipe import Pipe
 from transcribed.service.threads import OwnThread
@@ -35,25 +35,27 @@ def transcribe_live(
     UnreadableAudio for audio that is not what `form` says; and what the chunks and the engine raise. All
     that was said before comes first.
     """
-    return transcript_of(engine, options, partial(_feed, chunks, form, idle_timeout))
+    return transcript_of(LiveSession(engine, options), partial(_feed, chunks, form, idle_timeout))
 
 
 async def _feed(
-    chunks: AsyncIterator[bytes], form: InputFormat, idle_timeout: float | None, session: LiveSession
+    chunks: AsyncIterator[bytes], form: InputFormat, idle_timeout: float | None, session: Session
 ) -> None:
     if idle_timeout is None:
-        await _send_all(session, form, chunks)
+        await send_audio(chunks, form, session)
     else:
-        with closing(_Timely(chunks, idle_timeout)) as timely:
-            await _send_all(session, form, timely)
+        with closing(Timely(chunks, idle_timeout)) as timely:
+            await send_audio(timely, form, session)
 
 
-async def _send_all(session: LiveSession, form: InputFormat, chunks: AsyncIterator[bytes]) -> None:
+async def send_audio(chunks: AsyncIterator[bytes], form: InputFormat, session: Session) -> None:
+    """Send a session the audio of chunks. Raises UnreadableAudio, and what the chunks raise."""
+    apart = session.channels is not None
     if form.encoding is not Encoding.AUTO:
-        await _send_raw(session, RawDecoder(form), chunks)
+        await _send_raw(session, RawDecoder(form, apart=apart), chunks)
         return
     start, header = await _start(chunks)
-    if header is not None and (known := header.format) is not None:
+    if header is not None and (known := header.format) is not None and not apart:
         # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
         await _send_raw(session, RawDecoder(known), chunks, start)
     elif start:
@@ -73,7 +75,7 @@ async def _start(chunks: AsyncIterator[bytes]) -> tuple[bytes, WavHeader | None]
 
 
 async def _send_raw(
-    session: LiveSession, decoder: RawDecoder, chunks: AsyncIterator[bytes], start: bytes = b""
+    session: Session, decoder: RawDecoder, chunks: AsyncIterator[bytes], start: bytes = b""
 ) -> None:
     await _send(session, decoder.push(start))
     async for data in chunks:
@@ -81,7 +83,7 @@ async def _send_raw(
     await _send(session, decoder.finish())
 
 
-async def _send(session: LiveSession, samples: Samples) -> None:
+async def _send(session: Session, samples: Samples) -> None:
     # In pieces, since the engine takes whole what it has any room for.
     for piece in cut(samples, _PIECE_SECONDS):
         await session.send(piece)
@@ -90,7 +92,7 @@ async def _send(session: LiveSession, samples: Samples) -> None:
 # --- Containers
 
 
-async def _send_container(session: LiveSession, chunks: AsyncIterator[bytes], start: bytes) -> None:
+async def _send_container(session: Session, chunks: AsyncIterator[bytes], start: bytes) -> None:
     """A live container is a recording that is read from a pipe."""
     with closing(Pipe(_PIPE_BYTES)) as pipe:
         writing = asyncio.create_task(_write(pipe, chunks, start))
@@ -118,10 +120,12 @@ async def _write(pipe: Pipe, chunks: AsyncIterator[bytes], start: bytes) -> None
         pipe.end()
 
 
-async def _read(pipe: Pipe, session: LiveSession) -> None:
+async def _read(pipe: Pipe, session: Session) -> None:
     # Of its own, since it is blocked for as long as the client is silent.
     with OwnThread("live-container") as thread:
-        async with aclosing(blocks(thread.run, partial(MediaReader, pipe, live=True))) as read:
+        async with aclosing(
+            blocks(thread.run, partial(MediaReader, pipe, live=True, channels=session.channels))
+        ) as read:
             async for block in read:
                 await session.send(block)
 
@@ -129,10 +133,11 @@ async def _read(pipe: Pipe, session: LiveSession) -> None:
 # --- Patience
 
 
-class _Timely:
-    """Chunks of a sender that is given up when none comes for some seconds.
+class Timely:
+    """Chunks of a sender that is given up when none comes for some seconds, or when somebody says so.
 
     One timer watches all waits: it looks at the time when it fires, and is not set anew for each chunk.
+    To be closed.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes], seconds: float) -> None:
@@ -141,26 +146,34 @@ class _Timely:
         self._loop = asyncio.get_running_loop()
         self._waiting: Task[object] | None = None
         self._since = 0.0
-        self._late = False
+        self._broken: TranscribedError | None = None
         self._timer = self._loop.call_later(seconds, self._look)
 
     def close(self) -> None:
+        """Watch no longer."""
         self._timer.cancel()
+
+    def break_off(self, error: TranscribedError) -> None:
+        """Raise the error where the next chunk is waited for."""
+        self._broken = error
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        """The next chunk. Raises BadRequest when it has not come in time."""
+        if self._broken is not None:
+            raise self._broken
         waiting = self._waiting = asyncio.current_task()
         self._since = self._loop.time()
         try:
             return await self._next()
         except asyncio.CancelledError:
-            if waiting is None or not self._late or waiting.uncancel() > 0:
+            if waiting is None or self._broken is None or waiting.uncancel() > 0:
                 raise
-            raise BadRequest(
-                f"Your request timed out because no new audio was received for {self._seconds:g} seconds."
-            ) from None
+            raise self._broken from None
         finally:
             self._waiting = None
 
@@ -168,7 +181,11 @@ class _Timely:
         now = self._loop.time()
         since = now if self._waiting is None else self._since
         if self._waiting is not None and now - since >= self._seconds:
-            self._late = True
-            self._waiting.cancel()
+            self.break_off(
+                BadRequest(
+                    "Your request timed out because no new audio was received for "
+                    f"{self._seconds:g} seconds."
+                )
+            )
         else:
             self._timer = self._loop.call_later(since + self._seconds - now, self._look)

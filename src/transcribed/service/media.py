@@ -19,5 +19,5 @@ async def blocks(run: InThread, media: Callable[[], MediaReader]) -> AsyncGenera
 def cut(samples: Samples, seconds: float) -> Iterator[Samples]:
     """Samples in pieces of at most so many seconds."""
     longest = round(seconds * SAMPLE_RATE)
-    for start in range(0, len(samples), longest):
-        yield samples[start : start + longest]
+    for start in range(0, samples.shape[-1], longest):
+        yield samples[..., start : start + longest]

@@ -74,6 +74,18 @@ class Transcripts:
             raise NotFound("This server keeps no transcripts: it was started with --transcripts none.")
         return self._store
 
+    async def has(self, transcript: str) -> bool:
+        """Whether there is a transcript of this id, or may be."""
+        if self._store is None:
+            return False
+        try:
+            await self._store.get(transcript)
+        except NotFound:
+            return False
+        except TranscribedError:
+            return True
+        return True
+
     async def kept(
         self,
         events: AsyncGenerator[LiveEvent, None],

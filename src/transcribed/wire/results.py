@@ -38,7 +38,7 @@ def result(segment: Segment, *others: Segment) -> dict[str, Any]:
             for words in map(_words, (segment, *others))
         ],
         "LanguageCode": segment.language,
-    }
+    } | ({} if segment.channel is None else {"ChannelId": f"ch_{segment.channel}"})
 
 
 def _words(segment: Segment) -> Sequence[Word]:
@@ -58,7 +58,9 @@ def _items(word: Word) -> Iterator[dict[str, Any]]:
     spoken, marks = parts.group("spoken", "marks") if parts else (word.text, "")
     stable = {} if word.stable is None else {"Stable": word.stable}
     confidence = {} if word.confidence is None else {"Confidence": round(word.confidence, 4)}
-    yield {"Type": "pronunciation", "Content": spoken} | confidence | stable | _when(word.start, word.end)
+    filtered = {} if word.filtered is None else {"VocabularyFilterMatch": word.filtered}
+    spoken_item = {"Type": "pronunciation", "Content": spoken} | confidence | stable | filtered
+    yield spoken_item | _when(word.start, word.end)
     for mark in _MARKS.findall(marks):
         yield {"Type": "punctuation", "Content": mark} | stable | _when(word.end, word.end)
 

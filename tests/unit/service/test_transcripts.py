@@ -147,7 +147,7 @@ async def test_a_session_of_an_engine_is_kept_under_its_id(
         engine = scheduler.run(
             ScriptedEngine(Script.model_validate({"language": "de-DE", "events": script}))
         )
-        events = transcript_of(engine, StreamOptions(), feed)
+        events = transcript_of(LiveSession(engine, StreamOptions()), feed)
         seen = await heard(kept.kept(events, Source.FILE, "scripted", "größe.wav"))
     (*segments, end) = seen
     assert isinstance(end, Done)

@@ -1,0 +1,278 @@
+"""Live sessions that are known by an id: one at a time, and some that outlive a connection."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import aclosing, asynccontextmanager
+
+from transcribed.errors import Conflict, Disconnected, TranscribedError
+from transcribed.service.live import Session, Timeline
+from transcribed.service.live_audio import Timely
+from transcribed.transcript import Done, LiveEvent, Segment
+
+MOST_RESUMABLE = 1000
+"""Sessions that may be come back to; of more, the one that could be for the shortest time is forgotten."""
+MAKING_WAY_SECONDS = 5.0
+"""For the last words of a stream whose place another takes."""
+
+ANOTHER_STREAM = "Another stream is in progress with the same session ID."
+
+_HELD_EVENTS = 64
+
+Decorate = Callable[[AsyncGenerator[LiveEvent, None]], AsyncGenerator[LiveEvent, None]]
+Feed = Callable[[Session], Awaitable[None]]
+
+
+class Holding:
+    """A connection's hold of a session's id."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.took_over = False
+        self._error: TranscribedError | None = None
+        self._chunks: Timely | None = None
+
+    def watch(self, chunks: Timely) -> None:
+        """From now on an end of the hold breaks these chunks off."""
+        self._chunks = chunks
+        if self._error is not None:
+            chunks.break_off(self._error)
+
+    def end(self, error: TranscribedError) -> None:
+        """The id is taken away."""
+        self._error = error
+        if self._chunks is not None:
+            self._chunks.break_off(error)
+
+
+class Sessions:
+    """All sessions of this server that have an id. To be closed."""
+
+    def __init__(self) -> None:
+        self._held: dict[Hashable, Holding] = {}
+        self._resumable: dict[Hashable, ResumableSession] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: Hashable) -> AsyncIterator[Holding]:
+        """Hold an id; whoever held it gets Conflict, and some time for its last words."""
+        holding = Holding()
+        former = self._held.get(key)
+        holding.took_over = former is not None
+        self._held[key] = holding
+        try:
+            if former is not None:
+                former.end(Conflict(ANOTHER_STREAM))
+                await asyncio.wait([asyncio.ensure_future(former.ended.wait())], timeout=MAKING_WAY_SECONDS)
+            yield holding
+        finally:
+            holding.ended.set()
+            if self._held.get(key) is holding:
+                del self._held[key]
+
+    def resumable(
+        self, key: Hashable, window: float, make: Callable[[], "ResumableSession"]
+    ) -> "ResumableSession":
+        """The session that is to be gone on with, or a new one that can be for `window` seconds."""
+        now = asyncio.get_running_loop().time()
+        for over in [each for each, session in self._resumable.items() if session.until <= now]:
+            del self._resumable[over]
+        found = self._resumable.get(key)
+        if found is None:
+            if len(self._resumable) >= MOST_RESUMABLE:
+                shortest = min(self._resumable, key=lambda each: self._resumable[each].until)
+                self._resumable.pop(shortest).until = now
+            found = self._resumable[key] = make()
+            found.until = now + window
+        return found
+
+    async def aclose(self) -> None:
+        """Make the last words of what waits for a connection."""
+        sessions = list(self._resumable.values())
+        self._resumable.clear()
+        await asyncio.gather(*(session.aclose() for session in sessions))
+
+
+class ResumableSession:
+    """A session that outlives its connections.
+
+    Its stream of the engine waits `patience` seconds for the next connection; then the last words are made
+    of what there is, and its place is given back. The next connection goes on with another stream, its
+    times and numbers behind those of the first. A final after which the client gave no sign of life is told
+    again. `terms` are what all its connections must agree about; behind `until`, on the event loop's clock,
+    it can be gone on with no more.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        start: Callable[[Timeline], Session],
+        decorate: Decorate,
+        patience: float,
+        terms: Hashable = None,
+    ) -> None:
+        self.terms = terms
+        self.timeline = timeline
+        self.until = 0.0
+        self._start = start
+        self._decorate = decorate
+        self._patience = patience
+        self._session: Session | None = None
+        self._recognising: asyncio.Task[None] | None = None
+        self._finishing = False
+        self._attendance: Attendance | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._finisher: asyncio.Future[None] | None = None
+        self._failure: TranscribedError | None = None
+        self._events: deque[LiveEvent] = deque()
+        self._telling: LiveEvent | None = None
+        self._unconfirmed: deque[LiveEvent] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def open(self) -> "Attendance":
+        """A connection's part in it, with a stream of the engine. Raises what the engine raises.
+
+        Whoever attended before hears no more.
+        """
+        self._attendance = attendance = Attendance(self)
+        self._room.set()
+        self._stay()
+        if self._finishing and self._recognising is not None:
+            await asyncio.wait({self._recognising})
+        if self._session is None:
+            session = self._start(self.timeline)
+            await session.__aenter__()
+            self._session, self._finishing, self._failure = session, False, None
+            self._recognising = asyncio.create_task(self._recognise(session))
+        return attendance
+
+    def confirm(self, attendance: "Attendance") -> None:
+        """The client lives: what was told before has reached it."""
+        if self._attendance is attendance:
+            self._unconfirmed.clear()
+
+    async def hear(self, attendance: "Attendance", feed: Feed) -> AsyncGenerator[LiveEvent, None]:
+        """See Attendance."""
+        session = self._session
+        if session is None or self._attendance is not attendance:
+            raise Conflict(ANOTHER_STREAM)
+        missed = [*self._unconfirmed, *([self._telling] if self._telling else [])]
+        self._events.extendleft(event for event in reversed(missed) if _is_final(event))
+        self._unconfirmed.clear()
+        self._telling = None
+        feeding = asyncio.ensure_future(feed(session))
+        feeding.add_done_callback(lambda _: self._changed.set())
+        try:
+            while True:
+                self._changed.clear()
+                while self._events:
+                    self._telling = self._events.popleft()
+                    self._room.set()
+                    yield self._telling
+                    if self._attendance is not attendance:
+                        raise Conflict(ANOTHER_STREAM)
+                    self._unconfirmed.append(self._telling)
+                    self._telling = None
+                if self._session is not session:
+                    break
+                if feeding.done() and not self._finishing:
+                    if isinstance(feeding.exception(), Disconnected | Conflict):
+                        break
+                    await self._finish(session)
+                await self._changed.wait()
+                if self._attendance is not attendance:
+                    raise Conflict(ANOTHER_STREAM)
+            if self._failure is not None:
+                raise self._failure
+            await feeding
+        finally:
+            feeding.cancel()
+            await asyncio.wait({feeding})
+
+    def leave(self, attendance: "Attendance") -> None:
+        """The connection is over; what was not finished waits for the next."""
+        if self._attendance is not attendance:
+            return
+        self._attendance = None
+        self._room.set()
+        if self._session is not None and not self._finishing:
+            loop = asyncio.get_running_loop()
+            patience = self._patience if loop.time() < self.until else 0
+            self._giving_up = loop.call_later(patience, self._give_up)
+
+    def _stay(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+
+    def _give_up(self) -> None:
+        self._giving_up = None
+        if self._session is not None:
+            self._finishing = True
+            self._finisher = asyncio.ensure_future(self._session.finish())
+
+    async def _finish(self, session: Session) -> None:
+        self._finishing = True
+        await session.finish()
+
+    async def _recognise(self, session: Session) -> None:
+        try:
+            async with aclosing(self._decorate(session.events())) as events:
+                async for event in events:
+                    await self._keep(event)
+        except TranscribedError as error:
+            self._failure = error
+        finally:
+            self._session = None
+            self.timeline.seconds += session.heard
+            await session.__aexit__(None, None, None)
+            self._changed.set()
+
+    async def _keep(self, event: LiveEvent) -> None:
+        if isinstance(event, Done):
+            return  # The session may go on.
+        # To a client that reads late, an old partial is worth nothing.
+        if self._events and not (_is_final(self._events[-1]) or _is_final(event)):
+            self._events.pop()
+        self._events.append(event)
+        self._changed.set()
+        while self._attendance is not None and len(self._events) >= _HELD_EVENTS:
+            self._room.clear()
+            await self._room.wait()
+
+    async def aclose(self) -> None:
+        """End it; the last words are made within some seconds, or not."""
+        self._stay()
+        if self._recognising is not None and not self._recognising.done():
+            if self._session is not None and not self._finishing:
+                await self._finish(self._session)
+            await asyncio.wait({self._recognising}, timeout=MAKING_WAY_SECONDS)
+            self._recognising.cancel()
+            await asyncio.wait({self._recognising})
+
+
+class Attendance:
+    """One connection's part in a resumable session."""
+
+    def __init__(self, session: ResumableSession) -> None:
+        self._session = session
+
+    def confirm(self) -> None:
+        """The client gives a sign of life: what was told before has reached it."""
+        self._session.confirm(self)
+
+    def hear(self, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
+        """The segments, while `feed` sends audio; first the finals that the client may have missed.
+
+        What makes `feed` fail is raised behind all that came of the audio before. Only where the client is
+        gone, or has come by another connection, the session waits. To be called once.
+        """
+        return self._session.hear(self, feed)
+
+    def leave(self) -> None:
+        """The connection is over."""
+        self._session.leave(self)
+
+
+def _is_final(event: LiveEvent) -> bool:
+    return isinstance(event, Segment) and event.final

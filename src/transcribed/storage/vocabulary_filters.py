@@ -1,0 +1,117 @@
+"""Vocabulary filters: lists of words by name, a file each, a word a line."""
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from transcribed.errors import BadRequest, NotFound, StorageFailure, StorageFull, TooLarge
+
+MAX_BYTES = 50 * 1024
+"""Of all words of a list; Amazon's limit."""
+MAX_LISTS = 100
+"""Amazon's limit."""
+
+_NAME = re.compile(r"[0-9a-zA-Z._-]{1,200}")
+_SUFFIX = ".txt"
+
+
+def valid_filter_name(name: str) -> str:
+    """The name. Raises BadRequest if it is none that Amazon knows, either."""
+    if not _NAME.fullmatch(name):
+        raise BadRequest(
+            "The name of a vocabulary filter is 1 to 200 letters, digits, dots, hyphens and underscores."
+        )
+    return name
+
+
+def words_of(lines: Sequence[str]) -> tuple[str, ...]:
+    """Words, in the order in which they were given, each once. Raises BadRequest and TooLarge."""
+    words = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    for word in words:
+        if len(word.split()) > 1:
+            raise BadRequest(
+                f"{word[:40]!r} is more than one word. A filter looks at each word by itself: give one "
+                "on each line."
+            )
+        if not any(character.isalnum() for character in word):
+            raise BadRequest(f"{word[:40]!r} holds no letter and no digit. Give words.")
+    if not words:
+        raise BadRequest("There are no words. Send one on each line, or a JSON list of them.")
+    if sum(len(word.encode()) + 1 for word in words) > MAX_BYTES:
+        raise TooLarge(f"The words are more than {MAX_BYTES} bytes. Send fewer.")
+    return words
+
+
+class VocabularyFilters:
+    """Lists of words in a folder, which is made when the first is put there. Blocking."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, words: Sequence[str]) -> None:
+        """Keep a list, in place of one with this name, in one step.
+
+        Raises BadRequest for too many lists, StorageFull and StorageFailure.
+        """
+        path = self._path(name)
+        if not path.exists() and len(self.names()) >= MAX_LISTS:
+            raise BadRequest(f"There are {MAX_LISTS} vocabulary filters. Delete one first.")
+        staged: str | None = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handle, staged = tempfile.mkstemp(dir=self._folder, prefix=".incoming-")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write("".join(f"{word}\n" for word in words))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(staged).replace(path)
+        except OSError as error:
+            if staged is not None:
+                with suppress(OSError):
+                    Path(staged).unlink()
+            raise _failure(error) from error
+
+    def get(self, name: str) -> tuple[str, ...]:
+        """The words of a list. Raises NotFound and StorageFailure."""
+        try:
+            return tuple(self._path(name).read_text(encoding="utf-8").split())
+        except FileNotFoundError:
+            raise _unknown(name) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise _failure(error) from error
+
+    def delete(self, name: str) -> None:
+        """Remove a list. Raises NotFound and StorageFailure."""
+        try:
+            self._path(name).unlink()
+        except FileNotFoundError:
+            raise _unknown(name) from None
+        except OSError as error:
+            raise _failure(error) from error
+
+    def names(self) -> list[str]:
+        """All lists, by name. Raises StorageFailure."""
+        try:
+            found = [path.name.removesuffix(_SUFFIX) for path in self._folder.glob(f"*{_SUFFIX}")]
+        except OSError as error:
+            raise _failure(error) from error
+        return sorted(name for name in found if _NAME.fullmatch(name))
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{valid_filter_name(name)}{_SUFFIX}"
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(
+        f"There is no vocabulary filter {name!r}. Put it there first: PUT /vocabulary-filters/{name}, one "
+        "word on each line."
+    )
+
+
+def _failure(error: Exception) -> StorageFailure:
+    if isinstance(error, OSError) and error.errno in {28, 122}:
+        return StorageFull("There is no room left for vocabulary filters.")
+    return StorageFailure(f"The vocabulary filters could not be read or written: {error}.")
