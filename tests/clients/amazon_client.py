@@ -302,7 +302,9 @@ class Ws:
         return self.headers
 
     def raw(self, data: bytes) -> None:
-        self.socket.send(data)
+        # The server may have ended the stream: why, its last message says.
+        with contextlib.suppress(ConnectionClosed):
+            self.socket.send(data)
 
     def send(self, audio: bytes) -> None:
         inner = audio_event(audio)
