@@ -10,10 +10,10 @@ from dataclasses import dataclass
 class Word:
     """One word as it is written, punctuation attached, without white space around it, and never empty.
 
-    `confidence` is the recogniser's probability in [0, 1]. `stable` says whether the word is settled, so
-    that no later result of its segment changes it; None where no stability was asked for. `start` and
-    `end` are None where the engine gives no times. `filtered` says whether it is on a list of words to look
-    out for; None where there is no list.
+    `confidence` is how probable it is, in [0, 1], that the word is right. `stable` says whether the word is
+    settled, so that no later result of its segment changes it; None where no stability was asked for.
+    `start` and `end` are None where the engine gives no times. `filtered` says whether it is on a list of
+    words to look out for; None where there is no list.
     """
 
     text: str

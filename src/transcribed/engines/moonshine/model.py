@@ -44,7 +44,7 @@ _WIDE = min(2, os.cpu_count() or 1)
 _RECIPE = "moonshine-tiny-en-6"
 _REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
 _NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
-_NEXT = {3: [0], 4: [4, 6, 7]}
+_NEXT = {3: [0], 4: [6]}
 """Heads, by layer, that attend to the audio of the token that comes next."""
 _LATEST = {3: [1], 4: [0]}
 """Heads, by layer, that attend to the audio of the token just read."""

@@ -12,6 +12,7 @@ from transcribed.engines.base import Hypothesis, NextStep, Pace, StepKind, Strea
 from transcribed.engines.moonshine.model import Decoded, MoonshineModel
 from transcribed.engines.moonshine.segment import SegmentRecogniser
 from transcribed.engines.moonshine.words import (
+    calibrated,
     ending_by,
     first_words,
     is_credible,
@@ -323,7 +324,11 @@ class MoonshineStream:
             text=" ".join(word.text for word in words),
             final=final,
             words=tuple(
-                replace(ending_by(word, end / SAMPLE_RATE), stable=i < settled if marked else None)
+                replace(
+                    ending_by(word, end / SAMPLE_RATE),
+                    confidence=calibrated(word.confidence or 0.0),
+                    stable=i < settled if marked else None,
+                )
                 for i, word in enumerate(words)
             ),
         )

@@ -1,5 +1,6 @@
 """Tokens to words, and which of them may be shown."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -18,6 +19,10 @@ _NOISE, _BRIEF_NOISE = 0.3, 0.5
 """A segment whose tokens are on average less probable than this was no speech."""
 _BRIEF_SECONDS = 0.35
 """So little speech is one word, or a noise that resembled one."""
+_SLOPE, _OFFSET = 0.85, 0.44
+"""From the log-odds of a word's least probable token to those of the word being right: a fit to half of the
+words of bench/words."""
+_SUREST = 1e-4
 
 
 def words_of(tokenizer: Tokenizer, decoded: Decoded) -> list[Word]:
@@ -68,6 +73,17 @@ def without_doubtful_end(words: Sequence[Word], settled: int) -> list[Word]:
         text = last.text.rstrip(".,!?;:…-")
         shown[-1:] = [replace(last, text=text)] if text else []
     return shown
+
+
+def calibrated(probability: float) -> float:
+    """How often a word is right whose least probable token has this probability.
+
+    It depends on nothing else: what more may be known of a word, or of those beside it, tells right from
+    wrong hardly better, and would change the confidence of words that are settled.
+    """
+    kept = min(max(probability, _SUREST), 1 - _SUREST)
+    odds = _SLOPE * math.log(kept / (1 - kept)) + _OFFSET
+    return 1 / (1 + math.exp(-odds))
 
 
 def ending_by(word: Word, end: float) -> Word:

@@ -59,7 +59,7 @@ def test_words_move_with_the_audio_that_they_are_in(
     assert [text for text, *_ in together] == [text for text, *_ in apart]
     moved = np.array([times for _, *times in together]) - np.array([times for _, *times in apart])
     assert np.abs(np.median(moved)) <= FRAME / 2
-    assert np.quantile(np.abs(moved), 0.9) <= FRAME
+    assert np.quantile(np.abs(moved), 0.9) <= 2 * FRAME
     assert np.abs(moved).max() <= 4 * FRAME
 
 

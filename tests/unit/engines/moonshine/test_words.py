@@ -8,6 +8,7 @@ from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.engines.moonshine.model import Decoded
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.moonshine.words import (
+    calibrated,
     ending_by,
     first_words,
     is_credible,
@@ -99,6 +100,17 @@ def test_a_word_ends_by_the_end_of_its_segment() -> None:
     assert ending_by(word, 1.5) == Word("test.", 1.0, 1.5, confidence=0.9)
     assert ending_by(word, 0.5) == Word("test.", 0.5, 0.5, confidence=0.9)
     assert ending_by(Word("test."), 0.5) == Word("test.")
+
+
+# --- How sure a word is
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_confidence_rises_with_probability_and_is_a_share(probabilities: list[float]) -> None:
+    found = [calibrated(probability) for probability in sorted(probabilities)]
+    assert found == sorted(found)
+    assert all(0 < confidence < 1 for confidence in found)
+    assert calibrated(0.5) == pytest.approx(0.61, abs=0.01)
 
 
 # --- What is credible
