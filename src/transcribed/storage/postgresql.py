@@ -1,6 +1,7 @@
 """Transcripts in PostgreSQL, which several servers may share."""
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -19,6 +20,7 @@ from sqlalchemy import (
     delete,
     insert,
     make_url,
+    select,
     table,
     text,
 )
@@ -28,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
 from transcribed.storage.search import Phrase, tsquery, tsvector
+from transcribed.storage.tables import NewestBelow
 
 T = TypeVar("T")
 
@@ -37,6 +40,8 @@ _LOCKED_SECONDS = 5.0
 _TIMEOUT = 20.0
 """For one operation, its wait for a connection and for locks included."""
 _START_TIMEOUT = 600.0
+_FEW = 2000
+"""Hits that are rather read than looked for one by one."""
 _START_LOCK = 0x7472616E73637269
 """Any number that no other program takes."""
 _FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -87,6 +92,30 @@ class WordIndex:
     def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
         """Holds for segments with all these phrases."""
         return self._table.c.words.bool_op("@@")(cast(tsquery(phrases), postgresql.TSQUERY))
+
+    def newest(self, connection: Connection, phrases: Sequence[Phrase], first: int) -> NewestBelow:
+        """What finds the newest segment with all these phrases below an id, from `first` on.
+
+        The index of words has no order: it is asked for all hits. Where they are many, the next one is
+        never far, and the segments are looked at from the newest on. PostgreSQL itself, told to find one
+        hit, takes every word for one of the many.
+        """
+        matches = self.matches(phrases)
+        for setting in ("enable_seqscan", "enable_indexscan"):
+            connection.execute(text(f"SET LOCAL {setting} = off"))
+        hits = sorted(connection.execute(select(self.id).where(matches).limit(_FEW)).scalars())
+        for setting in ("enable_seqscan", "enable_indexscan"):
+            connection.execute(text(f"SET LOCAL {setting} = on"))
+        if len(hits) < _FEW:
+            hits = hits[bisect_left(hits, first) :]
+            return lambda end: hits[place - 1] if (place := bisect_left(hits, end)) else None
+        statement = (
+            select(self.id)
+            .where(matches, self.id >= first, self.id < bindparam("end"))
+            .order_by(self.id.desc())
+            .limit(1)
+        )
+        return lambda end: connection.execute(statement, {"end": end}).scalar()
 
 
 class PostgresqlDatabase:

@@ -39,6 +39,7 @@ from transcribed.storage.tables import (
     LAST_KEY,
     LATEST,
     MOST_SEGMENTS,
+    NewestBelow,
     key_of,
     segment_id,
     segments,
@@ -148,6 +149,10 @@ class Words(Protocol):
 
     def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
         """Holds for segments with all these phrases."""
+        ...
+
+    def newest(self, connection: Connection, phrases: Sequence[Phrase], first: int) -> NewestBelow:
+        """What finds the newest segment with all these phrases below an id, from `first` on."""
         ...
 
 
@@ -340,13 +345,7 @@ class SqlTranscriptStore:
         From hit to transcript to hit, each the newest that is no newer than the one before: what does not
         fit is never read, however common the words or the transcripts are.
         """
-        hit = (
-            select(self._words.id)
-            .where(self._words.matches(wanted.phrases))
-            .where(self._words.id >= segment_id(wanted.first), self._words.id < bindparam("end"))
-            .order_by(self._words.id.desc())
-            .limit(1)
-        )
+        newest_hit = self._words.newest(connection, wanted.phrases, segment_id(wanted.first))
         newest = (
             select(transcripts)
             .where(transcripts.c.key <= bindparam("key"), *wanted.conditions)
@@ -354,8 +353,8 @@ class SqlTranscriptStore:
             .limit(1)
         )
         end = wanted.end
-        while (found := connection.execute(hit, {"end": segment_id(end)}).scalar()) is not None:
-            key, _ = split(found)
+        while (hit := newest_hit(segment_id(end))) is not None:
+            key, _ = split(hit)
             row = connection.execute(newest, {"key": key}).first()
             if row is None:
                 return

@@ -24,11 +24,13 @@ from sqlalchemy import (
     Insert,
     Integer,
     Table,
+    bindparam,
     column,
     create_engine,
     event,
     insert,
     literal_column,
+    select,
     table,
 )
 from sqlalchemy.dialects import sqlite
@@ -36,6 +38,7 @@ from sqlalchemy.exc import DBAPIError
 
 from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
 from transcribed.storage.search import Phrase, fts5_query, words_of
+from transcribed.storage.tables import NewestBelow
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -99,6 +102,16 @@ class WordIndex:
     def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
         """Holds for segments with all these phrases."""
         return literal_column("segment_words").op("MATCH", is_comparison=True)(fts5_query(phrases))
+
+    def newest(self, connection: Connection, phrases: Sequence[Phrase], first: int) -> NewestBelow:
+        """What finds the newest segment with all these phrases below an id, from `first` on."""
+        statement = (
+            select(self.id)
+            .where(self.matches(phrases), self.id >= first, self.id < bindparam("end"))
+            .order_by(self.id.desc())
+            .limit(1)
+        )
+        return lambda end: connection.execute(statement, {"end": end}).scalar()
 
 
 class SqliteDatabase:

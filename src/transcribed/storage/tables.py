@@ -6,6 +6,7 @@ the segments of a transcript lie beside each other, and the index of words, whic
 read from the newest transcript on.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,9 @@ EARLIEST, LATEST = _EPOCH, datetime(2100, 1, 1, tzinfo=UTC)
 """What a key can be made of."""
 LAST_KEY = (1 << (63 - NUMBER_BITS)) - 1
 """Higher than any."""
+
+NewestBelow = Callable[[int], int | None]
+"""Gives the newest id below another."""
 
 
 def key_of(moment: datetime) -> int:
