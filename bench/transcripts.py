@@ -133,7 +133,7 @@ def _build_batch(database: sqlite3.Connection, vocabulary: Sequence[str], number
     database.executemany(
         "INSERT INTO transcripts VALUES (?, ?, ?, 'moonshine', 'en-US', ?, NULL, NULL, 350.0)", infos
     )
-    database.executemany("INSERT INTO segments VALUES (?, ?, ?, 'en-US', ?, NULL, ?)", segments)
+    database.executemany("INSERT INTO segments VALUES (?, ?, ?, 'en-US', ?, NULL, ?, NULL)", segments)
     database.executemany("INSERT INTO segment_words (rowid, words) VALUES (?, ?)", texts)
 
 

@@ -28,7 +28,7 @@ from transcribed.storage.migrations import run as migrations
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.postgresql import PostgresqlDatabase
 from transcribed.storage.sqlite import SqliteDatabase
-from transcribed.storage.tables import metadata
+from transcribed.storage.tables import key_of, metadata, segment_id
 from transcribed.storage.transcripts import Query, Source, TranscriptInfo, TranscriptStore
 from transcribed.transcript import Segment
 
@@ -161,7 +161,7 @@ _KILLED_IN_MIGRATION = """
     @event.listens_for(Engine, "after_cursor_execute")
     def count(connection, cursor, statement, *_):
         global left
-        if statement.strip().startswith(("CREATE", "INSERT INTO transcribed_version")):
+        if statement.strip().startswith(("CREATE", "ALTER", "INSERT INTO transcribed_version")):
             left -= 1
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -233,6 +233,27 @@ async def test_migrations_make_the_tables_that_the_store_uses(place: str) -> Non
     database = PostgresqlDatabase(place) if "://" in place else SqliteDatabase(place)
     assert await database.read(differences) == []
     await database.aclose()
+
+
+async def test_what_an_older_program_kept_is_kept(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = PostgresqlDatabase(place) if "://" in place else SqliteDatabase(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "NEWEST", "0001")
+        await old.start(migrations.migrate)
+    values = {"key": key_of(START), "id": segment_id(key_of(START)), "started": 1000 * key_of(START)}
+    for command in (
+        "INSERT INTO transcripts VALUES (:key, 'one', 'live', 'moonshine', 'en-US', :started, NULL, NULL, 1)",
+        "INSERT INTO segments VALUES (:id, 0, 1, 'en-US', 'said', NULL, '{}')",
+    ):
+        statement = text(command)
+        await old.write(lambda connection, statement=statement: connection.execute(statement, values))
+    await old.aclose()
+    async with opened(place) as store:
+        await store.append(said("one", 1))
+        assert [segment.segment for segment in (await store.get("one")).segments] == [
+            said("one", 0),
+            said("one", 1),
+        ]
 
 
 def test_the_newest_migration_is_the_one_that_is_asked_for() -> None:

@@ -33,7 +33,7 @@ START = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 SECONDS = [START + second * SECOND for second in range(-1, 7)]
 WORDS = (
-    Word("This", start=0.1, end=0.30000000000000004, confidence=0.99, stable=True),
+    Word("This", start=0.1, end=0.30000000000000004, confidence=0.99, stable=True, filtered=True),
     Word("is", start=0.4, end=None, confidence=None, stable=False),
 )
 SCRIPTS = [
@@ -131,7 +131,7 @@ async def test_a_transcript_comes_back_as_it_was_kept(store: TranscriptStore, pl
 
 
 async def test_every_field_is_kept(store: TranscriptStore) -> None:
-    segment = Segment("one", 3, 1.0, 2.0, "This is", final=True, language="en-GB", words=WORDS)
+    segment = Segment("one", 3, 1.0, 2.0, "This is", final=True, language="en-GB", words=WORDS, channel=1)
     whole = info("one", ended=START + SECOND, recording="a.wav", audio_seconds=7.5)
     for value in (segment, whole, WORDS[0]):
         unset = [f.name for f in fields(value) if getattr(value, f.name) == f.default]

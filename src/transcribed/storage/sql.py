@@ -523,6 +523,7 @@ def _segment_row(segment: Segment) -> Fields:
         "language": segment.language,
         "text": segment.text,
         "words": _words_json(segment.words),
+        "channel": segment.channel,
     }
 
 
@@ -536,6 +537,7 @@ def _stored(transcript: str, row: Row[Any]) -> StoredSegment:
         final=True,
         language=row.language,
         words=_words_from(row.words),
+        channel=row.channel,
     )
     return StoredSegment(segment, row.correction)
 

@@ -88,4 +88,5 @@ segments = Table(
     Column("text", Text, nullable=False),
     Column("correction", Text),
     Column("words", Text, nullable=False),
+    Column("channel", Integer),
 )

@@ -1,0 +1,12 @@
+"""The channel in which a segment was said."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add it; of what was kept before it is not known."""
+    op.add_column("segments", sa.Column("channel", sa.Integer()))
