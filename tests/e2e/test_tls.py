@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+
+from transcribed.storage.authority import Authority
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -241,6 +244,29 @@ def test_a_stop_brings_the_last_words_on_both(
             assert closing(ws) == 1001
 
 
+def test_slow_uploads_over_http_2_on_both_do_not_hold_the_stop_up(
+    secured: Callable[..., Secured],
+    repeated: Callable[[int], bytes],
+    tmp_path: Path,
+    eventually: Callable[..., None],
+) -> None:
+    at = secured()
+    (tmp_path / "long.wav").write_bytes(repeated(500))
+    upload = ["curl", "-sS", "--noproxy", "*", "--limit-rate", "2M", "--cacert", str(at.authority)]
+    upload += ["-F", f"file=@{tmp_path / 'long.wav'};type=audio/wav"]
+    with ExitStack() as opened:
+        for way, url in (
+            ("--http2-prior-knowledge", f"{at.server.url}/audio"),
+            ("--http2", f"https://localhost:{at.tls_port}/audio"),
+        ):
+            client = subprocess.Popen([*upload, way, url], stderr=subprocess.DEVNULL)
+            opened.enter_context(client)
+            opened.callback(client.kill)
+        eventually(lambda: len(at.server.staged) == 2, WAIT, "both uploads are under way")
+        at.server.stop()
+    assert at.server.stored == []
+
+
 def test_open_connections_without_a_request_do_not_hold_the_stop_up(
     secured: Callable[..., Secured],
 ) -> None:
@@ -379,12 +405,14 @@ def test_a_folder_that_cannot_be_is_told(run: Run) -> None:
 
 @pytest.fixture
 def own(tmp_path: Path) -> tuple[str, str]:
-    """Made as people make them."""
-    certificate, key = str(tmp_path / "own.pem"), str(tmp_path / "own-key.pem")
-    form = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *form]
-    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key
+    """A certificate that an authority elsewhere has issued, and its key."""
+    pem = Authority.made("elsewhere", datetime.now(UTC)).issue(["localhost"], datetime.now(UTC))  # noqa: TID251
+    key, end, certificate = pem.partition(b"-----END PRIVATE KEY-----\n")
+    paths = tmp_path / "own.pem", tmp_path / "own-key.pem"
+    for path, content in zip(paths, (certificate, key + end), strict=True):
+        path.write_bytes(content)
+        path.chmod(0o600)
+    return str(paths[0]), str(paths[1])
 
 
 def test_it_is_what_is_shown(secured: Callable[..., Secured], own: tuple[str, str], tmp_path: Path) -> None:
