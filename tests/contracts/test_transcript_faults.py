@@ -242,7 +242,7 @@ async def test_what_an_older_program_kept_is_kept(place: str, monkeypatch: pytes
         await old.start(migrations.migrate)
     values = {"key": key_of(START), "id": segment_id(key_of(START)), "started": 1000 * key_of(START)}
     for command in (
-        "INSERT INTO transcripts VALUES (:key, 'one', 'live', 'moonshine', 'en-US', :started, NULL, NULL, 1)",
+        "INSERT INTO transcripts VALUES (:key, 'one', 'live', 'any', 'en-US', :started, NULL, NULL, 1)",
         "INSERT INTO segments VALUES (:id, 0, 1, 'en-US', 'said', NULL, '{}')",
     ):
         statement = text(command)
