@@ -1,4 +1,4 @@
-"""The score of bench/words.py: which words are right, and how well confidence tells."""
+"""The score of bench/word_times.py: which words are right, and how well confidence tells."""
 
 import importlib.util
 import sys
@@ -18,7 +18,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
     """Not under its own name, which bench/live has a module of, too."""
-    spec = importlib.util.spec_from_file_location("word_score", BENCH / "words.py")
+    spec = importlib.util.spec_from_file_location("word_score", BENCH / "word_times.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

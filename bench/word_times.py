@@ -1,6 +1,6 @@
 """When words are spoken and how sure they are, against an independent aligner and the references.
 
-    python bench/words.py SPEECH [--words bench/results/words.json] [--pace fast|live] [--plot OUT.svg]
+    python bench/word_times.py SPEECH [--words bench/results/words.json] [--pace fast|live] [--plot OUT.svg]
 
 SPEECH is a folder with a manifest.jsonl (id, path, text). `words.json` is bench/live/align.py's: when each
 word is spoken, by PocketSphinx. Everything comes from the finals that a stream makes of a recording, and is
