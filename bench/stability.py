@@ -30,7 +30,6 @@ from transcribed.recognition.stabilizer import Stability
 sys.path.insert(0, str(Path(__file__).parent / "live"))
 from material import Library, Material
 from scoring import Aligner
-
 from words import keys
 
 CHUNK = SAMPLE_RATE // 10
