@@ -387,6 +387,37 @@ def test_who_has_no_key_is_not_let_in(
         assert error.name == "BadRequestException"
 
 
+def test_a_refusal_waits_until_the_client_listens(guarded: "Server") -> None:
+    """In Node.js the JavaScript SDK listens no sooner than it sends, and misses what comes before."""
+    with Ws(guarded.address, PCM, key="AKIAOTHER") as client:
+        with pytest.raises(TimeoutError):
+            client.socket.recv(0.2)
+        client.send(bytes(3200))
+        begun = time.monotonic()
+        client.send(b"")
+        assert refusal(lambda: list(results(client.events()))).name == "BadRequestException"
+        assert time.monotonic() - begun < 0.3, "it waits no longer than that"
+    with Ws(guarded.address, PCM, key="AKIAOTHER") as client:
+        assert refusal(lambda: list(results(client.events()))).name == "BadRequestException"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_is_still_sending_reads_why_it_is_refused(guarded: "Server", late: bool) -> None:
+    """A connection that is closed with bytes unread is reset, and takes with it what it was told."""
+    asked = {} if late else {"key": "AKIAOTHER"}
+    for _ in range(4):
+        with Ws(guarded.address, PCM, **asked) as client:  # type: ignore[arg-type]
+            for _ in range(20):
+                client.send(bytes(SECOND))
+            if late:
+                client.send(bytes(SECOND + 2))
+                for _ in range(20):
+                    client.send(bytes(SECOND))
+            time.sleep(0.05)
+            error = refusal(lambda client=client: list(results(client.events())))  # type: ignore[misc]
+        assert error.name == "BadRequestException"
+
+
 def test_any_key_will_do_where_none_is_configured(scripted: "Callable[..., Server]", said: bytes) -> None:
     server = scripted()
     for how in ({"secret": "whatever"}, {"moment": amazon.long_ago()}):

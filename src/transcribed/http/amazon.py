@@ -54,6 +54,7 @@ WEBSOCKET_PATH = "/stream-transcription-websocket"
 
 _MAGIC = {"flac": b"fLaC", "ogg-opus": b"OggS"}
 _CLOSE_NORMAL = 1000
+_FIRST_MESSAGE_SECONDS = 0.5
 _HTTP_2 = "2"
 
 _log = logging.getLogger(__name__)
@@ -306,6 +307,20 @@ async def _refuse(error: TranscribedError, send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
+    _log.info("A stream was refused: %s", error.message)
+    await websocket.accept()
+    transport = EventStreamSocket(websocket)
+    # What comes right behind the upgrade is lost on a client that begins to listen after it has opened, as
+    # the JavaScript SDK does in Node.js. Who has sent something listens.
+    with suppress(TranscribedError, TimeoutError):
+        async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
+            await transport.receive()
+    with suppress(Disconnected):
+        await transport.send(wire.exception_message(error))
+    await transport.close(_CLOSE_NORMAL, "")
+
+
 def _request(scope: Scope, method: str) -> sigv4.Request:
     path = scope.get("raw_path") or scope["path"].encode()
     return sigv4.Request(
@@ -329,12 +344,7 @@ def router(rooms: Rooms) -> APIRouter:
                 given = partial(parameters_of_query, request.query)
                 stream, headers = await front.open(request, given, opened, unsigned=True)
             except TranscribedError as error:
-                _log.info("A stream was refused: %s", error.message)
-                await websocket.accept()
-                transport = EventStreamSocket(websocket)
-                with suppress(Disconnected):
-                    await transport.send(wire.exception_message(error))
-                await transport.close(_CLOSE_NORMAL, "")
+                await _refuse_socket(error, websocket)
                 return
             raw = [(name.lower().encode(), value.encode()) for name, value in headers]
             await websocket.accept(headers=[pair for pair in raw if pair[0] != b"content-type"])

@@ -79,22 +79,38 @@ class EventStreamSocket:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._transport = WebSocketTransport(websocket)
+        self._ended = False
 
     async def receive(self) -> Message:
         """The next message; an empty one is one without headers. Raises MalformedMessage too."""
-        message = await self._transport.receive()
+        message = await self._received()
         if isinstance(message, str):
             raise BadRequest(
                 "Text arrived where event-stream messages belong. Send each in a binary message of its own."
             )
-        return decode_message(message) if message else _EMPTY
+        decoded = decode_message(message) if message else _EMPTY
+        self._ended = not decoded.payload
+        return decoded
+
+    async def _received(self) -> str | bytes:
+        try:
+            return await self._transport.receive()
+        except Disconnected:
+            self._ended = True
+            raise
 
     async def send(self, message: str | bytes) -> None:
         """Send a message."""
         await self._transport.send(message)
 
     async def close(self, code: int, reason: str) -> None:
-        """End the connection."""
+        """End the connection, when the client has ended its audio or soon after."""
+        # A connection that is closed while audio is on its way is reset, and what the client has been told,
+        # but has not read yet, is lost.
+        with suppress(Disconnected, TimeoutError):
+            async with asyncio.timeout(_READ_ON_SECONDS):
+                while not self._ended:
+                    await self._received()
         await self._transport.close(code, reason)
 
 
