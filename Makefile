@@ -32,6 +32,11 @@ lock: $(BIN)/uv
 	  --python-version 3.11 --upgrade --extra build --extra postgresql pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --upgrade --extra build --extra postgresql --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --upgrade tests/clients/python_awslabs/requirements.in -o tests/clients/python_awslabs/requirements.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.12 --upgrade tests/clients/python_smithy/requirements.in -o tests/clients/python_smithy/requirements.txt
+	cd tests/clients/javascript && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "transcribed needs Python 3.11 or newer: make PYTHON=python3.12 ...")'

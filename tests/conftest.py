@@ -9,7 +9,7 @@ import sysconfig
 import time
 import wave
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +143,12 @@ def eventually() -> Callable[[Callable[[], object], float, str], None]:
     return wait_until
 
 
+@pytest.fixture(scope="session")
+def new_port() -> Callable[[], int]:
+    """Finds ports on which nothing listens."""
+    return a_free_port
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port on which nothing listens."""
@@ -174,16 +180,27 @@ def server(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
         yield running
 
 
+@pytest.fixture(scope="session")
+def run_server(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Callable[..., AbstractContextManager[Server]]:
+    """Servers with options of one's own, for as long as a context lasts."""
+
+    def run(*options: str, launcher: Sequence[str] = ()) -> AbstractContextManager[Server]:
+        return _running(tmp_path_factory.mktemp("server"), options, launcher, environment)
+
+    return run
+
+
 @pytest.fixture
 def start_server(
-    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+    run_server: Callable[..., AbstractContextManager[Server]],
 ) -> Iterator[Callable[..., Server]]:
     """Starts servers with options of a test's own, and stops them at its end."""
     with ExitStack() as running:
 
         def start(*options: str, launcher: Sequence[str] = ()) -> Server:
-            folder = tmp_path_factory.mktemp("server")
-            return running.enter_context(_running(folder, options, launcher, environment))
+            return running.enter_context(run_server(*options, launcher=launcher))
 
         yield start
 
