@@ -10,7 +10,7 @@ much of it has come. A script is JSON:
     ]}
 
 An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
-the audio ends. White space in a text stands for one space between words. A segment starts where the one
+the audio ends; what was due later is never said. White space in a text stands for one space between words. A segment starts where the one
 before it ended, and its words share its time equally. An event with `error` makes the stream fail.
 """
 
@@ -91,8 +91,9 @@ class ScriptedStream:
         self._received += len(samples)
 
     def finish(self) -> None:
-        """No more audio comes."""
+        """No more audio comes. What would have been said later never is, and holds up nothing."""
         self._finished = True
+        self._events = [event for event in self._events if self._is_due(event)]
 
     @property
     def backlog(self) -> float:
