@@ -10,8 +10,9 @@ much of it has come. A script is JSON:
     ]}
 
 An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
-the audio ends; what was due later is never said. White space in a text stands for one space between words. A segment starts where the one
-before it ended, and its words share its time equally. An event with `error` makes the stream fail.
+the audio ends; what was due later is never said. White space in a text stands for one space between words.
+A segment starts where the one before it ended, and its words share its time equally. An event with `error`
+makes the stream fail.
 """
 
 import math
