@@ -570,6 +570,7 @@ def test_a_stop_tells_the_last_words_and_that_the_server_stops(
         for client in (one, other):
             client.wait_for_headers()
             say(client, said)
+        _wait_for_streams(server, len(said) / SECOND, count=2)
         found = [iter(results(client.events())) for client in (one, other)]
         for each in found:
             next(each)
@@ -732,9 +733,9 @@ def test_a_client_that_comes_back_misses_nothing_and_hears_nothing_twice(
     assert list(told.values()) == native(server, audio)
 
 
-def _wait_for_streams(server: "Server", received: float) -> None:
+def _wait_for_streams(server: "Server", received: float, count: int = 1) -> None:
     end = time.monotonic() + WAIT
-    while not any(stream["received"] > received - 0.05 for stream in server.http.get("/streams").json()):
+    while sum(each["received"] > received - 0.05 for each in server.http.get("/streams").json()) < count:
         assert time.monotonic() < end
         time.sleep(0.02)
 

@@ -10,9 +10,8 @@ much of it has come. A script is JSON:
     ]}
 
 An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
-the audio ends; what was due later is never said. White space in a text stands for one space between words.
-A segment starts where the one before it ended, and its words share its time equally. An event with `error`
-makes the stream fail.
+the audio ends. White space in a text stands for one space between words. A segment starts where the one
+before it ended, and its words share its time equally. An event with `error` makes the stream fail.
 """
 
 import math
@@ -92,9 +91,8 @@ class ScriptedStream:
         self._received += len(samples)
 
     def finish(self) -> None:
-        """No more audio comes. What would have been said later never is, and holds up nothing."""
+        """No more audio comes."""
         self._finished = True
-        self._events = [event for event in self._events if self._is_due(event)]
 
     @property
     def backlog(self) -> float:
