@@ -20,7 +20,7 @@ import pytest
 TRANSCRIBED = Path(sysconfig.get_path("scripts")) / "transcribed"
 TEST_WAV = Path(__file__).parent / "data" / "test.wav"
 _START_SECONDS = 60
-_STOP_SECONDS = 10
+_STOP_SECONDS = 30
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
