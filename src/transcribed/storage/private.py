@@ -3,8 +3,9 @@
 import logging
 import os
 import stat
-import tempfile
 from pathlib import Path
+
+from transcribed.storage.files import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -20,16 +21,7 @@ def read_secret(path: Path) -> bytes:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that its owner alone can read: all of it, or nothing. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # With the mode 0600.
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, content, mode=0o600)
 
 
 def make_private_folder(path: Path) -> None:

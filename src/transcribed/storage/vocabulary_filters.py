@@ -1,13 +1,11 @@
 """Vocabulary filters: lists of words by name, a file each, a word a line."""
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from transcribed.errors import BadRequest, NotFound, StorageFailure, StorageFull, TooLarge
+from transcribed.storage.files import is_full, write_whole
 
 MAX_BYTES = 50 * 1024
 """Of all words of a list; Amazon's limit."""
@@ -59,19 +57,10 @@ class VocabularyFilters:
         path = self._path(name)
         if not path.exists() and len(self.names()) >= MAX_LISTS:
             raise BadRequest(f"There are {MAX_LISTS} vocabulary filters. Delete one first.")
-        staged: str | None = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle, staged = tempfile.mkstemp(dir=self._folder, prefix=".incoming-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write("".join(f"{word}\n" for word in words))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(staged).replace(path)
+            write_whole(path, "".join(f"{word}\n" for word in words).encode(), mode=0o600)
         except OSError as error:
-            if staged is not None:
-                with suppress(OSError):
-                    Path(staged).unlink()
             raise _failure(error) from error
 
     def get(self, name: str) -> tuple[str, ...]:
@@ -112,6 +101,6 @@ def _unknown(name: str) -> NotFound:
 
 
 def _failure(error: Exception) -> StorageFailure:
-    if isinstance(error, OSError) and error.errno in {28, 122}:
+    if isinstance(error, OSError) and is_full(error):
         return StorageFull("There is no room left for vocabulary filters.")
     return StorageFailure(f"The vocabulary filters could not be read or written: {error}.")

@@ -3,12 +3,12 @@
 import errno
 import json
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from transcribed.errors import StorageFailure, StorageFull
+from transcribed.storage.files import is_full, write_whole
 from transcribed.transcript import Segment
 from transcribed.wire.results import result
 from transcribed.wire.subtitles import srt, vtt
@@ -59,19 +59,10 @@ def write(file: Path, text: str) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    if not _is_replaceable(file):
+    if _is_replaceable(file):
+        write_whole(file, content)
+    else:
         file.write_bytes(content)
-        return
-    unfinished = file.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with unfinished.open("xb") as target:
-            target.write(content)
-            target.flush()
-            os.fsync(target.fileno())
-        unfinished.replace(file)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def _is_replaceable(file: Path) -> bool:
@@ -80,6 +71,5 @@ def _is_replaceable(file: Path) -> bool:
 
 
 def _failure(file: Path, error: OSError) -> StorageFailure:
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     message = f"{file} cannot be written ({error.strerror})."
-    return StorageFull(message) if full else StorageFailure(message)
+    return StorageFull(message) if is_full(error) else StorageFailure(message)

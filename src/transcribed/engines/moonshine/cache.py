@@ -2,10 +2,10 @@
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from transcribed.storage.files import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -32,22 +32,8 @@ def cached_files(
     try:
         home.mkdir(parents=True, exist_ok=True)
         for path, data in zip(paths, made, strict=True):
-            _write_atomically(path, data)
+            write_whole(path, data, mode=0o644)  # Other users of the folder may read it.
     except OSError as error:
         _log.warning("The model cannot be kept in %s (%s): the next start will be slow too.", home, error)
         return list(made)
     return [str(path) for path in paths]
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)  # Other users of the folder may read it.
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
