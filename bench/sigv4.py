@@ -51,18 +51,18 @@ def main() -> None:
     """Measure and print."""
     signed = sigv4.sign(REQUEST, CREDENTIALS, "eu-west-1", NOW)
     presigned = sigv4.presign(REQUEST, CREDENTIALS, "eu-west-1", NOW)
-    secrets = {CREDENTIALS.access_key: CREDENTIALS.secret}
-    chain = sigv4.verify(signed, secrets, NOW).chain()
+    secret_of = {CREDENTIALS.access_key: CREDENTIALS.secret}.get
+    chain = sigv4.verify(signed, secret_of, NOW).chain()
     events = [encode(HEADERS, random.Random(n).randbytes(PAYLOAD)) for n in range(COUNT)]
     stream = [chain.seal(event, NOW) for event in events]
     messages = list(Decoder().push(b"".join(stream)))
 
     def check() -> int:
-        chain = sigv4.verify(signed, secrets, NOW).chain()
+        chain = sigv4.verify(signed, secret_of, NOW).chain()
         return sum(1 for message in messages if chain.open(message, NOW))
 
     def read() -> int:
-        chain, outer, inner = sigv4.verify(signed, secrets, NOW).chain(), Decoder(), Decoder()
+        chain, outer, inner = sigv4.verify(signed, secret_of, NOW).chain(), Decoder(), Decoder()
         return sum(
             1
             for piece in stream
@@ -71,14 +71,14 @@ def main() -> None:
         )
 
     def make() -> int:
-        chain = sigv4.verify(signed, secrets, NOW).chain()
+        chain = sigv4.verify(signed, secret_of, NOW).chain()
         return sum(1 for event in events if chain.seal(event, NOW))
 
     def headers() -> int:
-        return sum(1 for _ in range(COUNT) if sigv4.verify(signed, secrets, NOW))
+        return sum(1 for _ in range(COUNT) if sigv4.verify(signed, secret_of, NOW))
 
     def query() -> int:
-        return sum(1 for _ in range(COUNT) if sigv4.verify(presigned, secrets, NOW))
+        return sum(1 for _ in range(COUNT) if sigv4.verify(presigned, secret_of, NOW))
 
     print(machine())
     print(f"check a message's signature              {best(check):6.1f} µs")

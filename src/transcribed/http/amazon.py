@@ -190,7 +190,7 @@ class AmazonFront:
     def _signature(self, request: sigv4.Request) -> sigv4.Signed | None:
         """None where anybody may come in."""
         keys = self._rooms.keys
-        return None if keys.open else sigv4.verify(request, keys.secrets, _now())
+        return None if keys.open else sigv4.verify(request, keys.secret, _now())
 
     async def _filter(self, request: StreamRequest) -> WordFilter | None:
         wanted = request.vocabulary_filter

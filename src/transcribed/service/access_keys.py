@@ -56,8 +56,3 @@ class AccessKeys:
         """The secret of a key; None for a key that is not known."""
         found = self._secrets.get(key_id)
         return None if found is None else found.get_secret_value()
-
-    @property
-    def secrets(self) -> Mapping[str, str]:
-        """All of them, in the clear."""
-        return {key_id: secret.get_secret_value() for key_id, secret in self._secrets.items()}

@@ -7,7 +7,7 @@ collapsed. There is no clock here: `now` is an argument, in UTC. No secret is in
 
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -99,16 +99,17 @@ class _Claim:
 
 
 def verify(
-    request: Request, secrets: Mapping[str, str], now: datetime, region: str | None = None
+    request: Request, secret_of: Callable[[str], str | None], now: datetime, region: str | None = None
 ) -> Signed:
-    """Check a request's signature, in its query or in its headers; `secrets` are by access key.
+    """Check a request's signature, in its query or in its headers, by the secret of its access key.
 
     Without `region` any will do. Raises MissingAuthentication, IncompleteSignature, UnknownClient and
     InvalidSignature.
     """
     claim = _claim(request)
     access_key, scope = _credential(claim.credential)
-    if access_key not in secrets:
+    secret = secret_of(access_key)
+    if secret is None:
         raise UnknownClient(
             f"This server does not know the access key {_shown(access_key)}. Use one that it was given."
         )
@@ -119,7 +120,7 @@ def verify(
             "client's region and service so."
         )
     _check_time(moment, claim.expires, now)
-    credentials = Credentials(access_key, secrets[access_key])
+    credentials = Credentials(access_key, secret)
     signature = _signature(request, claim.signed_headers, credentials, scope, claim.stamp)
     if not hmac.compare_digest(signature, claim.signature):
         raise InvalidSignature(

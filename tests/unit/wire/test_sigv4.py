@@ -56,7 +56,7 @@ BOTH = pytest.mark.parametrize("signed", [SIGNED, PRESIGNED], ids=["headers", "q
 
 
 def verify(request: Request, now: datetime = NOW, region: str | None = REGION) -> Signed:
-    return sigv4.verify(request, SECRETS, now, region)
+    return sigv4.verify(request, SECRETS.get, now, region)
 
 
 def header(request: Request, name: str) -> str:
@@ -212,7 +212,7 @@ def test_a_real_browsers_url_is_right() -> None:
 def test_a_real_client_with_another_secret_is_refused(client: str) -> None:
     request, _ = recorded(client)
     with pytest.raises(InvalidSignature, match="does not match"):
-        sigv4.verify(request, {KEY: "another"}, moment_of(stamp_of(request)))
+        sigv4.verify(request, {KEY: "another"}.get, moment_of(stamp_of(request)))
 
 
 # What we sign ourselves, as it always is.
@@ -319,9 +319,9 @@ def test_whatever_is_changed_only_documented_errors_come(signed: Request, data: 
 @BOTH
 def test_another_secret_or_key_is_refused(signed: Request) -> None:
     with pytest.raises(InvalidSignature, match="Check the secret access key"):
-        sigv4.verify(signed, {KEY: SECRET + "x"}, NOW)
+        sigv4.verify(signed, {KEY: SECRET + "x"}.get, NOW)
     with pytest.raises(UnknownClient, match="does not know the access key 'AKIDEXAMPLE'") as refused:
-        sigv4.verify(signed, {"OTHER": SECRET}, NOW)
+        sigv4.verify(signed, {"OTHER": SECRET}.get, NOW)
     assert refused.value.code == "UnrecognizedClientException"
 
 
