@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
 from transcribed.storage.search import Phrase, tsquery, tsvector
-from transcribed.storage.tables import NewestBelow
+from transcribed.storage.tables import NewestBelow, newest_matching
 
 T = TypeVar("T")
 
@@ -109,13 +109,7 @@ class WordIndex:
         if len(hits) < _FEW:
             hits = hits[bisect_left(hits, first) :]
             return lambda end: hits[place - 1] if (place := bisect_left(hits, end)) else None
-        statement = (
-            select(self.id)
-            .where(matches, self.id >= first, self.id < bindparam("end"))
-            .order_by(self.id.desc())
-            .limit(1)
-        )
-        return lambda end: connection.execute(statement, {"end": end}).scalar()
+        return newest_matching(connection, self.id, matches, first)
 
 
 class PostgresqlDatabase:

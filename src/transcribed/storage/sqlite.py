@@ -24,13 +24,11 @@ from sqlalchemy import (
     Insert,
     Integer,
     Table,
-    bindparam,
     column,
     create_engine,
     event,
     insert,
     literal_column,
-    select,
     table,
 )
 from sqlalchemy.dialects import sqlite
@@ -38,7 +36,7 @@ from sqlalchemy.exc import DBAPIError
 
 from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
 from transcribed.storage.search import Phrase, fts5_query, words_of
-from transcribed.storage.tables import NewestBelow
+from transcribed.storage.tables import NewestBelow, newest_matching
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -105,13 +103,7 @@ class WordIndex:
 
     def newest(self, connection: Connection, phrases: Sequence[Phrase], first: int) -> NewestBelow:
         """What finds the newest segment with all these phrases below an id, from `first` on."""
-        statement = (
-            select(self.id)
-            .where(self.matches(phrases), self.id >= first, self.id < bindparam("end"))
-            .order_by(self.id.desc())
-            .limit(1)
-        )
-        return lambda end: connection.execute(statement, {"end": end}).scalar()
+        return newest_matching(connection, self.id, self.matches(phrases), first)
 
 
 class SqliteDatabase:

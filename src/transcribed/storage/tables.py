@@ -10,7 +10,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    select,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -26,6 +39,16 @@ LAST_KEY = (1 << (63 - NUMBER_BITS)) - 1
 
 NewestBelow = Callable[[int], int | None]
 """Gives the newest id below another."""
+
+
+def newest_matching(
+    connection: Connection, ids: ColumnElement[int], matches: ColumnElement[bool], first: int
+) -> NewestBelow:
+    """What finds the newest of `ids` that matches, from `first` on, with a query each time."""
+    statement = (
+        select(ids).where(matches, ids >= first, ids < bindparam("end")).order_by(ids.desc()).limit(1)
+    )
+    return lambda end: connection.execute(statement, {"end": end}).scalar()
 
 
 def key_of(moment: datetime) -> int:
