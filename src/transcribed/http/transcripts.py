@@ -29,6 +29,7 @@ from transcribed.storage.transcripts import (
     Transcript,
     TranscriptInfo,
 )
+from transcribed.transcript import Segment, Word
 from transcribed.wire.results import result
 from transcribed.wire.subtitles import srt, vtt
 
@@ -175,104 +176,35 @@ FORMS = {
 }
 """By the suffix that asks for them, the first where nothing does."""
 
-_RESULT: dict[str, Any] = {
-    "ResultId": f"{_ID}-0",
-    "StartTime": 0.0,
-    "EndTime": 1.149,
-    "IsPartial": False,
-    "Alternatives": [
-        {
-            "Transcript": "This was a test.",
-            "Items": [
-                {
-                    "Type": "pronunciation",
-                    "Content": "This",
-                    "Confidence": 0.9966,
-                    "StartTime": 0.064,
-                    "EndTime": 0.232,
-                },
-                {"Type": "pronunciation", "Content": "was", "StartTime": 0.232, "EndTime": 0.376},
-                {
-                    "Type": "pronunciation",
-                    "Content": "a",
-                    "Confidence": 0.9927,
-                    "StartTime": 0.376,
-                    "EndTime": 0.496,
-                },
-                {
-                    "Type": "pronunciation",
-                    "Content": "test",
-                    "Confidence": 0.999,
-                    "StartTime": 0.496,
-                    "EndTime": 1.024,
-                },
-                {"Type": "punctuation", "Content": ".", "StartTime": 1.024, "EndTime": 1.024},
-            ],
-        },
-        {
-            "Transcript": "This is a test.",
-            "Items": [
-                {
-                    "Type": "pronunciation",
-                    "Content": "This",
-                    "Confidence": 0.9966,
-                    "StartTime": 0.064,
-                    "EndTime": 0.232,
-                },
-                {
-                    "Type": "pronunciation",
-                    "Content": "is",
-                    "Confidence": 0.9921,
-                    "StartTime": 0.232,
-                    "EndTime": 0.376,
-                },
-                {
-                    "Type": "pronunciation",
-                    "Content": "a",
-                    "Confidence": 0.9927,
-                    "StartTime": 0.376,
-                    "EndTime": 0.496,
-                },
-                {
-                    "Type": "pronunciation",
-                    "Content": "test",
-                    "Confidence": 0.999,
-                    "StartTime": 0.496,
-                    "EndTime": 1.024,
-                },
-                {"Type": "punctuation", "Content": ".", "StartTime": 1.024, "EndTime": 1.024},
-            ],
-        },
-    ],
-    "LanguageCode": "en-US",
-}
-_EXAMPLES: dict[str, Any] = {
-    "json": {
-        "SessionId": _ID,
-        "Source": "file",
-        "Recording": "test.wav",
-        "Engine": "moonshine",
-        "LanguageCode": "en-US",
-        "Started": "2026-11-25T09:30:00.125000Z",
-        "Ended": "2026-11-25T09:30:00.209000Z",
-        "AudioSeconds": 1.149,
-        "Transcript": {"Results": [_RESULT]},
-    },
-    "txt": "This was a test.\n",
-    "srt": "1\n00:00:00,064 --> 00:00:01,064\nThis was a test.\n\n",
-    "vtt": "WEBVTT\n\n00:00:00.064 --> 00:00:01.064\nThis was a test.\n",
-}
+_SAID = [
+    Word("This", 0.064, 0.232, 0.9966),
+    Word("is", 0.232, 0.376, 0.9921),
+    Word("a", 0.376, 0.496, 0.9927),
+    Word("test.", 0.496, 1.024, 0.999),
+]
+_CORRECTED = StoredSegment(
+    Segment(_ID, 0, 0.0, 1.149, "This is a test.", final=True, language="en-US", words=tuple(_SAID)),
+    correction="This was a test.",
+)
+_EXAMPLE = Transcript(
+    TranscriptInfo(
+        id=_ID,
+        source=Source.FILE,
+        engine="moonshine",
+        language="en-US",
+        started=datetime(2026, 11, 25, 9, 30, 0, 125_000, UTC),
+        recording="test.wav",
+        ended=datetime(2026, 11, 25, 9, 30, 0, 209_000, UTC),
+        audio_seconds=1.149,
+    ),
+    (_CORRECTED,),
+)
 
 Id = Annotated[str, Path(description="SessionId of Done.", examples=[_ID])]
 Number = Annotated[int, Path(ge=0, description="What stands at the end of its ResultId.", examples=[0])]
 Suffix = Annotated[str, Path(json_schema_extra={"enum": list(FORMS)}, examples=["txt"])]
 Accept = Annotated[str | None, Header(description="The form.", examples=["text/plain"])]
 
-_DOCUMENT: dict[str, Any] = {
-    "description": "The transcript.",
-    "content": {form.media_type: {"example": _EXAMPLES[suffix]} for suffix, form in FORMS.items()},
-}
-_CORRECTED: dict[str, Any] = {"content": {"application/json": {"example": _RESULT}}}
 _CORRECTION: dict[str, Any] = {
     "required": True,
     "content": {"application/json": {"schema": Correction.model_json_schema()}},
@@ -288,6 +220,11 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     """Routes under /transcripts; `transcripts` raises Unavailable until they can be read."""
     routes = APIRouter(prefix="/transcripts", tags=["transcripts"])
+    document: dict[str, Any] = {
+        "description": "The transcript.",
+        "content": {form.media_type: {"example": _example(form)} for form in FORMS.values()},
+    }
+    corrected: dict[str, Any] = {"content": {"application/json": {"example": _result(_CORRECTED)}}}
     # Threads are few, and a day of speech takes seconds to write.
     one_at_a_time = asyncio.Lock()
 
@@ -307,7 +244,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         "/{transcript}.{form}",
         summary="Read a transcript in a form",
         response_class=Response,
-        responses=_problems(400) | {200: _DOCUMENT},
+        responses=_problems(400) | {200: document},
     )
     async def read_in(transcript: Id, form: Suffix) -> Response:
         """The whole transcript in the form that the suffix names."""
@@ -320,7 +257,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         "/{transcript}",
         summary="Read a transcript",
         response_class=Response,
-        responses=_problems(406) | {200: _DOCUMENT},
+        responses=_problems(406) | {200: document},
     )
     async def read(transcript: Id, accept: Accept = None) -> Response:
         """The whole transcript in the form that the header Accept names, as JSON where it names none."""
@@ -338,7 +275,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         "/{transcript}/segments/{number}",
         summary="Correct a segment",
         response_class=Response,
-        responses=_problems(400, 413) | {200: _CORRECTED},
+        responses=_problems(400, 413) | {200: corrected},
         openapi_extra={"requestBody": _CORRECTION},
     )
     async def correct(transcript: Id, number: Number, request: Request) -> Response:
@@ -357,6 +294,11 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         await transcripts().store.delete(transcript)
 
     return routes
+
+
+def _example(form: Form) -> Any:
+    written = form.write(_EXAMPLE)
+    return json.loads(written) if form is FORMS["json"] else written
 
 
 def _correction(body: bytes) -> str | None:
