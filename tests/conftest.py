@@ -1,7 +1,9 @@
 """A real server, started and stopped as its users do it."""
 
 import io
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,7 +11,7 @@ import sysconfig
 import time
 import wave
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +99,20 @@ class Server:
         assert "panicked" not in log, log
 
 
+_ports = itertools.count(random.randrange(10_000, 30_000))
+
+
 def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, another one each time.
+
+    The kernel's own choice would not do: it gives a port out twice, and to any client, until it is bound.
+    These are below those that Linux gives to clients.
+    """
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
