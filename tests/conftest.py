@@ -23,6 +23,7 @@ TRANSCRIBED = Path(sysconfig.get_path("scripts")) / "transcribed"
 TEST_WAV = Path(__file__).parent / "data" / "test.wav"
 _START_SECONDS = 60
 _STOP_SECONDS = 30
+_HEARD_SECONDS = 30
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -67,6 +68,15 @@ class Server:
     def streams(self) -> int:
         count: int = self.http.get("/health").json()["streams"]
         return count
+
+    def wait_until_heard(self, seconds: float, streams: int = 1) -> None:
+        """Wait until so many streams have received so much audio, but for their last windows."""
+
+        def is_heard() -> bool:
+            found = self.http.get("/streams").json()
+            return sum(stream["received"] > seconds - 0.05 for stream in found) >= streams
+
+        wait_until(is_heard, _HEARD_SECONDS, f"{seconds:g} s of audio are received")
 
     @property
     def stored(self) -> list[str]:

@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 import pytest
 from amazon_client import KEY, PCM, SECRET, WAIT, Http2, Refused, Ws, finals, results
+from native_client import decoded, native
 from websockets.sync.client import connect
 
 if TYPE_CHECKING:
@@ -34,12 +35,8 @@ Kind = type[Http2] | type[Ws]
 both = pytest.mark.parametrize("kind", KINDS, ids=["http2", "websocket"])
 
 
-def decoded(path: Path, rate: int = 16_000, layout: str = "mono") -> bytes:
-    resampler = av.AudioResampler("s16", layout, rate)
-    with av.open(str(path)) as container:
-        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).tobytes()
+def _pcm(path: Path) -> bytes:
+    return decoded(path.read_bytes()).tobytes()
 
 
 def encoded(samples: bytes, codec: str, container: str, channels: int = 1) -> bytes:
@@ -69,23 +66,9 @@ def heard(client: Http2 | Ws, audio: bytes, size: int = SECOND // 10) -> list[st
     return finals(client.events())
 
 
-def native(server: "Server", audio: bytes) -> list[str]:
-    """What the native front end makes of it."""
-    found = []
-    with connect(f"{server.stream_url}?format=json", max_size=None) as ws:
-        for start in range(0, len(audio), SECOND // 10):
-            ws.send(audio[start : start + SECOND // 10])
-        ws.send(b"")
-        while "Done" not in (event := json.loads(ws.recv(WAIT))):
-            (result,) = event["Transcript"]["Results"]
-            if not result["IsPartial"]:
-                found.append(result["Alternatives"][0]["Transcript"])
-    return found
-
-
 @pytest.fixture(scope="session")
 def said() -> bytes:
-    return decoded(DATA / "test.wav")
+    return _pcm(DATA / "test.wav")
 
 
 @pytest.fixture
@@ -124,7 +107,7 @@ def refused_at_once(kind: Kind, server: "Server", parameters: dict[str, str], **
     "name", ["test.wav", "jfk.mp3", "common_voice.mp3", "telephone.wav", "trumpet.ogg"]
 )
 def test_the_text_is_that_of_the_native_front_end(server: "Server", kind: Kind, name: str) -> None:
-    audio = decoded(DATA / name)
+    audio = _pcm(DATA / name)
     with kind(server.address, PCM) as client:
         assert heard(client, audio) == native(server, audio)
 
@@ -135,7 +118,7 @@ def test_results_are_as_amazon_has_them(server: "Server", said: bytes, kind: Kin
         client.wait_for_headers()
         for start in range(0, len(said), SECOND // 10):
             client.send(said[start : start + SECOND // 10])
-            time.sleep(0.1)
+            time.sleep(0.1)  # As it is spoken: of audio that comes at once there are no partials.
         client.end()
         found = list(results(client.events()))
     assert len(found) > 1
@@ -166,7 +149,7 @@ def test_headers_come_before_audio_and_echo_the_parameters(guarded: "Server") ->
 @pytest.mark.parametrize("codec", ["flac", "ogg-opus"])
 @both
 def test_containers(server: "Server", kind: Kind, codec: str) -> None:
-    audio = decoded(DATA / "jfk.mp3")
+    audio = _pcm(DATA / "jfk.mp3")
     form = ("flac", "flac") if codec == "flac" else ("libopus", "ogg")
     with kind(server.address, PCM | {"media-encoding": codec}) as client:
         texts = heard(client, encoded(audio, *form), 1000)
@@ -265,7 +248,7 @@ def test_silence_is_no_time_out_but_no_audio_is(
         client.wait_for_headers()
         for _ in range(25):
             client.send(bytes(3200))
-            time.sleep(0.1)
+            time.sleep(0.1)  # Longer in all than the time-out.
         begun = time.monotonic()
         error = refusal(lambda: list(results(client.events())))
     assert 1 < time.monotonic() - begun < 3
@@ -288,7 +271,7 @@ def test_a_stream_may_not_last_for_ever(
     with kind(server.address, PCM) as client:
         client.wait_for_headers()
         say(client, said)
-        time.sleep(1.1)
+        time.sleep(1.1)  # The stream grows too old.
         client.send(said[:3200])
         found = client.events()
         heard: list[str] = []
@@ -413,7 +396,7 @@ def test_who_is_still_sending_reads_why_it_is_refused(guarded: "Server", late: b
                 client.send(bytes(SECOND + 2))
                 for _ in range(20):
                     client.send(bytes(SECOND))
-            time.sleep(0.05)
+            time.sleep(0.05)  # The refusal is on its way before anybody reads.
             error = refusal(lambda client=client: list(results(client.events())))  # type: ignore[misc]
         assert error.name == "BadRequestException"
 
@@ -549,7 +532,7 @@ def test_a_session_id_that_comes_again_ends_the_older_stream(
     with kind(guarded.address, parameters) as older:
         older.wait_for_headers()
         say(older, said)
-        _wait_for_streams(guarded, len(said) / SECOND)
+        guarded.wait_until_heard(len(said) / SECOND)
         with kind(guarded.address, parameters) as newer:
             newer.wait_for_headers()
             heard_before: list[str] = []
@@ -570,7 +553,7 @@ def test_a_stop_tells_the_last_words_and_that_the_server_stops(
         for client in (one, other):
             client.wait_for_headers()
             say(client, said)
-        _wait_for_streams(server, len(said) / SECOND, count=2)
+        server.wait_until_heard(len(said) / SECOND, streams=2)
         found = [iter(results(client.events())) for client in (one, other)]
         for each in found:
             next(each)
@@ -599,7 +582,7 @@ def stereo(left: bytes, right: bytes) -> bytes:
 @pytest.mark.parametrize("media", ["pcm", "flac", "ogg-opus"])
 @both
 def test_each_channel_has_its_own_results(server: "Server", kind: Kind, media: str) -> None:
-    left, right = decoded(DATA / "test.wav"), decoded(DATA / "common_voice.mp3")
+    left, right = _pcm(DATA / "test.wav"), _pcm(DATA / "common_voice.mp3")
     audio = stereo(left, right)
     if media != "pcm":
         audio = encoded(audio, *(("flac", "flac") if media == "flac" else ("libopus", "ogg")), channels=2)
@@ -712,7 +695,7 @@ def test_listed_words_are_filtered(
 def test_a_client_that_comes_back_misses_nothing_and_hears_nothing_twice(
     server: "Server", kind: Kind, seconds: float
 ) -> None:
-    audio = decoded(DATA / "jfk.mp3")
+    audio = _pcm(DATA / "jfk.mp3")
     parameters = PCM | {"session-id": str(uuid.uuid4()), "session-resume-window": "5"}
     cut = math.floor(seconds * 16_000) * 2
     told: dict[str, str] = {}
@@ -720,7 +703,7 @@ def test_a_client_that_comes_back_misses_nothing_and_hears_nothing_twice(
         client.wait_for_headers()
         say(client, audio[:cut])
         # All that was sent has been received when words of its end are there.
-        _wait_for_streams(server, seconds)
+        server.wait_until_heard(seconds)
         _break(client)
     with kind(server.address, parameters) as client:
         client.wait_for_headers()
@@ -731,13 +714,6 @@ def test_a_client_that_comes_back_misses_nothing_and_hears_nothing_twice(
                 assert result["ResultId"] not in told
                 told[result["ResultId"]] = result["Alternatives"][0]["Transcript"]
     assert list(told.values()) == native(server, audio)
-
-
-def _wait_for_streams(server: "Server", received: float, count: int = 1) -> None:
-    end = time.monotonic() + WAIT
-    while sum(each["received"] > received - 0.05 for each in server.http.get("/streams").json()) < count:
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @both
@@ -753,7 +729,7 @@ def test_finals_that_a_client_missed_are_told_when_it_comes_back_however_late(
     with kind(server.address, parameters) as client:
         client.wait_for_headers()
         client.send(said[: SECOND - 3200])
-        _wait_for_streams(server, 0.9)
+        server.wait_until_heard(0.9)
         _break(client)
     eventually(lambda: server.streams == 0, 10, "its place is given back, though it may come back")
     with kind(server.address, parameters) as client:
@@ -790,7 +766,7 @@ def test_a_client_that_comes_back_before_it_is_missed_takes_the_session_over(
         first = iter(results(older.events()))
         assert next(first)["Alternatives"][0]["Transcript"] == "first"
         older.send(bytes(3200))
-        _wait_for_streams(guarded, 0.7)
+        guarded.wait_until_heard(0.7)
         with Http2(guarded.address, parameters) as newer:
             newer.wait_for_headers()
             assert refusal(lambda: list(first)).name == "ConflictException"

@@ -22,11 +22,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import av
 import numpy as np
 import pytest
 from amazon_client import KEY, PCM, SECRET, Http2, Refused, finals, results
-from websockets.sync.client import connect
+from native_client import decoded
+from native_client import native as natively
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -389,14 +389,6 @@ def nothing_left(request: pytest.FixtureRequest, eventually: Callable[..., None]
 # --- Audio
 
 
-def _decoded(path: Path) -> bytes:
-    resampler = av.AudioResampler("s16", "mono", 16_000)
-    with av.open(str(path)) as container:
-        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).tobytes()
-
-
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Those of tests/data as clients send them."""
@@ -404,7 +396,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name in RECORDINGS:
         found[name] = folder / f"{name}.pcm"
-        found[name].write_bytes(_decoded(DATA / name))
+        found[name].write_bytes(decoded((DATA / name).read_bytes()).tobytes())
     return found
 
 
@@ -414,24 +406,10 @@ def said(recordings: dict[str, Path]) -> Path:
     return recordings["test.wav"]
 
 
-def _natively(server: "Server", path: Path) -> list[str]:
-    """What the native front end makes of it."""
-    audio, found = path.read_bytes(), []
-    with connect(f"{server.stream_url}?format=json", max_size=None) as ws:
-        for start in range(0, len(audio), SECOND // 10):
-            ws.send(audio[start : start + SECOND // 10])
-        ws.send(b"")
-        while "Done" not in (event := json.loads(ws.recv(WAIT))):
-            (result,) = event["Transcript"]["Results"]
-            if not result["IsPartial"]:
-                found.append(result["Alternatives"][0]["Transcript"])
-    return found
-
-
 @pytest.fixture(scope="module")
 def native(real: Secured, recordings: dict[str, Path]) -> dict[str, list[str]]:
     """The text of each recording, by the native front end."""
-    return {name: _natively(real.server, path) for name, path in recordings.items()}
+    return {name: natively(real.server, path.read_bytes()) for name, path in recordings.items()}
 
 
 # --- Whole runs

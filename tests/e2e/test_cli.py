@@ -2,15 +2,14 @@
 
 import json
 import os
-import pty
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import assert_refused, in_terminal
 from websockets.sync.client import connect
 
 from transcribed import __version__
@@ -26,16 +25,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def wav(sentence: bytes, tmp_path: Path) -> str:
     (tmp_path / "test.wav").write_bytes(sentence)
     return "test.wav"
-
-
-def assert_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """Ends with code 1 and one line of error that says what it should."""
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    for part in parts:
-        assert part in done.stderr
 
 
 # --- transcribe
@@ -127,22 +116,10 @@ def test_a_terminal_shows_progress_and_the_growing_text(
     redirected: bool,
 ) -> None:
     """Also where the lines themselves go elsewhere, as in `transcribed transcribe … > talk.txt`."""
-    ours, theirs = pty.openpty()
     command = [transcribed, "transcribe", *said, wav]
-    settings = environment | {"TERM": "xterm", "COLUMNS": "100"}
-    shown = b""
-    stdout = subprocess.PIPE if redirected else theirs
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=stdout, stderr=theirs, env=settings, cwd=tmp_path
-    ) as process:
-        os.close(theirs)
-        with suppress(OSError):  # The terminal's other end is closed.
-            while part := os.read(ours, 65536):
-                shown += part
-        os.close(ours)
-        if process.stdout is not None:
-            assert process.stdout.read() == b"first\nsecond\n"
-    assert process.returncode == 0
+    code, shown, written = in_terminal(command, environment, tmp_path, redirected=redirected)
+    assert code == 0
+    assert written == (b"first\nsecond\n" if redirected else b"")
     assert wav.encode() in shown
     assert b"%" in shown
     assert (b"first\r\n" in shown) is not redirected

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-import numpy as np
 import psutil
 import pytest
+from native_client import decoded
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -75,11 +75,7 @@ def broken(ws: ClientConnection) -> None:
 @pytest.fixture(scope="session")
 def said(sentence: bytes) -> bytes:
     """The sentence, as samples of 16 kHz."""
-    resampler = av.AudioResampler("s16", "mono", 16_000)
-    with av.open(io.BytesIO(sentence)) as container:
-        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).tobytes()
+    return decoded(sentence).tobytes()
 
 
 def in_real_time(ws: ClientConnection, audio: bytes) -> Iterator[float]:

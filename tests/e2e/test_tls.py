@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from command_line import assert_refused
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -425,15 +426,6 @@ def test_it_is_what_is_shown(secured: Callable[..., Secured], own: tuple[str, st
     assert f"https://localhost:{at.tls_port}" in at.server.log.read_text()
 
 
-def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    for part in parts:
-        assert part in done.stderr
-
-
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
@@ -456,7 +448,7 @@ def test_settings_of_tls_that_cannot_be_are_told(
 ) -> None:
     files = {"own": own[0], "key": own[1]}
     told = [part.format(**files) for part in parts]
-    refused(run("serve", *said, *(option.format(**files) for option in options)), *told)
+    assert_refused(run("serve", *said, *(option.format(**files) for option in options)), *told)
 
 
 @pytest.mark.parametrize("option", ["--port", "--tls-port"])
@@ -464,7 +456,9 @@ def test_a_port_in_use_is_told(run: Run, said: list[str], free_port: int, option
     other = "--tls-port" if option == "--port" else "--port"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        refused(run("serve", *said, "--tls", other, str(free_port), option, port), port, "in use", option)
+        assert_refused(
+            run("serve", *said, "--tls", other, str(free_port), option, port), port, "in use", option
+        )
 
 
 # --- Who is let in
@@ -480,7 +474,7 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - the point
 def test_others_are_not_let_in_by_accident(run: Run, said: list[str], host: str) -> None:
-    refused(run("serve", *said, "--host", host), host, "--access-keys", "--no-auth")
+    assert_refused(run("serve", *said, "--host", host), host, "--access-keys", "--no-auth")
 
 
 def test_who_says_so_lets_everybody_in(scripted: "Callable[..., Server]") -> None:
@@ -520,14 +514,16 @@ def test_keys_that_cannot_be_are_told_without_their_secrets(
     else:
         keys.write_bytes(os.fsencode(content))
     done = run("serve", *said, "--access-keys", str(keys))
-    refused(done, str(keys), *parts)
+    assert_refused(done, str(keys), *parts)
     assert SECRET not in done.stderr
 
 
 def test_keys_and_no_keys_contradict_each_other(run: Run, said: list[str], keys: Path) -> None:
-    refused(run("serve", *said, "--access-keys", str(keys), "--no-auth"), "--access-keys", "--no-auth")
+    assert_refused(
+        run("serve", *said, "--access-keys", str(keys), "--no-auth"), "--access-keys", "--no-auth"
+    )
 
 
 def test_flags_can_be_given_in_the_environment(run: Run, said: list[str], keys: Path) -> None:
     done = run("serve", *said, "--access-keys", str(keys), settings={"TRANSCRIBED_NO_AUTH": "true"})
-    refused(done, "--no-auth")
+    assert_refused(done, "--no-auth")

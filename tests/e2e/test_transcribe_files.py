@@ -1,19 +1,17 @@
 """`transcribed transcribe -o`, run as a command."""
 
 import json
-import os
-import pty
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import av
 import pytest
 import srt
 import webvtt
+from command_line import in_terminal
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 WAIT = 60
@@ -239,21 +237,10 @@ def test_ctrl_c_leaves_what_is_whole_and_nothing_else(
 def test_a_terminal_shows_a_bar_for_each_and_one_for_all(
     transcribed: Path, environment: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
-    ours, theirs = pty.openpty()
     (folder / "text[red].wav").write_text("This is no recording.")
-    settings = environment | {"TERM": "xterm", "COLUMNS": "100"}
-    command = [transcribed, "transcribe", "-o", "out", "in"]
-    shown = b""
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=settings, cwd=tmp_path
-    ) as process:
-        os.close(theirs)
-        with suppress(OSError):  # The terminal's other end is closed.
-            while part := os.read(ours, 65536):
-                shown += part
-        os.close(ours)
+    code, shown, _ = in_terminal([transcribed, "transcribe", "-o", "out", "in"], environment, tmp_path)
     screen = shown.decode()
-    assert process.returncode == 1
+    assert code == 1
     assert "4 recordings" in screen
     assert "%" in screen
     assert "in/test.wav → out/test.txt\r\n" in screen
