@@ -109,6 +109,9 @@ class Server:
         assert "panicked" not in log, log
 
 
+# A shell lets what runs in its background ignore Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _ports = itertools.count(random.randrange(10_000, 30_000))
 
 
