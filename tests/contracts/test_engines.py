@@ -24,6 +24,7 @@ from transcribed.engines.base import (
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
 from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler
@@ -78,7 +79,15 @@ def moonshine(environment: dict[str, str]) -> Spoken:
     return Spoken(engine, audio, ("This is a test", "The seventh chapter"))
 
 
-@pytest.fixture(scope="module", params=["scripted", "moonshine"])
+@pytest.fixture(scope="module")
+def spelled() -> Spoken:
+    spelling = Spelling(levels=("This", "is", "the", "end"))
+    spans = [(0, 0.2), (1, 0.3), (2, 0.25), (0, 0.1), (2, 0.4), (0, 0.55), (3, 0.5), (0, 0.4), (4, 0.6)]
+    audio = np.concatenate([np.full(round(s * SAMPLE_RATE), n / STEPS, np.float32) for n, s in spans])
+    return Spoken(SpelledEngine(spelling), audio, ("This is is", "the", "end"))
+
+
+@pytest.fixture(scope="module", params=["scripted", "spelled", "moonshine"])
 def spoken(request: pytest.FixtureRequest) -> Spoken:
     found: Spoken = request.getfixturevalue(request.param)
     return found

@@ -1,7 +1,7 @@
 """A deterministic engine: given what to say and when, it says exactly that.
 
 For tests of this project and of programs that use it: the answers do not depend on the audio, only on how
-much of it has come. A script is JSON:
+much of it has come. (Where they should, the script is one of `spelled.py`.) A script is JSON:
 
     {"language": "en-US", "events": [
         {"at": 0.5, "text": "This is a"},
@@ -20,7 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
@@ -31,6 +40,7 @@ from transcribed.engines.base import (
     StepKind,
     StreamOptions,
 )
+from transcribed.engines.spelled import SpelledEngine, Spelling
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.recognition.stabilizer import Stability
 from transcribed.transcript import Word
@@ -175,14 +185,24 @@ class ScriptedEngine:
         return ScriptedStream(self.script, options)
 
 
-def load(path: Path) -> ScriptedEngine:
-    """Read a script. Raises ConfigurationError with the place of what is wrong."""
+def load(path: Path) -> ScriptedEngine | SpelledEngine:
+    """Read a script of either kind. Raises ConfigurationError with the place of what is wrong."""
     try:
-        return ScriptedEngine(Script.model_validate_json(path.read_bytes()))
+        script = _EITHER.validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"The script {path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
+            f"{'.'.join(map(str, e['loc'][1:])) or 'file'}: {e['msg']}" for e in error.errors()
         )
         raise ConfigurationError(f"The script {path} is not valid: {problems}.") from error
+    return SpelledEngine(script) if isinstance(script, Spelling) else ScriptedEngine(script)
+
+
+def _kind(script: object) -> str:
+    return "levels" if isinstance(script, dict) and "levels" in script else "events"
+
+
+_EITHER: TypeAdapter[Script | Spelling] = TypeAdapter(
+    Annotated[Annotated[Script, Tag("events")] | Annotated[Spelling, Tag("levels")], Discriminator(_kind)]
+)

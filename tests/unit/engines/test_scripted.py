@@ -16,6 +16,7 @@ from transcribed.engines.base import (
     StreamOptions,
 )
 from transcribed.engines.scripted import Script, ScriptedEngine, load
+from transcribed.engines.spelled import SpelledEngine, Spelling
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.transcript import Word
 
@@ -109,6 +110,8 @@ def test_a_script_is_a_file(tmp_path: Path) -> None:
     assert engine.capabilities == Capabilities("scripted", ("fr-FR",))
     path.write_text('{"events": []}')
     assert load(path).capabilities.languages == ("en-US",)
+    path.write_text('{"language": "fr-FR", "levels": ["oui"]}')
+    assert load(path) == SpelledEngine(Spelling(language="fr-FR", levels=("oui",)))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +125,9 @@ def test_a_script_is_a_file(tmp_path: Path) -> None:
         ('{"events": [{"at": 1}]}', "either a text or an error"),
         ('{"events": [{"at": 1, "text": "a", "error": "b"}]}', "either a text or an error"),
         ('{"events": [{"at": 1, "text": "a", "finale": true}]}', "finale"),
+        ('{"levels": ["a b"]}', "levels.0"),
+        ('{"levels": ["a"], "events": []}', "events"),
+        ("[]", "file"),
         ('{"events": [{"at": 2, "text": "a"}, {"at": 1, "text": "b"}]}', "in the order of their times"),
         ('{"events": [{"at": "end", "text": "a"}, {"at": 1, "text": "b"}]}', "in the order of their times"),
     ],
