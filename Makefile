@@ -35,6 +35,8 @@ lock: $(BIN)/uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --upgrade tests/clients/python_awslabs/requirements.in -o tests/clients/python_awslabs/requirements.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --upgrade tests/clients/python_boto3/requirements.in -o tests/clients/python_boto3/requirements.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.12 --upgrade tests/clients/python_smithy/requirements.in -o tests/clients/python_smithy/requirements.txt
 	cd tests/clients/javascript && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 

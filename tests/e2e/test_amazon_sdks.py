@@ -4,11 +4,9 @@ Every client is in an environment of its own, installed from a lock file below t
 there yet. All are told what to do in the same JSON, and tell in the same what happens.
 """
 
-import hashlib
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,13 +16,20 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pytest
 from amazon_client import KEY, PCM, SECRET, Http2, Refused, finals, results
+from environments import (
+    chromium,
+    missing_for_a_browser,
+    newer_python,
+    node_environment,
+    python_environment,
+    run,
+)
 from native_client import decoded
 from native_client import native as natively
 
@@ -36,61 +41,6 @@ DATA = Path(__file__).parents[1] / "data"
 WAIT = 30
 SECOND = 32_000
 RECORDINGS = ["test.wav", "jfk.mp3", "common_voice.mp3", "telephone.wav"]
-PYTHON_3_12 = (3, 12)
-
-
-# --- Their environments
-
-
-@cache
-def _python_environment(name: str, python: str) -> Path:
-    """The interpreter that has the packages of tests/clients/NAME/requirements.txt and no others."""
-    folder = CLIENTS / name
-    requirements = folder / "requirements.txt"
-    interpreter, stamp = folder / ".venv" / "bin" / "python", folder / ".venv" / "installed"
-    wanted = hashlib.sha256(requirements.read_bytes() + python.encode()).hexdigest()
-    if not (stamp.exists() and stamp.read_text() == wanted):
-        uv = [str(Path(sysconfig.get_path("scripts")) / "uv"), "-q"]
-        shutil.rmtree(folder / ".venv", ignore_errors=True)
-        _run([*uv, "venv", "-p", python, str(folder / ".venv")])
-        _run([*uv, "pip", "sync", "-p", str(interpreter), "--require-hashes", str(requirements)])
-        stamp.write_text(wanted)
-    return interpreter
-
-
-@cache
-def _node_environment() -> None:
-    folder = CLIENTS / "javascript"
-    lock, stamp = folder / "package-lock.json", folder / "node_modules" / "installed"
-    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
-    if not (stamp.exists() and stamp.read_text() == wanted):
-        # Without the packages' own scripts: esbuild's is for machines that have no package of it.
-        _run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
-        stamp.write_text(wanted)
-
-
-def _run(command: list[str], folder: Path | None = None) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _newer_python() -> str | None:
-    """A Python that aws-sdk-transcribe-streaming runs on."""
-    if sys.version_info >= PYTHON_3_12:
-        return sys.executable
-    names = [f"python3.{minor}" for minor in range(12, 16)]
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = [shutil.which(name) for name in names]
-    found += [str(path) for name in names for path in sorted(pyenv.glob(f"*/bin/{name}"))]
-    for python in filter(None, found):
-        # pyenv puts commands in the PATH that say no more than that there are none.
-        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return python
-    return None
-
-
-def _chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 # --- The clients
@@ -111,22 +61,22 @@ class Client:
 
 
 def _awslabs() -> list[str]:
-    return [str(_python_environment("python_awslabs", sys.executable)), _script("python_awslabs/client.py")]
+    return [str(python_environment("python_awslabs", sys.executable)), _script("python_awslabs/client.py")]
 
 
 def _smithy() -> list[str]:
-    python = _newer_python()
+    python = newer_python()
     assert python is not None
-    return [str(_python_environment("python_smithy", python)), _script("python_smithy/client.py")]
+    return [str(python_environment("python_smithy", python)), _script("python_smithy/client.py")]
 
 
 def _node() -> list[str]:
-    _node_environment()
+    node_environment()
     return ["node", "--no-deprecation", _script("javascript/node.mjs")]
 
 
 def _browser() -> list[str]:
-    _node_environment()
+    node_environment()
     return ["node", "--no-deprecation", _script("javascript/browser.mjs")]
 
 
@@ -144,7 +94,7 @@ ALL = {
 }
 # Debian 12 and Ubuntu 22.04 have no Python 3.12, and no tests are to be skipped: where there is none, this
 # client is none of those that are tested.
-if _newer_python() is not None:
+if newer_python() is not None:
     ALL["aws-sdk-transcribe-streaming"] = Client(_smithy)
 
 every = pytest.mark.parametrize("name", ALL)
@@ -267,7 +217,7 @@ class Secured:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "SSL_CERT_FILE": bundle,
             "NODE_EXTRA_CA_CERTS": bundle,
-            "CHROMIUM": _chromium() or "",
+            "CHROMIUM": chromium() or "",
         }
         if client.browser:
             environment["HOME"] = str(self.home)
@@ -307,18 +257,15 @@ def store(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str])
     subprocess.run([transcribed, "env"], env=environment, check=True, capture_output=True, timeout=WAIT)
     authority = Path(environment["TRANSCRIBED_CERTIFICATES"]) / "ca.pem"
     certutil = ["certutil", "-d", f"sql:{database}"]
-    _run([*certutil, "-N", "--empty-password"])
-    _run([*certutil, "-A", "-t", "C,,", "-n", "transcribed", "-i", str(authority)])
+    run([*certutil, "-N", "--empty-password"])
+    run([*certutil, "-A", "-t", "C,,", "-n", "transcribed", "-i", str(authority)])
     return home
 
 
 @pytest.fixture
 def installed(name: str) -> None:
     """The client, with its environment made; in CI each can run."""
-    missing = []
-    if ALL[name].browser:
-        missing = [] if _chromium() and shutil.which("certutil") else ["chromium", "libnss3-tools"]
-    if missing:
+    if ALL[name].browser and (missing := missing_for_a_browser()):
         assert os.environ.get("CI") != "true", f"not installed: {missing}"
         pytest.skip(f"not installed (on Debian the packages {' and '.join(missing)})")
     ALL[name].command()
@@ -343,7 +290,7 @@ def secured(
     @contextmanager
     def start(*options: str) -> Iterator[Secured]:
         port = new_port()
-        home = request.getfixturevalue("store") if _chromium() and shutil.which("certutil") else path.parent
+        home = path.parent if missing_for_a_browser() else request.getfixturevalue("store")
         with run_server("--tls", "--tls-port", str(port), "--access-keys", str(path), *options) as server:
             yield Secured(server, port, Path(environment["TRANSCRIBED_CERTIFICATES"]), home)
 

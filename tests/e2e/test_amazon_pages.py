@@ -1,0 +1,347 @@
+"""What the pages in docs/amazon show is what their reader gets.
+
+Each page is gone through as its reader would: files are saved, commands are run and print what is shown,
+what a diff makes of a program is run as well. What a page has installed comes from a lock file.
+"""
+
+import json
+import logging
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from environments import (
+    CLIENTS,
+    chromium,
+    missing_for_a_browser,
+    newer_python,
+    node_environment,
+    python_environment,
+)
+from moto.server import ThreadedMotoServer
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path.stem: path.read_text() for path in (ROOT / "docs" / "amazon").glob("*.md")}
+WAIT = 30
+ENDPOINT = "AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING"
+SERVE = ".venv/bin/transcribed serve"
+SITE = "python3 -m http.server 8000 --bind 127.0.0.1"
+
+
+# --- A page
+
+
+@dataclass(frozen=True)
+class Block:
+    """What stands between two fences."""
+
+    language: str
+    text: str
+    saved_as: str | None
+
+
+@dataclass(frozen=True)
+class Command:
+    line: str
+    shown: list[str]
+
+
+def blocks(page: str) -> list[Block]:
+    found = re.findall(
+        r"(?:^Save it as `([^`\n]+)`[^`]*?:\n\n)?^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
+    assert 2 * len(found) == len(re.findall(r"^ *```", page, re.MULTILINE))
+    return [Block(language, text, name or None) for name, language, text in found]
+
+
+def commands(block: Block) -> list[Command]:
+    assert block.text.startswith("$ ")
+    each = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
+    return [Command(line, shown) for line, *shown in map(str.splitlines, each)]
+
+
+# --- Its reader
+
+
+@dataclass
+class Reader:
+    """Someone in the folder of this project, with a server and the packages of a client."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    server: "Server"
+    options: list[str]
+    """What the server was started with."""
+    packages: str
+    """The lock file of what is installed."""
+    programs: dict[str, str] = field(default_factory=dict)
+    used: dict[str, Block] = field(default_factory=dict)
+    """Programs, and the commands that ran them."""
+
+    def read(self, page: str) -> None:
+        for block in blocks(page):
+            match block.language:
+                case "console":
+                    self.enter(block)
+                case "sh":
+                    self.install(block)
+                case "diff":
+                    self.change(block)
+                case _:
+                    assert block.saved_as is not None, f"nobody runs this:\n{block.text}"
+                    self.programs[block.saved_as] = block.text
+                    (self.folder / block.saved_as).write_text(block.text)
+
+    def install(self, block: Block) -> None:
+        """It is there already, from the lock file: the page must name the same packages."""
+        for line in block.text.splitlines():
+            if line != "python3 -m venv client":
+                found = re.fullmatch(r"(?:client/bin/pip|npm) install (.*)", line)
+                assert found, line
+                for package in shlex.split(found[1]):
+                    name = re.escape(package.partition("[")[0])
+                    assert re.search(rf'^\s*("node_modules/)?{name}(==|":)', self.packages, re.MULTILINE), (
+                        line
+                    )
+
+    def enter(self, block: Block, *, without_endpoint: bool = False) -> None:
+        """Type commands. Each must print what is shown; one that fails, as its error."""
+        typed = [command for command in commands(block) if not self.stays(command)]
+        script = []
+        for number, command in enumerate(typed):
+            ran = [name for name in self.programs if name in command.line]
+            self.used |= dict.fromkeys(ran, block)
+            script += [f"unset {ENDPOINT}"] * (without_endpoint and bool(ran))
+            script += [f"{{ {self.here(command.line)}; }} > {number}.out 2> {number}.err"]
+            script += [f"echo $? > {number}.status"]
+        with subprocess.Popen(
+            ["sh", "-c", "\n".join(script)],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,  # Left open, as a terminal is: at its end wscat would go.
+            start_new_session=True,
+        ) as shell:
+            try:
+                shell.wait(WAIT)
+            except subprocess.TimeoutExpired:
+                os.killpg(shell.pid, signal.SIGKILL)
+                raise
+        for number, command in enumerate(typed):
+            out, error, status = (
+                (self.folder / f"{number}.{kind}").read_text() for kind in ("out", "err", "status")
+            )
+            seen = out if status == "0\n" else error
+            assert seen.strip().splitlines() == command.shown, f"{command.line}\n{out}{error}"
+
+    def stays(self, command: Command) -> bool:
+        """Whether the command is a server, which the test has started."""
+        if command.line.startswith(SERVE):
+            assert shlex.split(command.line.removeprefix(SERVE)) == self.options
+            return True
+        return command.line == SITE
+
+    def here(self, text: str) -> str:
+        """With the ports of this server."""
+        text = text.replace("localhost:3000", "{}:{}".format(*self.server.address))
+        return text.replace("localhost:8443", f"localhost:{self.environment['TRANSCRIBED_TLS_PORT']}")
+
+    def change(self, block: Block) -> None:
+        """A diff is from Amazon's example to the page's program, or from that to another, which is run."""
+        lines = block.text.splitlines()
+        before, after = ([line[1:] for line in lines if line[0] in kinds] for kinds in (" -", " +"))
+        for name, program in self.programs.items():
+            if "\n".join(before) in program:
+                changed = program.replace("\n".join(before), "\n".join(after))
+                (self.folder / name).write_text(self.here(changed))
+                self.enter(self.used[name], without_endpoint=True)
+                return
+        removed = {line[1:] for line in lines if line[0] == "-"}
+        assert any(
+            set(after) <= (those := set(program.splitlines())) and not removed & those
+            for program in self.programs.values()
+        ), f"the page has no such program:\n{block.text}"
+
+
+# --- The servers
+
+
+@pytest.fixture(scope="module")
+def tls_port(new_port: Callable[[], int]) -> int:
+    return new_port()
+
+
+@pytest.fixture(scope="module")
+def secured(
+    run_server: "Callable[..., AbstractContextManager[Server]]", tls_port: int
+) -> "Iterator[Server]":
+    with run_server("--tls", "--tls-port", str(tls_port)) as server:
+        yield server
+        assert server.streams == 0
+        server.assert_no_errors()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Like that of the project, and empty else."""
+    path = tmp_path / "transcribed"
+    path.mkdir()
+    (path / ".venv").symlink_to(sys.prefix)
+    (path / "tests").symlink_to(ROOT / "tests")
+    return path
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], tls_port: int, tmp_path: Path) -> dict[str, str]:
+    """The environment of somebody who has no keys and settings of Amazon's."""
+    own = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    return own | {"HOME": str(tmp_path), "TRANSCRIBED_TLS_PORT": str(tls_port), "NODE_NO_WARNINGS": "1"}
+
+
+# --- The pages
+
+PYTHON = {"python-amazon-transcribe": "python_awslabs", "boto3": "python_boto3"}
+# As in test_amazon_sdks: where there is no such Python, this client is none of those that are tested.
+NEWER_PYTHON = {"python-aws-sdk": "python_smithy"}
+
+
+def test_every_page_is_tried() -> None:
+    assert {*PAGES} == {*PYTHON, *NEWER_PYTHON, "node", "browser", "aws-cli"}
+
+
+@pytest.mark.parametrize("page", [*PYTHON, *(NEWER_PYTHON if newer_python() else ())])
+def test_python(page: str, folder: Path, settings: dict[str, str], secured: "Server") -> None:
+    name = (PYTHON | NEWER_PYTHON)[page]
+    python = newer_python() if page in NEWER_PYTHON else sys.executable
+    assert python is not None
+    (folder / "client").symlink_to(python_environment(name, python).parents[1])
+    reader = Reader(folder, settings, secured, ["--tls"], (CLIENTS / name / "requirements.txt").read_text())
+    reader.read(PAGES[page])
+    assert set(reader.used) == set(reader.programs)
+
+
+def _with_node(folder: Path, settings: dict[str, str], secured: "Server") -> Reader:
+    node_environment()
+    (folder / "node_modules").symlink_to(CLIENTS / "javascript" / "node_modules")
+    lock = (CLIENTS / "javascript" / "package-lock.json").read_text()
+    return Reader(folder, settings, secured, ["--tls"], lock)
+
+
+def test_node(folder: Path, settings: dict[str, str], secured: "Server", tls_port: int) -> None:
+    settings |= {
+        "NODE_OPTIONS": f"--import {CLIENTS / 'javascript' / 'port_8443.mjs'}",
+        "PORT_FOR_8443": str(tls_port),
+    }
+    reader = _with_node(folder, settings, secured)
+    reader.read(PAGES["node"])
+    assert set(reader.used) == set(reader.programs)
+
+
+def test_browser(
+    folder: Path,
+    settings: dict[str, str],
+    secured: "Server",
+    tls_port: int,
+    free_port: int,
+    eventually: Callable[..., None],
+) -> None:
+    if missing := missing_for_a_browser():
+        assert os.environ.get("CI") != "true", f"not installed: {missing}"
+        pytest.skip(f"not installed (on Debian the packages {' and '.join(missing)})")
+    page = PAGES["browser"]
+    reader = _with_node(folder, settings, secured)
+    reader.read(page)
+    assert set(reader.used) == {"captions.mjs"}
+
+    (address,) = re.findall(r"<(http://localhost:8000/.*)>", page)
+    log = folder / "site.log"
+    site = [*shlex.split(SITE.replace("8000", str(free_port)))]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(site, cwd=folder, stdout=output, stderr=output) as serving,
+    ):
+        try:
+            eventually(lambda: _answers(free_port), WAIT, "the page is served")
+            asked = {
+                "url": address.replace("8000", str(free_port)),
+                "port": tls_port,
+                "said": str(ROOT / "tests" / "data" / "test.wav"),
+                "until": "This is a test",
+            }
+            seen = subprocess.run(
+                ["node", CLIENTS / "javascript" / "page.mjs", json.dumps(asked)],
+                env=settings | {"CHROMIUM": chromium() or ""},
+                capture_output=True,
+                text=True,
+                timeout=2 * WAIT,
+                check=False,
+            )
+        finally:
+            serving.terminate()
+    assert seen.stdout == "This is a test.\n", seen.stderr + log.read_text()
+    assert all(f"GET /{name} " in log.read_text() for name in set(reader.programs) - {"captions.mjs"})
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_aws_cli(
+    folder: Path,
+    settings: dict[str, str],
+    free_port: int,
+    wscat: list[str],
+    run_server: "Callable[..., AbstractContextManager[Server]]",
+) -> None:
+    """With version 1, which is on PyPI; the commands of version 2 are the same."""
+    programs = python_environment("python_boto3", sys.executable).parent
+    (folder / "node_modules").symlink_to(CLIENTS / "node_modules")
+    with _s3(free_port) as amazon:
+        settings |= amazon | {"PATH": f"{programs}{os.pathsep}{settings['PATH']}"}
+        options = ["--audio", "s3://my-bucket/recordings"]
+        launcher = ["env", *(f"{name}={value}" for name, value in amazon.items())]
+        with run_server(*options, launcher=launcher) as server:
+            Reader(folder, settings, server, options, "").read(PAGES["aws-cli"])
+            server.assert_no_errors()
+
+
+@contextmanager
+def _s3(port: int) -> Iterator[dict[str, str]]:
+    """The settings for a service that has the page's bucket."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    try:
+        settings = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        s3 = boto3.resource(
+            "s3",
+            region_name="us-east-1",
+            endpoint_url=settings["AWS_ENDPOINT_URL"],
+            aws_access_key_id="any",
+            aws_secret_access_key="any",  # noqa: S106
+        )
+        s3.create_bucket(Bucket="my-bucket")
+        s3.meta.client.close()
+        yield settings
+    finally:
+        server.stop()
