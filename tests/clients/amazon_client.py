@@ -26,6 +26,7 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.eventstream import EventStreamBuffer
+from h2.errors import ErrorCodes
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -41,18 +42,27 @@ Event = tuple[dict[str, Any], dict[str, Any]]
 # --- Messages
 
 
-def message(headers: Mapping[str, str | bytes | int], payload: bytes) -> bytes:
-    block = b""
-    for name, value in headers.items():
-        block += bytes([len(name)]) + name.encode()
-        if isinstance(value, int):
-            block += b"\x08" + value.to_bytes(8, "big")
-        else:
-            data = value.encode() if isinstance(value, str) else value
-            block += (b"\x07" if isinstance(value, str) else b"\x06") + len(data).to_bytes(2, "big") + data
-    start = struct.pack(">II", len(block) + len(payload) + 16, len(block))
+def header(name: str, value: str | bytes | int) -> bytes:
+    start = bytes([len(name)]) + name.encode()
+    if isinstance(value, int):
+        return start + b"\x08" + value.to_bytes(8, "big", signed=True)
+    data = value.encode() if isinstance(value, str) else value
+    return start + (b"\x07" if isinstance(value, str) else b"\x06") + len(data).to_bytes(2, "big") + data
+
+
+def framed(block: bytes, payload: bytes, total: int | None = None, headers: int | None = None) -> bytes:
+    """A message of encoded headers and a payload. It may lie about its lengths; its checksums are right."""
+    start = struct.pack(
+        ">II",
+        len(block) + len(payload) + 16 if total is None else total,
+        len(block) if headers is None else headers,
+    )
     start += struct.pack(">I", zlib.crc32(start))
     return start + block + payload + struct.pack(">I", zlib.crc32(start + block + payload))
+
+
+def message(headers: Mapping[str, str | bytes | int], payload: bytes) -> bytes:
+    return framed(b"".join(header(name, value) for name, value in headers.items()), payload)
 
 
 def audio_event(audio: bytes) -> bytes:
@@ -72,19 +82,23 @@ class Signer:
         self._secret = secret
 
     def signed(self, inner: bytes, moment: datetime | None = None) -> bytes:
-        moment = moment or now()
-        date = message({":date": round(moment.timestamp() * 1000)}, b"")[12:-4]
-        stamp = moment.strftime("%Y%m%dT%H%M%SZ")
+        milliseconds = round((moment or now()).timestamp() * 1000)
+        date = header(":date", milliseconds)
+        signature = self.signature(milliseconds, date, inner)
+        return framed(date + header(":chunk-signature", signature), inner)
+
+    def signature(self, milliseconds: int, headers: bytes, payload: bytes) -> bytes:
+        """Of the next message, by its date and its encoded headers without the signature."""
+        stamp = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
         scope = f"{stamp[:8]}/{REGION}/transcribe/aws4_request"
         lines = ("AWS4-HMAC-SHA256-PAYLOAD", stamp, scope, self._last)
-        text = "\n".join((*lines, sha256(date).hexdigest(), sha256(inner).hexdigest()))
+        text = "\n".join((*lines, sha256(headers).hexdigest(), sha256(payload).hexdigest()))
         key = f"AWS4{self._secret}".encode()
         for part in scope.split("/"):
             key = hmac.digest(key, part.encode(), "sha256")
         signature = hmac.digest(key, text.encode(), "sha256")
         self._last = signature.hex()
-        headers = {":date": round(moment.timestamp() * 1000), ":chunk-signature": signature}
-        return message(headers, inner)
+        return signature
 
 
 def events(data: Iterable[bytes]) -> Iterator[Event]:
@@ -231,8 +245,8 @@ class Http2:
     def end(self) -> None:
         self.raw(self.signer.signed(b""), end=True)
 
-    def reset(self) -> None:
-        self._h2.reset_stream(1)
+    def reset(self, code: ErrorCodes) -> None:
+        self._h2.reset_stream(1, code)
         self._flush()
 
     def _pieces(self) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ The SDKs themselves are tried elsewhere; here is what they cannot do: say each t
 """
 
 import io
+import itertools
 import json
 import math
 import random
@@ -11,9 +12,9 @@ import socket
 import struct
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import amazon_client as amazon
 import av
@@ -22,6 +23,7 @@ import numpy as np
 import psutil
 import pytest
 from amazon_client import KEY, PCM, SECRET, WAIT, Http2, Refused, Ws, finals, results
+from h2.errors import ErrorCodes
 from native_client import decoded, native
 from websockets.sync.client import connect
 
@@ -464,12 +466,7 @@ def test_a_chunk_that_was_tampered_with_ends_the_stream(
         if fault == "changed":
             honest = client.signer.signed(event)
             # The CRCs are right again, as whoever changes it would see to.
-            inner = amazon.audio_event(said[3200:6400])
-            block = honest[12 : -4 - len(event)]
-            forged = struct.pack(">II", len(block) + len(inner) + 16, len(block))
-            forged += struct.pack(">I", amazon.zlib.crc32(forged))
-            forged += block + inner
-            client.raw(forged + struct.pack(">I", amazon.zlib.crc32(forged)))
+            client.raw(amazon.framed(honest[12 : -4 - len(event)], amazon.audio_event(said[3200:6400])))
         elif fault == "repeated":
             once = client.signer.signed(event)
             client.raw(once)
@@ -773,6 +770,39 @@ def test_a_client_that_comes_back_before_it_is_missed_takes_the_session_over(
             say(newer, said)
             newer.end()
             assert finals(newer.events()) == ["second"]
+
+
+@pytest.mark.parametrize("code", [ErrorCodes.CANCEL, ErrorCodes.NO_ERROR])
+def test_a_request_that_is_reset_has_not_ended(
+    guarded: "Server", said: bytes, code: ErrorCodes, eventually: Callable[..., None]
+) -> None:
+    """Its connection stands, so that nothing but the reset says so; NO_ERROR looks like an end at first."""
+    parameters = PCM | {"session-id": str(uuid.uuid4()), "session-resume-window": "5"}
+    told: dict[str, str] = {}
+
+    def hear(heard: Iterable[dict[str, Any]]) -> None:
+        for result in heard:
+            if not result["IsPartial"]:
+                told[result["ResultId"]] = result["Alternatives"][0]["Transcript"]
+
+    def noticed() -> int:
+        return guarded.log.read_text().count("A connection ended")
+
+    with Http2(guarded.address, parameters) as client:
+        client.wait_for_headers()
+        say(client, said[: SECOND - 3200])
+        guarded.wait_until_heard(0.9)
+        hear(itertools.islice(results(client.events()), 1))
+        client.reset(code)
+        eventually(lambda: noticed() == 1, 5, "the server has noticed the reset")
+        with Http2(guarded.address, parameters) as again:
+            again.wait_for_headers()
+            say(again, said[SECOND - 3200 :])
+            again.end()
+            hear(results(again.events()))
+    assert list(told.values()) == ["first", "second"]
+    numbers = [result_id.rpartition("-")[2] for result_id in told]
+    assert numbers == ["0", "1"]
 
 
 # --- Nothing is left

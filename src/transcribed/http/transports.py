@@ -18,6 +18,8 @@ M_co = TypeVar("M_co", covariant=True)
 _CLOSE_TIMEOUT = 2.0
 # Some clients log an error when their request is not read to its end before the answer ends.
 _READ_ON_SECONDS = 0.5
+# A request that was reset with NO_ERROR looks like one that has ended; behind it comes that its client is gone.
+_GONE_SECONDS = 0.05
 _EMPTY = Message({}, b"")
 
 
@@ -139,6 +141,7 @@ class EventStreamBody:
         """The next message; None when the request has ended. Raises MalformedMessage too."""
         while (message := next(self._messages, None)) is None:
             if self._ended:
+                await self._still_there()
                 self._decoder.finish()
                 return None
             self._messages = self._decoder.push(await self._more())
@@ -151,6 +154,11 @@ class EventStreamBody:
             raise Disconnected("The client has closed the connection.")
         body: bytes = event.get("body", b"")
         return body
+
+    async def _still_there(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GONE_SECONDS):
+                await self._more()
 
     async def send(self, message: str | bytes) -> None:
         """Send a message."""
