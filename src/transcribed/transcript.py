@@ -13,7 +13,8 @@ class Word:
     `confidence` is how probable it is, in [0, 1], that the word is right. `stable` says whether the word is
     settled, so that no later result of its segment changes it; None where no stability was asked for.
     `start` and `end` are None where the engine gives no times. `filtered` says whether it is on a list of
-    words to look out for; None where there is no list.
+    words to look out for; None where there is no list. `speaker` is a label of who said it; None where
+    speakers are not told apart.
     """
 
     text: str
@@ -22,6 +23,31 @@ class Word:
     confidence: float | None = None
     stable: bool | None = None
     filtered: bool | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Something in a segment that is of a kind, such as a person's name; times in seconds.
+
+    `category` and `kind` are Amazon's words ("PII", "NAME"), `text` is what was said; each is None where
+    the engine does not tell it.
+    """
+
+    text: str
+    start: float
+    end: float
+    category: str | None = None
+    kind: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageScore:
+    """How probable it is, in [0, 1], that a segment is in a language."""
+
+    language: str
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +55,7 @@ class Segment:
     """A span of speech, numbered from 0 in its session; sent again as it grows, until it is `final`.
 
     `text` is its words with a space between them. `channel` counts from 0; None where all channels were
-    heard as one.
+    heard as one. `entities` and `languages` are what the engine was asked to find.
     """
 
     session: str
@@ -41,6 +67,8 @@ class Segment:
     language: str
     words: tuple[Word, ...] = ()
     channel: int | None = None
+    entities: tuple[Entity, ...] = ()
+    languages: tuple[LanguageScore, ...] = ()
 
     @property
     def id(self) -> str:

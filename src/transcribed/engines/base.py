@@ -5,14 +5,14 @@ in this process implements `LocalEngine` and `LocalStream` instead, which are sy
 question of when and where to compute to the scheduler.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from transcribed.audio.formats import Samples
 from transcribed.recognition.stabilizer import Stability
-from transcribed.transcript import Word
+from transcribed.transcript import Entity, LanguageScore, Notice, Word
 
 
 class Pace(Enum):
@@ -29,20 +29,29 @@ class StreamOptions:
     """What a stream asks of an engine.
 
     `partials`: whether segments come as they grow, too, and not only when they are final. Who shows them to
-    nobody asks for none: they cost.
+    nobody asks for none: they cost. `language` is one of the engine's; None is its own choice. `asked` is
+    what else the engine shall do, by its Capabilities' `features`.
     """
 
     pace: Pace = Pace.LIVE
     stability: Stability = Stability.OFF
     partials: bool = True
+    language: str | None = None
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do."""
+    """What an engine can do.
+
+    Of `languages` the first is what it takes a stream to be in. `features` are the names of those things
+    that not every engine does, and that it can be asked for: Amazon's parameters, of which
+    wire/amazon_parameters.py has the list.
+    """
 
     name: str
     languages: tuple[str, ...]
+    features: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class Hypothesis:
 
     Segments are numbered from 0 in the order of their audio. The hypotheses of a segment come before
     those of the next, and the last of them is `final`. `text` is the words with a space between them.
+    `language` is what the engine found it to be in; None where it was not asked to find out.
     """
 
     segment: int
@@ -59,6 +69,18 @@ class Hypothesis:
     text: str
     final: bool
     words: tuple[Word, ...] = field(default=())
+    language: str | None = None
+    entities: tuple[Entity, ...] = ()
+    languages: tuple[LanguageScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One open stream: its pace, the seconds of audio received, and how many of them wait (its lag)."""
+
+    pace: Pace
+    received: float
+    lag: float
 
 
 class RecognitionStream(Protocol):
@@ -72,8 +94,11 @@ class RecognitionStream(Protocol):
         """No more audio comes. The last hypotheses do, and then the iteration ends."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[Hypothesis]:
-        """The hypotheses, once; raises TranscribedError where recognition failed."""
+    def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
+        """The hypotheses, once, and beside them what a client should know.
+
+        Raises TranscribedError where recognition failed.
+        """
         ...
 
     async def aclose(self) -> None:

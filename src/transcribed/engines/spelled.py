@@ -146,7 +146,9 @@ class SpelledStream:
     def _partial(self) -> Iterator[Hypothesis]:
         words = self._open_word()
         hypothesis = self._hypothesis(self._words, words, final=False) if self._words or words else None
-        if hypothesis is not None and self._shown != (shown := (hypothesis.text, len(words) * self._marked)):
+        if hypothesis is not None and self._shown != (
+            shown := (hypothesis.text, len(words) * self._marked)
+        ):
             self._shown = shown
             yield hypothesis
 

@@ -177,7 +177,8 @@ class AmazonFront:
         rooms = self._rooms
         signature = self._signature(signed)
         engine = rooms.engine()
-        request = stream_request(given(), engine.capabilities.languages)
+        can = engine.capabilities
+        request = stream_request(given(), can.languages, can.features)
         words = await self._filter(request)
         session_id = request.session_id or str(uuid.uuid4())
         owner = None if signature is None else signature.credentials.access_key
@@ -214,7 +215,12 @@ class AmazonFront:
     ) -> OpenSession:
         rooms = self._rooms
         transcripts = rooms.transcripts()
-        options = StreamOptions(Pace.LIVE, Stability[(request.stability or "off").upper()])
+        options = StreamOptions(
+            Pace.LIVE,
+            Stability[(request.stability or "off").upper()],
+            language=request.language,
+            asked=request.asked,
+        )
         holding = await opened.enter_async_context(rooms.sessions.hold(key))
         # A session's id is its client's, and may come again when its transcript is long in the store.
         known = holding.took_over or await transcripts.has(key[1])
@@ -230,7 +236,7 @@ class AmazonFront:
             return transcripts.kept(shown, Source.LIVE, engine.capabilities.name)
 
         if request.resume_window is not None:
-            terms = (request.split_channels, request.stability, request.vocabulary_filter)
+            terms = (request.split_channels, request.vocabulary_filter, options)
             session = rooms.sessions.resumable(
                 key,
                 request.resume_window * 60,

@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from transcribed.engines.base import Pace
+from transcribed.engines.base import Pace, StreamStatus
 from transcribed.errors import Stopping, Unavailable
-from transcribed.scheduling.scheduler import ScheduledEngine, StreamStatus
+from transcribed.scheduling.scheduler import ScheduledEngine
 
 Status = Literal["starting", "ready", "stopping"]
 

@@ -49,14 +49,16 @@ class StreamQuery(BaseModel):
     channels: int = Field(1, ge=1, le=MOST_CHANNELS)
     language: str | None = None
 
-    def check(self, engine: Engine) -> None:
-        """Raise BadRequest for what this engine cannot do."""
-        languages = engine.capabilities.languages
-        if self.language is not None and self.language.lower() not in map(str.lower, languages):
+    def options(self, engine: Engine) -> StreamOptions:
+        """What is asked of this engine. Raises BadRequest for what it cannot do."""
+        languages = {language.lower(): language for language in engine.capabilities.languages}
+        if self.language is not None and self.language.lower() not in languages:
             raise BadRequest(
-                f"The language {self.language!r} is not recognised here. Ask for {' or '.join(languages)}, "
-                "or for none."
+                f"The language {self.language!r} is not recognised here. Ask for "
+                f"{' or '.join(languages.values())}, or for none."
             )
+        language = None if self.language is None else languages[self.language.lower()]
+        return StreamOptions(Pace.LIVE, Stability[self.stability.upper()], language=language)
 
 
 class NativeConversation:
@@ -76,7 +78,6 @@ class NativeConversation:
         self._library = library
         self._transcripts = transcripts
         self._query = query
-        self._stability = Stability[query.stability.upper()]
         self._format = InputFormat(query.encoding, query.sample_rate, query.channels)
         self._audio_timeout = audio_timeout
         self._stopping = stopping
@@ -95,16 +96,17 @@ class NativeConversation:
         """See Conversation."""
         recording = valid_name(request.name)
         source = await self._library.open(recording)
-        engine = self._checked_engine()
-        events = transcribe(engine, source, self._query.pace, self._stability, self._stopping)
+        engine = self._engine()
+        options = self._query.options(engine)
+        events = transcribe(engine, source, self._query.pace, options, self._stopping)
         async with aclosing(self._kept(events, engine, Source.FILE, recording)) as kept:
             async for event in kept:
                 yield event
 
     async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
-        options = StreamOptions(Pace.LIVE, self._stability)
-        engine = self._checked_engine()
+        engine = self._engine()
+        options = self._query.options(engine)
         events = transcribe_live(engine, chunks, self._format, options, self._audio_timeout)
         async with aclosing(self._kept(events, engine, Source.LIVE)) as kept:
             async for event in kept:
@@ -118,12 +120,6 @@ class NativeConversation:
         recording: str | None = None,
     ) -> AsyncGenerator[LiveEvent, None]:
         return self._transcripts().kept(events, source, engine.capabilities.name, recording)
-
-    def _checked_engine(self) -> Engine:
-        # The connection may be older than the engine.
-        engine = self._engine()
-        self._query.check(engine)
-        return engine
 
     def encode(self, event: LiveEvent) -> str | None:
         """See Conversation."""
@@ -154,7 +150,7 @@ def router(
         try:
             query = _query(websocket)
             with suppress(Unavailable):
-                query.check(engine())
+                query.options(engine())
         except BadRequest as error:
             form: wire.Format = "json" if websocket.query_params.get("format") == "json" else "text"
             await transport.send(wire.encode_error(error, form))

@@ -24,6 +24,7 @@ from transcribed.engines.base import (
     Pace,
     RecognitionStream,
     StreamOptions,
+    StreamStatus,
 )
 from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError
 from transcribed.scheduling.meter import Meter
@@ -38,15 +39,6 @@ _UNREAD = 64
 """Hypotheses that one stream may hold unread before it computes no more."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStatus:
-    """One open stream: its pace, the seconds of audio received, and how many of them wait (its lag)."""
-
-    pace: Pace
-    received: float
-    lag: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 
@@ -10,7 +11,6 @@ from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.audio.media import ByteSource, MediaReader
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.errors import Stopping
-from transcribed.recognition.stabilizer import Stability
 from transcribed.service.live import LiveSession, Session, transcript_of
 from transcribed.service.media import blocks, cut
 from transcribed.service.threads import in_thread
@@ -31,18 +31,16 @@ def transcribe(
     engine: Engine,
     source: ByteSource,
     pace: FilePace = FilePace.FAST,
-    stability: Stability = Stability.OFF,
+    options: StreamOptions | None = None,
     stopping: asyncio.Event | None = None,
-    *,
-    partials: bool = True,
 ) -> AsyncGenerator[LiveEvent, None]:
     """The events of a recording, while it is read. Raises UnreadableAudio and what the engine raises.
 
-    Without `partials` only finals come, which costs less.
+    `options` are those of the stream; its pace is that of the reading.
     `stopping` ends it where it is: what was said up to there comes, then Stopping is raised.
     """
     live = pace is FilePace.REALTIME
-    options = StreamOptions(pace=Pace.LIVE if live else Pace.FAST, stability=stability, partials=partials)
+    options = replace(options or StreamOptions(), pace=Pace.LIVE if live else Pace.FAST)
     feed = partial(_speak if live else _read, source, stopping or asyncio.Event())
     return transcript_of(LiveSession(engine, options), feed)
 

@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamOptions
-from transcribed.transcript import Done, LiveEvent, Segment, Word
+from transcribed.transcript import Done, Entity, LiveEvent, Segment, Word
+
+_Timed = TypeVar("_Timed", Word, Entity)
 
 
 class Timeline:
@@ -91,7 +93,7 @@ class LiveSession:
         self._channel = channel
         self._engine = engine
         self._options = options
-        self._language = engine.capabilities.languages[0]
+        self._language = options.language or engine.capabilities.languages[0]
         self._received = 0
         self._started = time.monotonic()
         self._last = (-1, -1)
@@ -126,8 +128,8 @@ class LiveSession:
 
     async def events(self) -> AsyncGenerator[LiveEvent, None]:
         """What was said."""
-        async for hypothesis in self._stream:
-            yield self._segment(hypothesis)
+        async for said in self._stream:
+            yield self._segment(said) if isinstance(said, Hypothesis) else said
         yield Done(
             session_id=self.id,
             audio_seconds=self._start + self.heard,
@@ -142,9 +144,11 @@ class LiveSession:
             end=self._start + hypothesis.end,
             text=hypothesis.text,
             final=hypothesis.final,
-            language=self._language,
-            words=hypothesis.words if self._start == 0 else _later(hypothesis.words, self._start),
+            language=hypothesis.language or self._language,
+            words=tuple(_later(word, self._start) for word in hypothesis.words),
             channel=self._channel,
+            entities=tuple(_later(entity, self._start) for entity in hypothesis.entities),
+            languages=hypothesis.languages,
         )
 
     def _number(self, hypothesis: Hypothesis) -> int:
@@ -155,13 +159,10 @@ class LiveSession:
         return number
 
 
-def _later(words: tuple[Word, ...], seconds: float) -> tuple[Word, ...]:
-    return tuple(
-        word
-        if word.start is None or word.end is None
-        else replace(word, start=word.start + seconds, end=word.end + seconds)
-        for word in words
-    )
+def _later(timed: _Timed, seconds: float) -> _Timed:
+    if seconds == 0 or timed.start is None or timed.end is None:
+        return timed
+    return replace(timed, start=timed.start + seconds, end=timed.end + seconds)
 
 
 async def transcript_of(

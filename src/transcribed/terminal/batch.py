@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column
 
 from transcribed.app import recognition
-from transcribed.engines.base import Engine
+from transcribed.engines.base import Engine, StreamOptions
 from transcribed.errors import StorageFull, TranscribedError
 from transcribed.service.files import transcribe
 from transcribed.service.threads import in_thread
@@ -21,6 +21,8 @@ from transcribed.terminal.files import duration_of, opened
 from transcribed.terminal.planning import Job, Plan, plan
 from transcribed.terminal.writing import SUFFIXES, FileFormat, check_writable, document, write
 from transcribed.transcript import Segment
+
+_FINALS = StreamOptions(partials=False)
 
 
 async def transcribe_to_files(
@@ -82,7 +84,7 @@ class _Batch:
         with opened(job.recording) as source:
             duration = await in_thread(duration_of, source) if self._watch.visible else None
             with self._watch.recording(job, duration) as heard:
-                async with aclosing(transcribe(engine, source, partials=False)) as events:
+                async with aclosing(transcribe(engine, source, options=_FINALS)) as events:
                     async for event in events:
                         if isinstance(event, Segment):
                             finals.append(event)

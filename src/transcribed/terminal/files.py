@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from transcribed.app import recognition
 from transcribed.audio.media import MediaReader
-from transcribed.engines.base import Engine
+from transcribed.engines.base import Engine, StreamOptions
 from transcribed.errors import NotFound, TranscribedError, UnreadableAudio
 from transcribed.service.files import transcribe
 from transcribed.service.threads import in_thread
@@ -56,7 +56,8 @@ async def _print_transcript(engine: Engine, file: str, form: FileFormat) -> None
         finals: list[Segment] = []
         lines: Format | None = form if form == "text" or form == "json" else None  # noqa: PLR1714 - for mypy
         with Display(lines, progress) as display:
-            async with aclosing(transcribe(engine, source, partials=display.visible)) as events:
+            options = StreamOptions(partials=display.visible)
+            async with aclosing(transcribe(engine, source, options=options)) as events:
                 async for event in events:
                     if isinstance(event, Segment):
                         progress.update(task, completed=event.end)

@@ -5,7 +5,7 @@ refused, never ignored.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,6 +23,7 @@ _ENCODINGS = {
     "g711-alaw": Encoding.ALAW,
     "g711-ulaw": Encoding.MULAW,
 }
+_IDENTIFYING = ("identify-language", "identify-multiple-languages")
 _LEVELS = ("high", "medium", "low")
 _METHODS = ("mask", "remove", "tag")
 _SHOWN = 40
@@ -33,7 +34,7 @@ class Parameter:
     """One thing that a client may ask for.
 
     `values` says, in Markdown, what it may be; `read` gives None for anything else. `effect` is what comes
-    of it, or, where it is `refused`, what this server cannot do.
+    of it. It is `refused`, then `effect` says why, unless it is a feature of the engine.
     """
 
     name: str
@@ -60,18 +61,21 @@ class VocabularyFilter:
 class StreamRequest:
     """What a client asks of a stream.
 
-    With `split_channels` each channel is recognised on its own. `stability` is high, medium or low, or None
-    where stabilization is not enabled. `resume_window` is in minutes from the start of the stream; until
-    then a client that lost its connection may come back. `echo` is the parameters as the answer has them.
+    `language` is None where it is to be found out. With `split_channels` each channel is recognised on
+    its own. `stability` is high, medium or low, or None where stabilization is not enabled. `resume_window`
+    is in minutes from the start of the stream; until then a client that lost its connection may come back.
+    `asked` is what the engine has to do, by the names of its features. `echo` is the parameters as the
+    answer has them.
     """
 
-    language: str
+    language: str | None
     format: InputFormat
     split_channels: bool
     session_id: str | None
     resume_window: int | None
     stability: str | None
     vocabulary_filter: VocabularyFilter | None
+    asked: Mapping[str, str]
     echo: Mapping[str, str]
 
     @property
@@ -210,14 +214,25 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def stream_request(given: Mapping[str, str], languages: Sequence[str]) -> StreamRequest:
-    """Parameters as a request to an engine of these languages. Raises BadRequest, with what to do."""
-    values = {name: _read(name, text) for name, text in given.items()}
+def stream_request(
+    given: Mapping[str, str], languages: Sequence[str], features: Collection[str] = ()
+) -> StreamRequest:
+    """Parameters as a request to an engine of these languages and features.
+
+    Raises BadRequest, with what to do.
+    """
+    values = {name: _read(name, text, features) for name, text in given.items()}
     for name in ("media-encoding", "sample-rate"):
         if name not in values:
             raise BadRequest(f"{name} is missing. It may be: {PARAMETERS[name].plain_values}.")
-    values["language-code"] = language = _language(values.get("language-code"), languages)
+    language = _language(values, languages)
+    if language is not None:
+        values["language-code"] = language
     split = _channels(values.get("enable-channel-identification"), values.get("number-of-channels"))
+    if split and values.get("show-speaker-label"):
+        raise BadRequest("Send show-speaker-label or enable-channel-identification, not both.")
+    # SDKs read `true`, and not `True`.
+    echo = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}
     return StreamRequest(
         language=language,
         format=InputFormat(
@@ -234,12 +249,12 @@ def stream_request(given: Mapping[str, str], languages: Sequence[str]) -> Stream
             values.get("vocabulary-filter-names"),
             values.get("vocabulary-filter-method"),
         ),
-        # SDKs read `true`, and not `True`.
-        echo={name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()},
+        asked={name: text for name, text in echo.items() if PARAMETERS[name].refused and text != "false"},
+        echo=echo,
     )
 
 
-def _read(name: str, text: str) -> Any:
+def _read(name: str, text: str, features: Collection[str]) -> Any:
     parameter = PARAMETERS.get(name)
     if parameter is None:
         raise BadRequest(f"There is no parameter {_shown(name)}. Check its spelling, or leave it out.")
@@ -247,12 +262,18 @@ def _read(name: str, text: str) -> Any:
     if value is None:
         raise BadRequest(f"{name} is {_shown(text)}. It may be: {parameter.plain_values}.")
     # Some SDKs send every switch, also those that nobody has touched.
-    if parameter.refused and value is not False:
+    if parameter.refused and name not in features and value is not False:
         raise BadRequest(f"{name} is not possible here. {parameter.effect}")
     return value
 
 
-def _language(code: str | None, languages: Sequence[str]) -> str:
+def _language(values: Mapping[str, Any], languages: Sequence[str]) -> str | None:
+    code: str | None = values.get("language-code")
+    identified = [name for name in _IDENTIFYING if values.get(name)]
+    if len(identified) + (code is not None) > 1:
+        raise BadRequest(f"Send one of language-code, {' and '.join(_IDENTIFYING)}.")
+    if identified:
+        return None
     known = {language.lower(): language for language in languages}
     if code is None or code.lower() not in known:
         problem = (

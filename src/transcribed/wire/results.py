@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from transcribed.transcript import Segment, Word
+from transcribed.transcript import Entity, Segment, Word
 
 # Each character is a mark in one way at most, so that no run of them is tried in many ways.
 _MARK = r"""[.,!?;:…–—)\]}"”»]|-(?=-)|(?<=-)-|(?<=[.,!?;:…])['’]"""
-_INITIALS = r"\W*(?:[^\W\d_]\.){2,}"
-_WORD = re.compile(rf"(?P<spoken>{_INITIALS}|.*?(?:\w|\*{{3}}).*?)(?P<marks>(?:{_MARK})*)", re.DOTALL)
+# Initials, and what stands for something that was taken out: "[NAME]".
+_WHOLE = r"\W*(?:[^\W\d_]\.){2,}|\[[A-Z_]+\]"
+_WORD = re.compile(rf"(?P<spoken>{_WHOLE}|.*?(?:\w|\*{{3}}).*?)(?P<marks>(?:{_MARK})*)", re.DOTALL)
 _MARKS = re.compile(r"\.{2,}|-{2,}|.")
 
 
@@ -35,10 +36,16 @@ def result(segment: Segment, *others: Segment) -> dict[str, Any]:
                 "Transcript": " ".join(word.text for word in words),
                 "Items": [item for word in words for item in _items(word)],
             }
+            | _where_there_is(Entities=[_entity(entity) for entity in segment.entities])
             for words in map(_words, (segment, *others))
         ],
         "LanguageCode": segment.language,
-    } | ({} if segment.channel is None else {"ChannelId": f"ch_{segment.channel}"})
+    } | _where_there_is(
+        ChannelId=None if segment.channel is None else f"ch_{segment.channel}",
+        LanguageIdentification=[
+            {"LanguageCode": found.language, "Score": round(found.score, 4)} for found in segment.languages
+        ],
+    )
 
 
 def _words(segment: Segment) -> Sequence[Word]:
@@ -56,13 +63,29 @@ def _items(word: Word) -> Iterator[dict[str, Any]]:
     """
     parts = _WORD.fullmatch(word.text)
     spoken, marks = parts.group("spoken", "marks") if parts else (word.text, "")
-    stable = {} if word.stable is None else {"Stable": word.stable}
-    confidence = {} if word.confidence is None else {"Confidence": round(word.confidence, 4)}
-    filtered = {} if word.filtered is None else {"VocabularyFilterMatch": word.filtered}
-    spoken_item = {"Type": "pronunciation", "Content": spoken} | confidence | stable | filtered
-    yield spoken_item | _when(word.start, word.end)
+    of_all = _where_there_is(Stable=word.stable, Speaker=word.speaker)
+    of_the_word = _where_there_is(Confidence=_rounded(word.confidence), VocabularyFilterMatch=word.filtered)
+    spoken_item = {"Type": "pronunciation", "Content": spoken}
+    yield spoken_item | of_the_word | of_all | _when(word.start, word.end)
     for mark in _MARKS.findall(marks):
-        yield {"Type": "punctuation", "Content": mark} | stable | _when(word.end, word.end)
+        yield {"Type": "punctuation", "Content": mark} | of_all | _when(word.end, word.end)
+
+
+def _entity(entity: Entity) -> dict[str, Any]:
+    return _where_there_is(
+        Category=entity.category,
+        Type=entity.kind,
+        Content=entity.text,
+        Confidence=_rounded(entity.confidence),
+    ) | _when(entity.start, entity.end)
+
+
+def _where_there_is(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None and value != []}
+
+
+def _rounded(confidence: float | None) -> float | None:
+    return None if confidence is None else round(confidence, 4)
 
 
 def _when(start: float | None, end: float | None) -> dict[str, float]:

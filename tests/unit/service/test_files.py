@@ -111,7 +111,8 @@ async def test_the_engine_is_told_what_is_asked_for() -> None:
     async with Scheduler(1) as scheduler:
         engine = scheduler.run(Asked(_scripted().script))
         for pace, stability in ((FilePace.FAST, Stability.OFF), (FilePace.REALTIME, Stability.HIGH)):
-            async for _ in transcribe(engine, io.BytesIO(_wav(0.1)), pace, stability):
+            options = StreamOptions(stability=stability)
+            async for _ in transcribe(engine, io.BytesIO(_wav(0.1)), pace, options):
                 pass
     assert asked == [("fast", Stability.OFF), ("live", Stability.HIGH)]
 

@@ -1,16 +1,16 @@
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from transcribed.audio.formats import silence
-from transcribed.engines.base import Engine, StreamOptions
+from transcribed.audio.formats import Samples, silence
+from transcribed.engines.base import Capabilities, Engine, Hypothesis, StreamOptions
 from transcribed.engines.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, Unavailable
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.service.live import LiveSession
-from transcribed.transcript import Done, LiveEvent, Segment, Word
+from transcribed.service.live import LiveSession, Timeline
+from transcribed.transcript import Done, Entity, LiveEvent, Notice, Segment, Word
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +57,44 @@ async def test_hypotheses_become_segments_of_the_session(scheduler: Scheduler) -
     assert isinstance(done, Done)
     assert (done.session_id, done.audio_seconds) == (session.id, 1.25)
     assert 0 <= done.processing_seconds < 30
+
+
+class _Remote:
+    """An engine that is asked for German, finds out otherwise, and has something to tell."""
+
+    capabilities = Capabilities("remote", ("en-US", "de-DE"))
+
+    async def open(self, options: StreamOptions) -> Self:
+        assert options.language == "de-DE"
+        return self
+
+    async def send(self, samples: Samples) -> None:
+        pass
+
+    async def finish(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+    async def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
+        yield Hypothesis(
+            0, 0.5, 1.0, "Oui.", final=True, language="fr-FR", entities=(Entity("x", 0.5, 1.0),)
+        )
+        yield Notice("FailedOver", "Something else goes on.")
+        yield Hypothesis(1, 1.0, 1.5, "Ja.", final=True)
+
+
+async def test_a_remote_engine_may_find_the_language_out_and_tell_more_than_words() -> None:
+    timeline = Timeline()
+    timeline.seconds = 10.0
+    async with LiveSession(_Remote(), StreamOptions(language="de-DE"), timeline) as session:
+        yes, notice, no, _ = await _events(session)
+    assert isinstance(yes, Segment)
+    assert isinstance(no, Segment)
+    assert (yes.language, no.language) == ("fr-FR", "de-DE")
+    assert yes.entities == (Entity("x", 10.5, 11.0),)
+    assert notice == Notice("FailedOver", "Something else goes on.")
 
 
 async def test_a_session_without_audio_is_done_at_once(scheduler: Scheduler) -> None:

@@ -36,6 +36,7 @@ REQUEST = StreamRequest(
     resume_window=None,
     stability=None,
     vocabulary_filter=None,
+    asked={},
     echo=PLAIN,
 )
 
@@ -226,6 +227,52 @@ def test_every_parameter_that_is_refused_says_why() -> None:
     assert len(refused) == 11
 
 
+FEATURES = frozenset(name for name, parameter in PARAMETERS.items() if parameter.refused)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "asked"),
+    [
+        ("vocabulary-name", "ours", "ours"),
+        ("show-speaker-label", "True", "true"),
+        ("content-redaction-type", "PII", "PII"),
+        ("show-speaker-label", "False", None),
+    ],
+)
+def test_what_the_engine_can_do_is_left_to_it(name: str, text: str, asked: str | None) -> None:
+    request = stream_request(PLAIN | {name: text}, LANGUAGES, {name})
+    assert request.asked == ({} if asked is None else {name: asked})
+    assert request.echo[name] == asked or text == "False"
+
+
+@pytest.mark.parametrize("name", ["identify-language", "identify-multiple-languages"])
+def test_a_language_that_the_engine_finds_out_is_none(name: str) -> None:
+    given = {key: value for key, value in PLAIN.items() if key != "language-code"} | {name: "true"}
+    request = stream_request(given, LANGUAGES, FEATURES)
+    assert request.language is None
+    assert request.asked == {name: "true"}
+    assert "language-code" not in request.echo
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"identify-language": "true"}, "Send one of language-code, identify-language and"),
+        (
+            {
+                "show-speaker-label": "true",
+                "enable-channel-identification": "true",
+                "number-of-channels": "2",
+            },
+            "not both",
+        ),
+    ],
+)
+def test_what_excludes_each_other_is_refused(more: dict[str, str], message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        stream_request(PLAIN | more, LANGUAGES, FEATURES)
+
+
 @given(
     st.dictionaries(
         st.sampled_from(list(PARAMETERS)),
@@ -234,12 +281,13 @@ def test_every_parameter_that_is_refused_says_why() -> None:
     )
 )
 def test_any_parameters_are_a_request_or_a_bad_one(given: dict[str, str]) -> None:
-    try:
-        request = stream_request(PLAIN | given, LANGUAGES)
-    except BadRequest:
-        return
-    assert set(request.echo) == set(PLAIN | given)
-    assert stream_request(request.echo, LANGUAGES) == request, "what is echoed says the same"
+    for features in (frozenset[str](), FEATURES):
+        try:
+            request = stream_request(PLAIN | given, LANGUAGES, features)
+        except BadRequest:
+            continue
+        assert set(request.echo) == set(PLAIN | given)
+        assert stream_request(request.echo, LANGUAGES, features) == request, "what is echoed says the same"
 
 
 @pytest.mark.parametrize(
@@ -285,6 +333,7 @@ def test_what_amazon_transcribe_can_ask_for_is_read() -> None:
         resume_window=None,
         stability="low",
         vocabulary_filter=VocabularyFilter(("rude",), "remove"),
+        asked={},
         echo={},
     )
 

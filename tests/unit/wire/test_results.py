@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.transcript import Segment, Word
+from transcribed.transcript import Entity, LanguageScore, Segment, Word
 from transcribed.wire.results import result, transcript_event
 
 
@@ -200,4 +200,41 @@ def test_the_punctuation_behind_a_masked_word_is_an_item_too() -> None:
         ",",
         "***",
         "**!",
+    ]
+
+
+def test_what_an_engine_finds_beside_the_words_is_where_amazon_has_it() -> None:
+    segment = Segment(
+        "3f",
+        0,
+        0.0,
+        1.0,
+        "I'm [NAME].",
+        final=True,
+        language="en-US",
+        words=(Word("I'm", 0.0, 0.2, speaker="0"), Word("[NAME].", 0.2, 0.8, speaker="0")),
+        entities=(Entity("[NAME]", 0.2, 0.8, "PII", "NAME", 0.99987), Entity("Ann", 0.2, 0.8)),
+        languages=(LanguageScore("en-US", 0.87654321), LanguageScore("de-DE", 0.1)),
+    )
+    found = result(segment)
+    assert found["LanguageIdentification"] == [
+        {"LanguageCode": "en-US", "Score": 0.8765},
+        {"LanguageCode": "de-DE", "Score": 0.1},
+    ]
+    (alternative,) = found["Alternatives"]
+    assert alternative["Entities"] == [
+        {
+            "StartTime": 0.2,
+            "EndTime": 0.8,
+            "Category": "PII",
+            "Type": "NAME",
+            "Content": "[NAME]",
+            "Confidence": 0.9999,
+        },
+        {"StartTime": 0.2, "EndTime": 0.8, "Content": "Ann"},
+    ]
+    assert [(item["Content"], item["Speaker"]) for item in alternative["Items"]] == [
+        ("I'm", "0"),
+        ("[NAME]", "0"),
+        (".", "0"),
     ]
