@@ -29,9 +29,9 @@ format: $(VENV)/dev
 # Versions move only here; the files name no address, so that any index can serve them.
 lock: $(BIN)/uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --upgrade --extra build --extra postgresql pyproject.toml -o requirements/run.txt
+	  --python-version 3.11 --upgrade --extra build --extra amazon --extra postgresql pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --upgrade --extra build --extra postgresql --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	  --python-version 3.11 --upgrade --extra build --extra amazon --extra postgresql --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --upgrade tests/clients/python_awslabs/requirements.in -o tests/clients/python_awslabs/requirements.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

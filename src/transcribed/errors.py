@@ -69,6 +69,10 @@ class InvalidSignature(AccessDenied):
     code = "InvalidSignatureException"
 
 
+class NoCredentials(AccessDenied):
+    """There is nothing to sign requests to a recogniser elsewhere with."""
+
+
 class NotFound(TranscribedError):
     """Nothing is stored under the name."""
 
@@ -110,6 +114,14 @@ class Stopping(Unavailable):
 
     def __init__(self, message: str = "The server is stopping. Try again in a moment.") -> None:
         super().__init__(message)
+
+
+class UpstreamLost(Unavailable):
+    """A recogniser elsewhere cannot be reached, has gone, or answers what cannot be read."""
+
+
+class ExpiredCredentials(Unavailable):
+    """What requests to a recogniser elsewhere are signed with has run out; there may be new ones by now."""
 
 
 class LimitExceeded(TranscribedError):

@@ -1,0 +1,162 @@
+"""Who asks Amazon, and where: credentials, region and endpoint as Amazon's own programs find them.
+
+All of it blocks: files are read, programs run, servers asked.
+"""
+
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import botocore.exceptions
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.session import Session
+
+from transcribed.engines.amazon.endpoint import amazon_endpoint, endpoint_at, websocket, with_parameters
+from transcribed.engines.amazon.settings import AmazonSettings
+from transcribed.errors import ConfigurationError, ExpiredCredentials, NoCredentials
+
+SERVICE = "transcribe"
+"""The name that requests are signed for."""
+EXPIRES = 300
+"""Seconds for which a signed URL is good; Amazon's limit."""
+
+_STREAMING = "transcribestreaming"
+_DOMAIN = "amazonaws.com"
+_HOW = (
+    "Give some as Amazon's programs take them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in "
+    "~/.aws (aws configure, aws sso login), or the role of the machine or container."
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Credentials, and the way in which they were found, by botocore's name for it."""
+
+    method: str
+    keys: ReadOnlyCredentials = field(repr=False)
+
+
+class Account:
+    """Credentials, region and endpoint. May be used by several threads at once."""
+
+    def __init__(self, settings: AmazonSettings) -> None:
+        """Raises ConfigurationError for a profile that there is not, and for files that cannot be read."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._session = self._new_session()
+
+    def _new_session(self) -> Session:
+        session = Session(profile=self._settings.profile)
+        try:
+            session.get_scoped_config()
+        except botocore.exceptions.ProfileNotFound as error:
+            raise ConfigurationError(f"{error}. Choose another, or make it: aws configure.") from None
+        except botocore.exceptions.ConfigParseError as error:
+            raise ConfigurationError(f"{error}") from None
+        return session
+
+    @property
+    def region(self) -> str:
+        """Raises ConfigurationError where nobody says one."""
+        # botocore alone of Amazon's SDKs does not know AWS_REGION.
+        found = self._settings.region or os.environ.get("AWS_REGION")
+        region: str | None = found or self._session.get_config_variable("region")
+        if not region:
+            raise ConfigurationError(
+                "Amazon Transcribe needs a region, such as us-east-1: --amazon-region, AWS_REGION, or the "
+                "profile's (aws configure)."
+            )
+        return region
+
+    @property
+    def endpoint(self) -> str:
+        """Raises ConfigurationError."""
+        configured = self._settings.endpoint_url or self._configured_endpoint()
+        if configured:
+            return endpoint_at(configured)
+        resolver = self._session.get_component("endpoint_resolver")
+        try:
+            partition = resolver.get_partition_for_region(self.region)
+        except botocore.exceptions.UnknownRegionError:
+            partition = None
+        domain = partition and resolver.get_partition_dns_suffix(partition)
+        return amazon_endpoint(self.region, domain or _DOMAIN)
+
+    def _configured_endpoint(self) -> str | None:
+        """As botocore finds that of a service that it has a client for."""
+        if self._session.get_config_variable("ignore_configured_endpoint_urls"):
+            return None
+        for variable in ("AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING", "AWS_ENDPOINT_URL"):
+            if found := os.environ.get(variable):
+                return found
+        profile = self._session.get_scoped_config()
+        services = {}
+        if name := profile.get("services"):
+            services = self._session.full_config.get("services", {}).get(name)
+            if services is None:
+                raise ConfigurationError(
+                    f"The profile names the services {name!r}, and there are none such."
+                )
+        own = services.get("transcribe_streaming", {}).get("endpoint_url")
+        endpoint: str | None = own or profile.get("endpoint_url")
+        return endpoint
+
+    @property
+    def regions(self) -> list[str]:
+        """Those in which botocore knows the service to stream."""
+        found: list[str] = self._session.get_available_regions(_STREAMING)
+        return found
+
+    def trust(self) -> ssl.SSLContext:
+        """What certificates of the other end are checked with: AWS_CA_BUNDLE, or Python's own."""
+        bundle = self._session.get_config_variable("ca_bundle")
+        try:
+            return ssl.create_default_context(cafile=bundle or None)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"The certificates in {bundle} (AWS_CA_BUNDLE) are no use: {error}"
+            ) from error
+
+    def credentials(self) -> Found:
+        """Those that are good now, renewed if need be. Raises NoCredentials and ExpiredCredentials."""
+        with self._lock:
+            session = self._session
+            try:
+                found = session.get_credentials()
+                keys = found and found.get_frozen_credentials()
+            except (
+                botocore.exceptions.SSOError,
+                botocore.exceptions.TokenRetrievalError,
+                botocore.exceptions.LoginTokenLoadError,
+            ) as error:
+                raise ExpiredCredentials(f"Amazon's credentials have run out: {error}") from error
+            except (
+                botocore.exceptions.BotoCoreError,
+                botocore.exceptions.ClientError,
+                OSError,
+            ) as error:
+                raise NoCredentials(f"Amazon's credentials cannot be had: {error} {_HOW}") from error
+        if not keys or not keys.access_key or not keys.secret_key:
+            raise NoCredentials(f"There are no credentials for Amazon Transcribe. {_HOW}")
+        return Found(found.method or "unknown", keys)
+
+    def forget(self) -> None:
+        """Look for credentials anew the next time: those that there were have been refused."""
+        with self._lock:
+            try:
+                self._session = self._new_session()
+            except ConfigurationError as error:
+                _log.warning("Amazon's credentials are not looked for anew: %s", error.message)
+
+    def address(self, parameters: Mapping[str, str]) -> str:
+        """The signed address of a WebSocket for a stream with these parameters."""
+        request = AWSRequest("GET", with_parameters(self.endpoint, parameters))
+        SigV4QueryAuth(self.credentials().keys, SERVICE, self.region, EXPIRES).add_auth(request)
+        return websocket(str(request.url))

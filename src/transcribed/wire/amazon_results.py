@@ -1,0 +1,114 @@
+"""Amazon Transcribe's TranscriptEvent JSON as words: what results.py writes, read.
+
+Members that are missing, null or not known are no fault: Amazon adds some now and then.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_pascal
+
+from transcribed.errors import MalformedMessage
+from transcribed.transcript import Word
+
+_PUNCTUATION = "punctuation"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A Result: what a segment is taken to say, by the first of its Alternatives; times in seconds."""
+
+    start: float
+    end: float
+    final: bool
+    words: tuple[Word, ...]
+    language: str | None
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(alias_generator=to_pascal, extra="ignore", frozen=True)
+
+
+class _Item(_Part):
+    type: str | None = None
+    content: str | None = None
+    start_time: float | None = None
+    end_time: float | None = None
+    confidence: float | None = None
+    stable: bool | None = None
+    vocabulary_filter_match: bool | None = None
+
+
+class _Alternative(_Part):
+    transcript: str | None = None
+    items: list[_Item] | None = None
+
+
+class _Result(_Part):
+    start_time: float | None = None
+    end_time: float | None = None
+    is_partial: bool | None = None
+    alternatives: list[_Alternative] | None = None
+    language_code: str | None = None
+
+
+class _Transcript(_Part):
+    results: list[_Result] | None = None
+
+
+class _Event(_Part):
+    transcript: _Transcript | None = None
+
+
+def read_event(payload: bytes) -> Sequence[Reading]:
+    """The Results of a TranscriptEvent. Raises MalformedMessage."""
+    try:
+        event = _Event.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise MalformedMessage(f"A TranscriptEvent cannot be read: {place}: {first['msg']}.") from None
+    results = event.transcript.results if event.transcript else None
+    return [_reading(result) for result in results or ()]
+
+
+def _reading(result: _Result) -> Reading:
+    best = result.alternatives[0] if result.alternatives else _Alternative()
+    start = result.start_time or 0.0
+    return Reading(
+        start=start,
+        end=max(start, result.end_time or 0.0),
+        final=result.is_partial is False,
+        words=tuple(_words(best.items or ())) or tuple(map(Word, (best.transcript or "").split())),
+        language=result.language_code,
+    )
+
+
+def _words(items: Iterable[_Item]) -> Iterator[Word]:
+    """Each pronunciation with the punctuation behind it."""
+    parts: list[_Item] = []
+    for item in items:
+        if not (item.content or "").strip():
+            continue
+        if parts and item.type != _PUNCTUATION:
+            yield _word(parts)
+            parts = []
+        parts.append(item)
+    if parts:
+        yield _word(parts)
+
+
+def _word(parts: Sequence[_Item]) -> Word:
+    """What is known of a word is said of its first part; it is settled when all of it is."""
+    spoken = parts[0]
+    timed = spoken.start_time is not None and spoken.end_time is not None
+    marks = [part.stable for part in parts if part.stable is not None]
+    return Word(
+        text="".join((part.content or "").strip() for part in parts),
+        start=spoken.start_time if timed else None,
+        end=spoken.end_time if timed else None,
+        confidence=spoken.confidence,
+        stable=all(marks) if marks else None,
+        filtered=spoken.vocabulary_filter_match,
+    )

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.amazon.sending import LONGEST, SHORTEST, Outbox, Pacer, Timeline
+
+
+def _samples(integers: list[int]) -> Samples:
+    return np.array(integers, np.float32) / np.float32(32_768)
+
+
+@given(integers=st.lists(st.integers(-32_768, 32_767), max_size=50), sizes=st.lists(st.integers(0, 9_000)))
+def test_however_audio_comes_all_of_it_goes_in_pieces_as_amazon_wants_them(
+    integers: list[int], sizes: list[int]
+) -> None:
+    audio = np.resize(np.array([*integers, 1], "<i2"), sum(sizes))
+    outbox, pieces, start = Outbox(), [], 0
+    for size in sizes:
+        outbox.push(_samples(audio[start : start + size].tolist()))
+        start += size
+        while piece := outbox.take():
+            pieces.append(piece)
+        assert outbox.samples < SHORTEST
+    assert all(2 * SHORTEST <= len(piece) <= 2 * LONGEST for piece in pieces)
+    rest = outbox.take(all_of_it=True)
+    assert outbox.samples == 0
+    assert b"".join([*pieces, rest]) == audio.tobytes()
+
+
+def test_what_is_louder_than_full_scale_is_full_scale() -> None:
+    outbox = Outbox()
+    outbox.push(np.array([2.0, 1.0, -1.0, -2.0, 0.4 / 32_768], np.float32))
+    assert np.frombuffer(outbox.take(all_of_it=True), "<i2").tolist() == [32767, 32767, -32768, -32768, 0]
+
+
+def test_pieces_go_at_the_pace_of_speech() -> None:
+    pacer = Pacer(1.0)
+    now = 100.0
+    gone = []
+    for _ in range(5):
+        now += pacer.wait(now)
+        pacer.sent(SAMPLE_RATE // 10, now)
+        gone.append(now)
+        now += 0.01
+    # The first five times a tenth fit into what is caught up with.
+    assert gone[0] == 100.0
+    for _ in range(100):
+        now += pacer.wait(now)
+        pacer.sent(SAMPLE_RATE // 10, now)
+    assert now - 100.0 == pytest.approx(10.4 - 0.5, abs=0.11)
+
+
+@given(speed=st.floats(0.5, 100), late=st.lists(st.floats(0, 3), min_size=1, max_size=50))
+def test_never_is_more_than_half_a_second_caught_up_with(speed: float, late: list[float]) -> None:
+    pacer, now, moments = Pacer(speed), 7.0, []
+    for lateness in late:
+        now += pacer.wait(now) + lateness
+        pacer.sent(SAMPLE_RATE, now)
+        moments.append(now)
+    for number, moment in enumerate(moments):
+        assert number / speed <= moment - moments[0] + 0.5 + 1e-9
+
+
+# --- Times around silence that was put in
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 3 * SAMPLE_RATE)), min_size=1, max_size=30))
+def test_times_are_those_of_the_audio_without_the_silence(sent: list[tuple[bool, int]]) -> None:
+    timeline = Timeline()
+    # For each sample that was sent, how much audio was before it: the definition, sample by sample.
+    expected: list[tuple[int, int]] = []
+    ours = theirs = 0
+    for silent, samples in sent:
+        (timeline.silence if silent else timeline.audio)(samples)
+        shares = (0, samples // 3, samples - 1)
+        expected += [(theirs + share, ours if silent else ours + share) for share in shares]
+        theirs += samples
+        ours += 0 if silent else samples
+    assert (timeline.sent, timeline.silent) == (theirs, theirs - ours)
+    for at, is_at in expected:
+        assert timeline.ours(at / SAMPLE_RATE) == pytest.approx(is_at / SAMPLE_RATE, abs=1e-9)
+    moments = [timeline.ours(at / SAMPLE_RATE) for at, _ in expected]
+    assert moments == sorted(moments) or max(np.diff(moments) * -1) < 1e-9
+
+
+def test_without_silence_times_are_amazons_to_the_last_digit() -> None:
+    timeline = Timeline()
+    timeline.audio(SAMPLE_RATE)
+    assert timeline.ours(0.123) == 0.123
+
+
+def test_nothing_is_heard_behind_what_was_sent() -> None:
+    timeline = Timeline()
+    timeline.audio(SAMPLE_RATE)
+    timeline.silence(SAMPLE_RATE)
+    assert timeline.ours(1.5) == timeline.ours(7.0) == 1.0
