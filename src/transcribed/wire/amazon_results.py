@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from transcribed.errors import MalformedMessage
-from transcribed.transcript import Word
+from transcribed.transcript import Entity, LanguageScore, Word
 
 _PUNCTUATION = "punctuation"
 
@@ -19,11 +19,13 @@ _PUNCTUATION = "punctuation"
 class Reading:
     """A Result: what a segment is taken to say, by the first of its Alternatives; times in seconds."""
 
-    start: float
-    end: float
-    final: bool
-    words: tuple[Word, ...]
-    language: str | None
+    start: float = 0.0
+    end: float = 0.0
+    final: bool = False
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+    entities: tuple[Entity, ...] = ()
+    languages: tuple[LanguageScore, ...] = ()
 
 
 class _Part(BaseModel):
@@ -38,11 +40,27 @@ class _Item(_Part):
     confidence: float | None = None
     stable: bool | None = None
     vocabulary_filter_match: bool | None = None
+    speaker: str | None = None
+
+
+class _Entity(_Part):
+    start_time: float | None = None
+    end_time: float | None = None
+    category: str | None = None
+    type: str | None = None
+    content: str | None = None
+    confidence: float | None = None
 
 
 class _Alternative(_Part):
     transcript: str | None = None
     items: list[_Item] | None = None
+    entities: list[_Entity] | None = None
+
+
+class _LanguageScore(_Part):
+    language_code: str | None = None
+    score: float | None = None
 
 
 class _Result(_Part):
@@ -51,6 +69,7 @@ class _Result(_Part):
     is_partial: bool | None = None
     alternatives: list[_Alternative] | None = None
     language_code: str | None = None
+    language_identification: list[_LanguageScore] | None = None
 
 
 class _Transcript(_Part):
@@ -82,6 +101,24 @@ def _reading(result: _Result) -> Reading:
         final=result.is_partial is False,
         words=tuple(_words(best.items or ())) or tuple(map(Word, (best.transcript or "").split())),
         language=result.language_code,
+        entities=tuple(_entity(entity, start) for entity in best.entities or ()),
+        languages=tuple(
+            LanguageScore(found.language_code, found.score or 0.0)
+            for found in result.language_identification or ()
+            if found.language_code
+        ),
+    )
+
+
+def _entity(entity: _Entity, start: float) -> Entity:
+    begins = start if entity.start_time is None else entity.start_time
+    return Entity(
+        text=entity.content or "",
+        start=begins,
+        end=begins if entity.end_time is None else entity.end_time,
+        category=entity.category,
+        kind=entity.type,
+        confidence=entity.confidence,
     )
 
 
@@ -111,4 +148,5 @@ def _word(parts: Sequence[_Item]) -> Word:
         confidence=spoken.confidence,
         stable=all(marks) if marks else None,
         filtered=spoken.vocabulary_filter_match,
+        speaker=spoken.speaker,
     )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.errors import MalformedMessage
-from transcribed.transcript import Segment, Word
+from transcribed.transcript import Entity, LanguageScore, Segment, Word
 from transcribed.wire.amazon_results import Reading, read_event
 from transcribed.wire.results import result, transcript_event
 
@@ -33,25 +33,50 @@ _WORDS = st.builds(
     st.none() | st.floats(0, 1),
     st.none() | st.booleans(),
     st.none() | st.booleans(),
+    st.none() | st.sampled_from(["0", "spk_1"]),
 )
-
-
-@given(
-    words=st.lists(_WORDS),
-    times=_TIMES,
+_NAMES = st.none() | st.sampled_from(["PII", "NAME"])
+_SHARES = st.floats(0, 1)
+_ENTITIES = st.builds(
+    lambda text, times, *known: Entity(text, *times, *known),
+    st.text(),
+    _TIMES,
+    _NAMES,
+    _NAMES,
+    st.none() | _SHARES,
+)
+_SCORES = st.builds(LanguageScore, st.sampled_from(["en-US", "de-DE"]), _SHARES)
+_SEGMENTS = st.builds(
+    lambda words, times, **others: Segment(
+        "3f", 7, *times, text=" ".join(word.text for word in words), words=words, **others
+    ),
+    st.lists(_WORDS).map(tuple),
+    _TIMES,
     final=st.booleans(),
     language=st.sampled_from(["en-US", "ckb-IQ"]),
+    entities=st.lists(_ENTITIES, max_size=3).map(tuple),
+    languages=st.lists(_SCORES, max_size=3).map(tuple),
 )
-def test_what_is_read_is_written_as_it_was(
-    words: list[Word], times: list[float], final: bool, language: str
-) -> None:
-    def segment(start: float, end: float, final: bool, language: str, words: tuple[Word, ...]) -> Segment:
-        return Segment("3f", 7, start, end, " ".join(w.text for w in words), final, language, words)
 
-    written = result(segment(times[0], times[1], final, language, tuple(words)))
+
+@given(_SEGMENTS)
+def test_what_is_read_is_written_as_it_was(segment: Segment) -> None:
+    written = result(segment)
     (read,) = _read(written)
     assert read.language is not None
-    assert result(segment(read.start, read.end, read.final, read.language, read.words)) == written
+    again = Segment(
+        "3f",
+        7,
+        read.start,
+        read.end,
+        " ".join(word.text for word in read.words),
+        read.final,
+        read.language,
+        read.words,
+        entities=read.entities,
+        languages=read.languages,
+    )
+    assert result(again) == written
 
 
 def test_punctuation_belongs_to_the_word_before_it() -> None:
