@@ -76,11 +76,16 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """One open stream: its pace, the seconds of audio received, and how many of them wait (its lag)."""
+    """One stream: its pace, the seconds of audio received, and how many of them wait (its lag).
+
+    `sent` is how many seconds of audio went to somebody else's service for it, all that was sent again
+    included, since that is what costs; None where no engine of it has such a service.
+    """
 
     pace: Pace
     received: float
     lag: float
+    sent: float | None = None
 
 
 class RecognitionStream(Protocol):
@@ -99,6 +104,11 @@ class RecognitionStream(Protocol):
 
         Raises TranscribedError where recognition failed.
         """
+        ...
+
+    @property
+    def status(self) -> StreamStatus:
+        """For those who watch; also when it has ended."""
         ...
 
     async def aclose(self) -> None:

@@ -27,6 +27,7 @@ _IDENTIFYING = ("identify-language", "identify-multiple-languages")
 _LEVELS = ("high", "medium", "low")
 _METHODS = ("mask", "remove", "tag")
 _SHOWN = 40
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,15 @@ class Parameter:
     """One thing that a client may ask for.
 
     `values` says, in Markdown, what it may be; `read` gives None for anything else. `effect` is what comes
-    of it. It is `refused`, then `effect` says why, unless it is a feature of the engine.
+    of it. `lacking` is what an engine cannot do that has not got it among its features; None where every
+    engine's streams have it.
     """
 
     name: str
     values: str
     read: Callable[[str], Any] = field(repr=False)
     effect: str
-    refused: bool = False
+    lacking: str | None = None
 
     @property
     def plain_values(self) -> str:
@@ -98,27 +100,29 @@ def _text(pattern: str) -> Callable[[str], str | None]:
     return lambda text: text if re.fullmatch(pattern, text) else None
 
 
-def _choice(name: str, choices: Iterable[str], effect: str, *, refused: bool = False) -> Parameter:
+def _choice(name: str, choices: Iterable[str], effect: str, lacking: str | None = None) -> Parameter:
     known = list(choices)
     values = ", ".join(f"`{choice}`" for choice in known)
-    return Parameter(name, values, lambda text: text if text in known else None, effect, refused)
+    return Parameter(name, values, lambda text: text if text in known else None, effect, lacking)
 
 
-def _switch(name: str, effect: str, *, refused: bool = False) -> Parameter:
+def _switch(name: str, effect: str, lacking: str | None = None) -> Parameter:
     read = {"true": True, "false": False}
-    return Parameter(name, "`true`, `false`", lambda text: read.get(text.lower()), effect, refused)
+    return Parameter(name, "`true`, `false`", lambda text: read.get(text.lower()), effect, lacking)
 
 
-def _name(name: str, effect: str, *, refused: bool = False) -> Parameter:
+def _name(name: str, effect: str, lacking: str | None = None) -> Parameter:
     values = "1 to 200 letters, digits, `.`, `_` and `-`"
-    return Parameter(name, values, _text(r"[0-9a-zA-Z._-]{1,200}"), effect, refused)
+    return Parameter(name, values, _text(r"[0-9a-zA-Z._-]{1,200}"), effect, lacking)
 
 
-def _names(name: str, effect: str, *, refused: bool = False) -> Parameter:
+def _names(name: str, effect: str, lacking: str | None = None) -> Parameter:
     values = "names with commas between them, at most 3000 characters"
-    return Parameter(name, values, _text(r"[0-9a-zA-Z,._-]{1,3000}"), effect, refused)
+    return Parameter(name, values, _text(r"[0-9a-zA-Z,._-]{1,3000}"), effect, lacking)
 
 
+_FILTERS = ("vocabulary-filter-name", "vocabulary-filter-names", "vocabulary-filter-method")
+_FORMAT, _WRITTEN = "transcript-format", "written"
 _NO_VOCABULARY = "This engine cannot be taught words."
 _NO_IDENTIFICATION = "This engine does not find out which language is spoken: send language-code."
 _NO_PERSONAL_DATA = "This engine does not find personal data in what is said."
@@ -126,7 +130,12 @@ _NO_PERSONAL_DATA = "This engine does not find personal data in what is said."
 PARAMETERS = {
     parameter.name: parameter
     for parameter in (
-        Parameter("language-code", "one of the engine's", str, "The language that is spoken. Needed."),
+        Parameter(
+            "language-code",
+            "one of the engine's",
+            str,
+            "The language that is spoken. Needed, unless it is to be found out.",
+        ),
         Parameter(
             "sample-rate",
             f"{LOWEST_RATE} to {HIGHEST_RATE}",
@@ -159,34 +168,60 @@ PARAMETERS = {
         _switch("enable-channel-identification", "Each channel is recognised on its own, by `ChannelId`."),
         Parameter("number-of-channels", "`2`", _integer(2, 2), "Goes with enable-channel-identification."),
         _name(
-            "vocabulary-filter-name",
-            "A list of words, kept by this server, that the transcript is without.",
+            _FILTERS[0],
+            "A list of words that the transcript is without: one of this server's, or of the engine's if "
+            "that has its own.",
         ),
-        _names("vocabulary-filter-names", "Several such lists."),
+        _names(_FILTERS[1], "Several such lists."),
         _choice(
-            "vocabulary-filter-method",
+            _FILTERS[2],
             _METHODS,
             "Words of a list become `***`, are left out, or are marked with `VocabularyFilterMatch`; "
             f"without it `{_METHODS[0]}`.",
         ),
         _choice(
-            "transcript-format", ["written"], "The text as the engine writes it; it has no other form."
+            _FORMAT,
+            [_WRITTEN, "spoken"],
+            "Numbers and dates in digits, or as they are said.",
+            f"This engine has one way to write: {_WRITTEN}.",
         ),
         _switch(
             "show-speaker-label",
+            "Items say by `Speaker` whose voice it is.",
             "This engine does not tell speakers apart. It does channels: enable-channel-identification.",
-            refused=True,
         ),
-        _name("vocabulary-name", _NO_VOCABULARY, refused=True),
-        _names("vocabulary-names", _NO_VOCABULARY, refused=True),
-        _name("language-model-name", "This engine has its own language model alone.", refused=True),
-        _switch("identify-language", _NO_IDENTIFICATION, refused=True),
-        _switch("identify-multiple-languages", _NO_IDENTIFICATION, refused=True),
-        Parameter("language-options", "languages with commas", str, _NO_IDENTIFICATION, refused=True),
-        Parameter("preferred-language", "a language", str, _NO_IDENTIFICATION, refused=True),
-        _choice("content-identification-type", ["PII"], _NO_PERSONAL_DATA, refused=True),
-        _choice("content-redaction-type", ["PII"], _NO_PERSONAL_DATA, refused=True),
-        Parameter("pii-entity-types", "kinds with commas", str, _NO_PERSONAL_DATA, refused=True),
+        _name("vocabulary-name", "Words that the engine was taught.", _NO_VOCABULARY),
+        _names("vocabulary-names", "The same, one for each language.", _NO_VOCABULARY),
+        _name(
+            "language-model-name",
+            "A language model that was trained for it.",
+            "This engine has its own language model alone.",
+        ),
+        _switch(
+            _IDENTIFYING[0],
+            "What is spoken is found out, once: `LanguageIdentification`.",
+            _NO_IDENTIFICATION,
+        ),
+        _switch(_IDENTIFYING[1], "What is spoken is found out again and again.", _NO_IDENTIFICATION),
+        Parameter(
+            "language-options", "languages with commas", str, "Those that it can be.", _NO_IDENTIFICATION
+        ),
+        Parameter(
+            "preferred-language", "a language", str, "The most probable of these.", _NO_IDENTIFICATION
+        ),
+        _choice(
+            "content-identification-type",
+            ["PII"],
+            "Personal data is found: `Entities`.",
+            _NO_PERSONAL_DATA,
+        ),
+        _choice(
+            "content-redaction-type",
+            ["PII"],
+            "The same, and it is taken out of the text: `[NAME]`.",
+            _NO_PERSONAL_DATA,
+        ),
+        Parameter("pii-entity-types", "kinds with commas", str, "Which kinds of it.", _NO_PERSONAL_DATA),
     )
 }
 
@@ -225,12 +260,13 @@ def stream_request(
     for name in ("media-encoding", "sample-rate"):
         if name not in values:
             raise BadRequest(f"{name} is missing. It may be: {PARAMETERS[name].plain_values}.")
-    language = _language(values, languages)
+    language = _language(values, languages, features)
     if language is not None:
         values["language-code"] = language
     split = _channels(values.get("enable-channel-identification"), values.get("number-of-channels"))
     if split and values.get("show-speaker-label"):
         raise BadRequest("Send show-speaker-label or enable-channel-identification, not both.")
+    words = _vocabulary_filter(*map(values.get, _FILTERS))
     # SDKs read `true`, and not `True`.
     echo = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}
     return StreamRequest(
@@ -244,12 +280,8 @@ def stream_request(
         stability=_stability(
             values.get("enable-partial-results-stabilization"), values.get("partial-results-stability")
         ),
-        vocabulary_filter=_vocabulary_filter(
-            values.get("vocabulary-filter-name"),
-            values.get("vocabulary-filter-names"),
-            values.get("vocabulary-filter-method"),
-        ),
-        asked={name: text for name, text in echo.items() if PARAMETERS[name].refused and text != "false"},
+        vocabulary_filter=None if _FILTERS[0] in features else words,
+        asked={name: text for name, text in echo.items() if name in features and values[name] is not False},
         echo=echo,
     )
 
@@ -262,12 +294,13 @@ def _read(name: str, text: str, features: Collection[str]) -> Any:
     if value is None:
         raise BadRequest(f"{name} is {_shown(text)}. It may be: {parameter.plain_values}.")
     # Some SDKs send every switch, also those that nobody has touched.
-    if parameter.refused and name not in features and value is not False:
-        raise BadRequest(f"{name} is not possible here. {parameter.effect}")
+    everybodys = value is False or (name, value) == (_FORMAT, _WRITTEN)
+    if parameter.lacking is not None and name not in features and not everybodys:
+        raise BadRequest(f"{name} is not possible here. {parameter.lacking}")
     return value
 
 
-def _language(values: Mapping[str, Any], languages: Sequence[str]) -> str | None:
+def _language(values: Mapping[str, Any], languages: Sequence[str], features: Collection[str]) -> str | None:
     code: str | None = values.get("language-code")
     identified = [name for name in _IDENTIFYING if values.get(name)]
     if len(identified) + (code is not None) > 1:
@@ -279,7 +312,8 @@ def _language(values: Mapping[str, Any], languages: Sequence[str]) -> str | None
         problem = (
             "is missing" if code is None else f"is {_shown(code)}, which this engine does not recognise"
         )
-        raise BadRequest(f"language-code {problem}. Ask for {' or '.join(languages)}.")
+        or_else = f", or send {_IDENTIFYING[0]}=true" if _IDENTIFYING[0] in features else ""
+        raise BadRequest(f"language-code {problem}. Ask for {one_of(languages)}{or_else}.")
     return known[code.lower()]
 
 
@@ -306,6 +340,11 @@ def _vocabulary_filter(name: str | None, names: str | None, method: str | None) 
     if not found and (names is not None or method is not None):
         raise BadRequest("vocabulary-filter-method needs a filter: send vocabulary-filter-name.")
     return VocabularyFilter(found, method or _METHODS[0]) if found else None
+
+
+def one_of(names: Sequence[str]) -> str:
+    """Names to choose from, for a message."""
+    return " or ".join(names) if len(names) <= _NAMED else f"one of: {', '.join(names)}"
 
 
 def _shown(text: str) -> str:

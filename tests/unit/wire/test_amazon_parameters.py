@@ -53,16 +53,17 @@ def test_the_parameters_are_those_of_the_service_model() -> None:
 
 
 def test_what_is_needed_is_what_the_service_model_needs() -> None:
-    needed = {name for name, parameter in PARAMETERS.items() if parameter.effect.endswith(" Needed.")}
+    needed = {name for name, parameter in PARAMETERS.items() if " Needed" in parameter.effect}
     required = {
         name.removeprefix(PREFIX) for name, traits in MODEL["request"].items() if traits["required"]
     }
-    # In the model nothing says that one of three is needed, of which two are refused here.
+    # In the model nothing says that one of three is needed.
     assert needed == required | {"language-code"}
 
 
 @pytest.mark.parametrize(
-    "name", ["media-encoding", "vocabulary-filter-method", "partial-results-stability"]
+    "name",
+    ["media-encoding", "vocabulary-filter-method", "partial-results-stability", "transcript-format"],
 )
 def test_every_choice_of_the_service_model_is_taken_or_named_here(name: str) -> None:
     known = {choice for choice in MODEL["enums"][name] if PARAMETERS[name].read(choice) == choice}
@@ -191,7 +192,8 @@ def test_the_engines_language_is_meant_in_any_case() -> None:
         ({"vocabulary_filter_name": "a b"}, "vocabulary-filter-name is 'a b'. It may be: 1 to 200 letters"),
         ({"vocabulary_filter_name": "a,b"}, "vocabulary-filter-name is 'a,b'"),
         ({"vocabulary_filter_name": ""}, "vocabulary-filter-name is ''"),
-        ({"transcript_format": "spoken"}, "transcript-format is 'spoken'. It may be: written."),
+        ({"transcript_format": "spoken"}, "transcript-format is not possible here. .* one way to write: w"),
+        ({"transcript_format": "sung"}, "transcript-format is 'sung'. It may be: written, spoken."),
         ({"show_speaker_label": "true"}, "show-speaker-label is not possible here. .* tell speakers apart"),
         ({"show_speaker_label": "maybe"}, "show-speaker-label is 'maybe'. It may be: true, false."),
         ({"vocabulary_name": "names"}, "vocabulary-name is not possible here. .* cannot be taught words"),
@@ -219,15 +221,60 @@ def test_what_cannot_be_served_is_refused_with_what_to_do(
     assert len(refused.value.message) < 200
 
 
-def test_every_parameter_that_is_refused_says_why() -> None:
-    refused = {parameter.name for parameter in PARAMETERS.values() if parameter.refused}
-    for name in refused:
-        with pytest.raises(BadRequest, match=r"is not possible here\. This engine"):
-            stream_request(PLAIN | {name: "PII" if "content" in name else "true"}, LANGUAGES)
-    assert len(refused) == 11
+FEATURES = frozenset(name for name, each in PARAMETERS.items() if each.lacking is not None)
+OF_SOME_ENGINES = {
+    "transcript-format": "spoken",
+    "show-speaker-label": "true",
+    "vocabulary-name": "names",
+    "vocabulary-names": "names,places",
+    "language-model-name": "law",
+    "identify-language": "true",
+    "identify-multiple-languages": "true",
+    "language-options": "en-US,de-DE",
+    "preferred-language": "en-US",
+    "content-identification-type": "PII",
+    "content-redaction-type": "PII",
+    "pii-entity-types": "NAME,PHONE",
+}
 
 
-FEATURES = frozenset(name for name, parameter in PARAMETERS.items() if parameter.refused)
+def test_what_an_engine_lacks_is_refused_with_why() -> None:
+    assert set(OF_SOME_ENGINES) == FEATURES
+    for name, value in OF_SOME_ENGINES.items():
+        with pytest.raises(BadRequest, match=rf"^{name} is not possible here\. This engine"):
+            stream_request(PLAIN | {name: value}, LANGUAGES, FEATURES - {name})
+
+
+@pytest.mark.parametrize(("name", "value"), OF_SOME_ENGINES.items())
+def test_what_an_engine_has_is_left_to_it(name: str, value: str) -> None:
+    given = PLAIN | {name: value}
+    if name.startswith("identify"):
+        del given["language-code"]
+    request = stream_request(given, LANGUAGES, {name})
+    assert request.asked == {name: value}
+    assert request.echo == given
+
+
+def test_the_one_way_to_write_is_every_engines() -> None:
+    written = PLAIN | {"transcript-format": "written"}
+    assert stream_request(written, LANGUAGES).asked == {}
+    assert stream_request(written, LANGUAGES, FEATURES).asked == {"transcript-format": "written"}
+    with pytest.raises(BadRequest, match="vocabulary-name is not possible here"):
+        stream_request(PLAIN | {"vocabulary-name": "written"}, LANGUAGES)
+
+
+def test_filters_are_the_engines_where_it_has_its_own() -> None:
+    named = {"vocabulary-filter-name": "rude", "vocabulary-filter-method": "tag"}
+    request = stream_request(PLAIN | named, LANGUAGES, named)
+    assert (request.vocabulary_filter, request.asked) == (None, named)
+
+
+def test_without_a_language_the_message_says_what_the_engine_can_do() -> None:
+    without = {name: value for name, value in PLAIN.items() if name != "language-code"}
+    with pytest.raises(BadRequest, match="Ask for en-US or de-DE, or send identify-language=true"):
+        stream_request(without, LANGUAGES, FEATURES)
+    with pytest.raises(BadRequest, match="Ask for one of: en-US, de-DE, fr-FR, es-ES"):
+        stream_request(without, [*LANGUAGES, "fr-FR", "es-ES"])
 
 
 @pytest.mark.parametrize(
