@@ -39,7 +39,7 @@ PAGES = {path.stem: path.read_text() for path in (ROOT / "docs" / "amazon").glob
 WAIT = 30
 ENDPOINT = "AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING"
 SERVE = ".venv/bin/transcribed serve"
-SITE = "python3 -m http.server 8000 --bind 127.0.0.1"
+SITE = "python3 -m http.server 8000 --bind 127.0.0.1 --directory client"
 
 
 # --- A page
@@ -110,7 +110,7 @@ class Reader:
         """It is there already, from the lock file: the page must name the same packages."""
         for line in block.text.splitlines():
             if line != "python3 -m venv client":
-                found = re.fullmatch(r"(?:client/bin/pip|npm) install (.*)", line)
+                found = re.fullmatch(r"(?:client/bin/pip install|npm install --prefix client) (.*)", line)
                 assert found, line
                 for package in shlex.split(found[1]):
                     name = re.escape(package.partition("[")[0])
@@ -201,6 +201,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     (path / ".venv").symlink_to(sys.prefix)
     (path / "tests").symlink_to(ROOT / "tests")
+    (path / "client").mkdir()
     return path
 
 
@@ -227,7 +228,8 @@ def test_python(page: str, folder: Path, settings: dict[str, str], secured: "Ser
     name = (PYTHON | NEWER_PYTHON)[page]
     python = newer_python() if page in NEWER_PYTHON else sys.executable
     assert python is not None
-    (folder / "client").symlink_to(python_environment(name, python).parents[1])
+    for packages in python_environment(name, python).parents[1].iterdir():
+        (folder / "client" / packages.name).symlink_to(packages)
     reader = Reader(folder, settings, secured, ["--tls"], (CLIENTS / name / "requirements.txt").read_text())
     reader.read(PAGES[page])
     assert set(reader.used) == set(reader.programs)
@@ -235,7 +237,7 @@ def test_python(page: str, folder: Path, settings: dict[str, str], secured: "Ser
 
 def _with_node(folder: Path, settings: dict[str, str], secured: "Server") -> Reader:
     node_environment()
-    (folder / "node_modules").symlink_to(CLIENTS / "javascript" / "node_modules")
+    (folder / "client" / "node_modules").symlink_to(CLIENTS / "javascript" / "node_modules")
     lock = (CLIENTS / "javascript" / "package-lock.json").read_text()
     return Reader(folder, settings, secured, ["--tls"], lock)
 
@@ -264,7 +266,7 @@ def test_browser(
     page = PAGES["browser"]
     reader = _with_node(folder, settings, secured)
     reader.read(page)
-    assert set(reader.used) == {"captions.mjs"}
+    assert set(reader.used) == {"client/captions.mjs"}
 
     (address,) = re.findall(r"<(http://localhost:8000/.*)>", page)
     log = folder / "site.log"
@@ -292,7 +294,10 @@ def test_browser(
         finally:
             serving.terminate()
     assert seen.stdout == "This is a test.\n", seen.stderr + log.read_text()
-    assert all(f"GET /{name} " in log.read_text() for name in set(reader.programs) - {"captions.mjs"})
+    assert all(
+        f"GET {name.removeprefix('client')} " in log.read_text()
+        for name in set(reader.programs) - {"client/captions.mjs"}
+    )
 
 
 def _answers(port: int) -> bool:
