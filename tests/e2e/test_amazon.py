@@ -24,7 +24,8 @@ import psutil
 import pytest
 from amazon_client import KEY, PCM, SECRET, WAIT, Http2, Refused, Ws, finals, results
 from h2.errors import ErrorCodes
-from native_client import decoded, native
+from native_client import decoded, native, opened
+from native_client import heard as native_heard
 from websockets.sync.client import connect
 
 if TYPE_CHECKING:
@@ -684,6 +685,81 @@ def test_listed_words_are_filtered(
     server.http.delete("/vocabulary-filters/e2e").raise_for_status()
 
 
+# --- The spoken form
+
+
+SPOKEN = {"transcript-format": "spoken", "enable-partial-results-stabilization": "true"}
+
+
+@pytest.fixture
+def counting(tmp_path: Path, start_server: "Callable[..., Server]") -> "Callable[..., Server]":
+    """Starts servers that hear numbers, in a partial and a final."""
+
+    def start(language: str = "en-US", *options: str) -> "Server":
+        script = tmp_path / "script.json"
+        events = [
+            {"at": 0.5, "text": "We paid $3"},
+            {"at": 1.0, "text": "We paid $3 million in 1984.", "final": True},
+            {"at": "end", "text": "25 came.", "final": True},
+        ]
+        script.write_text(json.dumps({"language": language, "events": events}))
+        return start_server("--engine", "scripted", "--script", str(script), *options)
+
+    return start
+
+
+@both
+def test_numbers_are_words_in_all_that_is_told_and_kept(
+    counting: "Callable[..., Server]", tmp_path: Path, kind: Kind
+) -> None:
+    server = counting("en-US", "--vocabulary-filters", str(tmp_path / "filters"))
+    server.http.put("/vocabulary-filters/five", content="five\n").raise_for_status()
+    session = str(uuid.uuid4())
+    asked = SPOKEN | {"vocabulary-filter-name": "five", "session-id": session}
+    with kind(server.address, PCM | asked) as client:
+        headers = client.wait_for_headers()
+        if kind is Http2:
+            assert headers["x-amzn-transcribe-transcript-format"] == "spoken"
+        client.send(bytes(SECOND // 2))
+        found = [next(told := results(client.events()))]
+        client.send(bytes(SECOND // 2))
+        client.end()
+        found += told
+    texts = [result["Alternatives"][0]["Transcript"] for result in found]
+    said = ["We paid three million dollars in nineteen eighty four.", "Twenty *** came."]
+    assert texts == ["We paid three dollars", *said]
+    items = [result["Alternatives"][0]["Items"] for result in found]
+    assert [item["Content"] for item in items[1]] == [*said[0][:-1].split(), "."]
+    assert [item["Content"] for item in items[2]] == ["Twenty", "***", "came", "."]
+    assert [item.get("VocabularyFilterMatch") for item in items[2]] == [False, True, False, None]
+    assert all(item["Stable"] for item in items[1])
+    times = [time for item in items[1] for time in (item["StartTime"], item["EndTime"])]
+    assert times == sorted(times)
+    assert server.http.get(f"/transcripts/{session}.txt").text.splitlines() == said
+
+
+@both
+def test_the_spoken_form_is_refused_where_it_is_not_known(
+    counting: "Callable[..., Server]", kind: Kind
+) -> None:
+    error = refused_at_once(kind, counting("de-DE"), PCM | SPOKEN | {"language-code": "de-DE"})
+    assert error.name == "BadRequestException"
+    assert "spoken is for English alone here" in error.text
+
+
+def test_the_native_front_end_speaks_numbers_too(counting: "Callable[..., Server]") -> None:
+    server = counting()
+    said = ["We paid three million dollars in nineteen eighty four.", "Twenty five came."]
+    assert native_heard(server, "&transcript_format=spoken", bytes(SECOND))[0] == said
+    assert native_heard(server, "", bytes(SECOND))[0][1] == "25 came."
+
+
+def test_the_native_front_end_refuses_what_it_cannot_speak(counting: "Callable[..., Server]") -> None:
+    with opened(counting("de-DE"), "&transcript_format=spoken") as ws:
+        error = json.loads(ws.recv(WAIT))["Error"]
+    assert error["Message"] == "transcript_format=spoken is for English alone, and not for de-DE."
+
+
 # --- Sessions that outlive a connection
 
 
@@ -744,11 +820,16 @@ def test_finals_that_a_client_missed_are_told_when_it_comes_back_however_late(
     assert kept.count("first") == 2
 
 
-def test_a_session_is_gone_on_with_as_it_began(guarded: "Server", said: bytes) -> None:
+@pytest.mark.parametrize(
+    "other", [{"enable-partial-results-stabilization": "true"}, {"transcript-format": "spoken"}]
+)
+def test_a_session_is_gone_on_with_as_it_began(
+    guarded: "Server", said: bytes, other: dict[str, str]
+) -> None:
     parameters = PCM | {"session-id": str(uuid.uuid4()), "session-resume-window": "5"}
     with Http2(guarded.address, parameters) as client:
         assert heard(client, said) == ["first", "second"]
-    error = refused_at_once(Http2, guarded, parameters | {"enable-partial-results-stabilization": "true"})
+    error = refused_at_once(Http2, guarded, parameters | other)
     assert error.name == "BadRequestException"
     assert "other parameters" in error.text
 

@@ -26,11 +26,12 @@ from transcribed.errors import (
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.relay import Relays
 from transcribed.http.transports import EventStreamBody, EventStreamSocket
+from transcribed.recognition.spoken_form import spoken_form
 from transcribed.recognition.stabilizer import Stability
 from transcribed.recognition.word_filter import FilterMethod, WordFilter
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.channels import ChannelSession
-from transcribed.service.live import LiveSession, Session, Timeline, said_in
+from transcribed.service.live import LiveSession, Session, Timeline, said_in, shown
 from transcribed.service.live_audio import Timely, send_audio
 from transcribed.service.sessions import Feed, Holding, ResumableSession, Sessions
 from transcribed.service.threads import in_thread
@@ -232,11 +233,13 @@ class AmazonFront:
             return LiveSession(engine, options, timeline)
 
         def decorate(events: AsyncGenerator[LiveEvent, None]) -> AsyncGenerator[LiveEvent, None]:
-            shown = events if words is None else _filtered(events, words)
-            return transcripts.kept(shown, Source.LIVE, engine.capabilities.name)
+            changes = [spoken_form] if request.spoken else []
+            # A filter sees the words as they are shown.
+            changes += [] if words is None else [words.apply]
+            return transcripts.kept(shown(events, changes), Source.LIVE, engine.capabilities.name)
 
         if request.resume_window is not None:
-            terms = (request.split_channels, request.vocabulary_filter, options)
+            terms = (request.split_channels, request.vocabulary_filter, request.spoken, options)
             session = rooms.sessions.resumable(
                 key,
                 request.resume_window * 60,
@@ -256,14 +259,6 @@ class AmazonFront:
 
 def _nothing() -> None:
     pass
-
-
-async def _filtered(
-    events: AsyncGenerator[LiveEvent, None], words: WordFilter
-) -> AsyncGenerator[LiveEvent, None]:
-    async with aclosing(events):
-        async for event in events:
-            yield words.apply(event) if isinstance(event, Segment) else event
 
 
 # --- Routes

@@ -22,9 +22,11 @@ from transcribed.errors import BadRequest, TranscribedError, Unavailable
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.relay import Relays
 from transcribed.http.transports import WebSocketTransport
+from transcribed.recognition.spoken_form import spoken_form
 from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace, transcribe
 from transcribed.service.library import Library
+from transcribed.service.live import shown
 from transcribed.service.live_audio import transcribe_live
 from transcribed.service.transcripts import Transcripts
 from transcribed.storage.names import valid_name
@@ -48,6 +50,7 @@ class StreamQuery(BaseModel):
     sample_rate: int = Field(SAMPLE_RATE, ge=LOWEST_RATE, le=HIGHEST_RATE)
     channels: int = Field(1, ge=1, le=MOST_CHANNELS)
     language: str | None = None
+    transcript_format: Literal["written", "spoken"] = "written"
 
     def options(self, engine: Engine) -> StreamOptions:
         """What is asked of this engine. Raises BadRequest for what it cannot do."""
@@ -58,6 +61,9 @@ class StreamQuery(BaseModel):
                 f"{' or '.join(languages.values())}, or for none."
             )
         language = None if self.language is None else languages[self.language.lower()]
+        meant = language or engine.capabilities.languages[0]
+        if self.transcript_format == "spoken" and not meant.lower().startswith("en"):
+            raise BadRequest(f"transcript_format=spoken is for English alone, and not for {meant}.")
         return StreamOptions(Pace.LIVE, Stability[self.stability.upper()], language=language)
 
 
@@ -119,7 +125,8 @@ class NativeConversation:
         source: Source,
         recording: str | None = None,
     ) -> AsyncGenerator[LiveEvent, None]:
-        return self._transcripts().kept(events, source, engine.capabilities.name, recording)
+        changes = [spoken_form] if self._query.transcript_format == "spoken" else []
+        return self._transcripts().kept(shown(events, changes), source, engine.capabilities.name, recording)
 
     def encode(self, event: LiveEvent) -> str | None:
         """See Conversation."""

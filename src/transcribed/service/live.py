@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -201,3 +201,19 @@ async def _fed(session: Session, feed: Callable[[Session], Awaitable[None]]) -> 
         await feed(session)
     finally:
         await session.finish()
+
+
+async def shown(
+    events: AsyncGenerator[LiveEvent, None], changes: Iterable[Callable[[Segment], Segment]]
+) -> AsyncGenerator[LiveEvent, None]:
+    """The events, with the changes made in each segment, partials too, one after the other."""
+    changes = list(changes)
+    async with aclosing(events):
+        async for event in events:
+            yield _changed(event, changes) if isinstance(event, Segment) else event
+
+
+def _changed(segment: Segment, changes: Iterable[Callable[[Segment], Segment]]) -> Segment:
+    for change in changes:
+        segment = change(segment)
+    return segment

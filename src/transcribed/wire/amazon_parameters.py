@@ -26,6 +26,7 @@ _ENCODINGS = {
 _IDENTIFYING = ("identify-language", "identify-multiple-languages")
 _LEVELS = ("high", "medium", "low")
 _METHODS = ("mask", "remove", "tag")
+_FORMATS = ("written", "spoken")
 _SHOWN = 40
 _NAMED = 3
 
@@ -66,8 +67,8 @@ class StreamRequest:
     `language` is None where it is to be found out. With `split_channels` each channel is recognised on
     its own. `stability` is high, medium or low, or None where stabilization is not enabled. `resume_window`
     is in minutes from the start of the stream; until then a client that lost its connection may come back.
-    `asked` is what the engine has to do, by the names of its features. `echo` is the parameters as the
-    answer has them.
+    `spoken` is whether numbers have to be made words here. `asked` is what the engine has to do, by the
+    names of its features. `echo` is the parameters as the answer has them.
     """
 
     language: str | None
@@ -77,6 +78,7 @@ class StreamRequest:
     resume_window: int | None
     stability: str | None
     vocabulary_filter: VocabularyFilter | None
+    spoken: bool
     asked: Mapping[str, str]
     echo: Mapping[str, str]
 
@@ -122,7 +124,7 @@ def _names(name: str, effect: str, lacking: str | None = None) -> Parameter:
 
 
 _FILTERS = ("vocabulary-filter-name", "vocabulary-filter-names", "vocabulary-filter-method")
-_FORMAT, _WRITTEN = "transcript-format", "written"
+_FORMAT = "transcript-format"
 _NO_VOCABULARY = "This engine cannot be taught words."
 _NO_IDENTIFICATION = "This engine does not find out which language is spoken: send language-code."
 _NO_PERSONAL_DATA = "This engine does not find personal data in what is said."
@@ -181,9 +183,9 @@ PARAMETERS = {
         ),
         _choice(
             _FORMAT,
-            [_WRITTEN, "spoken"],
-            "Numbers and dates in digits, or as they are said.",
-            f"This engine has one way to write: {_WRITTEN}.",
+            _FORMATS,
+            "Numbers, times and money in digits, or as [words](#the-spoken-form): an engine's own, or else "
+            f"made here, in English alone; without it `{_FORMATS[0]}`.",
         ),
         _switch(
             "show-speaker-label",
@@ -281,6 +283,7 @@ def stream_request(
             values.get("enable-partial-results-stabilization"), values.get("partial-results-stability")
         ),
         vocabulary_filter=None if _FILTERS[0] in features else words,
+        spoken=_FORMAT not in features and _spoken(values.get(_FORMAT), language),
         asked={name: text for name, text in echo.items() if name in features and values[name] is not False},
         echo=echo,
     )
@@ -294,8 +297,7 @@ def _read(name: str, text: str, features: Collection[str]) -> Any:
     if value is None:
         raise BadRequest(f"{name} is {_shown(text)}. It may be: {parameter.plain_values}.")
     # Some SDKs send every switch, also those that nobody has touched.
-    everybodys = value is False or (name, value) == (_FORMAT, _WRITTEN)
-    if parameter.lacking is not None and name not in features and not everybodys:
+    if parameter.lacking is not None and name not in features and value is not False:
         raise BadRequest(f"{name} is not possible here. {parameter.lacking}")
     return value
 
@@ -340,6 +342,16 @@ def _vocabulary_filter(name: str | None, names: str | None, method: str | None) 
     if not found and (names is not None or method is not None):
         raise BadRequest("vocabulary-filter-method needs a filter: send vocabulary-filter-name.")
     return VocabularyFilter(found, method or _METHODS[0]) if found else None
+
+
+def _spoken(form: str | None, language: str | None) -> bool:
+    if form != "spoken":
+        return False
+    if language is None or not language.lower().startswith("en"):
+        raise BadRequest(
+            f"{_FORMAT}=spoken is for English alone here. Leave it out, or send an English language-code."
+        )
+    return True
 
 
 def one_of(names: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ REQUEST = StreamRequest(
     resume_window=None,
     stability=None,
     vocabulary_filter=None,
+    spoken=False,
     asked={},
     echo=PLAIN,
 )
@@ -134,6 +135,12 @@ def test_a_stability_is_asked_for() -> None:
         assert request.stability == level
 
 
+def test_numbers_are_words_where_it_is_asked_for() -> None:
+    assert not asked(transcript_format="written").spoken
+    assert asked(transcript_format="spoken").spoken
+    assert asked(transcript_format="spoken").echo["transcript-format"] == "spoken"
+
+
 def test_words_are_filtered() -> None:
     assert asked(vocabulary_filter_name="rude").vocabulary_filter == VocabularyFilter(("rude",), "mask")
     request = asked(vocabulary_filter_names="rude,secret", vocabulary_filter_method="tag")
@@ -192,7 +199,10 @@ def test_the_engines_language_is_meant_in_any_case() -> None:
         ({"vocabulary_filter_name": "a b"}, "vocabulary-filter-name is 'a b'. It may be: 1 to 200 letters"),
         ({"vocabulary_filter_name": "a,b"}, "vocabulary-filter-name is 'a,b'"),
         ({"vocabulary_filter_name": ""}, "vocabulary-filter-name is ''"),
-        ({"transcript_format": "spoken"}, "transcript-format is not possible here. .* one way to write: w"),
+        (
+            {"transcript_format": "spoken", "language_code": "de-DE"},
+            "transcript-format=spoken is for English alone here. Leave it out",
+        ),
         ({"transcript_format": "sung"}, "transcript-format is 'sung'. It may be: written, spoken."),
         ({"show_speaker_label": "true"}, "show-speaker-label is not possible here. .* tell speakers apart"),
         ({"show_speaker_label": "maybe"}, "show-speaker-label is 'maybe'. It may be: true, false."),
@@ -223,7 +233,6 @@ def test_what_cannot_be_served_is_refused_with_what_to_do(
 
 FEATURES = frozenset(name for name, each in PARAMETERS.items() if each.lacking is not None)
 OF_SOME_ENGINES = {
-    "transcript-format": "spoken",
     "show-speaker-label": "true",
     "vocabulary-name": "names",
     "vocabulary-names": "names,places",
@@ -245,7 +254,7 @@ def test_what_an_engine_lacks_is_refused_with_why() -> None:
             stream_request(PLAIN | {name: value}, LANGUAGES, FEATURES - {name})
 
 
-@pytest.mark.parametrize(("name", "value"), OF_SOME_ENGINES.items())
+@pytest.mark.parametrize(("name", "value"), [*OF_SOME_ENGINES.items(), ("transcript-format", "spoken")])
 def test_what_an_engine_has_is_left_to_it(name: str, value: str) -> None:
     given = PLAIN | {name: value}
     if name.startswith("identify"):
@@ -253,14 +262,19 @@ def test_what_an_engine_has_is_left_to_it(name: str, value: str) -> None:
     request = stream_request(given, LANGUAGES, {name})
     assert request.asked == {name: value}
     assert request.echo == given
+    assert not request.spoken
 
 
-def test_the_one_way_to_write_is_every_engines() -> None:
-    written = PLAIN | {"transcript-format": "written"}
-    assert stream_request(written, LANGUAGES).asked == {}
-    assert stream_request(written, LANGUAGES, FEATURES).asked == {"transcript-format": "written"}
-    with pytest.raises(BadRequest, match="vocabulary-name is not possible here"):
-        stream_request(PLAIN | {"vocabulary-name": "written"}, LANGUAGES)
+def test_an_engine_that_speaks_numbers_is_asked_to_in_every_language() -> None:
+    german = PLAIN | {"language-code": "de-DE", "transcript-format": "spoken"}
+    assert stream_request(german, LANGUAGES, {"transcript-format"}).asked == {"transcript-format": "spoken"}
+
+
+def test_a_language_that_is_to_be_found_out_may_not_be_english() -> None:
+    given = {name: value for name, value in PLAIN.items() if name != "language-code"}
+    spoken = given | {"identify-language": "true", "transcript-format": "spoken"}
+    with pytest.raises(BadRequest, match="send an English language-code"):
+        stream_request(spoken, LANGUAGES, {"identify-language"})
 
 
 def test_filters_are_the_engines_where_it_has_its_own() -> None:
@@ -380,6 +394,7 @@ def test_what_amazon_transcribe_can_ask_for_is_read() -> None:
         resume_window=None,
         stability="low",
         vocabulary_filter=VocabularyFilter(("rude",), "remove"),
+        spoken=False,
         asked={},
         echo={},
     )
