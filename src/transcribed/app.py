@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,20 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp
 
 from transcribed import __version__
-from transcribed.engines.base import Engine
-from transcribed.engines.registry import load_engine
-from transcribed.errors import ConfigurationError, Stopping, TranscribedError, Unavailable
-from transcribed.http import amazon, health, native, recordings, transcripts, vocabulary_filters
+from transcribed.engines.registry import EngineSettings, load_engine
+from transcribed.errors import (
+    BadRequest,
+    ConfigurationError,
+    Stopping,
+    TranscribedError,
+    Unavailable,
+)
+from transcribed.http import amazon, health, metrics, native, recordings, transcripts, vocabulary_filters
 from transcribed.http import errors as http_errors
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
-from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
+from transcribed.scheduling.scheduler import Scheduler
+from transcribed.scheduling.serving import Places, ServedEngine
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.library import Library
 from transcribed.service.sessions import Sessions
@@ -35,6 +41,7 @@ from transcribed.storage.objects import ObjectMediaStore
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.private import read_secret
 from transcribed.storage.vocabulary_filters import VocabularyFilters
+from transcribed.wire.amazon_parameters import one_of
 
 if TYPE_CHECKING:
     from transcribed.storage.certificates import ServerCertificate
@@ -57,10 +64,47 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def recognition(settings: RecognitionSettings) -> AsyncIterator[Engine]:
+async def recognition(settings: RecognitionSettings) -> AsyncIterator[ServedEngine]:
     """A loaded engine, with inference threads of its own."""
     async with Scheduler(settings.threads or None) as scheduler:
-        yield scheduler.run(await in_thread(load_engine, settings.engine, settings.for_engines()))
+        engines = Engines(settings, scheduler, Places())
+        await engines.load([settings.engine])
+        yield engines.named(None)
+
+
+class Engines:
+    """Those that are loaded, by their names; the first is what is meant where none is named."""
+
+    def __init__(self, settings: RecognitionSettings, scheduler: Scheduler, places: Places) -> None:
+        self._settings = settings
+        self._scheduler = scheduler
+        self._places = places
+        self._loaded: dict[str, ServedEngine] = {}
+
+    @property
+    def all(self) -> list[ServedEngine]:
+        """In the order in which they were asked for; none until all are loaded."""
+        return list(self._loaded.values())
+
+    def named(self, name: str | None) -> ServedEngine:
+        """The engine of a name. Raises BadRequest, and Unavailable until they are loaded."""
+        if not self._loaded:
+            raise Unavailable("The model is being loaded. Try again in a moment.")
+        found = self._loaded.get(name or next(iter(self._loaded)))
+        if found is None:
+            raise BadRequest(
+                f"There is no engine {name!r} here. Ask for {one_of(list(self._loaded))}, or for none."
+            )
+        return found
+
+    async def load(self, names: Iterable[str]) -> None:
+        """Load engines. Raises ConfigurationError."""
+        settings = self._settings.for_engines()
+        self._loaded = {name: await self._load(name, settings) for name in dict.fromkeys(names)}
+
+    async def _load(self, name: str, settings: EngineSettings) -> ServedEngine:
+        scheduled = self._scheduler.run(await in_thread(load_engine, name, settings))
+        return ServedEngine(scheduled, self._places, lambda: scheduled.places)
 
 
 class Application:
@@ -69,10 +113,10 @@ class Application:
     def __init__(self, settings: ServerSettings, keys: AccessKeys | None = None) -> None:
         self._settings = settings
         self.access_keys = keys or AccessKeys()
-        self._engine: ScheduledEngine | None = None
         self._transcripts: Transcripts | None = None
         self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
+        self._engines = Engines(settings, self._scheduler, Places(settings.max_sessions or None))
         self.store = ObjectMediaStore.at(settings.audio)
         library = Library(self.store, settings.max_upload_bytes)
         self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
@@ -99,15 +143,17 @@ class Application:
             limits,
         )
         self.asgi.include_router(amazon.router(rooms))
-        self.asgi.include_router(health.router(self.engine, lambda: self._scheduler.streams, __version__))
+        self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
+        self.asgi.include_router(metrics.router(lambda: self._engines.all, __version__))
 
-    def engine(self) -> ScheduledEngine:
-        """The engine. Raises Unavailable until it is loaded, and Stopping at the end."""
+    def engine(self, name: str | None = None) -> ServedEngine:
+        """An engine by its name, or the one that is meant without.
+
+        Raises BadRequest for one that is not there, Unavailable until they are loaded, Stopping at the end.
+        """
         if self._relays.stopping.is_set():
             raise Stopping
-        if self._engine is None:
-            raise Unavailable("The model is being loaded. Try again in a moment.")
-        return self._engine
+        return self._engines.named(name)
 
     def transcripts(self) -> Transcripts:
         """The transcripts. Raises Unavailable until they are open, which they are before the engine is."""
@@ -129,17 +175,15 @@ class Application:
         await self._requests.stop()
 
     async def load(self) -> str:
-        """Open the transcripts and load the engine; returns where transcripts are kept.
+        """Open the transcripts and load the engines; returns where transcripts are kept.
 
         Until then the app answers that it is starting. Raises ConfigurationError.
         """
-        settings = self._settings
         opening = asyncio.create_task(self._open_transcripts())
         try:
-            loaded = await in_thread(load_engine, settings.engine, settings.for_engines())
+            await self._engines.load([self._settings.engine, *self._settings.more_engines])
         finally:
             place = await opening
-        self._engine = self._scheduler.run(loaded)
         return place
 
     async def _open_transcripts(self) -> str:

@@ -2,10 +2,10 @@
 
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.registry import EngineSettings
@@ -60,6 +60,9 @@ class RecognitionSettings(BaseSettings):
 class ServerSettings(RecognitionSettings):
     """What the server can be told."""
 
+    also: str = Field(
+        "", description="More engines that a stream may ask for by ?engine=, separated by commas."
+    )
     host: str = Field("127.0.0.1", description="The address to listen on; 0.0.0.0 means all.")
     port: int = Field(3000, ge=1, le=65535, description="The port to listen on.")
     tls: bool = Field(False, description="Serve with TLS too, on a port of its own.")
@@ -110,6 +113,19 @@ class ServerSettings(RecognitionSettings):
     )
     log_level: LogLevel = Field("info", description="What is logged, from this level on.")
 
+    @field_validator("also")
+    @classmethod
+    def _known(cls, names: str) -> str:
+        unknown = set(_listed(names)) - set(get_args(EngineName))
+        if unknown:
+            raise ValueError(f"the engines are {', '.join(get_args(EngineName))}")
+        return names
+
+    @property
+    def more_engines(self) -> list[str]:
+        """Those beside the one that is meant where none is named."""
+        return _listed(self.also)
+
     @property
     def address(self) -> str:
         """The server's address, as seen from this machine."""
@@ -125,3 +141,7 @@ class ServerSettings(RecognitionSettings):
         if self.host in {"127.0.0.1", "0.0.0.0", "::1", "::"}:  # noqa: S104
             return "localhost"
         return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def _listed(names: str) -> list[str]:
+    return [name for name in map(str.strip, names.split(",")) if name]

@@ -72,7 +72,7 @@ def _choices(name: str) -> str:
         low, high = (getattr(bound, "ge", getattr(bound, "le", None)) for bound in field.metadata)
         return f"{low} to {high}"
     if kind == str | None:
-        return "one of the engine's"
+        return "one that is loaded" if name == "engine" else "one of the engine's"
     choices = [each.value for each in kind] if isinstance(kind, type) else get_args(kind)
     return ", ".join(f"`{choice}`" for choice in choices)
 

@@ -464,7 +464,10 @@ def test_a_client_that_reads_late_loses_partials_and_no_final(
         for _ in range(200):
             client.sendall(_masked(bytes(SECOND // 10)))
         eventually(
-            lambda: server.http.get("/streams").json() == [{"pace": "live", "received": 20.0, "lag": 0.0}],
+            lambda: (
+                server.http.get("/streams").json()
+                == [{"engine": "moonshine", "pace": "live", "received": 20.0, "lag": 0.0, "sent": None}]
+            ),
             WAIT,
             "all audio has been recognised, though nothing is read",
         )

@@ -1,21 +1,35 @@
 """What a supervisor asks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from transcribed.engines.base import Pace, StreamStatus
+from transcribed.engines.base import Pace
 from transcribed.errors import Stopping, Unavailable
-from transcribed.scheduling.scheduler import ScheduledEngine
+from transcribed.http.metrics import lag
+from transcribed.scheduling.serving import ServedEngine
 
 Status = Literal["starting", "ready", "stopping"]
 
 
+class EngineHealth(BaseModel):
+    """An engine that a stream can ask for."""
+
+    name: str
+    languages: list[str]
+    features: list[str] = Field(description="What it does beside: names of Amazon's parameters.")
+    streams: int
+    places: int
+
+
 class Health(BaseModel):
-    """`starting` until the model is loaded, then `ready`; `stopping` at the end."""
+    """`starting` until the model is loaded, then `ready`; `stopping` at the end.
+
+    Engine, languages and places are those of streams that ask for no engine.
+    """
 
     status: Status
     version: str
@@ -24,45 +38,69 @@ class Health(BaseModel):
     streams: int = 0
     places: int = Field(0, description="Live streams that there is room for, those that run included.")
     lag: float = Field(0.0, description="The longest lag of a live stream, in seconds.")
+    engines: list[EngineHealth] = []
 
 
 class OpenStream(BaseModel):
     """A transcription that runs now."""
 
+    engine: str
     pace: Pace
     received: float = Field(description="Seconds of audio received.")
     lag: float = Field(description="Seconds of it that are not recognised yet.")
+    sent: float | None = Field(
+        description="Seconds of audio sent to the engine's service; null where it has none."
+    )
 
 
 def router(
-    engine: Callable[[], ScheduledEngine], streams: Callable[[], list[StreamStatus]], version: str
+    engine: Callable[[], ServedEngine], engines: Callable[[], Sequence[ServedEngine]], version: str
 ) -> APIRouter:
-    """Routes over the engine (which raises Unavailable until it is loaded) and the open streams."""
+    """Routes over the default engine (which raises Unavailable until it is loaded) and all engines."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/health", summary="What runs here")
     async def health() -> Health:
-        """The version, the engine and its languages, and how many streams are open."""
+        """The version, the engines and their languages, and how many streams are open."""
+        loaded = engines()
+        streams = sum(len(each.statuses) for each in loaded)
         try:
-            running = engine()
+            default = engine()
         except Unavailable as error:
-            return Health(status=_status(error), version=version, streams=len(streams()))
-        opened = streams()
+            return Health(status=_status(error), version=version, streams=streams)
         return Health(
             status="ready",
             version=version,
-            engine=running.capabilities.name,
-            languages=list(running.capabilities.languages),
-            streams=len(opened),
-            places=running.places,
-            lag=max((round(s.lag, 3) for s in opened if s.pace is Pace.LIVE), default=0.0),
+            engine=default.name,
+            languages=list(default.capabilities.languages),
+            streams=streams,
+            places=default.places,
+            lag=round(max(map(lag, loaded)), 3),
+            engines=[
+                EngineHealth(
+                    name=each.name,
+                    languages=list(each.capabilities.languages),
+                    features=sorted(each.capabilities.features),
+                    streams=len(each.statuses),
+                    places=each.places,
+                )
+                for each in loaded
+            ],
         )
 
     @routes.get("/streams", summary="What is being transcribed")
     async def transcriptions() -> list[OpenStream]:
         """Every transcription that runs now, with its lag."""
         return [
-            OpenStream(pace=s.pace, received=round(s.received, 3), lag=round(s.lag, 3)) for s in streams()
+            OpenStream(
+                engine=each.name,
+                pace=status.pace,
+                received=round(status.received, 3),
+                lag=round(status.lag, 3),
+                sent=None if status.sent is None else round(status.sent, 3),
+            )
+            for each in engines()
+            for status in each.statuses
         ]
 
     @routes.get("/live", summary="Is the process alive?")

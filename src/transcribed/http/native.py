@@ -33,6 +33,7 @@ from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import Source
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
+from transcribed.wire.amazon_parameters import one_of
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 _CLOSE_POLICY_VIOLATION = 1008
@@ -51,6 +52,7 @@ class StreamQuery(BaseModel):
     channels: int = Field(1, ge=1, le=MOST_CHANNELS)
     language: str | None = None
     transcript_format: Literal["written", "spoken"] = "written"
+    engine: str | None = None
 
     def options(self, engine: Engine) -> StreamOptions:
         """What is asked of this engine. Raises BadRequest for what it cannot do."""
@@ -58,7 +60,7 @@ class StreamQuery(BaseModel):
         if self.language is not None and self.language.lower() not in languages:
             raise BadRequest(
                 f"The language {self.language!r} is not recognised here. Ask for "
-                f"{' or '.join(languages.values())}, or for none."
+                f"{one_of(list(languages.values()))}, or for none."
             )
         language = None if self.language is None else languages[self.language.lower()]
         meant = language or engine.capabilities.languages[0]
@@ -72,7 +74,7 @@ class NativeConversation:
 
     def __init__(
         self,
-        engine: Callable[[], Engine],
+        engine: Callable[[str | None], Engine],
         library: Library,
         transcripts: Callable[[], Transcripts],
         query: StreamQuery,
@@ -102,7 +104,7 @@ class NativeConversation:
         """See Conversation."""
         recording = valid_name(request.name)
         source = await self._library.open(recording)
-        engine = self._engine()
+        engine = self._engine(self._query.engine)
         options = self._query.options(engine)
         events = transcribe(engine, source, self._query.pace, options, self._stopping)
         async with aclosing(self._kept(events, engine, Source.FILE, recording)) as kept:
@@ -111,7 +113,7 @@ class NativeConversation:
 
     async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
-        engine = self._engine()
+        engine = self._engine(self._query.engine)
         options = self._query.options(engine)
         events = transcribe_live(engine, chunks, self._format, options, self._audio_timeout)
         async with aclosing(self._kept(events, engine, Source.LIVE)) as kept:
@@ -142,7 +144,7 @@ class NativeConversation:
 
 
 def router(
-    engine: Callable[[], Engine],
+    engine: Callable[[str | None], Engine],
     library: Library,
     transcripts: Callable[[], Transcripts],
     relays: Relays,
@@ -157,7 +159,7 @@ def router(
         try:
             query = _query(websocket)
             with suppress(Unavailable):
-                query.options(engine())
+                query.options(engine(query.engine))
         except BadRequest as error:
             form: wire.Format = "json" if websocket.query_params.get("format") == "json" else "text"
             await transport.send(wire.encode_error(error, form))

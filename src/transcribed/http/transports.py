@@ -18,7 +18,7 @@ M_co = TypeVar("M_co", covariant=True)
 _CLOSE_TIMEOUT = 2.0
 # Some clients log an error when their request is not read to its end before the answer ends.
 _READ_ON_SECONDS = 0.5
-# A request that was reset with NO_ERROR looks like one that has ended; that its client is gone comes behind it.
+# A request reset with NO_ERROR looks like one that has ended; that its client is gone comes behind it.
 _GONE_SECONDS = 0.05
 _EMPTY = Message({}, b"")
 

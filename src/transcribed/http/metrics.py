@@ -1,0 +1,103 @@
+"""What a monitoring system asks: `/metrics`, in the format of Prometheus."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from fastapi import APIRouter, Request
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+from transcribed.engines.base import Pace
+from transcribed.scheduling.serving import ServedEngine
+
+_PREFIX = "transcribed_"
+
+GAUGES = {
+    "streams": "Transcriptions that run now.",
+    "places": "Live streams that there is room for, those that run included.",
+    "lag_seconds": "The longest lag of a live stream: audio received and not recognised yet.",
+}
+COUNTERS = {
+    "streams_opened": "Transcriptions that have begun.",
+    "streams_refused": "Those that there was no place for.",
+    "streams_failed": "Those that ended, or could not begin, with another error of the engine.",
+    "finals": "Final segments.",
+    "audio_received_seconds": "Audio that came.",
+}
+OF_ENGINES_ELSEWHERE = {
+    "audio_sent_seconds": "Audio that was sent to the engine's service, what was sent again included.",
+}
+OF_SUCCESSION = {
+    "takeovers": "Streams of the service that another followed before it had to end.",
+    "recoveries": "Streams of the service that another followed after a failure.",
+    "fail_overs": "Times that the fallback took over.",
+    "hand_backs": "Times that the fallback handed back.",
+    "fallback_seconds": "Audio that the fallback recognised.",
+    "repeated_seconds": "Audio that was sent again.",
+}
+
+
+class EngineCollector(Collector):
+    """The engines' streams, as they are when somebody asks."""
+
+    def __init__(self, engines: Callable[[], Sequence[ServedEngine]], version: str) -> None:
+        self._engines = engines
+        self._version = version
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        yield InfoMetricFamily(f"{_PREFIX}build", "What runs here.", {"version": self._version})
+        engines = self._engines()
+        streams = GaugeMetricFamily(f"{_PREFIX}streams", GAUGES["streams"], labels=["engine", "pace"])
+        for engine in engines:
+            paces = [status.pace for status in engine.statuses]
+            for pace in Pace:
+                streams.add_metric([engine.name, pace.value], paces.count(pace))
+        yield streams
+        for name in ("places", "lag_seconds"):
+            gauge = GaugeMetricFamily(f"{_PREFIX}{name}", GAUGES[name], labels=["engine"])
+            for engine in engines:
+                gauge.add_metric([engine.name], engine.places if name == "places" else lag(engine))
+            yield gauge
+        for name, told in (COUNTERS | OF_ENGINES_ELSEWHERE | OF_SUCCESSION).items():
+            counter = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=["engine"])
+            for engine in engines:
+                for found, value in _counts(engine):
+                    if found == name:
+                        counter.add_metric([engine.name], value)
+            yield counter
+
+
+def lag(engine: ServedEngine) -> float:
+    """The longest of its live streams, in seconds."""
+    return max((status.lag for status in engine.statuses if status.pace is Pace.LIVE), default=0.0)
+
+
+def _counts(engine: ServedEngine) -> Iterator[tuple[str, float]]:
+    totals = engine.totals
+    yield "streams_opened", totals.opened
+    yield "streams_refused", totals.refused
+    yield "streams_failed", totals.failed
+    yield "finals", totals.finals
+    yield "audio_received_seconds", totals.received
+    if engine.elsewhere:
+        yield "audio_sent_seconds", engine.sent
+    yield from engine.counters().items()
+
+
+def router(engines: Callable[[], Sequence[ServedEngine]], version: str) -> APIRouter:
+    """The route, over the engines that are loaded."""
+    routes = APIRouter(tags=["health"])
+    registry = CollectorRegistry()
+    registry.register(EngineCollector(engines, version))
+    ProcessCollector(registry=registry)
+
+    @routes.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
+    async def metrics(request: Request) -> Response:
+        """Streams, places, lag, audio, errors; in OpenMetrics where that is asked for."""
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
+
+    return routes

@@ -1,0 +1,46 @@
+"""docs/operations.md lists every metric, with what it counts."""
+
+import re
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from transcribed.engines.base import Capabilities, RecognitionStream, StreamOptions
+from transcribed.http import metrics
+from transcribed.scheduling.serving import Places, ServedEngine
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+
+class _Engine:
+    capabilities = Capabilities("elsewhere", ("en-US",))
+
+    async def open(self, options: StreamOptions) -> RecognitionStream:
+        raise NotImplementedError
+
+
+def served() -> ServedEngine:
+    counters = dict.fromkeys(metrics.OF_SUCCESSION, 0.0)
+    return ServedEngine(_Engine(), Places(), lambda: 25, elsewhere=True, counters=lambda: counters)
+
+
+def test_the_metrics_are_those_of_the_code() -> None:
+    found = {}
+    for metric in metrics.EngineCollector(lambda: [served()], "1").collect():
+        assert metric.samples, metric.name
+        (name,) = {sample.name for sample in metric.samples}
+        found[name] = ("gauge" if metric.type == "info" else metric.type, metric.documentation)
+    assert found.pop("transcribed_build_info") == ("gauge", "What runs here.")
+    rows = re.findall(r"^\| `(transcribed_\w+)` \| (\w+) \| (.*) \|$", PAGE, re.MULTILINE)
+    listed = {name: (kind, told) for name, kind, told in rows}
+    assert listed.pop("transcribed_build_info")[0] == "gauge"
+    assert listed == found
+
+
+def test_those_of_the_process_are_those_of_the_library() -> None:
+    found = {
+        sample.name
+        for metric in ProcessCollector(registry=CollectorRegistry()).collect()
+        for sample in metric.samples
+    }
+    assert set(re.findall(r"`(process_\w+)`", PAGE)) == found

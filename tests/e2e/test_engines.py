@@ -1,0 +1,113 @@
+"""Several engines on one server, and its numbers, on a real server with the real model."""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from native_client import WAIT, answer, decoded, heard, opened, stream
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import ConnectionClosed
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+
+def numbers(server: "Server") -> dict[tuple[str, str, str], float]:
+    """Of each metric, by name, engine and pace."""
+    families = text_string_to_metric_families(server.http.get("/metrics").text)
+    return {
+        (sample.name, sample.labels.get("engine", ""), sample.labels.get("pace", "")): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def both(scripted: "Callable[..., Server]") -> "Server":
+    return scripted("--also", "moonshine")
+
+
+def test_a_stream_may_ask_for_an_engine(both: "Server", sentence: bytes) -> None:
+    audio = decoded(sentence).tobytes()
+    assert heard(both, "", audio)[0] == ["first", "second"]
+    assert heard(both, "&engine=scripted", audio)[0] == ["first", "second"]
+    assert heard(both, "&engine=moonshine", audio)[0] == ["This is a test."]
+    both.upload("test.wav", sentence)
+    with opened(both, "&engine=moonshine") as ws:
+        ws.send("test.wav")
+        assert answer(ws)[0] == ["This is a test."]
+    kept = both.http.get("/transcripts").json()["Transcripts"]
+    assert [each["Engine"] for each in kept] == ["moonshine", "moonshine", "scripted", "scripted"]
+
+
+def test_an_engine_that_is_not_there_is_refused_with_those_that_are(both: "Server") -> None:
+    with opened(both, "&engine=vosk") as ws:
+        assert json.loads(ws.recv(WAIT))["Error"] == {
+            "Code": "BadRequestException",
+            "Message": "There is no engine 'vosk' here. Ask for scripted or moonshine, or for none.",
+        }
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(WAIT)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+def test_health_names_all_engines(both: "Server") -> None:
+    health = both.http.get("/health").json()
+    assert (health["engine"], health["languages"]) == ("scripted", ["en-US"])
+    assert [each.pop("places") > 0 for each in health["engines"]] == [True, True]
+    assert health["engines"] == [
+        {"name": name, "languages": ["en-US"], "features": [], "streams": 0}
+        for name in ("scripted", "moonshine")
+    ]
+
+
+def test_one_limit_holds_for_the_live_streams_of_all_engines(scripted: "Callable[..., Server]") -> None:
+    server = scripted("--also", "moonshine", "--max-sessions", "1")
+    with opened(server, "&engine=moonshine") as first:
+        first.send(bytes(32_000))
+        server.wait_until_heard(1.0)
+        assert heard(server, "", bytes(3_200))[1]["Code"] == "LimitExceededException"
+        first.send(b"")
+        answer(first)
+    assert heard(server, "", bytes(32_000))[0] == ["first", "second"]
+    found = numbers(server)
+    assert found["transcribed_streams_refused_total", "scripted", ""] == 1
+
+
+def test_metrics_are_those_of_the_streams(both: "Server", sentence: bytes) -> None:
+    before = numbers(both)
+    assert before["transcribed_streams", "scripted", "live"] == 0
+    assert before["transcribed_places", "moonshine", ""] > 0
+    with opened(both) as ws:
+        ws.send(bytes(32_000))
+        both.wait_until_heard(1.0)
+        during = numbers(both)
+        assert during["transcribed_streams", "scripted", "live"] == 1
+        assert during["transcribed_streams", "moonshine", "live"] == 0
+        stream(ws, bytes(16_000))
+        answer(ws)
+    heard(both, "&engine=moonshine", decoded(sentence).tobytes())
+    after = numbers(both)
+    assert after["transcribed_streams", "scripted", "live"] == 0
+    assert after["transcribed_streams_opened_total", "scripted", ""] == 1
+    assert after["transcribed_finals_total", "scripted", ""] == 2
+    assert after["transcribed_finals_total", "moonshine", ""] == 1
+    assert after["transcribed_audio_received_seconds_total", "scripted", ""] == pytest.approx(1.5)
+    assert after["transcribed_audio_received_seconds_total", "moonshine", ""] == pytest.approx(
+        1.15, abs=0.01
+    )
+    assert not any(name == "transcribed_audio_sent_seconds_total" for name, _, _ in after)
+    assert after["process_cpu_seconds_total", "", ""] > 0
+
+
+def test_metrics_come_in_either_format(scripted: "Callable[..., Server]") -> None:
+    server = scripted()
+    plain = server.http.get("/metrics")
+    assert plain.headers["content-type"].startswith("text/plain; version=")
+    assert 'transcribed_build_info{version="' in plain.text
+    newer = httpx.get(f"{server.url}/metrics", headers={"accept": "application/openmetrics-text"})
+    assert newer.headers["content-type"].startswith("application/openmetrics-text")
+    assert newer.text.endswith("# EOF\n")
