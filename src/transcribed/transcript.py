@@ -3,7 +3,8 @@
 Times are seconds from the start of the stream, counted in samples, never read from a clock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,16 @@ class Notice:
 
     code: str
     message: str
+
+
+_Timed = TypeVar("_Timed", Word, Entity)
+
+
+def later(timed: _Timed, seconds: float) -> _Timed:
+    """The same so many seconds later; what has no times stays as it is."""
+    if seconds == 0 or timed.start is None or timed.end is None:
+        return timed
+    return replace(timed, start=timed.start + seconds, end=timed.end + seconds)
 
 
 LiveEvent = Segment | Done | Notice

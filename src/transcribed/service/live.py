@@ -5,15 +5,12 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamOptions
-from transcribed.transcript import Done, Entity, LiveEvent, Segment, Word
-
-_Timed = TypeVar("_Timed", Word, Entity)
+from transcribed.transcript import Done, LiveEvent, Segment, later
 
 
 class Timeline:
@@ -145,9 +142,9 @@ class LiveSession:
             text=hypothesis.text,
             final=hypothesis.final,
             language=hypothesis.language or self._language,
-            words=tuple(_later(word, self._start) for word in hypothesis.words),
+            words=tuple(later(word, self._start) for word in hypothesis.words),
             channel=self._channel,
-            entities=tuple(_later(entity, self._start) for entity in hypothesis.entities),
+            entities=tuple(later(entity, self._start) for entity in hypothesis.entities),
             languages=hypothesis.languages,
         )
 
@@ -157,12 +154,6 @@ class LiveSession:
             number = self._timeline.next_number()
             self._last = (hypothesis.segment, number)
         return number
-
-
-def _later(timed: _Timed, seconds: float) -> _Timed:
-    if seconds == 0 or timed.start is None or timed.end is None:
-        return timed
-    return replace(timed, start=timed.start + seconds, end=timed.end + seconds)
 
 
 async def transcript_of(

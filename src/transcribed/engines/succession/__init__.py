@@ -1,0 +1,1 @@
+"""A stream of one engine or two that outlives what their streams outlive."""

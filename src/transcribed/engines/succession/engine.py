@@ -1,0 +1,30 @@
+"""An Engine made of one or two: what its streams do is in `stream.py`."""
+
+from dataclasses import dataclass, field
+
+from transcribed.engines.base import Capabilities, Engine, StreamOptions
+from transcribed.engines.succession.rules import SuccessionRules
+from transcribed.engines.succession.stream import Counters, SuccessiveStream
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessiveEngine:
+    """The first engine's streams, made to last; where it fails, the fallback's."""
+
+    first: Engine
+    fallback: Engine | None = None
+    rules: SuccessionRules = field(default_factory=SuccessionRules)
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The first engine's."""
+        return self.first.capabilities
+
+    async def open(self, options: StreamOptions) -> SuccessiveStream:
+        """A new stream. Raises what an engine raises, where nothing helps."""
+        stream = SuccessiveStream(
+            self.first, self.fallback, options, rules=self.rules, counters=self.counters
+        )
+        await stream.open()
+        return stream

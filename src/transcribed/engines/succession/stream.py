@@ -1,0 +1,484 @@
+"""One stream made of successive ones: the tasks, the clock and the waits around `splice` and `rules`."""
+
+import asyncio
+import logging
+import math
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.base import (
+    Engine,
+    Hypothesis,
+    Pace,
+    RecognitionStream,
+    StreamOptions,
+    StreamStatus,
+)
+from transcribed.engines.succession.rules import (
+    FailOver,
+    GiveUp,
+    Outage,
+    Retry,
+    SuccessionRules,
+    Trouble,
+    decide,
+    for_fallback,
+    lacking,
+    return_delay,
+    trouble_of,
+)
+from transcribed.engines.succession.splice import Splice
+from transcribed.errors import EngineFailure, TranscribedError, Unavailable
+from transcribed.transcript import Notice
+
+FAILED_OVER, HANDED_BACK, TAKEN_OVER = "FailedOver", "HandedBack", "TakenOver"
+"""Codes of what a client is told."""
+_CHUNK_SECONDS = 0.5
+_UNREAD = 64
+"""Hypotheses that a stream may hold unread before it reads no more itself."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Of all streams of an engine, from its beginning; they only grow.
+
+    `takeovers` are new streams of the same engine because the last one was old, `recoveries` because it
+    had failed. `fallback_seconds` is audio that the fallback was given, `repeated_seconds` what a stream
+    was given that another had had before.
+    """
+
+    takeovers: int = 0
+    recoveries: int = 0
+    fail_overs: int = 0
+    hand_backs: int = 0
+    fallback_seconds: float = 0.0
+    repeated_seconds: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Part:
+    """A stream of one of the engines, since when it is open, and how much it has said."""
+
+    stream: RecognitionStream
+    name: str
+    is_fallback: bool
+    since: float
+    said: int = 0
+
+
+class SuccessiveStream:
+    """A RecognitionStream. One task owns all others, and the engines' streams: one hears, one may wait."""
+
+    def __init__(
+        self,
+        first: Engine,
+        fallback: Engine | None,
+        options: StreamOptions,
+        *,
+        rules: SuccessionRules,
+        counters: Counters,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._first = first
+        self._fallback = fallback
+        self._options = options
+        # Partials tell where segments begin, also where nobody wants to see them.
+        self._asked_of_first = replace(options, partials=True)
+        self._asked_of_fallback = None
+        if fallback is not None:
+            self._asked_of_fallback = for_fallback(
+                self._asked_of_first, first.capabilities, fallback.capabilities
+            )
+        self._rules = rules
+        self._counters = counters
+        self._chance = chance
+        self._splice = Splice(rules.silence_kept, rules.most_held)
+        self._said: deque[Hypothesis | Notice] = deque()
+        self._finishing = False
+        self._ended = False
+        self._failure: TranscribedError | None = None
+        self._outage: Outage | None = None
+        self._proven = False
+        self._returns = 0
+        self._sent: float | None = None
+        self._current: _Part | None = None
+        self._next: _Part | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._audio_came = asyncio.Event()
+        self._audio_went = asyncio.Event()
+        self._news = asyncio.Event()
+        self._was_read = asyncio.Event()
+        self._boundary = asyncio.Event()
+
+    async def open(self) -> None:
+        """Begin, once. Raises the last error where nothing helped; then there is nothing to close."""
+        outage = self._new_outage(self._rules.patience_opening)
+        try:
+            part = await self._open()
+        except TranscribedError as error:
+            part = await self._reopen(outage.failed(self._trouble(error)), error)
+            if part.is_fallback:
+                self._counters.fail_overs += 1
+                self._tell(part, FAILED_OVER, error)
+        self._begin(part)
+        self._running = asyncio.create_task(self._run())
+
+    # --- RecognitionStream
+
+    async def send(self, samples: Samples) -> None:
+        """Give audio; waits while a few seconds wait to be sent."""
+        while not self._ended and self._splice.unsent >= self._rules.buffered:
+            await _next(self._audio_went)
+        if self._failure is not None:
+            raise self._failure
+        if not self._ended:
+            self._splice.append(samples)
+            self._audio_came.set()
+
+    async def finish(self) -> None:
+        """No more audio comes."""
+        self._finishing = True
+        self._audio_came.set()
+
+    async def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
+        while True:
+            while self._said:
+                said = self._said.popleft()
+                self._was_read.set()
+                yield said
+            if self._ended:
+                break
+            await _next(self._news)
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def status(self) -> StreamStatus:
+        """For those who watch."""
+        open_parts = [part for part in (self._current, self._next) if part is not None]
+        sent = _sum(self._sent, *(part.stream.status.sent for part in open_parts))
+        lag = self._splice.unsent + (0.0 if self._current is None else self._current.stream.status.lag)
+        return StreamStatus(self._options.pace, self._splice.received, 0.0 if self._ended else lag, sent)
+
+    async def aclose(self) -> None:
+        """Give everything back."""
+        if not self._ended:
+            self._end(None)
+            self._running.cancel()
+        await asyncio.wait({self._running})
+        await self._give_back()
+
+    # --- The task that owns the others
+
+    async def _run(self) -> None:
+        try:
+            await self._succeed()
+        except TranscribedError as error:
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the reader must hear of it
+            _log.error("A stream made of successive ones failed.", exc_info=error)
+            self._end(EngineFailure("The stream failed; the server's log says how."))
+        finally:
+            self._end(None)
+            await self._give_back()
+
+    async def _succeed(self) -> None:
+        """One stream after the other, until all is said."""
+        successor = self._current
+        while (part := successor) is not None:
+            failure: TranscribedError | None = None
+            try:
+                successor = await self._serve(part)
+            except TranscribedError as error:
+                failure = error
+                successor = await self._after(part, failure)
+            else:
+                self._let_go(part)
+            if successor is not None:
+                self._announce(part, successor, failure)
+                self._begin(successor)
+        if (leftover := self._splice.leftover()) is not None:
+            self._say(leftover)
+
+    async def _serve(self, part: _Part) -> _Part | None:
+        """Until the part has said all (None), or another one is ready. Raises why it cannot go on."""
+        feeding = asyncio.create_task(self._feed(part))
+        listening = asyncio.create_task(self._listen(part))
+        preparing = asyncio.create_task(self._prepare(part))
+        tasks = (feeding, listening, preparing)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not feeding.done() and not listening.done():
+                preparing.result()
+                return self._take_next()
+            preparing.cancel()
+            if not listening.done():
+                await self._hear_out(part, listening, failed=feeding.exception() is not None)
+            # What it says of its end tells more than that it takes no more audio.
+            for task in (listening, feeding):
+                if task.done():
+                    task.result()
+            if not listening.done():
+                raise Unavailable(f"{part.name} was given all audio, and did not come to an end.")
+            if not feeding.done():
+                raise Unavailable(f"{part.name} ended before the audio did.")
+            return None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hear_out(self, part: _Part, listening: "asyncio.Task[None]", *, failed: bool) -> None:
+        """While it still says something, if it takes no more audio."""
+        patience: float | None = self._rules.last_words
+        if failed:
+            patience = self._rules.draining
+        elif part.is_fallback:
+            patience = None
+        while not listening.done():
+            said = part.said
+            await asyncio.wait({listening}, timeout=patience)
+            if said == part.said and not self._is_full:
+                break
+
+    async def _feed(self, part: _Part) -> None:
+        patience = None if part.is_fallback else self._rules.sending
+        with _translated(part.name):
+            while True:
+                samples = self._splice.take(_CHUNK_SECONDS)
+                async with asyncio.timeout(patience):
+                    if len(samples):
+                        self._audio_went.set()
+                        await part.stream.send(samples)
+                    elif self._finishing:
+                        await part.stream.finish()
+                        return
+                if not len(samples):
+                    await _next(self._audio_came)
+                    continue
+                if part.is_fallback:
+                    self._counters.fallback_seconds += len(samples) / SAMPLE_RATE
+                if not self._is_full:
+                    self._splice.forget_silence()
+
+    async def _listen(self, part: _Part) -> None:
+        with _translated(part.name):
+            async for said in part.stream:
+                while self._is_full:
+                    await _next(self._was_read)
+                part.said += 1
+                self._place(part, said)
+
+    async def _prepare(self, part: _Part) -> None:
+        """When it is time, open the stream that comes next, and wait for the end of a segment."""
+        if part.is_fallback:
+            delay = return_delay(self._returns, self._rules, self._chance())
+        elif self._rules.lifetime is not None:
+            delay = part.since + self._rules.lifetime - _now()
+        else:
+            delay = math.inf
+        while self._next is None:
+            await asyncio.sleep(delay)
+            self._returns += 1
+            try:
+                self._next = await self._open()
+            except TranscribedError as error:
+                _log.warning("%s opens no new stream yet: %s", _name(self._first), error.message)
+            delay = return_delay(self._returns, self._rules, self._chance())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._rules.boundary):
+                await self._boundary.wait()
+
+    # --- What comes next
+
+    async def _after(self, part: _Part, failure: TranscribedError) -> _Part | None:
+        """The stream that follows one that has failed, if there is anything left to recognise."""
+        self._let_go(part)
+        while self._is_full:
+            await _next(self._was_read)
+        if self._finishing and self._splice.is_complete:
+            return None
+        outage = self._outage
+        lasted = _now() - part.since > self._rules.settled and not self._splice.is_open
+        if fresh := outage is None or lasted:
+            outage = self._new_outage(self._rules.patience)
+        trouble = self._trouble(failure, is_fallback=part.is_fallback)
+        if part.is_fallback:
+            outage = outage.fallback_failed(trouble, for_now=fresh)
+        else:
+            outage = outage.failed(trouble)
+        self._outage = outage
+        return self._take_next() or await self._reopen(outage, failure)
+
+    async def _reopen(self, outage: Outage, error: TranscribedError) -> _Part:
+        """A new stream of either engine, or the last error."""
+        while True:
+            self._outage = outage
+            decision = decide(outage, self._rules, _now(), self._chance())
+            _log.warning("A stream is interrupted (%s). What follows: %s.", error.message, decision)
+            if isinstance(decision, GiveUp):
+                raise error
+            if isinstance(decision, Retry):
+                await asyncio.sleep(decision.delay)
+            is_fallback = isinstance(decision, FailOver)
+            try:
+                return await self._open(is_fallback=is_fallback)
+            except TranscribedError as failure:
+                error = failure
+                trouble = self._trouble(error, is_fallback=is_fallback)
+                outage = outage.fallback_failed(trouble) if is_fallback else outage.failed(trouble)
+
+    def _new_outage(self, patience: float) -> Outage:
+        return Outage(_now(), patience, fallback=self._asked_of_fallback is not None)
+
+    def _trouble(self, error: TranscribedError, *, is_fallback: bool = False) -> Trouble:
+        return trouble_of(error, proven=self._proven or is_fallback)
+
+    def _take_next(self) -> _Part | None:
+        ready, self._next = self._next, None
+        return ready
+
+    async def _open(self, *, is_fallback: bool = False) -> _Part:
+        engine, options = self._first, self._asked_of_first
+        if is_fallback and self._fallback is not None and self._asked_of_fallback is not None:
+            engine, options = self._fallback, self._asked_of_fallback
+        with _translated(name := _name(engine)):
+            async with asyncio.timeout(self._rules.opening):
+                stream = await engine.open(options)
+        return _Part(stream, name, is_fallback, since=_now())
+
+    def _begin(self, part: _Part) -> None:
+        self._current = part
+        self._counters.repeated_seconds += self._splice.begin()
+        self._boundary.set()
+
+    def _announce(self, last: _Part, part: _Part, failure: TranscribedError | None) -> None:
+        """Count it, and tell the client what may make a difference to it."""
+        if part.is_fallback and not last.is_fallback:
+            self._counters.fail_overs += 1
+            self._tell(part, FAILED_OVER, failure)
+        elif last.is_fallback and not part.is_fallback:
+            self._counters.hand_backs += 1
+            self._tell(part, HANDED_BACK, failure)
+        elif failure is not None:
+            self._counters.recoveries += 1
+            self._tell(part, TAKEN_OVER, failure)
+        else:
+            self._counters.takeovers += 1
+            _log.info("A new stream of %s follows one that was old.", part.name)
+
+    def _tell(self, part: _Part, code: str, failure: TranscribedError | None) -> None:
+        message = f"From {self._splice.start:.1f} s on, {part.name} listens"
+        if part.is_fallback and self._fallback is not None:
+            lacked = lacking(self._options, self._fallback.capabilities)
+            message += f", without {', '.join(lacked)}" if lacked else ""
+        reason = "" if failure is None else f" {failure.message}"
+        self._say(Notice(code, f"{message}.{reason}"))
+
+    # --- What is said
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._said) >= _UNREAD
+
+    def _place(self, part: _Part, said: Hypothesis | Notice) -> None:
+        if isinstance(said, Notice):
+            self._say(said)
+            return
+        placed = self._splice.place(said)
+        if not part.is_fallback:
+            self._proven = True
+        if placed.final:
+            self._outage = None
+            self._boundary.set()
+            if not part.is_fallback:
+                self._returns = 0
+        else:
+            self._boundary.clear()
+        if placed.final or self._options.partials:
+            self._say(placed)
+
+    def _say(self, said: Hypothesis | Notice) -> None:
+        # To a live stream's reader who is late, an old partial is worth nothing.
+        if self._options.pace is Pace.LIVE and self._said and _passes(self._said[-1]) and _passes(said):
+            self._said.pop()
+        self._said.append(said)
+        self._news.set()
+
+    # --- The end
+
+    def _end(self, failure: TranscribedError | None) -> None:
+        """Nothing more happens here; whoever waits is told."""
+        if not self._ended:
+            self._ended = True
+            self._failure = failure
+            self._news.set()
+            self._audio_went.set()
+
+    async def _give_back(self) -> None:
+        for part in (self._current, self._next):
+            if part is not None:
+                self._let_go(part)
+        self._next = None
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _let_go(self, part: _Part) -> None:
+        if part is self._current:
+            self._current = None
+        self._sent = _sum(self._sent, part.stream.status.sent)
+        closing = asyncio.create_task(self._close(part))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _close(self, part: _Part) -> None:
+        try:
+            async with asyncio.timeout(self._rules.closing):
+                await part.stream.aclose()
+        except Exception as error:  # noqa: BLE001 - it is left in any case
+            _log.warning("A stream of %s could not be closed in good order.", part.name, exc_info=error)
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Whatever an engine raises, as a TranscribedError."""
+    try:
+        yield
+    except TranscribedError:
+        raise
+    except TimeoutError as error:
+        raise Unavailable(f"{name} does not answer.") from error
+    except Exception as error:
+        _log.exception("A stream of %s failed.", name)
+        raise EngineFailure(f"{name} failed on this audio; the server's log says how.") from error
+
+
+async def _next(event: asyncio.Event) -> None:
+    """Wait until it happens again."""
+    event.clear()
+    await event.wait()
+
+
+def _sum(*amounts: float | None) -> float | None:
+    """Of those that are known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _name(engine: Engine) -> str:
+    return engine.capabilities.name
+
+
+def _passes(said: Hypothesis | Notice) -> bool:
+    """Whether it is a partial, which the next replaces."""
+    return isinstance(said, Hypothesis) and not said.final
