@@ -53,7 +53,7 @@ def settings_options(kind: type[BaseSettings], *only: str) -> Callable[[Any], An
                 is_flag=flag,
                 default=None,
                 type=bool if flag else click.Choice(choices) if choices else str,
-                metavar=None if flag or choices else _metavar(field.annotation),
+                metavar=None if flag or choices else _metavar(field),
                 help=f"{field.description}  [default: {_default(field)}; TRANSCRIBED_{name.upper()}]",
             )(command)
         return command
@@ -61,8 +61,11 @@ def settings_options(kind: type[BaseSettings], *only: str) -> Callable[[Any], An
     return decorate
 
 
-def _metavar(annotation: Any) -> str:
-    return {int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(annotation, "PATH")
+def _metavar(field: FieldInfo) -> str:
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["metavar"])
+    kind: Any = field.annotation
+    return {int: "NUMBER", float: "SECONDS", str: "TEXT"}.get(kind, "PATH")
 
 
 def _default(field: FieldInfo) -> str:
