@@ -3,7 +3,6 @@
 All of it blocks: files are read, programs run, servers asked.
 """
 
-import logging
 import os
 import ssl
 import threading
@@ -16,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.session import Session
 
-from transcribed.engines.amazon.endpoint import amazon_endpoint, endpoint_at, websocket, with_parameters
+from transcribed.engines.amazon.request import amazon_endpoint, endpoint_at, websocket, with_parameters
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.errors import ConfigurationError, ExpiredCredentials, NoCredentials
 
@@ -31,8 +30,6 @@ _HOW = (
     "Give some as Amazon's programs take them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in "
     "~/.aws (aws configure, aws sso login), or the role of the machine or container."
 )
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,7 @@ class Account:
         """Raises ConfigurationError for a profile that there is not, and for files that cannot be read."""
         self._settings = settings
         self._lock = threading.Lock()
+        self._refused = False
         self._session = self._new_session()
 
     def _new_session(self) -> Session:
@@ -127,9 +125,12 @@ class Account:
     def credentials(self) -> Found:
         """Those that are good now, renewed if need be. Raises NoCredentials and ExpiredCredentials."""
         with self._lock:
-            session = self._session
             try:
-                found = session.get_credentials()
+                if self._refused:
+                    # Who renews them may have written a file that botocore reads only once.
+                    self._session = self._new_session()
+                    self._refused = False
+                found = self._session.get_credentials()
                 keys = found and found.get_frozen_credentials()
             except (
                 botocore.exceptions.SSOError,
@@ -140,6 +141,7 @@ class Account:
             except (
                 botocore.exceptions.BotoCoreError,
                 botocore.exceptions.ClientError,
+                ConfigurationError,
                 OSError,
             ) as error:
                 raise NoCredentials(f"Amazon's credentials cannot be had: {error} {_HOW}") from error
@@ -147,13 +149,9 @@ class Account:
             raise NoCredentials(f"There are no credentials for Amazon Transcribe. {_HOW}")
         return Found(found.method or "unknown", keys)
 
-    def forget(self) -> None:
-        """Look for credentials anew the next time: those that there were have been refused."""
-        with self._lock:
-            try:
-                self._session = self._new_session()
-            except ConfigurationError as error:
-                _log.warning("Amazon's credentials are not looked for anew: %s", error.message)
+    def refused(self) -> None:
+        """The credentials were refused: look for them anew the next time. Does not block."""
+        self._refused = True
 
     def address(self, parameters: Mapping[str, str]) -> str:
         """The signed address of a WebSocket for a stream with these parameters."""

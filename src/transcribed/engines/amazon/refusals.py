@@ -51,6 +51,13 @@ _KINDS: Mapping[str, tuple[type[TranscribedError], str]] = {
 }
 """By the exception's name, without "Exception" at its end."""
 
+_IN_A_STREAM: Mapping[str, str] = {
+    "signature": "InvalidSignature",
+    "access key": "UnrecognizedClient",
+    "security token": "UnrecognizedClient",
+}
+"""What a BadRequest is about, by words of its message."""
+
 _STATUS: Mapping[int, str] = {
     400: "BadRequest",
     401: "AccessDenied",
@@ -71,9 +78,10 @@ def refusal(name: str, message: str) -> TranscribedError:
         kind = UpstreamLost
     elif "expired" in lower and "token" in lower:
         kind, advice = _KINDS["ExpiredToken"]
-    elif kind is BadRequest and "signature" in lower:
-        # So a stream that has begun ends, which has no other exception for it.
-        kind, advice = _KINDS["InvalidSignature"]
+    elif kind is BadRequest:
+        # In the middle of a stream, as which a WebSocket's refusals come, there is no other exception.
+        about = next((about for words, about in _IN_A_STREAM.items() if words in lower), "BadRequest")
+        kind, advice = _KINDS[about]
     said = " ".join(message.split())[:_SHOWN] or "it does not say why"
     said = said if said.endswith((".", "!", "?")) else f"{said}."
     return kind(f"Amazon Transcribe answers {plain or 'nothing known'}: {said} {advice}".rstrip())

@@ -54,15 +54,16 @@ class Pacer:
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
-        self._next = 0.0
+        self._next: float | None = None
 
     def wait(self, now: float) -> float:
         """Seconds until then."""
-        return max(0.0, self._next - now)
+        return 0.0 if self._next is None else max(0.0, self._next - now)
 
     def sent(self, samples: int, now: float) -> None:
         """A piece has gone."""
-        self._next = max(self._next, now - _SLACK_SECONDS) + samples / SAMPLE_RATE / self._speed
+        due = now if self._next is None else max(self._next, now - _SLACK_SECONDS)
+        self._next = due + samples / SAMPLE_RATE / self._speed
 
 
 class Timeline:

@@ -15,6 +15,12 @@ from transcribed.engines.amazon.refusals import refusal, refusal_of_status
             "no new audio",
         ),
         ("BadRequestException", "The signature of a message is wrong", errors.InvalidSignature, "clock"),
+        (
+            "BadRequestException",
+            "The security token included in the request is invalid",
+            errors.UnknownClient,
+            "access key",
+        ),
         ("LimitExceededException", "Too many", errors.LimitExceeded, "Service Quotas"),
         ("ThrottlingException", "Rate exceeded", errors.LimitExceeded, "Service Quotas"),
         ("UnrecognizedClientException", "The key is unknown.", errors.UnknownClient, "access key"),

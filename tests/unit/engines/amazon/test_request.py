@@ -1,6 +1,6 @@
 import pytest
 
-from transcribed.engines.amazon.endpoint import amazon_endpoint, endpoint_at, with_parameters
+from transcribed.engines.amazon.request import amazon_endpoint, endpoint_at, with_parameters
 from transcribed.errors import ConfigurationError
 
 PATH = "/stream-transcription-websocket"

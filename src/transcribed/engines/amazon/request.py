@@ -1,0 +1,101 @@
+"""What is asked of Amazon, without the signature: pure."""
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+from transcribed.audio.formats import SAMPLE_RATE
+from transcribed.engines.amazon.settings import FEATURES, AmazonSettings
+from transcribed.engines.base import StreamOptions
+from transcribed.errors import ConfigurationError
+from transcribed.recognition.stabilizer import Stability
+from transcribed.wire.eventstream import encode
+
+PATH = "/stream-transcription-websocket"
+_PORT = 8443
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_IDENTIFICATION = ("identify-language", "identify-multiple-languages")
+_OF_IDENTIFICATION = (*_IDENTIFICATION, "language-options", "preferred-language")
+_STABILIZATION = "enable-partial-results-stabilization"
+_STABILITY = "partial-results-stability"
+_AUDIO_EVENT = {
+    ":event-type": "AudioEvent",
+    ":message-type": "event",
+    ":content-type": "application/octet-stream",
+}
+
+
+def amazon_endpoint(region: str, domain: str) -> str:
+    """Amazon's own; `domain` is that of the region's partition."""
+    return f"https://transcribestreaming.{region}.{domain}:{_PORT}{PATH}"
+
+
+def endpoint_at(url: str) -> str:
+    """The endpoint behind a URL such as AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING.
+
+    With TLS and without a port it is at 8443, as to Amazon's SDKs. Raises ConfigurationError.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"The endpoint {url!r} is no URL: {error}.") from None
+    scheme = _SCHEMES.get(parts.scheme.lower())
+    if scheme is None or not parts.hostname:
+        raise ConfigurationError(
+            f"The endpoint {url!r} is no URL of a server. Give one such as https://localhost:8443."
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if port is None and scheme == "https":
+        port = _PORT
+    place = host if port is None else f"{host}:{port}"
+    return urlunsplit((scheme, place, parts.path.rstrip("/") + PATH, "", ""))
+
+
+def with_parameters(endpoint: str, parameters: Mapping[str, str]) -> str:
+    """The endpoint with the parameters of a stream in its query."""
+    return f"{endpoint}?{urlencode(parameters, quote_via=quote, safe='-_.~')}"
+
+
+def websocket(url: str) -> str:
+    """The same address to a WebSocket's client."""
+    return url.replace("http", "ws", 1)
+
+
+def check(asked: Mapping[str, str]) -> None:
+    """Raises ConfigurationError for what cannot be asked for all streams."""
+    if unknown := sorted(asked.keys() - FEATURES - {_STABILIZATION, _STABILITY}):
+        raise ConfigurationError(
+            f"Amazon Transcribe cannot be asked for {', '.join(unknown)} for all streams. There are: "
+            f"{', '.join(sorted(FEATURES))}."
+        )
+
+
+def stream_parameters(settings: AmazonSettings, options: StreamOptions) -> dict[str, str]:
+    """All that is asked of one stream; a stream's own wishes go before those for all of them."""
+    general = dict(settings.asked)
+    if options.language is not None:
+        for name in _OF_IDENTIFICATION:
+            general.pop(name, None)
+    asked = {
+        name: value for name, value in {**general, **options.asked}.items() if value.lower() != "false"
+    }
+    if options.stability is not Stability.OFF:
+        asked |= {_STABILIZATION: "true", _STABILITY: options.stability.name.lower()}
+    if not identifies_language(asked):
+        asked["language-code"] = options.language or settings.language
+    return asked | {"media-encoding": "pcm", "sample-rate": str(SAMPLE_RATE)}
+
+
+def identifies_language(parameters: Mapping[str, str]) -> bool:
+    """Whether Amazon shall find out which language is spoken."""
+    return any(name in parameters for name in _IDENTIFICATION)
+
+
+def stabilizes(parameters: Mapping[str, str]) -> bool:
+    """Whether words shall be marked as settled or not."""
+    return _STABILIZATION in parameters
+
+
+def audio_event(audio: bytes) -> bytes:
+    """A message with audio; without, it is the end of it. In a WebSocket it need not be signed."""
+    return encode(_AUDIO_EVENT, audio)
