@@ -68,7 +68,7 @@ async def recognition(settings: RecognitionSettings) -> AsyncIterator[ServedEngi
     """A loaded engine, with inference threads of its own."""
     async with Scheduler(settings.threads or None) as scheduler:
         engines = Engines(settings, scheduler, Places())
-        await engines.load([settings.engine])
+        engines.show(await engines.load([settings.engine]))
         yield engines.named(None)
 
 
@@ -79,15 +79,15 @@ class Engines:
         self._settings = settings
         self._scheduler = scheduler
         self._places = places
-        self._loaded: dict[str, ServedEngine] = {}
+        self._loaded: Mapping[str, ServedEngine] = {}
 
     @property
     def all(self) -> list[ServedEngine]:
-        """In the order in which they were asked for; none until all are loaded."""
+        """In the order in which they were asked for; none until all are shown."""
         return list(self._loaded.values())
 
     def named(self, name: str | None) -> ServedEngine:
-        """The engine of a name. Raises BadRequest, and Unavailable until they are loaded."""
+        """The engine of a name. Raises BadRequest, and Unavailable until they are shown."""
         if not self._loaded:
             raise Unavailable("The model is being loaded. Try again in a moment.")
         found = self._loaded.get(name or next(iter(self._loaded)))
@@ -97,10 +97,14 @@ class Engines:
             )
         return found
 
-    async def load(self, names: Iterable[str]) -> None:
-        """Load engines. Raises ConfigurationError."""
+    async def load(self, names: Iterable[str]) -> Mapping[str, ServedEngine]:
+        """Load engines, for `show`. Raises ConfigurationError."""
         settings = self._settings.for_engines()
-        self._loaded = {name: await self._load(name, settings) for name in dict.fromkeys(names)}
+        return {name: await self._load(name, settings) for name in dict.fromkeys(names)}
+
+    def show(self, loaded: Mapping[str, ServedEngine]) -> None:
+        """From now on they can be asked for."""
+        self._loaded = loaded
 
     async def _load(self, name: str, settings: EngineSettings) -> ServedEngine:
         scheduled = self._scheduler.run(await in_thread(load_engine, name, settings))
@@ -181,9 +185,10 @@ class Application:
         """
         opening = asyncio.create_task(self._open_transcripts())
         try:
-            await self._engines.load([self._settings.engine, *self._settings.more_engines])
+            loaded = await self._engines.load([self._settings.engine, *self._settings.more_engines])
         finally:
             place = await opening
+        self._engines.show(loaded)
         return place
 
     async def _open_transcripts(self) -> str:
