@@ -68,8 +68,6 @@ class AmazonEngine:
         self._endpoint = self._account.endpoint
         self._region = self._account.region
         self._trust = self._account.trust() if self._endpoint.startswith("https:") else None
-        self._streams: set[AmazonStream] = set()
-        self._sent_by_closed = 0.0
 
     @property
     def capabilities(self) -> Capabilities:
@@ -78,31 +76,13 @@ class AmazonEngine:
         others = (language for language in LANGUAGES if language != first)
         return Capabilities("amazon", (first, *others), FEATURES)
 
-    @property
-    def statuses(self) -> list[StreamStatus]:
-        """Of all open streams."""
-        return [stream.status for stream in self._streams]
-
-    @property
-    def seconds_sent(self) -> float:
-        """Of audio, to Amazon, by all streams that there were: what it asks money for."""
-        return self._sent_by_closed + sum(stream.seconds_sent for stream in self._streams)
-
     async def open(self, options: StreamOptions) -> "AmazonStream":
         """A new stream. Raises TranscribedError; what Amazon refuses may also come from the stream."""
         parameters = stream_parameters(self._settings, options)
         connection = await self._connection({**parameters, "session-id": str(uuid.uuid4())})
-        stream = AmazonStream(connection, parameters, options, self._settings, self._closed)
-        self._streams.add(stream)
-        return stream
+        return AmazonStream(connection, parameters, options, self._settings, self._failed)
 
-    def _closed(self, stream: "AmazonStream") -> None:
-        self._note(stream.failure)
-        if stream in self._streams:
-            self._streams.remove(stream)
-            self._sent_by_closed += stream.seconds_sent
-
-    def _note(self, error: TranscribedError | None) -> None:
+    def _failed(self, error: TranscribedError) -> None:
         if isinstance(error, ExpiredCredentials | UnknownClient | InvalidSignature):
             self._account.refused()
 
@@ -127,18 +107,15 @@ class AmazonEngine:
             answer = error.response
             headers = {name.lower(): value for name, value in answer.headers.raw_items()}
             refused = refusal_of_status(answer.status_code, headers, bytes(answer.body or b""))
-            self._note(refused)
+            self._failed(refused)
             raise refused from error
         except ssl.SSLCertVerificationError as error:
-            raise UpstreamLost(
+            raise ConfigurationError(
                 f"The certificate of {place} is not trusted: {error.verify_message}. Where it is right, "
                 "say so with AWS_CA_BUNDLE or SSL_CERT_FILE."
             ) from error
         except socket.gaierror as error:
-            raise UpstreamLost(
-                f"The host {place} is not found: {error.strerror}. Check the network and the region, here "
-                f"{self._region}. {self._regions()}"
-            ) from error
+            raise self._not_found(place, error.strerror or str(error)) from error
         except TimeoutError as error:
             raise UpstreamLost(f"{place} has not answered within {seconds:g} s.") from error
         except (OSError, InvalidHandshake) as error:
@@ -148,9 +125,16 @@ class AmazonEngine:
                 f"At {place} there can be no WebSocket: check the endpoint."
             ) from error
 
-    def _regions(self) -> str:
+    def _not_found(self, place: str, why: str) -> TranscribedError:
         known = self._account.regions
-        return "" if self._region in known else f"Amazon Transcribe streams in {', '.join(known)}."
+        if self._region in known or self._region not in place:
+            return UpstreamLost(
+                f"The host {place} is not found: {why}. Check the network and the endpoint."
+            )
+        return ConfigurationError(
+            f"The host {place} is not found: {why}. Check the region, here {self._region}. Amazon "
+            f"Transcribe streams in {', '.join(known)}."
+        )
 
 
 class AmazonStream:
@@ -165,12 +149,12 @@ class AmazonStream:
         parameters: Mapping[str, str],
         options: StreamOptions,
         settings: AmazonSettings,
-        closed: Callable[["AmazonStream"], None],
+        failed: Callable[[TranscribedError], None],
     ) -> None:
         self._connection = connection
         self._settings = settings
         self._times = settings.timeouts
-        self._closed = closed
+        self._failed = failed
         self._pace = options.pace
         self._hypotheses = _Hypotheses(parameters, options)
         self._loop = asyncio.get_running_loop()
@@ -182,7 +166,7 @@ class AmazonStream:
         self._finishing = False
         self._end_sent = False
         self._ended = False
-        self.failure: TranscribedError | None = None
+        self._failure: TranscribedError | None = None
         self._to_send = asyncio.Event()
         self._changed = asyncio.Event()
         now = self._loop.time()
@@ -209,8 +193,8 @@ class AmazonStream:
         """Give audio."""
         while not self._ended and self._outbox.samples >= BUFFERED_SECONDS * SAMPLE_RATE:
             await self._change()
-        if self.failure is not None:
-            raise self.failure
+        if self._failure is not None:
+            raise self._failure
         if not self._ended:
             self._outbox.push(samples)
             self._received += len(samples)
@@ -230,8 +214,16 @@ class AmazonStream:
             if self._ended:
                 break
             await self._change()
-        if self.failure is not None:
-            raise self.failure
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def status(self) -> StreamStatus:
+        """What waits is what has not been sent yet. What was sent is with the silence that was put in."""
+        waiting, sent = self._outbox.samples, self._timeline.sent
+        return StreamStatus(
+            self._pace, self._received / SAMPLE_RATE, waiting / SAMPLE_RATE, sent / SAMPLE_RATE
+        )
 
     async def aclose(self) -> None:
         """Say that the audio has ended, and part."""
@@ -249,19 +241,6 @@ class AmazonStream:
             pass
         finally:
             self._connection.transport.abort()
-            self._closed(self)
-
-    # --- For those who watch
-
-    @property
-    def status(self) -> StreamStatus:
-        """What waits is what has not been sent yet."""
-        return StreamStatus(self._pace, self._received / SAMPLE_RATE, self._outbox.samples / SAMPLE_RATE)
-
-    @property
-    def seconds_sent(self) -> float:
-        """Of audio, with the silence that was put in."""
-        return self._timeline.sent / SAMPLE_RATE
 
     # --- The two tasks
 
@@ -381,7 +360,9 @@ class AmazonStream:
         """Nothing more happens here; whoever waits is told."""
         if not self._ended:
             self._ended = True
-            self.failure = failure
+            self._failure = failure
+            if failure is not None:
+                self._failed(failure)
             self._timer.cancel()
             self._changed.set()
 
