@@ -205,6 +205,7 @@ class Secured:
             "rate": 16_000,
             "channels": 1,
             "session": None,
+            "format": None,
             "chunk": SECOND // 10,
             "pause": 0,
             "hold": False,
@@ -395,6 +396,18 @@ def test_in_real_time_partials_come_while_it_is_spoken(real: Secured, said: Path
     if not ALL[name].websocket:
         assert heard.started == {"session": session, "rate": 16_000}
     assert real.server.http.get(f"/transcripts/{session}.txt").text.strip() == "This is a test."
+
+
+# amazon-transcribe is older than the parameter.
+@pytest.mark.parametrize("name", [name for name in ALL if name != "amazon-transcribe"])
+@pytest.mark.usefixtures("installed")
+def test_numbers_are_words(secured: Start, said: Path, tmp_path: Path, name: str) -> None:
+    script = tmp_path / "script.json"
+    events = [{"at": "end", "text": "It was $50, at 10:30 AM.", "final": True}]
+    script.write_text(json.dumps({"events": events}))
+    with secured("--engine", "scripted", "--script", str(script)) as at:
+        heard = at.heard(name, said, format="spoken")
+    assert heard.finals == ["It was fifty dollars, at ten thirty a m."]
 
 
 @each_sdk

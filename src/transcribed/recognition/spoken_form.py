@@ -68,6 +68,7 @@ _CLOCK_ALONE = re.compile(r"\d{1,2}(?::\d\d)?")
 _HALF_ALONE = re.compile(_HALF_OF_DAY)
 _DAY_ALONE = re.compile(r"0?[1-9]|[12]\d|3[01]")
 _INITIAL = re.compile(r"(?:^|\W)[^\W\d_]\.$")
+_HUNDREDS = re.compile(r"[1-9]00")
 _DIGIT_BY_DIGIT = re.compile(r"0\d*|[1-9]0[1-9]|911")
 _PIECE = re.compile(
     rf"\d{{1,3}}(?:,\d{{3}})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)*"
@@ -118,12 +119,12 @@ def _sharing(word: Word, texts: Sequence[str]) -> Iterator[Word]:
     if word.start is None or word.end is None or len(texts) == 1:
         yield from (replace(word, text=text) for text in texts)
         return
-    share = (word.end - word.start) / sum(map(len, texts))
-    letters = 0
+    letters = sum(map(len, texts))
+    passed = 0
     start = word.start
     for text in texts:
-        letters += len(text)
-        end = min(word.start + letters * share, word.end)
+        passed += len(text)
+        end = word.end if passed == letters else word.start + (word.end - word.start) * passed / letters
         yield replace(word, text=text, start=start, end=end)
         start = end
 
@@ -202,8 +203,8 @@ def _telephone(found: re.Match[str]) -> str | None:
     if tuple(map(len, groups)) not in _GROUPS or _is_amount(found[2]):
         return None
     sign = [_SIGNS["+"]] if found[1] else []
-    hundreds = re.compile("[1-9]00")
-    return " ".join(sign + [(_cardinal if hundreds.fullmatch(each) else _digits)(each) for each in groups])
+    said = [_cardinal(each) if _HUNDREDS.fullmatch(each) else _digits(each) for each in groups]
+    return " ".join(sign + said)
 
 
 def _signed(found: re.Match[str]) -> str:

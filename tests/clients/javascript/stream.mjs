@@ -38,6 +38,7 @@ export async function stream(client, audio, asked, tell) {
         MediaEncoding: "pcm",
         SessionId: asked.session ?? undefined,
         EnablePartialResultsStabilization: true,
+        TranscriptFormat: asked.format ?? undefined,
         ...(asked.channels === 2 && { EnableChannelIdentification: true, NumberOfChannels: 2 }),
         AudioStream: chunks(audio, asked, ended),
       }),

@@ -100,6 +100,7 @@ async def main(asked: dict[str, Any], audio: bytes) -> None:
         enable_channel_identification=asked["channels"] == 2,
         number_of_channels=2 if asked["channels"] == 2 else None,
         enable_partial_results_stabilization=True,
+        transcript_format=asked["format"],
     )
     try:
         stream = await client.start_stream_transcription(input=wanted)
