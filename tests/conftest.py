@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -130,9 +131,13 @@ def a_free_port() -> int:
 
 @contextmanager
 def _running(
-    folder: Path, options: Sequence[str], launcher: Sequence[str], environment: dict[str, str]
+    folder: Path,
+    options: Sequence[str],
+    launcher: Sequence[str],
+    environment: dict[str, str],
+    port: int | None = None,
 ) -> Iterator[Server]:
-    port = a_free_port()
+    port = port or a_free_port()
     audio, log = folder / "audio", folder / "log"
     command = [*launcher, str(TRANSCRIBED), "serve", "--port", str(port), "--audio", str(audio), *options]
     with ExitStack() as stack:
@@ -210,8 +215,14 @@ def run_server(
 ) -> Callable[..., AbstractContextManager[Server]]:
     """Servers with options of one's own, for as long as a context lasts."""
 
-    def run(*options: str, launcher: Sequence[str] = ()) -> AbstractContextManager[Server]:
-        return _running(tmp_path_factory.mktemp("server"), options, launcher, environment)
+    def run(
+        *options: str,
+        launcher: Sequence[str] = (),
+        settings: dict[str, str] | None = None,
+        port: int | None = None,
+    ) -> AbstractContextManager[Server]:
+        own = environment | (settings or {})
+        return _running(tmp_path_factory.mktemp("server"), options, launcher, own, port)
 
     return run
 
@@ -223,8 +234,8 @@ def start_server(
     """Starts servers with options of a test's own, and stops them at its end."""
     with ExitStack() as running:
 
-        def start(*options: str, launcher: Sequence[str] = ()) -> Server:
-            return running.enter_context(run_server(*options, launcher=launcher))
+        def start(*options: str, **how: Any) -> Server:
+            return running.enter_context(run_server(*options, **how))
 
         yield start
 

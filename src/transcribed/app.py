@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp
 
 from transcribed import __version__
-from transcribed.engines.registry import EngineSettings, load_engine
+from transcribed.engines.registry import ELSEWHERE, LOCAL
+from transcribed.engines.succession.engine import SuccessiveEngine
+from transcribed.engines.succession.rules import SuccessionRules
 from transcribed.errors import (
     BadRequest,
     ConfigurationError,
@@ -29,7 +31,7 @@ from transcribed.http import amazon, health, metrics, native, recordings, transc
 from transcribed.http import errors as http_errors
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
-from transcribed.scheduling.scheduler import Scheduler
+from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.scheduling.serving import Places, ServedEngine
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.library import Library
@@ -68,7 +70,7 @@ async def recognition(settings: RecognitionSettings) -> AsyncIterator[ServedEngi
     """A loaded engine, with inference threads of its own."""
     async with Scheduler(settings.threads or None) as scheduler:
         engines = Engines(settings, scheduler, Places())
-        engines.show(await engines.load([settings.engine]))
+        engines.show(await engines.load())
         yield engines.named(None)
 
 
@@ -79,6 +81,7 @@ class Engines:
         self._settings = settings
         self._scheduler = scheduler
         self._places = places
+        self._local: dict[str, ScheduledEngine] = {}
         self._loaded: Mapping[str, ServedEngine] = {}
 
     @property
@@ -97,18 +100,49 @@ class Engines:
             )
         return found
 
-    async def load(self, names: Iterable[str]) -> Mapping[str, ServedEngine]:
-        """Load engines, for `show`. Raises ConfigurationError."""
-        settings = self._settings.for_engines()
-        return {name: await self._load(name, settings) for name in dict.fromkeys(names)}
+    async def load(self, also: Iterable[str] = ()) -> Mapping[str, ServedEngine]:
+        """Load the engine, others, and the fallback, for `show`. Raises ConfigurationError."""
+        names, fallback = [self._settings.engine, *also], self._settings.fallback
+        if fallback in LOCAL:
+            if not ELSEWHERE.keys() & set(names):
+                raise ConfigurationError(
+                    f"--fallback {fallback} goes on where an engine elsewhere cannot, and there is none: "
+                    f"say --engine {' or '.join(ELSEWHERE)} too, or leave --fallback out."
+                )
+            names.append(fallback)
+        return {name: await self._served(name) for name in dict.fromkeys(names)}
 
     def show(self, loaded: Mapping[str, ServedEngine]) -> None:
         """From now on they can be asked for."""
         self._loaded = loaded
 
-    async def _load(self, name: str, settings: EngineSettings) -> ServedEngine:
-        scheduled = self._scheduler.run(await in_thread(load_engine, name, settings))
+    async def _served(self, name: str) -> ServedEngine:
+        if name in ELSEWHERE:
+            return await self._served_elsewhere(name)
+        scheduled = await self._scheduled(name)
         return ServedEngine(scheduled, self._places, lambda: scheduled.places)
+
+    async def _served_elsewhere(self, name: str) -> ServedEngine:
+        """Its streams made to last."""
+        settings = self._settings
+        first = await in_thread(ELSEWHERE[name], settings.for_engines())
+        fallback = await self._scheduled(settings.fallback) if settings.fallback in LOCAL else None
+        rules = SuccessionRules(lifetime=settings.amazon_longest_stream)
+        lasting = SuccessiveEngine(first, fallback, rules)
+        return ServedEngine(
+            lasting,
+            self._places,
+            lambda: settings.amazon_streams,
+            elsewhere=True,
+            counters=lambda: asdict(lasting.counters),
+        )
+
+    async def _scheduled(self, name: str) -> ScheduledEngine:
+        """One that computes here, loaded once."""
+        if name not in self._local:
+            loaded = await in_thread(LOCAL[name], self._settings.for_engines())
+            self._local[name] = self._scheduler.run(loaded)
+        return self._local[name]
 
 
 class Application:
@@ -185,7 +219,7 @@ class Application:
         """
         opening = asyncio.create_task(self._open_transcripts())
         try:
-            loaded = await self._engines.load([self._settings.engine, *self._settings.more_engines])
+            loaded = await self._engines.load(self._settings.more_engines)
         finally:
             place = await opening
         self._engines.show(loaded)

@@ -154,7 +154,8 @@ def transcribe(
     Any format that FFmpeg knows will do; "-" is standard input. The text goes to standard output, a file
     after the other. A progress bar and the growing text are shown besides if there is a terminal.
 
-    With -o each recording gets a file of its own, as many at once as there are threads. A FILE may be a
+    With -o each recording gets a file of its own, as many at once as there are threads (or, with an engine
+    elsewhere, as it may be given streams). A FILE may be a
     folder then: all audio and video below it is transcribed, and OUTPUT gets folders of the same names.
     A transcript that is newer than its recording is not made again. None is ever half written.
 

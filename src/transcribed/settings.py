@@ -13,7 +13,8 @@ from transcribed.engines.registry import EngineSettings
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.wire.amazon_parameters import PARAMETERS
 
-EngineName = Literal["moonshine", "scripted"]
+EngineName = Literal["moonshine", "scripted", "amazon"]
+FallbackName = Literal["none", "moonshine", "scripted"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -52,13 +53,20 @@ class AmazonOptions(BaseSettings):
     amazon_streams: int = Field(25, ge=1, description="The most streams at once; Amazon's own limit is 25.")
     amazon_speed: float = Field(
         1.0,
-        gt=0,
+        ge=0.1,
         le=100,
         description="How fast recordings are sent, in times of real time; Amazon wants 1.",
         json_schema_extra={"metavar": "TIMES"},
     )
     amazon_silence_after: float = Field(
-        5.0, gt=0, le=14, description="Seconds without audio after which silence is sent."
+        5.0, ge=0.1, le=14, description="Seconds without audio after which silence is sent."
+    )
+
+    amazon_longest_stream: float = Field(
+        13800.0,
+        ge=1,
+        le=14340,
+        description="Seconds after which another stream takes over; Amazon ends one after 14400.",
     )
 
     @field_validator("amazon_language")
@@ -103,12 +111,13 @@ def _parameters(text: str) -> dict[str, str]:
     return found
 
 
-class RecognitionSettings(BaseSettings):
-    """What every command that recognises speech can be told."""
-
+class _EngineSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
     engine: EngineName = Field("moonshine", description="What recognises speech.")
+    fallback: FallbackName = Field(
+        "none", description="What goes on where an engine elsewhere, such as amazon, cannot."
+    )
     script: Path | None = Field(None, description="What the scripted engine says: a JSON file.")
     threads: int = Field(
         0, ge=0, le=256, description="Threads that recognise speech; 0 means one for each core."
@@ -122,12 +131,17 @@ class RecognitionSettings(BaseSettings):
         description="A folder for what is computed once, at the first start.",
     )
 
+
+class RecognitionSettings(AmazonOptions, _EngineSettings):
+    """What every command that recognises speech can be told."""
+
     def for_engines(self) -> EngineSettings:
         """The part that engines are told."""
         return EngineSettings(
             cache=self.cache,
             endpointing=EndpointingRules(silence=self.endpoint_silence, longest=self.longest_segment),
             script=self.script,
+            amazon=self.for_amazon(),
         )
 
 

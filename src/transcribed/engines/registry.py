@@ -1,10 +1,14 @@
-"""Engines by name. Nothing of an engine is imported before it is asked for."""
+"""Engines by name. Nothing of an engine is imported before it is asked for.
+
+Some compute in this process, and others are elsewhere: only their streams are here.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transcribed.engines.base import LocalEngine
+from transcribed.engines.amazon.settings import AmazonSettings
+from transcribed.engines.base import Engine, LocalEngine
 from transcribed.errors import ConfigurationError
 from transcribed.recognition.endpointing import EndpointingRules
 
@@ -18,6 +22,7 @@ class EngineSettings:
     endpointing: EndpointingRules = field(default_factory=EndpointingRules)
     script: Path | None = None
     """What the scripted engine says."""
+    amazon: AmazonSettings = field(default_factory=AmazonSettings)
 
 
 def _moonshine(settings: EngineSettings) -> LocalEngine:
@@ -34,12 +39,16 @@ def _scripted(settings: EngineSettings) -> LocalEngine:
     return scripted.load(settings.script)
 
 
-ENGINES: Mapping[str, Callable[[EngineSettings], LocalEngine]] = {
+def _amazon(settings: EngineSettings) -> Engine:
+    from transcribed.engines.amazon import engine  # noqa: PLC0415 - see above
+
+    return engine.load(settings.amazon)
+
+
+LOCAL: Mapping[str, Callable[[EngineSettings], LocalEngine]] = {
     "moonshine": _moonshine,
     "scripted": _scripted,
 }
-
-
-def load_engine(name: str, settings: EngineSettings) -> LocalEngine:
-    """Load an engine. Blocking; raises ConfigurationError for what cannot be loaded."""
-    return ENGINES[name](settings)
+"""What loads an engine. Blocking; each raises ConfigurationError for what cannot be loaded."""
+ELSEWHERE: Mapping[str, Callable[[EngineSettings], Engine]] = {"amazon": _amazon}
+"""As LOCAL."""

@@ -1,4 +1,4 @@
-"""Many recordings to transcripts in files, as many at once as there are threads."""
+"""Many recordings to transcripts in files, as many at once as there are threads, or places elsewhere."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from transcribed.settings import RecognitionSettings
 from transcribed.terminal.files import duration_of, opened
 from transcribed.terminal.planning import Job, Plan, plan
 from transcribed.terminal.writing import SUFFIXES, FileFormat, check_writable, document, write
-from transcribed.transcript import Segment
+from transcribed.transcript import Notice, Segment
 
 _FINALS = StreamOptions(partials=False)
 
@@ -40,7 +40,8 @@ async def transcribe_to_files(
         batch = _Batch(made, form, watch)
         if made.jobs:
             async with recognition(settings) as engine:
-                await batch.run(engine, settings.threads or os.cpu_count() or 1)
+                here = settings.threads or os.cpu_count() or 1
+                await batch.run(engine, engine.places if engine.elsewhere else here)
     if len(made.jobs) + len(made.done) + len(made.problems) > 1:
         print(
             f"{batch.written} written, {len(made.done)} done before, {batch.failed} failed", file=sys.stderr
@@ -89,6 +90,8 @@ class _Batch:
                         if isinstance(event, Segment):
                             finals.append(event)
                             heard(event.end)
+                        elif isinstance(event, Notice):
+                            self._watch.tell(f"{job.recording}: {event.message}")
         await in_thread(write, job.output, document(finals, self._form))
 
 

@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from transcribed.transcript import LiveEvent, Segment
+from transcribed.transcript import LiveEvent, Notice, Segment
 from transcribed.wire.native import Format, encode
 
 
@@ -51,6 +51,8 @@ class Display:
         """Take what is new."""
         if isinstance(event, Segment):
             self._growing.plain = "" if event.final else event.text
+        if isinstance(event, Notice) and self._form != "json":
+            print(event.message, file=sys.stderr, flush=True)
         if self._form is not None and (not isinstance(event, Segment) or event.final):
             line = encode(event, self._form)
             if line is not None:

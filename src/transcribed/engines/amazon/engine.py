@@ -15,7 +15,7 @@ def load(settings: AmazonSettings) -> "AmazonEngine":
         from transcribed.engines.amazon import streams  # noqa: PLC0415 - see above
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"Amazon Transcribe as the engine needs the package {error.name}: "
+            f"Amazon Transcribe as the engine needs the package {(error.name or '').partition('.')[0]}: "
             "pip install 'transcribed[amazon]'."
         ) from error
     return streams.AmazonEngine(settings)
