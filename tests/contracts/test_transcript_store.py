@@ -25,7 +25,7 @@ from transcribed.storage.transcripts import (
     TranscriptInfo,
     TranscriptStore,
 )
-from transcribed.transcript import Segment, Word
+from transcribed.transcript import Entity, LanguageScore, Segment, Word
 
 pytestmark = pytest.mark.anyio
 
@@ -131,9 +131,23 @@ async def test_a_transcript_comes_back_as_it_was_kept(store: TranscriptStore, pl
 
 
 async def test_every_field_is_kept(store: TranscriptStore) -> None:
-    segment = Segment("one", 3, 1.0, 2.0, "This is", final=True, language="en-GB", words=WORDS, channel=1)
+    entity = Entity("This", 1.25, 1.5, "PII", "NAME", 0.75)
+    scores = (LanguageScore("en-GB", 0.75), LanguageScore("en-US", 0.25))
+    segment = Segment(
+        "one",
+        3,
+        1.0,
+        2.0,
+        "This is",
+        final=True,
+        language="en-GB",
+        words=(replace(WORDS[0], speaker="0"), *WORDS[1:]),
+        channel=1,
+        entities=(entity, Entity("is", 1.5, 2.0)),
+        languages=scores,
+    )
     whole = info("one", ended=START + SECOND, recording="a.wav", audio_seconds=7.5)
-    for value in (segment, whole, WORDS[0]):
+    for value in (segment, whole, segment.words[0], entity, scores[0]):
         unset = [f.name for f in fields(value) if getattr(value, f.name) == f.default]
         assert not unset, "the test must give every field a value of its own"
     await store.add(whole)

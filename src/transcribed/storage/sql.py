@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -57,7 +57,7 @@ from transcribed.storage.transcripts import (
     TranscriptInfo,
     TranscriptStore,
 )
-from transcribed.transcript import Segment, Word
+from transcribed.transcript import Entity, LanguageScore, Segment, Word
 
 T = TypeVar("T")
 Fields = dict[str, Any]
@@ -524,6 +524,7 @@ def _segment_row(segment: Segment) -> Fields:
         "text": segment.text,
         "words": _words_json(segment.words),
         "channel": segment.channel,
+        "findings": _findings_json(segment),
     }
 
 
@@ -538,6 +539,7 @@ def _stored(transcript: str, row: Row[Any]) -> StoredSegment:
         language=row.language,
         words=_words_from(row.words),
         channel=row.channel,
+        **_findings_from(row.findings),
     )
     return StoredSegment(segment, row.correction)
 
@@ -554,6 +556,22 @@ def _words_from(text: str) -> tuple[Word, ...]:
     return tuple(
         Word(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
     )
+
+
+def _findings_json(segment: Segment) -> str | None:
+    """Entities and scores of languages as JSON, by the fields of a segment; None where there are none."""
+    found: dict[str, tuple[Entity, ...] | tuple[LanguageScore, ...]] = {
+        "entities": segment.entities,
+        "languages": segment.languages,
+    }
+    present = {name: [asdict(each) for each in values] for name, values in found.items() if values}
+    return json.dumps(present, separators=(",", ":")) if present else None
+
+
+def _findings_from(text: str | None) -> dict[str, Any]:
+    kinds = {"entities": Entity, "languages": LanguageScore}
+    found = json.loads(text) if text else {}
+    return {name: tuple(kinds[name](**each) for each in values) for name, values in found.items()}
 
 
 def _check_texts(*texts: str | None) -> None:

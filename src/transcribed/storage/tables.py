@@ -112,4 +112,5 @@ segments = Table(
     Column("correction", Text),
     Column("words", Text, nullable=False),
     Column("channel", Integer),
+    Column("findings", Text),
 )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from transcribed.errors import ConfigurationError
 
-NEWEST = "0002"
+NEWEST = "0003"
 """The last step."""
 VERSION_TABLE = "transcribed_version"
 _OURS = frozenset({"transcripts", "segments", "segment_words"})
