@@ -22,7 +22,7 @@ from transcribed.audio.formats import (
     InputFormat,
 )
 from transcribed.errors import TranscribedError
-from transcribed.settings import RecognitionSettings, ServerSettings
+from transcribed.settings import AmazonOptions, RecognitionSettings, ServerSettings
 from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
 
@@ -99,6 +99,7 @@ def cli() -> None:
     transcribed transcribe talk.mp3    the text of a recording, here in the terminal
     transcribed listen                 captions of the microphone, here in the terminal
     transcribed env                    what sends Amazon's clients to the server
+    transcribed doctor amazon          whether Amazon Transcribe can be used from here
     """  # noqa: D301 - \b is for click
 
 
@@ -281,6 +282,30 @@ def env(**given: Any) -> None:
         print_environment(settings)
     except TranscribedError as error:
         raise click.ClickException(error.message) from error
+
+
+@cli.command()
+@click.argument("what", type=click.Choice(["amazon"]))
+@click.option("--yes", is_flag=True, help="Open the stream, which costs something, without asking.")
+@settings_options(AmazonOptions)
+def doctor(*, what: str, yes: bool, **given: Any) -> None:  # noqa: ARG001 - there is but one
+    """Check that this machine can use Amazon Transcribe.
+
+    Checked are what is installed, credentials, region, endpoint, whether the service answers, this
+    machine's clock, and at last a real stream of 3 seconds of speech. What the stream costs is said before;
+    it needs --yes, or a yes in the terminal. Nothing secret is shown.
+
+    The exit code is 0 if all is well, 1 if something fails, 3 if nothing fails and the stream was not
+    tried.
+
+    \b
+    transcribed doctor amazon
+    transcribed doctor amazon --yes --amazon-profile work --amazon-region eu-west-1
+    """  # noqa: D301 - \b is for click
+    settings: AmazonOptions = _settings(AmazonOptions, given)
+    from transcribed.terminal.doctor import check_amazon  # noqa: PLC0415 - as above
+
+    sys.exit(check_amazon(settings.for_amazon(), agreed=yes))
 
 
 def _check_source(

@@ -317,7 +317,7 @@ class FaultProxy:
 
     def expect(self, faults: Iterable[Fault]) -> None:
         """From now on: one for each new connection, and none for those behind the last."""
-        self._faults = iter(list(faults))
+        self._faults = iter(faults)
         self.struck = []
         self.connections = 0
 

@@ -13,6 +13,7 @@ import botocore.exceptions
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
+from botocore.regions import EndpointResolver
 from botocore.session import Session
 
 from transcribed.engines.amazon.request import amazon_endpoint, endpoint_at, websocket, with_parameters
@@ -79,7 +80,7 @@ class Account:
         configured = self._settings.endpoint_url or self._configured_endpoint()
         if configured:
             return endpoint_at(configured)
-        resolver = self._session.get_component("endpoint_resolver")
+        resolver = self._resolver
         try:
             partition = resolver.get_partition_for_region(self.region)
         except botocore.exceptions.UnknownRegionError:
@@ -109,8 +110,16 @@ class Account:
     @property
     def regions(self) -> list[str]:
         """Those in which botocore knows the service to stream."""
-        found: list[str] = self._session.get_available_regions(_STREAMING)
-        return found
+        # The session itself answers for services alone that botocore has a client for.
+        return [
+            region
+            for partition in self._resolver.get_available_partitions()
+            for region in self._resolver.get_available_endpoints(_STREAMING, partition)
+        ]
+
+    @property
+    def _resolver(self) -> EndpointResolver:
+        return EndpointResolver(self._session.get_data("endpoints"))
 
     def trust(self) -> ssl.SSLContext:
         """What certificates of the other end are checked with: AWS_CA_BUNDLE, or Python's own."""
