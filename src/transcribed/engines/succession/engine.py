@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from transcribed.engines.base import Capabilities, Engine, StreamOptions
-from transcribed.engines.succession.rules import SuccessionRules
+from transcribed.engines.succession.rules import Standing, SuccessionRules
 from transcribed.engines.succession.stream import Counters, SuccessiveStream
 
 
@@ -15,6 +15,7 @@ class SuccessiveEngine:
     fallback: Engine | None = None
     rules: SuccessionRules = field(default_factory=SuccessionRules)
     counters: Counters = field(default_factory=Counters)
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -24,7 +25,12 @@ class SuccessiveEngine:
     async def open(self, options: StreamOptions) -> SuccessiveStream:
         """A new stream. Raises what an engine raises, where nothing helps."""
         stream = SuccessiveStream(
-            self.first, self.fallback, options, rules=self.rules, counters=self.counters
+            self.first,
+            self.fallback,
+            options,
+            rules=self.rules,
+            counters=self.counters,
+            standing=self.standing,
         )
         await stream.open()
         return stream

@@ -3,6 +3,7 @@
 Times are readings of any one clock, in seconds. `chance` is a random number in [0, 1).
 """
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -129,15 +130,24 @@ class Retry:
 
     delay: float
 
+    def __str__(self) -> str:
+        return f"tried again in {self.delay:.1f} s"
+
 
 @dataclass(frozen=True, slots=True)
 class FailOver:
     """Try the fallback at once."""
 
+    def __str__(self) -> str:
+        return "given to the fallback"
+
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
     """End with the last error."""
+
+    def __str__(self) -> str:
+        return "and given up"
 
 
 def decide(outage: Outage, rules: SuccessionRules, now: float, chance: float) -> Retry | FailOver | GiveUp:
@@ -157,6 +167,25 @@ def decide(outage: Outage, rules: SuccessionRules, now: float, chance: float) ->
         if outage.failures <= tries and now + delay <= outage.since + patience:
             return Retry(delay)
     return FailOver() if outage.fallback else GiveUp()
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the streams of an engine tell one another of it, where another can take over.
+
+    One that could not reach the engine spares new ones the same wait.
+    """
+
+    avoided_until: float = -math.inf
+    reason: str = ""
+
+    def unreachable(self, reason: str, rules: SuccessionRules, now: float) -> None:
+        """It could not be opened."""
+        self.avoided_until, self.reason = now + rules.return_first, reason
+
+    def reached(self) -> None:
+        """It could."""
+        self.avoided_until = -math.inf
 
 
 def return_delay(tries: int, rules: SuccessionRules, chance: float) -> float:

@@ -23,6 +23,7 @@ from transcribed.engines.succession.rules import (
     GiveUp,
     Outage,
     Retry,
+    Standing,
     SuccessionRules,
     Trouble,
     decide,
@@ -83,6 +84,7 @@ class SuccessiveStream:
         *,
         rules: SuccessionRules,
         counters: Counters,
+        standing: Standing,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._first = first
@@ -97,6 +99,7 @@ class SuccessiveStream:
             )
         self._rules = rules
         self._counters = counters
+        self._standing = standing
         self._chance = chance
         self._splice = Splice(rules.silence_kept, rules.most_held)
         self._said: deque[Hypothesis | Notice] = deque()
@@ -118,16 +121,24 @@ class SuccessiveStream:
 
     async def open(self) -> None:
         """Begin, once. Raises the last error where nothing helped; then there is nothing to close."""
-        outage = self._new_outage(self._rules.patience_opening)
-        try:
-            part = await self._open()
-        except TranscribedError as error:
-            part = await self._reopen(outage.failed(self._trouble(error)), error)
-            if part.is_fallback:
-                self._counters.fail_overs += 1
-                self._tell(part, FAILED_OVER, error)
+        part, reason = await self._open_one()
+        if part.is_fallback:
+            self._counters.fail_overs += 1
+            self._tell(part, FAILED_OVER, reason)
         self._begin(part)
         self._running = asyncio.create_task(self._run())
+
+    async def _open_one(self) -> tuple[_Part, str]:
+        """And why it is not the first engine's, if it is not."""
+        outage = self._new_outage(self._rules.patience_opening)
+        if outage.fallback and _now() < self._standing.avoided_until:
+            with suppress(TranscribedError):
+                return await self._open(is_fallback=True), self._standing.reason
+        try:
+            return await self._open(), ""
+        except TranscribedError as error:
+            part = await self._reopen(outage.failed(self._trouble(error)), error)
+            return part, error.message
 
     # --- RecognitionStream
 
@@ -321,7 +332,7 @@ class SuccessiveStream:
         while True:
             self._outage = outage
             decision = decide(outage, self._rules, _now(), self._chance())
-            _log.warning("A stream is interrupted (%s). What follows: %s.", error.message, decision)
+            _log.warning("A stream is interrupted, %s: %s", decision, error.message)
             if isinstance(decision, GiveUp):
                 raise error
             if isinstance(decision, Retry):
@@ -348,9 +359,16 @@ class SuccessiveStream:
         engine, options = self._first, self._asked_of_first
         if is_fallback and self._fallback is not None and self._asked_of_fallback is not None:
             engine, options = self._fallback, self._asked_of_fallback
-        with _translated(name := _name(engine)):
-            async with asyncio.timeout(self._rules.opening):
-                stream = await engine.open(options)
+        try:
+            with _translated(name := _name(engine)):
+                async with asyncio.timeout(self._rules.opening):
+                    stream = await engine.open(options)
+        except TranscribedError as error:
+            if not is_fallback and self._trouble(error) is Trouble.LOST:
+                self._standing.unreachable(error.message, self._rules, _now())
+            raise
+        if not is_fallback:
+            self._standing.reached()
         return _Part(stream, name, is_fallback, since=_now())
 
     def _begin(self, part: _Part) -> None:
@@ -360,26 +378,28 @@ class SuccessiveStream:
 
     def _announce(self, last: _Part, part: _Part, failure: TranscribedError | None) -> None:
         """Count it, and tell the client what may make a difference to it."""
+        reason = "" if failure is None else failure.message
         if part.is_fallback and not last.is_fallback:
             self._counters.fail_overs += 1
-            self._tell(part, FAILED_OVER, failure)
+            self._tell(part, FAILED_OVER, reason)
         elif last.is_fallback and not part.is_fallback:
             self._counters.hand_backs += 1
-            self._tell(part, HANDED_BACK, failure)
+            self._tell(part, HANDED_BACK, reason)
         elif failure is not None:
             self._counters.recoveries += 1
-            self._tell(part, TAKEN_OVER, failure)
+            self._tell(part, TAKEN_OVER, reason)
         else:
             self._counters.takeovers += 1
             _log.info("A new stream of %s follows one that was old.", part.name)
 
-    def _tell(self, part: _Part, code: str, failure: TranscribedError | None) -> None:
+    def _tell(self, part: _Part, code: str, reason: str) -> None:
         message = f"From {self._splice.start:.1f} s on, {part.name} listens"
         if part.is_fallback and self._fallback is not None:
             lacked = lacking(self._options, self._fallback.capabilities)
             message += f", without {', '.join(lacked)}" if lacked else ""
-        reason = "" if failure is None else f" {failure.message}"
-        self._say(Notice(code, f"{message}.{reason}"))
+        notice = Notice(code, f"{message}. {reason}".rstrip())
+        _log.log(logging.INFO if code == HANDED_BACK else logging.WARNING, "%s: %s", code, notice.message)
+        self._say(notice)
 
     # --- What is said
 
