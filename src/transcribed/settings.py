@@ -1,6 +1,7 @@
 """Every setting, from the command line, the environment (TRANSCRIBED_…) or its default, in this order."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -213,6 +214,13 @@ class ServerSettings(RecognitionSettings):
     def more_engines(self) -> list[str]:
         """Those beside the one that is meant where none is named."""
         return _listed(self.also)
+
+    def for_amazon(self) -> AmazonSettings:
+        """The part that the engine is told: also where this server itself is."""
+        hosts = {"localhost", "127.0.0.1", "[::1]", self.host, self._reached}
+        ports = {self.port, self.tls_port} if self.tls else {self.port}
+        own = frozenset(f"{host}:{port}".lower() for host in hosts for port in ports)
+        return replace(super().for_amazon(), not_at=own)
 
     @property
     def address(self) -> str:

@@ -133,6 +133,11 @@ def test_what_upstream_cannot_do_is_its_refusal(server: "Server", gateway: "Call
                 list(results(stream.events()))
         assert refused.value.name == "BadRequestException"
         assert message in refused.value.text
+    asking = gateway(server, "--amazon-parameters", "vocabulary-name=ours show-speaker-label=true")
+    texts, error = heard(asking, "", SECOND)
+    assert texts == []
+    assert error["Code"] == "BadRequestException"
+    assert "is not possible here. This engine " in error["Message"]
     with Ws(at.address, PCM | {"language-code": "tlh"}) as stream:
         heard_of = list(stream.events())
     with pytest.raises(Refused, match=r"language-code is 'tlh'.* Ask for one of: en-US, "):
@@ -309,7 +314,7 @@ def refusal(run: "Callable[..., subprocess.CompletedProcess[str]]", *command: st
 def test_what_cannot_start_says_what_to_do(
     run: "Callable[..., subprocess.CompletedProcess[str]]", free_port: int
 ) -> None:
-    settings = account(f"http://127.0.0.1:{free_port}")
+    settings = account("http://127.0.0.1:9")
     where = ("--port", str(free_port))
     amazon = ("serve", *where, "--engine", "amazon")
     for command, message in (
@@ -318,6 +323,7 @@ def test_what_cannot_start_says_what_to_do(
         ((*amazon, "--amazon-parameters", "speakers=2"), "'speakers' is none of content-identification"),
         ((*amazon, "--amazon-language", "tlh"), "no language of Amazon's, such as en-US or de-DE"),
         ((*amazon, "--also", "vosk"), "the engines are moonshine, scripted, amazon"),
+        ((*amazon, "--amazon-endpoint", f"http://localhost:{free_port}"), "is this server's own"),
     ):
         assert message in refusal(run, *command, settings=settings)
     assert "needs a region" in refusal(run, *amazon, settings=settings | {"AWS_REGION": ""})

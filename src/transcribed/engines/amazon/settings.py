@@ -64,7 +64,8 @@ class AmazonSettings:
     `region`, `profile` and `endpoint_url` are what they are to Amazon's command line; None leaves them to
     its environment and files. `asked` is by the names of Amazon's parameters. Recordings are sent at
     `speed` times the pace of speech: Amazon wants 1. When for `silence_after` seconds no audio has come,
-    silence is sent: Amazon ends a stream that gets nothing for 15 s.
+    silence is sent: Amazon ends a stream that gets nothing for 15 s. `not_at` are places (host:port) that
+    are no Amazon, since it is this server that is there.
     """
 
     region: str | None = None
@@ -75,3 +76,4 @@ class AmazonSettings:
     speed: float = 1.0
     silence_after: float = 5.0
     timeouts: Timeouts = field(default_factory=Timeouts)
+    not_at: frozenset[str] = frozenset()

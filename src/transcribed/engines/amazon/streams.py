@@ -65,9 +65,9 @@ class AmazonEngine:
         check(settings.asked)
         self._settings = settings
         self._account = Account(settings)
-        self._endpoint = self._account.endpoint
+        self.endpoint = self._account.endpoint
         self._region = self._account.region
-        self._trust = self._account.trust() if self._endpoint.startswith("https:") else None
+        self._trust = self._account.trust() if self.endpoint.startswith("https:") else None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -87,7 +87,7 @@ class AmazonEngine:
             self._account.refused()
 
     async def _connection(self, parameters: Mapping[str, str]) -> ClientConnection:
-        place = urlsplit(self._endpoint).netloc
+        place = urlsplit(self.endpoint).netloc
         seconds = self._settings.timeouts.open
         try:
             async with asyncio.timeout(seconds):
