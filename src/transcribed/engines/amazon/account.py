@@ -18,7 +18,7 @@ from botocore.session import Session
 
 from transcribed.engines.amazon.request import amazon_endpoint, endpoint_at, websocket, with_parameters
 from transcribed.engines.amazon.settings import AmazonSettings
-from transcribed.errors import ConfigurationError, ExpiredCredentials, NoCredentials
+from transcribed.errors import ConfigurationError, NoCredentials, Unavailable
 
 SERVICE = "transcribe"
 """The name that requests are signed for."""
@@ -26,7 +26,6 @@ EXPIRES = 300
 """Seconds for which a signed URL is good; Amazon's limit."""
 
 _STREAMING = "transcribestreaming"
-_DOMAIN = "amazonaws.com"
 _HOW = (
     "Give some as Amazon's programs take them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in "
     "~/.aws (aws configure, aws sso login), or the role of the machine or container."
@@ -56,9 +55,11 @@ class Account:
         try:
             session.get_scoped_config()
         except botocore.exceptions.ProfileNotFound as error:
-            raise ConfigurationError(f"{error}. Choose another, or make it: aws configure.") from None
+            raise ConfigurationError(
+                f"{_plain(error)}. Choose another, or make it: aws configure."
+            ) from None
         except botocore.exceptions.ConfigParseError as error:
-            raise ConfigurationError(f"{error}") from None
+            raise ConfigurationError(f"{_plain(error)}.") from None
         return session
 
     @property
@@ -83,10 +84,11 @@ class Account:
         resolver = self._resolver
         try:
             partition = resolver.get_partition_for_region(self.region)
-        except botocore.exceptions.UnknownRegionError:
-            partition = None
-        domain = partition and resolver.get_partition_dns_suffix(partition)
-        return amazon_endpoint(self.region, domain or _DOMAIN)
+        except botocore.exceptions.UnknownRegionError as error:
+            raise ConfigurationError(
+                f"{self.region!r} is no region of Amazon's. There are: {', '.join(self.regions)}."
+            ) from error
+        return amazon_endpoint(self.region, resolver.get_partition_dns_suffix(partition))
 
     def _configured_endpoint(self) -> str | None:
         """As botocore finds that of a service that it has a client for."""
@@ -132,7 +134,7 @@ class Account:
             ) from error
 
     def credentials(self) -> Found:
-        """Those that are good now, renewed if need be. Raises NoCredentials and ExpiredCredentials."""
+        """Those that are good now, renewed if need be. Raises NoCredentials and Unavailable."""
         with self._lock:
             try:
                 if self._refused:
@@ -142,18 +144,18 @@ class Account:
                 found = self._session.get_credentials()
                 keys = found and found.get_frozen_credentials()
             except (
-                botocore.exceptions.SSOError,
-                botocore.exceptions.TokenRetrievalError,
-                botocore.exceptions.LoginTokenLoadError,
+                botocore.exceptions.CredentialRetrievalError,
+                botocore.exceptions.HTTPClientError,
+                botocore.exceptions.MetadataRetrievalError,
             ) as error:
-                raise ExpiredCredentials(f"Amazon's credentials have run out: {error}") from error
+                raise Unavailable(f"What gives Amazon's credentials does not: {_plain(error)}.") from error
             except (
                 botocore.exceptions.BotoCoreError,
                 botocore.exceptions.ClientError,
                 ConfigurationError,
                 OSError,
             ) as error:
-                raise NoCredentials(f"Amazon's credentials cannot be had: {error} {_HOW}") from error
+                raise NoCredentials(f"No credentials for Amazon: {_plain(error)}. {_HOW}") from error
         if not keys or not keys.access_key or not keys.secret_key:
             raise NoCredentials(f"There are no credentials for Amazon Transcribe. {_HOW}")
         return Found(found.method or "unknown", keys)
@@ -167,3 +169,8 @@ class Account:
         request = AWSRequest("GET", with_parameters(self.endpoint, parameters))
         SigV4QueryAuth(self.credentials().keys, SERVICE, self.region, EXPIRES).add_auth(request)
         return websocket(str(request.url))
+
+
+def _plain(error: Exception) -> str:
+    """What botocore says, which ends with a full stop or does not."""
+    return str(error).rstrip(".")
