@@ -231,3 +231,7 @@ def test_without_the_extra_it_is_said_what_to_install(package: str) -> None:
     message = json.loads(done.stdout)
     assert package in message
     assert "pip install 'transcribed[amazon]'" in message
+
+
+def test_the_regions_are_known(bare: pytest.MonkeyPatch) -> None:
+    assert {"us-east-1", "eu-west-1", "ap-northeast-1"} <= set(Account(HERE).regions)
