@@ -130,13 +130,15 @@ def a_free_port() -> int:
 
 
 @contextmanager
-def _running(
+def running_server(
     folder: Path,
     options: Sequence[str],
     launcher: Sequence[str],
     environment: dict[str, str],
     port: int | None = None,
+    until: str = "/ready",
 ) -> Iterator[Server]:
+    """A server, as soon as it answers at the path `until` that all is well."""
     port = port or a_free_port()
     audio, log = folder / "audio", folder / "log"
     command = [*launcher, str(TRANSCRIBED), "serve", "--port", str(port), "--audio", str(audio), *options]
@@ -150,7 +152,7 @@ def _running(
         stack.callback(process.kill)
         http = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
         wait_until(
-            lambda: process.poll() is not None or _ready(http), _START_SECONDS, "the server is ready"
+            lambda: process.poll() is not None or _well(http, until), _START_SECONDS, "the server is ready"
         )
         assert process.poll() is None, log.read_text()
         server = Server(process, http, audio, log)
@@ -159,9 +161,9 @@ def _running(
             server.stop()
 
 
-def _ready(http: httpx.Client) -> bool:
+def _well(http: httpx.Client, path: str) -> bool:
     try:
-        return http.get("/ready").status_code == httpx.codes.OK
+        return http.get(path).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
@@ -205,7 +207,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Server]:
     """A server with its default settings, shared by the tests: give recordings names of your own."""
-    with _running(tmp_path_factory.mktemp("server"), (), (), environment) as running:
+    with running_server(tmp_path_factory.mktemp("server"), (), (), environment) as running:
         yield running
 
 
@@ -220,9 +222,10 @@ def run_server(
         launcher: Sequence[str] = (),
         settings: dict[str, str] | None = None,
         port: int | None = None,
+        until: str = "/ready",
     ) -> AbstractContextManager[Server]:
         own = environment | (settings or {})
-        return _running(tmp_path_factory.mktemp("server"), options, launcher, own, port)
+        return running_server(tmp_path_factory.mktemp("server"), options, launcher, own, port, until)
 
     return run
 
