@@ -175,6 +175,7 @@ class Http2:
         self._body: list[bytes] = []
         self.headers: dict[str, str] = {}
         self.ended = False
+        self._reluctant = False
         fields = [(":method", "POST"), (":scheme", "http"), (":path", "/stream-transcription")]
         fields += [(":authority", host)]
         fields += [(name.lower(), value) for name, value in request.headers.items() if name != "host"]
@@ -217,9 +218,14 @@ class Http2:
                     self.headers = dict(event.headers)
                 case h2.events.DataReceived():
                     self._body.append(event.data)
-                    self._h2.acknowledge_received_data(event.flow_controlled_length, 1)
+                    if not self._reluctant:
+                        self._h2.acknowledge_received_data(event.flow_controlled_length, 1)
                 case h2.events.StreamEnded() | h2.events.StreamReset():
                     self.ended = True
+
+    def make_no_room(self) -> None:
+        """Never enlarge the window of the answer."""
+        self._reluctant = True
 
     def wait_for_headers(self) -> dict[str, str]:
         while not self.headers:
@@ -311,6 +317,10 @@ class Ws:
     def headers(self) -> Mapping[str, str]:
         assert self.socket.response is not None
         return {name.lower(): value for name, value in self.socket.response.headers.raw_items()}
+
+    def make_no_room(self) -> None:
+        """Take little of what comes before somebody reads it; of the rest the kernel does not either."""
+        self.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     def wait_for_headers(self) -> Mapping[str, str]:
         return self.headers

@@ -7,12 +7,15 @@ import io
 import itertools
 import json
 import math
+import os
 import random
+import signal
 import socket
 import struct
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -567,6 +570,142 @@ def test_a_stop_tells_the_last_words_and_that_the_server_stops(
             assert error.name == "ServiceUnavailableException"
 
 
+@both
+def test_while_the_model_is_loaded_streams_are_told_to_come_later(
+    start_server: "Callable[..., Server]",
+    keys: list[str],
+    script: Path,
+    tmp_path: Path,
+    said: bytes,
+    kind: Kind,
+    eventually: Callable[..., None],
+) -> None:
+    pipe = tmp_path / "script.json"
+    os.mkfifo(pipe)  # To be read, it waits for whoever writes.
+    options = ("--engine", "scripted", "--script", str(pipe), *keys)
+    server = start_server(*options, until="/live")
+    eventually(lambda: _transcripts_are_open(server), 10, "it is the model alone that is waited for")
+    error = refused_at_once(kind, server, PCM)
+    assert error.name == "ServiceUnavailableException"
+    assert "model is being loaded" in error.text
+    assert error.status == (503 if kind is Http2 else None)
+    # Who may not come in is told so, and nothing of what goes on inside.
+    assert refused_at_once(kind, server, PCM, key="AKIAOTHER").name != "ServiceUnavailableException"
+    pipe.write_bytes(script.read_bytes())
+    eventually(lambda: server.http.get("/ready").status_code == 200, 10, "the model is loaded")
+    with kind(server.address, PCM) as client:
+        assert heard(client, said) == ["first", "second"]
+
+
+def _transcripts_are_open(server: "Server") -> bool:
+    return server.http.get("/transcripts").status_code == 200
+
+
+@both
+def test_while_the_server_stops_streams_are_told_to_come_later(
+    talkative: "Callable[..., Server]", kind: Kind, eventually: Callable[..., None]
+) -> None:
+    server = talkative("--stop-grace", "4")
+    with _unread(kind, server, {}):
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.http.get("/ready").status_code == 503, 5, "the server is stopping")
+        error = refused_at_once(kind, server, PCM)
+        assert error.name == "ServiceUnavailableException"
+        assert "stopping" in error.text
+        assert error.status == (503 if kind is Http2 else None)
+        assert server.process.wait(WAIT) == 0
+    server.assert_no_errors()
+
+
+# --- Clients that do not read
+
+
+TOLD = 60
+
+
+@pytest.fixture
+def talkative(
+    tmp_path: Path, start_server: "Callable[..., Server]", keys: list[str]
+) -> "Callable[..., Server]":
+    """Starts a server that says 14 MB about six seconds: more than lies between it and a client."""
+    words = " ".join(["nineteen"] * 2000)
+    events = [
+        {"at": round(0.1 * number, 1), "text": f"{number} {words}", "final": True}
+        for number in range(1, TOLD + 1)
+    ]
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"events": events}))
+    return lambda *options: start_server("--engine", "scripted", "--script", str(script), *keys, *options)
+
+
+@contextmanager
+def _unread(kind: Kind, server: "Server", parameters: dict[str, str]) -> Iterator[Http2 | Ws]:
+    """A client that has said six seconds and leaves unread what it is told of them."""
+    with kind(server.address, PCM | parameters) as client:
+        client.make_no_room()
+        client.wait_for_headers()
+        say(client, bytes(6 * SECOND))
+        server.wait_until_heard(6)
+        try:
+            yield client
+        finally:
+            _break(client)
+
+
+@pytest.mark.parametrize("resumable", [False, True], ids=["", "resumable"])
+@both
+def test_a_client_that_does_not_read_is_dropped_and_has_been_heard(
+    talkative: "Callable[..., Server]",
+    said: bytes,
+    kind: Kind,
+    resumable: bool,
+    eventually: Callable[..., None],
+) -> None:
+    """It takes as long as the server waits for it: 20 s."""
+    server = talkative("--audio-timeout", "30")
+    process = psutil.Process(server.process.pid)
+    some = said[: SECOND * 3 // 10]
+    with kind(server.address, PCM) as client:
+        assert len(heard(client, some)) == 3
+    before, threads, descriptors = server.resident, process.num_threads(), _descriptors(process)
+    parameters = {"session-id": str(uuid.uuid4())} | ({"session-resume-window": "5"} if resumable else {})
+    begun = time.monotonic()
+    with _unread(kind, server, parameters) as client:
+        while (count := _log_of_ends(server)) == 0 and time.monotonic() - begun < 40:
+            with kind(server.address, PCM) as other:
+                since = time.monotonic()
+                assert len(heard(other, some)) == 3
+                assert time.monotonic() - since < 2, "others notice nothing"
+            assert server.resident - before < 100 * 2**20
+        assert count == 1
+        assert 15 < time.monotonic() - begun < 30
+        if resumable:
+            with kind(server.address, PCM | parameters) as again:
+                again.wait_for_headers()
+                again.end()
+                missed = _numbers(finals(again.events()))
+            assert missed == list(range(missed[0], TOLD + 1)), "from one on to the last"
+        eventually(lambda: server.streams == 0, 5, "its place is free")
+    kept = server.http.get(f"/transcripts/{parameters['session-id']}.txt").text.splitlines()
+    assert _numbers(kept) == list(range(1, TOLD + 1))
+    eventually(lambda: _descriptors(process) <= descriptors, 10, "its socket is closed")
+    eventually(lambda: process.num_threads() <= threads + 6, 10, "its threads have ended")
+    server.assert_no_errors()
+
+
+def _numbers(texts: Iterable[str]) -> list[int]:
+    return [int(text.split(" ")[0]) for text in texts]
+
+
+def _log_of_ends(server: "Server") -> int:
+    return server.log.read_text().count("does not read what is sent to it")
+
+
+def _descriptors(process: psutil.Process) -> int:
+    # The store of transcripts opens its files when it needs them.
+    return int(process.num_fds()) - len(process.open_files())
+
+
 # --- Channels
 
 
@@ -913,16 +1052,12 @@ def test_clients_that_die_leave_nothing(
             _break(client)
         eventually(lambda: server.streams == 0, 10, "the streams have ended")
 
-    def descriptors() -> int:
-        # The store of transcripts opens its file when it first needs it.
-        return process.num_fds() - len(process.open_files())
-
     for _ in range(2):
         kill(10)
-    threads, before = process.num_threads(), descriptors()
+    threads, before = process.num_threads(), _descriptors(process)
     for _ in range(3):
         kill(10)
     # asyncio's few own may be made meanwhile; of those of 30 streams none is left.
     eventually(lambda: process.num_threads() <= threads + 6, 10, "the threads have ended")
-    eventually(lambda: descriptors() <= before, 10, "the sockets and pipes are closed")
+    eventually(lambda: _descriptors(process) <= before, 10, "the sockets and pipes are closed")
     server.assert_no_errors()

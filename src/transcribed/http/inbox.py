@@ -65,10 +65,10 @@ class Inbox(Generic[R]):
         if self._held > self._audio_bytes:
             await self._room()
 
-    def stop(self) -> None:
-        """Take no more, begin nothing; audio that has begun raises Stopping behind what is here."""
+    def stop(self, error: TranscribedError) -> None:
+        """Take no more, begin nothing; audio that has begun raises the error behind what is here."""
         self._stopped = True
-        self._items.append(Stopping())
+        self._items.append(error)
         self._requests += 1
         self._filled.set()
 

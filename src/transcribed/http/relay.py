@@ -113,7 +113,7 @@ class Relays:
 
     async def _stop(self, inbox: Inbox[R]) -> None:
         await self.stopping.wait()
-        inbox.stop()
+        inbox.stop(Stopping())
         await self._grace_over.wait()
         raise Stopping
 
@@ -249,20 +249,17 @@ async def _hear(transport: Transport[M], stream: OneStream[M], inbox: Inbox[Neve
 
 
 async def _tell(transport: Transport[M], stream: OneStream[M], inbox: Inbox[Never]) -> None:
-    gone = False
+    told = True
     async with aclosing(stream.listen(LiveAudio(inbox))) as events:
         async for event in events:
             encoded = stream.encode(event)
-            if encoded is not None and not gone:
-                gone = not await _sent(transport, encoded)
-
-
-async def _sent(transport: Transport[M], message: str | bytes) -> bool:
-    """Whether the client is still there."""
-    try:
-        await transport.send(message)
-    except Unread:
-        raise
-    except Disconnected:
-        return False
-    return True
+            if encoded is None or not told:
+                continue
+            try:
+                await transport.send(encoded)
+            except Unread as error:
+                # What it has said is recognised to its end, as it is for a client that is gone.
+                inbox.stop(error)
+                told = False
+            except Disconnected:
+                told = False

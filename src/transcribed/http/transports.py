@@ -128,6 +128,7 @@ class EventStreamBody:
         self._decoder = Decoder()
         self._messages = self._decoder.push(b"")
         self._ended = False
+        self._unread = False
 
     async def start(self, headers: Iterable[tuple[str, str]]) -> None:
         """Begin the answer."""
@@ -166,6 +167,8 @@ class EventStreamBody:
 
     async def close(self, code: int, reason: str) -> None:  # noqa: ARG002 - HTTP has no place for them
         """End the answer, when the request has ended or soon after."""
+        if self._unread:
+            return  # What ends it would wait behind what nobody reads.
         try:
             async with asyncio.timeout(_READ_ON_SECONDS):
                 while not self._ended:
@@ -180,5 +183,8 @@ class EventStreamBody:
     async def _out(self, event: dict[str, object]) -> None:
         try:
             await self._send(event)
+        except Unread:
+            self._unread = True
+            raise
         except (RuntimeError, OSError) as error:
             raise Disconnected("The client has gone.") from error

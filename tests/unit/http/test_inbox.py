@@ -87,7 +87,7 @@ def test_after_the_stop_nothing_begins_and_nothing_is_taken(in_virtual_time: InV
     async def take() -> None:
         for items in ([], ["x"], [A], [None]):
             inbox = await _filled(*items)
-            inbox.stop()
+            inbox.stop(Stopping())
             await inbox.put("y")
             with pytest.raises(Stopping):
                 await inbox.first()
@@ -98,7 +98,7 @@ def test_after_the_stop_nothing_begins_and_nothing_is_taken(in_virtual_time: InV
 def test_who_waits_for_something_to_begin_hears_of_the_stop(in_virtual_time: InVirtualTime) -> None:
     async def take() -> None:
         inbox = await _filled()
-        asyncio.get_running_loop().call_later(5, inbox.stop)
+        asyncio.get_running_loop().call_later(5, inbox.stop, Stopping())
         with pytest.raises(Stopping):
             await inbox.first()
 
@@ -114,9 +114,9 @@ def test_live_audio_that_has_begun_is_heard_up_to_the_stop(
         audio = LiveAudio(inbox)
         assert await anext(audio) == b"a"
         if waiting:
-            asyncio.get_running_loop().call_later(5, inbox.stop)
+            asyncio.get_running_loop().call_later(5, inbox.stop, Stopping())
         else:
-            inbox.stop()
+            inbox.stop(Stopping())
         await inbox.put(C)
         assert await anext(audio) == b"b"
         if waiting:
@@ -130,7 +130,7 @@ def test_live_audio_that_has_begun_is_heard_up_to_the_stop(
 def test_live_audio_that_had_ended_before_the_stop_is_whole(in_virtual_time: InVirtualTime) -> None:
     async def take() -> None:
         inbox = await _filled(A, EndOfAudio(), "x")
-        inbox.stop()
+        inbox.stop(Stopping())
         assert await _chunks(inbox) == [b"a"]
         with pytest.raises(Stopping):
             await inbox.first()
@@ -142,7 +142,7 @@ def test_what_is_left_of_failed_audio_is_not_waited_for_at_the_stop(in_virtual_t
     async def take() -> None:
         inbox = await _filled(A, BadRequest("too much"), B)
         audio = LiveAudio(inbox)
-        inbox.stop()
+        inbox.stop(Stopping())
         with pytest.raises(Stopping):
             await audio.skip()
 
