@@ -91,8 +91,6 @@ class Figures:
     ends: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
     most_memory: int = 0
-    resident_before: int = 0
-    resident_after: int = 0
 
     @property
     def streams(self) -> int:
@@ -114,10 +112,27 @@ def run(count: int, seed: int) -> Figures:
         except BaseException as error:
             error.add_note(f"stream {number} of seed {seed}")
             raise
-        if number == count // 10:
-            figures.resident_before = psutil.Process().memory_info().rss
-    figures.resident_after = psutil.Process().memory_info().rss
     return figures
+
+
+def grown(count: int, times: int, seed: int) -> int:
+    """Bytes by which this process has grown when the same streams have been read `times` times more."""
+    made = []
+    for number in range(count):
+        rng = Random(f"{seed}-{number}")
+        sent = stream(rng, [rng.randbytes(50)] * 3, Signer(_FIRST_SIGNATURE), _NOW)
+        made.append(pieces(rng, b"".join(sent.messages)))
+
+    def read_all() -> None:
+        for sent in made:
+            chain = SignatureChain(Credentials(KEY, SECRET), REGION, _FIRST_SIGNATURE, _NOW)
+            _read(_body(sent), AudioReader(_REQUEST, chain, unsigned=False))
+
+    read_all()
+    before: int = psutil.Process().memory_info().rss
+    for _ in range(times):
+        read_all()
+    return int(psutil.Process().memory_info().rss) - before
 
 
 def one(number: int, seed: int, figures: Figures) -> None:

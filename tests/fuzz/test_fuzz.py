@@ -21,6 +21,10 @@ def test_only_documented_errors_come_of_mutated_streams() -> None:
     assert figures.most_memory > mutations.MAX_MESSAGE, "a message as long as one may be was held"
 
 
+def test_reading_mutated_streams_leaks_nothing() -> None:
+    assert offline.grown(500, 10, seed=1) < 2**19
+
+
 def test_a_server_survives_mutated_streams(
     tmp_path: Path, run_server: Callable[..., AbstractContextManager["Server"]]
 ) -> None:
