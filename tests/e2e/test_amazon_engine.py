@@ -519,6 +519,22 @@ async def test_an_end_that_is_no_good_one_is_lost_though_it_is_behind_ours(
     assert type(error) is errors.UpstreamLost
 
 
+async def test_an_end_behind_ours_without_a_code_is_a_good_one(serving: Start) -> None:
+    async def end(connection: ServerConnection) -> None:
+        await audio_until_its_end(connection)
+        await connection.send(event(result("one")))
+        connection.transport.write(b"\x88\x00")
+        await connection.wait_closed()
+
+    assert finals(await heard(engine_at(await serving(end)), silence(0.5))) == ["one"]
+
+
+async def test_a_proxy_that_cannot_be_used_is_a_setting(account: pytest.MonkeyPatch) -> None:
+    account.setenv("https_proxy", "socks5h://127.0.0.1:1")
+    with pytest.raises(errors.ConfigurationError, match="proxy"):
+        await engine_at("https://transcribe.invalid").open(LIVE)
+
+
 async def test_who_says_nothing_behind_the_end_is_given_up(serving: Start) -> None:
     async def wait(connection: ServerConnection) -> None:
         await audio_until_its_end(connection)

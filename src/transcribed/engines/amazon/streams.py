@@ -51,6 +51,8 @@ _SAMPLE_BYTES = 2
 _TICKS = 4
 """In the shortest of the times that are watched."""
 
+_GOOD_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.NO_STATUS_RCVD)
+
 _log = logging.getLogger(__name__)
 # At DEBUG it would write down signed addresses, which let a reader use them.
 _quiet = logging.getLogger(f"{__name__}.websocket")
@@ -120,7 +122,9 @@ class AmazonEngine:
             raise UpstreamLost(f"{place} has not answered within {seconds:g} s.") from error
         except (OSError, InvalidHandshake) as error:
             raise UpstreamLost(f"{place} cannot be reached: {error}.") from error
-        except InvalidURI as error:
+        except ImportError as error:
+            raise ConfigurationError(f"The environment's proxy cannot be used: {error}.") from error
+        except (InvalidURI, UnicodeError) as error:
             raise ConfigurationError(
                 f"At {place} there can be no WebSocket: check the endpoint."
             ) from error
@@ -322,7 +326,7 @@ class AmazonStream:
     def _why(self, closed: ConnectionClosed) -> TranscribedError | None:
         """None where a stream ended as it should."""
         code = None if closed.rcvd is None else closed.rcvd.code
-        if code == CloseCode.NORMAL_CLOSURE and self._end_sent:
+        if code in _GOOD_ENDS and self._end_sent:
             return None
         how = "broke off" if code is None else f"was closed by the other end ({closed.rcvd})"
         return UpstreamLost(f"The connection to Amazon Transcribe {how} before all was said.")
