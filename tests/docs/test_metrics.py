@@ -1,11 +1,13 @@
 """docs/operations.md lists every metric, with what it counts."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from transcribed.engines.base import Capabilities, RecognitionStream, StreamOptions
+from transcribed.engines.succession.stream import Counters
 from transcribed.http import metrics
 from transcribed.scheduling.serving import Places, ServedEngine
 
@@ -35,6 +37,10 @@ def test_the_metrics_are_those_of_the_code() -> None:
     listed = {name: (kind, told) for name, kind, told in rows}
     assert listed.pop("transcribed_build_info")[0] == "gauge"
     assert listed == found
+
+
+def test_everything_that_succession_counts_is_a_metric() -> None:
+    assert [each.name for each in fields(Counters)] == list(metrics.OF_SUCCESSION)
 
 
 def test_those_of_the_process_are_those_of_the_library() -> None:
