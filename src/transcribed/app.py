@@ -128,7 +128,7 @@ class Engines:
         first = await in_thread(ELSEWHERE[name], settings.for_engines())
         fallback = await self._scheduled(settings.fallback) if settings.fallback in LOCAL else None
         rules = SuccessionRules(lifetime=settings.amazon_longest_stream)
-        lasting = SuccessiveEngine(first, fallback, rules)
+        lasting = SuccessiveEngine(first, fallback, rules, general=settings.for_amazon().asked)
         return ServedEngine(
             lasting,
             self._places,

@@ -100,10 +100,11 @@ class AmazonOptions(BaseSettings):
 def _parameters(text: str) -> dict[str, str]:
     """Raises ValueError for what Amazon cannot be asked for."""
     found: dict[str, str] = {}
+    known = FEATURES | {"enable-partial-results-stabilization", "partial-results-stability"}
     for each in text.split():
         name, equals, value = each.partition("=")
-        if name not in FEATURES:
-            raise ValueError(f"{name!r} is none of {', '.join(sorted(FEATURES))}")
+        if name not in known:
+            raise ValueError(f"{name!r} is none of {', '.join(sorted(known))}")
         if not equals or PARAMETERS[name].read(value) is None:
             raise ValueError(f"{name} may be {PARAMETERS[name].plain_values}")
         if name in found:

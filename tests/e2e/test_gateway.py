@@ -280,6 +280,17 @@ def test_the_fallback_goes_on_where_upstream_refuses(
     assert heard(at, "&engine=scripted", SECOND)[0] == ["first", "second"]
 
 
+def test_a_fallback_shows_nothing_that_amazon_was_to_take_out(
+    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]", keys: list[str], script: Path
+) -> None:
+    asked = ("--amazon-parameters", "content-redaction-type=PII")
+    options = ("--fallback", "scripted", "--script", str(script), *asked)
+    at = gateway(scripted(*keys), *options, secret=SECRET[::-1])
+    texts, error = heard(at, "", SECOND)
+    assert texts == []
+    assert error["Code"] == "InvalidSignatureException"
+
+
 def test_without_a_fallback_the_refusal_is_told(
     scripted: "Callable[..., Server]", gateway: "Callable[..., Server]", keys: list[str]
 ) -> None:

@@ -18,7 +18,7 @@ def test_all_that_is_said_reaches_the_engine() -> None:
         amazon_profile="work",
         amazon_endpoint="http://localhost:3000",
         amazon_language="DE-de",
-        amazon_parameters="vocabulary-name=ours show-speaker-label=true  pii-entity-types=NAME,PHONE",
+        amazon_parameters="vocabulary-name=ours show-speaker-label=true  partial-results-stability=low",
         amazon_speed=2.5,
         amazon_silence_after=1.0,
     )
@@ -27,7 +27,11 @@ def test_all_that_is_said_reaches_the_engine() -> None:
         profile="work",
         endpoint_url="http://localhost:3000",
         language="de-DE",
-        asked={"vocabulary-name": "ours", "show-speaker-label": "true", "pii-entity-types": "NAME,PHONE"},
+        asked={
+            "vocabulary-name": "ours",
+            "show-speaker-label": "true",
+            "partial-results-stability": "low",
+        },
         speed=2.5,
         silence_after=1.0,
     )

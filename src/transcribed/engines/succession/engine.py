@@ -1,5 +1,6 @@
 """An Engine made of one or two: what its streams do is in `stream.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from transcribed.engines.base import Capabilities, Engine, StreamOptions
@@ -9,13 +10,18 @@ from transcribed.engines.succession.stream import Counters, SuccessiveStream
 
 @dataclass(frozen=True, slots=True)
 class SuccessiveEngine:
-    """The first engine's streams, made to last; where it fails, the fallback's."""
+    """The first engine's streams, made to last; where it fails, the fallback's.
+
+    `general` is what the first engine does for every stream without being asked, by names of its features:
+    what is to be taken out of a text must not be shown by a fallback that cannot.
+    """
 
     first: Engine
     fallback: Engine | None = None
     rules: SuccessionRules = field(default_factory=SuccessionRules)
     counters: Counters = field(default_factory=Counters)
     standing: Standing = field(default_factory=Standing)
+    general: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -31,6 +37,7 @@ class SuccessiveEngine:
             rules=self.rules,
             counters=self.counters,
             standing=self.standing,
+            general=self.general,
         )
         await stream.open()
         return stream

@@ -4,6 +4,7 @@ Times are readings of any one clock, in seconds. `chance` is a random number in 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -196,6 +197,21 @@ def return_delay(tries: int, rules: SuccessionRules, chance: float) -> float:
 
 _NEVER_WITHOUT = frozenset({"content-redaction-type", "vocabulary-filter-name", "vocabulary-filter-names"})
 """What must not be shown would be, by an engine that does not take it out."""
+
+
+_OF_LANGUAGES = frozenset(
+    {"identify-language", "identify-multiple-languages", "language-options", "preferred-language"}
+)
+
+
+def with_general(options: StreamOptions, general: Mapping[str, str]) -> StreamOptions:
+    """What a stream is asked for where `general` is asked of all; its own wishes go before."""
+    for_all = {
+        name: value
+        for name, value in general.items()
+        if options.language is None or name not in _OF_LANGUAGES
+    }
+    return replace(options, asked={**for_all, **options.asked})
 
 
 def lacking(options: StreamOptions, fallback: Capabilities) -> tuple[str, ...]:

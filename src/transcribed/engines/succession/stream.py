@@ -5,7 +5,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -31,6 +31,7 @@ from transcribed.engines.succession.rules import (
     lacking,
     return_delay,
     trouble_of,
+    with_general,
 )
 from transcribed.engines.succession.splice import Splice
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
@@ -85,6 +86,7 @@ class SuccessiveStream:
         rules: SuccessionRules,
         counters: Counters,
         standing: Standing,
+        general: Mapping[str, str],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._first = first
@@ -92,11 +94,10 @@ class SuccessiveStream:
         self._options = options
         # Partials tell where segments begin, also where nobody wants to see them.
         self._asked_of_first = replace(options, partials=True)
+        self._wanted = with_general(self._asked_of_first, general)
         self._asked_of_fallback = None
         if fallback is not None:
-            self._asked_of_fallback = for_fallback(
-                self._asked_of_first, first.capabilities, fallback.capabilities
-            )
+            self._asked_of_fallback = for_fallback(self._wanted, first.capabilities, fallback.capabilities)
         self._rules = rules
         self._counters = counters
         self._standing = standing
@@ -395,7 +396,7 @@ class SuccessiveStream:
     def _tell(self, part: _Part, code: str, reason: str) -> None:
         message = f"From {self._splice.start:.1f} s on, {part.name} listens"
         if part.is_fallback and self._fallback is not None:
-            lacked = lacking(self._options, self._fallback.capabilities)
+            lacked = lacking(self._wanted, self._fallback.capabilities)
             message += f", without {', '.join(lacked)}" if lacked else ""
         notice = Notice(code, f"{message}. {reason}".rstrip())
         _log.log(logging.INFO if code == HANDED_BACK else logging.WARNING, "%s: %s", code, notice.message)

@@ -14,6 +14,7 @@ from transcribed.engines.succession.rules import (
     for_fallback,
     return_delay,
     trouble_of,
+    with_general,
 )
 from transcribed.errors import (
     AccessDenied,
@@ -150,3 +151,17 @@ def test_nothing_is_shown_that_must_not_be(name: str) -> None:
     assert for_fallback(options, FIRST, FALLBACK) is None
     can = replace(FALLBACK, features=frozenset({name}))
     assert for_fallback(options, FIRST, can) == options
+
+
+def test_what_is_asked_of_all_streams_is_asked_of_each() -> None:
+    general = {"vocabulary-name": "ours", "language-options": "de-DE,fr-FR"}
+    own = {"vocabulary-name": "mine", "show-speaker-label": "true"}
+    assert with_general(StreamOptions(), general).asked == general
+    assert with_general(StreamOptions(asked=own), general).asked == general | own
+    assert with_general(StreamOptions(language="en-US"), general).asked == {"vocabulary-name": "ours"}
+
+
+def test_a_fallback_shows_nothing_that_was_to_be_taken_out_of_all_streams() -> None:
+    first, fallback = Capabilities("first", ("en-US",)), Capabilities("fallback", ("en-US",))
+    asked = with_general(StreamOptions(), {"content-redaction-type": "PII"})
+    assert for_fallback(asked, first, fallback) is None
