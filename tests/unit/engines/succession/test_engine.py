@@ -87,6 +87,7 @@ class FatedStream:
         self._fate = fate
         self._options = options
         self._said: deque[Hypothesis | Exception | None] = deque()
+        self._underway: deque[Hypothesis | Exception | None] = deque()
         self._news = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self._broken: Exception | None = None
@@ -167,9 +168,14 @@ class FatedStream:
 
     def _later(self, said: Hypothesis | Exception | None) -> None:
         if self._fate.lag:
-            self._timers.append(asyncio.get_running_loop().call_later(self._fate.lag, self._say, said))
+            # Of timers for the same moment the order is not certain.
+            self._underway.append(said)
+            self._timers.append(asyncio.get_running_loop().call_later(self._fate.lag, self._arrive))
         else:
             self._say(said)
+
+    def _arrive(self) -> None:
+        self._say(self._underway.popleft())
 
     def _say(self, said: Hypothesis | Exception | None) -> None:
         if not self._mute and self._broken is None:
