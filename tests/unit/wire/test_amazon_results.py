@@ -87,6 +87,18 @@ def test_punctuation_belongs_to_the_word_before_it() -> None:
     )
 
 
+def test_what_was_taken_out_stays_one_item() -> None:
+    items = [
+        {"Type": "pronunciation", "Content": "[NAME]", "Speaker": "1"},
+        {"Type": "punctuation", "Content": ",", "Speaker": "1"},
+        {"Type": "pronunciation", "Content": "yes", "Speaker": "0"},
+    ]
+    words = _items(*items)
+    assert words == (Word("[NAME],", speaker="1"), Word("yes", speaker="0"))
+    written = result(Segment("3f", 0, 0.0, 1.0, "[NAME], yes", True, "en-US", words))
+    assert written["Alternatives"][0]["Items"] == items
+
+
 def test_a_mark_with_nothing_before_it_is_a_word() -> None:
     assert _items({"Type": "punctuation", "Content": "¿"}, {"Type": "pronunciation", "Content": "qué"}) == (
         Word("¿"),

@@ -1,7 +1,16 @@
 import pytest
 
-from transcribed.engines.amazon.request import amazon_endpoint, endpoint_at, with_parameters
+from transcribed.engines.amazon.request import (
+    amazon_endpoint,
+    check,
+    endpoint_at,
+    stream_parameters,
+    with_parameters,
+)
+from transcribed.engines.amazon.settings import AmazonSettings
+from transcribed.engines.base import StreamOptions
 from transcribed.errors import ConfigurationError
+from transcribed.recognition.stabilizer import Stability
 
 PATH = "/stream-transcription-websocket"
 
@@ -33,3 +42,46 @@ def test_what_is_no_endpoint_is_refused(url: str) -> None:
 def test_parameters_are_encoded_as_they_are_signed() -> None:
     found = with_parameters("https://a", {"language-options": "en-US,de-DE", "vocabulary-name": "a b"})
     assert found == "https://a?language-options=en-US%2Cde-DE&vocabulary-name=a%20b"
+
+
+PCM = {"media-encoding": "pcm", "sample-rate": "16000"}
+
+
+def test_without_wishes_the_language_is_asked_alone() -> None:
+    settings = AmazonSettings(language="de-DE")
+    assert stream_parameters(settings, StreamOptions()) == PCM | {"language-code": "de-DE"}
+    assert stream_parameters(settings, StreamOptions(language="fr-FR")) == PCM | {"language-code": "fr-FR"}
+
+
+def test_a_streams_wishes_go_before_those_for_all() -> None:
+    settings = AmazonSettings(
+        asked={
+            "vocabulary-name": "all",
+            "show-speaker-label": "true",
+            "enable-partial-results-stabilization": "true",
+            "partial-results-stability": "low",
+        }
+    )
+    asked = {"vocabulary-name": "own", "show-speaker-label": "False"}
+    found = stream_parameters(settings, StreamOptions(stability=Stability.MEDIUM, asked=asked))
+    assert found == PCM | {
+        "language-code": "en-US",
+        "vocabulary-name": "own",
+        "enable-partial-results-stabilization": "true",
+        "partial-results-stability": "medium",
+    }
+
+
+def test_a_language_is_found_out_only_where_none_is_said() -> None:
+    identify = {"identify-language": "true", "language-options": "en-US,de-DE"}
+    settings = AmazonSettings(asked=identify)
+    assert stream_parameters(settings, StreamOptions()) == PCM | identify
+    assert stream_parameters(settings, StreamOptions(language="de-DE")) == PCM | {"language-code": "de-DE"}
+    own = StreamOptions(language="de-DE", asked=identify)
+    assert stream_parameters(AmazonSettings(), own) == PCM | identify
+
+
+def test_what_cannot_be_asked_for_all_is_refused() -> None:
+    check({"vocabulary-name": "a", "partial-results-stability": "low"})
+    with pytest.raises(ConfigurationError, match="for sample-rate, vocabulary for all streams"):
+        check({"sample-rate": "8000", "vocabulary": "a"})
