@@ -116,6 +116,25 @@ def test_amazons_clients_reach_amazon_through_the_gateway(
     at.assert_no_errors()
 
 
+def test_each_channel_is_a_stream_upstream(
+    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]"
+) -> None:
+    at = gateway(scripted(), "--amazon-streams", "2")
+    apart = PCM | {"enable-channel-identification": "true", "number-of-channels": "2"}
+    with Http2(at.address, apart) as stream:
+        stream.send(bytes(64_000))
+        stream.end()
+        found = [
+            (each["ChannelId"], each["Alternatives"][0]["Transcript"]) for each in results(stream.events())
+        ]
+    assert {("ch_0", "first"), ("ch_0", "second"), ("ch_1", "first"), ("ch_1", "second")} <= set(found)
+    assert numbers(at, "amazon")["audio_sent_seconds_total"] == pytest.approx(2.0, abs=0.2)
+    narrow = gateway(scripted(), "--amazon-streams", "1")
+    with pytest.raises(Refused) as refused, Http2(narrow.address, apart) as stream:
+        list(stream.events())
+    assert refused.value.name == "LimitExceededException"
+
+
 def test_what_upstream_cannot_do_is_its_refusal(server: "Server", gateway: "Callable[..., Server]") -> None:
     at = gateway(server)
     health = at.http.get("/health").json()
