@@ -153,6 +153,14 @@ def test_nobody_at_the_endpoint(doctor: Doctor, free_port: int) -> None:
     assert "clock" not in found.state
 
 
+def test_an_endpoint_that_is_no_url(doctor: Doctor) -> None:
+    found = doctor("--yes", "--amazon-endpoint", "somewhere")
+    assert found.code == FAILED
+    assert found.failures == ["endpoint"]
+    assert "somewhere" in found.said["endpoint"]
+    assert "service" not in found.state
+
+
 def test_no_such_host(doctor: Doctor) -> None:
     found = doctor("--yes", AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING="https://nobody.invalid")
     assert found.failures == ["service"]
