@@ -485,6 +485,7 @@ def test_service_unavailable(secured: Start, script: Path, said: Path, name: str
     with secured("--engine", "scripted", "--script", str(script)) as at:
         with at.running(name, said, hold=True) as running:
             running.wait_for(lambda heard: heard.results)
+            at.server.wait_until_heard(1.1)
             at.server.stop()
             error = running.refusal()
         assert error["type"] == "ServiceUnavailableException"
