@@ -566,15 +566,17 @@ async def test_a_dead_way_is_noticed(scripted: "Callable[..., Server]", free_por
     server = scripted()
     async with FaultProxy(free_port, server.address) as proxy:
         proxy.expect([Fault(What.SILENCE, Spot(Way.UP, Place.PAYLOAD, message=8))])
-        engine = engine_at(proxy.url, timeouts=SOON, silence_after=0.3)
+        timeouts = replace(SOON, pong=2)
+        # Without silence in the gap, which would be the message at which it falls silent.
+        engine = engine_at(proxy.url, timeouts=timeouts, silence_after=WAIT)
         async with opened(engine) as stream:
             await say(stream, silence(0.7))
             assert (await anext(aiter(stream))).text == "first"
             await until(lambda: not stream.status.lag, "all is sent")
             # As long as the other end answers, it may be silent.
-            await asyncio.sleep(2 * (SOON.ping + SOON.pong))
-            await say(stream, silence(0.3))
-            with pytest.raises(errors.UpstreamLost, match=r"not answered for 0\.6 s"):
+            await asyncio.sleep(2 * (timeouts.ping + timeouts.pong))
+            await say(stream, silence(1.0))
+            with pytest.raises(errors.UpstreamLost, match=r"not answered for 2 s"):
                 await anext(aiter(stream))
         assert proxy.struck
 
