@@ -25,6 +25,7 @@ from transcribed.engines.base import (
     RecognitionStream,
     StreamOptions,
     StreamStatus,
+    leave_unread,
 )
 from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError
 from transcribed.scheduling.meter import Meter
@@ -271,16 +272,9 @@ class _ScheduledStream:
                 waited = asyncio.get_running_loop().time() - max(candidate.due, self._came)
                 self._meter.step(candidate.kind, stepped.seconds, stepped.heard, waited, stepped.said)
             for hypothesis in stepped.said:
-                self._say(hypothesis)
+                leave_unread(self._hypotheses, hypothesis, self._pace)
             self._proceed()
             self._changed.set()
-
-    def _say(self, hypothesis: Hypothesis) -> None:
-        unread = self._hypotheses
-        # To a live stream's reader who is late, an old partial is worth nothing.
-        if self.live and unread and not (unread[-1].final or hypothesis.final):
-            unread.pop()
-        unread.append(hypothesis)
 
     def end(self, failure: TranscribedError | None) -> None:
         """Nothing more happens here; whoever waits is told."""

@@ -28,7 +28,14 @@ from transcribed.engines.amazon.request import (
 )
 from transcribed.engines.amazon.sending import USUAL, Outbox, Pacer, Timeline
 from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
-from transcribed.engines.base import Capabilities, Hypothesis, Pace, StreamOptions, StreamStatus
+from transcribed.engines.base import (
+    Capabilities,
+    Hypothesis,
+    Pace,
+    StreamOptions,
+    StreamStatus,
+    leave_unread,
+)
 from transcribed.errors import (
     ConfigurationError,
     EngineFailure,
@@ -351,11 +358,7 @@ class AmazonStream:
     def _say(self, hypothesis: Hypothesis | None) -> None:
         if hypothesis is None:
             return
-        unread = self._unread
-        # To a live stream's reader who is late, an old partial is worth nothing.
-        if self._pace is Pace.LIVE and unread and not (unread[-1].final or hypothesis.final):
-            unread.pop()
-        unread.append(hypothesis)
+        leave_unread(self._unread, hypothesis, self._pace)
         self._changed.set()
 
     # --- The end

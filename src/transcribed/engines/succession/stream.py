@@ -13,10 +13,10 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     Engine,
     Hypothesis,
-    Pace,
     RecognitionStream,
     StreamOptions,
     StreamStatus,
+    leave_unread,
 )
 from transcribed.engines.succession.rules import (
     FailOver,
@@ -426,10 +426,7 @@ class SuccessiveStream:
             self._say(placed)
 
     def _say(self, said: Hypothesis | Notice) -> None:
-        # To a live stream's reader who is late, an old partial is worth nothing.
-        if self._options.pace is Pace.LIVE and self._said and _passes(self._said[-1]) and _passes(said):
-            self._said.pop()
-        self._said.append(said)
+        leave_unread(self._said, said, self._options.pace)
         self._news.set()
 
     # --- The end
@@ -498,8 +495,3 @@ def _now() -> float:
 
 def _name(engine: Engine) -> str:
     return engine.capabilities.name
-
-
-def _passes(said: Hypothesis | Notice) -> bool:
-    """Whether it is a partial, which the next replaces."""
-    return isinstance(said, Hypothesis) and not said.final
