@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
 from transcribed.engines.registry import EngineSettings
 from transcribed.recognition.endpointing import EndpointingRules
-from transcribed.wire.amazon_parameters import PARAMETERS
+from transcribed.wire.amazon_parameters import PARAMETERS, in_any_case
 
 EngineName = Literal["moonshine", "scripted", "amazon"]
 FallbackName = Literal["none", "moonshine", "scripted"]
@@ -62,7 +62,6 @@ class AmazonOptions(BaseSettings):
     amazon_silence_after: float = Field(
         5.0, ge=0.1, le=14, description="Seconds without audio after which silence is sent."
     )
-
     amazon_longest_stream: float = Field(
         13800.0,
         ge=1,
@@ -73,10 +72,10 @@ class AmazonOptions(BaseSettings):
     @field_validator("amazon_language")
     @classmethod
     def _spoken(cls, language: str) -> str:
-        known = {each.lower(): each for each in LANGUAGES}
-        if language.lower() not in known:
+        known = in_any_case(language, LANGUAGES)
+        if known is None:
             raise ValueError("no language of Amazon's, such as en-US or de-DE")
-        return known[language.lower()]
+        return known
 
     @field_validator("amazon_parameters")
     @classmethod

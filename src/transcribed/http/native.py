@@ -33,7 +33,7 @@ from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import Source
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
-from transcribed.wire.amazon_parameters import one_of
+from transcribed.wire.amazon_parameters import in_any_case, one_of
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 _CLOSE_POLICY_VIOLATION = 1008
@@ -56,14 +56,14 @@ class StreamQuery(BaseModel):
 
     def options(self, engine: Engine) -> StreamOptions:
         """What is asked of this engine. Raises BadRequest for what it cannot do."""
-        languages = {language.lower(): language for language in engine.capabilities.languages}
-        if self.language is not None and self.language.lower() not in languages:
+        languages = engine.capabilities.languages
+        language = None if self.language is None else in_any_case(self.language, languages)
+        if self.language is not None and language is None:
             raise BadRequest(
-                f"The language {self.language!r} is not recognised here. Ask for "
-                f"{one_of(list(languages.values()))}, or for none."
+                f"The language {self.language!r} is not recognised here. Ask for {one_of(languages)}, "
+                "or for none."
             )
-        language = None if self.language is None else languages[self.language.lower()]
-        meant = language or engine.capabilities.languages[0]
+        meant = language or languages[0]
         if self.transcript_format == "spoken" and not meant.lower().startswith("en"):
             raise BadRequest(f"transcript_format=spoken is for English alone, and not for {meant}.")
         return StreamOptions(Pace.LIVE, Stability[self.stability.upper()], language=language)

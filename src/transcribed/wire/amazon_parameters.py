@@ -309,14 +309,14 @@ def _language(values: Mapping[str, Any], languages: Sequence[str], features: Col
         raise BadRequest(f"Send one of language-code, {' and '.join(_IDENTIFYING)}.")
     if identified:
         return None
-    known = {language.lower(): language for language in languages}
-    if code is None or code.lower() not in known:
+    known = None if code is None else in_any_case(code, languages)
+    if known is None:
         problem = (
             "is missing" if code is None else f"is {_shown(code)}, which this engine does not recognise"
         )
         or_else = f", or send {_IDENTIFYING[0]}=true" if _IDENTIFYING[0] in features else ""
         raise BadRequest(f"language-code {problem}. Ask for {one_of(languages)}{or_else}.")
-    return known[code.lower()]
+    return known
 
 
 def _channels(split: bool | None, number: int | None) -> bool:
@@ -352,6 +352,11 @@ def _spoken(form: str | None, language: str | None) -> bool:
             f"{_FORMAT}=spoken is for English alone here. Leave it out, or send an English language-code."
         )
     return True
+
+
+def in_any_case(name: str, names: Iterable[str]) -> str | None:
+    """A name as it stands among the names, whatever its case; None where it does not."""
+    return next((each for each in names if each.lower() == name.lower()), None)
 
 
 def one_of(names: Sequence[str]) -> str:
