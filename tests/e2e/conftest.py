@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from amazon_client import KEY, SECRET
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -61,6 +62,15 @@ def scripted(script: Path, start_server: "Callable[..., Server]") -> "Callable[.
         return start_server("--engine", "scripted", "--script", str(script), *options, **how)
 
     return start
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> list[str]:
+    """Options of a server with the tests' access key."""
+    path = tmp_path / "keys"
+    path.write_text(f"{KEY} {SECRET}\n")
+    path.chmod(0o600)
+    return ["--access-keys", str(path)]
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from amazon_client import KEY, PCM, SECRET, WAIT, Http2, Refused, Ws, finals, results
+from amazon_client import PCM, SECRET, WAIT, Http2, Refused, Ws, finals, results
 from h2.errors import ErrorCodes
 from native_client import decoded, native, opened
 from native_client import heard as native_heard
@@ -75,15 +75,6 @@ def heard(client: Http2 | Ws, audio: bytes, size: int = SECOND // 10) -> list[st
 @pytest.fixture(scope="session")
 def said() -> bytes:
     return _pcm(DATA / "test.wav")
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> list[str]:
-    """Options of a server with the tests' access key."""
-    path = tmp_path / "keys"
-    path.write_text(f"{KEY} {SECRET}\n")
-    path.chmod(0o600)
-    return ["--access-keys", str(path)]
 
 
 @pytest.fixture

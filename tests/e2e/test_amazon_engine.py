@@ -63,15 +63,6 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
     return monkeypatch
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> list[str]:
-    """Options of a server with the tests' access key."""
-    path = tmp_path / "keys"
-    path.write_text(f"{KEY} {SECRET}\n")
-    path.chmod(0o600)
-    return ["--access-keys", str(path)]
-
-
 def engine_at(url: str, **settings: Any) -> AmazonEngine:
     return load(AmazonSettings(**({"region": REGION, "endpoint_url": url, "speed": 50.0} | settings)))
 

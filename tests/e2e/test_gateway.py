@@ -34,15 +34,6 @@ def account(url: str, secret: str = SECRET) -> dict[str, str]:
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> list[str]:
-    """Options of a server with the tests' access key."""
-    path = tmp_path / "keys"
-    path.write_text(f"{KEY} {SECRET}\n")
-    path.chmod(0o600)
-    return ["--access-keys", str(path)]
-
-
-@pytest.fixture
 def gateway(start_server: "Callable[..., Server]") -> "Callable[..., Server]":
     """Starts servers that send audio to another."""
 
