@@ -60,11 +60,37 @@ class InputFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """One of the audio tracks of a recording: FFmpeg's short name of its codec, and Hz.
+
+    Language and title are as the file has them (None where it says nothing), the language as a rule a code
+    of ISO 639-2, such as "eng".
+    """
+
+    number: int
+    """Counted from 1, among the audio tracks alone."""
+    codec: str
+    sample_rate: int
+    channels: int
+    language: str | None
+    title: str | None
+    default: bool
+    """Whether the file marks it as the one to be played."""
+    decodable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """A recording as it is stored: FFmpeg's short names, Hz, and seconds (None where unknown)."""
+    """A recording as it is stored: FFmpeg's short names, Hz, and seconds (None where unknown).
+
+    Codec, rate and channels are those of the track that is read, whose number is `track`.
+    """
 
     container: str
     codec: str
     sample_rate: int
     channels: int
     duration: float | None
+    track: int = 1
+    tracks: tuple[Track, ...] = ()
+    """All audio tracks of the file, in its order."""

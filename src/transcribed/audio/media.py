@@ -5,6 +5,7 @@ recording does not matter to memory.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,8 +13,9 @@ import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.stream import Disposition
 
-from transcribed.audio.formats import SAMPLE_RATE, AudioFormat, Samples
+from transcribed.audio.formats import SAMPLE_RATE, AudioFormat, Samples, Track
 from transcribed.audio.resampler import Resampler
 from transcribed.errors import UnreadableAudio
 
@@ -58,22 +60,33 @@ class MediaReader:
     can be decoded raises UnreadableAudio. Blocking: use it in a thread.
     """
 
-    def __init__(self, source: ByteStream, *, live: bool = False, channels: int | None = None) -> None:
+    def __init__(
+        self,
+        source: ByteStream,
+        *,
+        live: bool = False,
+        channels: int | None = None,
+        track: int | None = None,
+    ) -> None:
         """`source` need not be able to seek if it is `live`: a container that is being written.
 
         `channels` keeps so many channels apart: see Resampler.
+        `track` is the number of an audio track, counted from 1; None leaves the choice to the reader.
+        Raises UnreadableAudio, also for a track that is not there.
         """
         self._channels = channels
         self._what = "stream" if live else "file"
         self._block = round(SAMPLE_RATE * (LIVE_BLOCK_SECONDS if live else BLOCK_SECONDS))
         self._container = _open(source, self._what, _LIVE_OPTIONS if live else _OPTIONS)
         try:
-            self._stream = _audio_stream(self._container, self._what)
+            self._tracks = _tracks(self._container)
+            self._stream = _audio_stream(self._container, self._what, track)
         except BaseException:
             self._container.close()
             raise
         self._decoded = 0
         self._damaged = 0
+        self._warnings: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +98,25 @@ class MediaReader:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def described(self) -> AudioFormat:
+        """The format as the file declares it: the duration is None where it does not say it."""
+        context = self._stream.codec_context
+        return AudioFormat(
+            container=self._container.format.name.split(",")[0],
+            codec=context.name,
+            sample_rate=context.sample_rate,
+            channels=context.channels,
+            duration=_declared_duration(self._container, self._stream),
+            track=1 + self._container.streams.audio.index(self._stream),
+            tracks=self._tracks,
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the file was not heard, each in a sentence; complete when `blocks` has ended."""
+        return tuple(self._warnings)
 
     def close(self) -> None:
         """Give FFmpeg's memory back. The source stays the caller's."""
@@ -125,14 +157,7 @@ class MediaReader:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if self._decoded <= self._damaged:
             raise _no_audio(self._what)
-        context = self._stream.codec_context
-        return AudioFormat(
-            container=self._container.format.name.split(",")[0],
-            codec=context.name,
-            sample_rate=context.sample_rate,
-            channels=context.channels,
-            duration=end if duration is None else duration,
-        )
+        return replace(self.described, duration=end if duration is None else duration)
 
     def _packets(self) -> "Iterator[av.Packet[AudioStream]]":
         try:
@@ -162,13 +187,33 @@ def _open(source: ByteStream, what: str, options: dict[str, str]) -> InputContai
         ) from error
 
 
-def _audio_stream(container: InputContainer, what: str) -> AudioStream:
+def _tracks(container: InputContainer) -> tuple[Track, ...]:
+    return tuple(
+        Track(
+            number=number,
+            codec=stream.codec_context.name,
+            sample_rate=stream.codec_context.sample_rate,
+            channels=stream.codec_context.channels,
+            language=stream.metadata.get("language"),
+            title=stream.metadata.get("title"),
+            default=bool(stream.disposition & Disposition.default),
+            decodable=True,
+        )
+        for number, stream in enumerate(container.streams.audio, 1)
+    )
+
+
+def _audio_stream(container: InputContainer, what: str, track: int | None) -> AudioStream:
     if not container.streams.audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnreadableAudio(
             f"The {what} has no audio track (it holds: {kinds}). Send a recording with sound."
         )
-    stream = container.streams.audio[0]
+    if track is not None and not 1 <= track <= len(container.streams.audio):
+        raise UnreadableAudio(
+            f"The {what} has no audio track {track}: it has {len(container.streams.audio)}, counted from 1."
+        )
+    stream = container.streams.audio[(track or 1) - 1]
     if stream.codec_context.sample_rate and stream.codec_context.sample_rate < _LOWEST_RATE:
         raise UnreadableAudio(
             f"The {what} says that it holds {stream.codec_context.sample_rate} samples a second, which is "

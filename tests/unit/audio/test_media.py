@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from transcribed.audio.formats import AudioFormat, Samples
+from transcribed.audio.formats import AudioFormat, Samples, Track
 from transcribed.audio.media import BLOCK_SECONDS, LIVE_BLOCK_SECONDS, MediaReader
 from transcribed.errors import MediaChanged, UnreadableAudio
 
@@ -84,7 +84,9 @@ def test_reads_containers_codecs_rates_and_channels(
 
 def test_reads_vorbis(data: Path) -> None:
     content = (data / "trumpet.ogg").read_bytes()
-    assert _probe(content) == AudioFormat("ogg", "vorbis", 22_050, 1, pytest.approx(5.333, abs=0.001))
+    track = Track(1, "vorbis", 22_050, 1, None, None, default=False, decodable=True)
+    seconds = pytest.approx(5.333, abs=0.001)
+    assert _probe(content) == AudioFormat("ogg", "vorbis", 22_050, 1, seconds, 1, (track,))
     assert len(_samples(content)) / 16_000 == pytest.approx(5.333, abs=0.001)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transcribed.audio.formats import AudioFormat
+from transcribed.audio.formats import AudioFormat, Track
 from transcribed.errors import InvalidName, MediaChanged, NotFound, TooLarge, UnreadableAudio
 from transcribed.service.library import Library, Recording
 from transcribed.storage.objects import ObjectMediaStore
@@ -80,9 +80,10 @@ async def test_the_list_says_what_each_recording_is(library: Library, folder: Pa
         ("b.wav", 64_044),
         ("notes.txt", 16),
     ]
+    track = Track(1, "pcm_s16le", 16_000, 1, None, None, default=False, decodable=True)
     assert [r.format for r in recordings] == [
-        AudioFormat("wav", "pcm_s16le", 16_000, 1, 0.5),
-        AudioFormat("wav", "pcm_s16le", 16_000, 1, 2.0),
+        AudioFormat("wav", "pcm_s16le", 16_000, 1, 0.5, 1, (track,)),
+        AudioFormat("wav", "pcm_s16le", 16_000, 1, 2.0, 1, (track,)),
         None,
     ]
 
