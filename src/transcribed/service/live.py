@@ -184,7 +184,8 @@ async def said_in(
                 yield event
     finally:
         feeding.cancel()
-        await asyncio.wait([feeding])
+        # Its own failure is told behind the last words, or is what came of the events' failure.
+        await asyncio.gather(feeding, return_exceptions=True)
 
 
 async def _fed(session: Session, feed: Callable[[Session], Awaitable[None]]) -> None:

@@ -1,11 +1,12 @@
 """Live sessions that are known by an id: one at a time, and some that outlive a connection."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
-from transcribed.errors import Conflict, Disconnected, TranscribedError
+from transcribed.errors import Conflict, Disconnected, Stopping, TranscribedError
 from transcribed.service.live import Session, Timeline
 from transcribed.service.live_audio import Timely
 from transcribed.transcript import Done, LiveEvent, Segment
@@ -18,6 +19,8 @@ MAKING_WAY_SECONDS = 5.0
 ANOTHER_STREAM = "Another stream is in progress with the same session ID."
 
 _HELD_EVENTS = 64
+
+_log = logging.getLogger(__name__)
 
 Decorate = Callable[[AsyncGenerator[LiveEvent, None]], AsyncGenerator[LiveEvent, None]]
 Feed = Callable[[Session], Awaitable[None]]
@@ -62,7 +65,9 @@ class Sessions:
         try:
             if former is not None:
                 former.end(Conflict(ANOTHER_STREAM))
-                await asyncio.wait([asyncio.ensure_future(former.ended.wait())], timeout=MAKING_WAY_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(MAKING_WAY_SECONDS):
+                        await former.ended.wait()
             yield holding
         finally:
             holding.ended.set()
@@ -116,12 +121,12 @@ class ResumableSession:
         self._start = start
         self._decorate = decorate
         self._patience = patience
+        self._opening = asyncio.Lock()
         self._session: Session | None = None
         self._recognising: asyncio.Task[None] | None = None
-        self._finishing = False
+        self._finishing: asyncio.Task[None] | None = None
         self._attendance: Attendance | None = None
         self._giving_up: asyncio.TimerHandle | None = None
-        self._finisher: asyncio.Future[None] | None = None
         self._failure: TranscribedError | None = None
         self._events: deque[LiveEvent] = deque()
         self._telling: LiveEvent | None = None
@@ -132,19 +137,22 @@ class ResumableSession:
     async def open(self) -> "Attendance":
         """A connection's part in it, with a stream of the engine. Raises what the engine raises.
 
-        Whoever attended before hears no more.
+        Whoever attended before hears no more. One that is opened while another is being opened waits.
         """
-        self._attendance = attendance = Attendance(self)
-        self._room.set()
-        self._stay()
-        if self._finishing and self._recognising is not None:
-            await asyncio.wait({self._recognising})
-        if self._session is None:
-            session = self._start(self.timeline)
-            await session.__aenter__()
-            self._session, self._finishing, self._failure = session, False, None
-            self._recognising = asyncio.create_task(self._recognise(session))
-        return attendance
+        async with self._opening:
+            self._attendance = None
+            self._room.set()
+            self._changed.set()
+            if self._finishing is not None and self._recognising is not None:
+                await asyncio.wait({self._recognising})
+            if self._session is None:
+                session = self._start(self.timeline)
+                await session.__aenter__()
+                self._session, self._finishing, self._failure = session, None, None
+                self._recognising = asyncio.create_task(self._recognise(session))
+            self._stay()
+            self._attendance = attendance = Attendance(self)
+            return attendance
 
     def confirm(self, attendance: "Attendance") -> None:
         """The client lives: what was told before has reached it."""
@@ -175,10 +183,10 @@ class ResumableSession:
                     self._telling = None
                 if self._session is not session:
                     break
-                if feeding.done() and not self._finishing:
+                if feeding.done() and self._finishing is None:
                     if isinstance(feeding.exception(), Disconnected | Conflict):
                         break
-                    await self._finish(session)
+                    self._finish(session)
                 await self._changed.wait()
                 if self._attendance is not attendance:
                     raise Conflict(ANOTHER_STREAM)
@@ -187,7 +195,7 @@ class ResumableSession:
             await feeding
         finally:
             feeding.cancel()
-            await asyncio.wait({feeding})
+            await asyncio.gather(feeding, return_exceptions=True)
 
     def leave(self, attendance: "Attendance") -> None:
         """The connection is over; what was not finished waits for the next."""
@@ -195,7 +203,7 @@ class ResumableSession:
             return
         self._attendance = None
         self._room.set()
-        if self._session is not None and not self._finishing:
+        if self._session is not None and self._finishing is None:
             loop = asyncio.get_running_loop()
             patience = self._patience if loop.time() < self.until else 0
             self._giving_up = loop.call_later(patience, self._give_up)
@@ -208,25 +216,50 @@ class ResumableSession:
     def _give_up(self) -> None:
         self._giving_up = None
         if self._session is not None:
-            self._finishing = True
-            self._finisher = asyncio.ensure_future(self._session.finish())
+            self._finish(self._session)
 
-    async def _finish(self, session: Session) -> None:
-        self._finishing = True
-        await session.finish()
+    def _finish(self, session: Session) -> None:
+        """No more audio comes. Not a connection's work, so that it does not break off with one."""
+        if self._finishing is None:
+            self._finishing = asyncio.create_task(self._finished(session))
+
+    async def _finished(self, session: Session) -> None:
+        try:
+            await session.finish()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told where the events are heard
+            self._failed(error)
+            if self._recognising is not None:
+                self._recognising.cancel()  # Else it would wait for the end of the audio.
 
     async def _recognise(self, session: Session) -> None:
+        """Keep what is said, and give the stream of the engine back, whatever happens."""
         try:
             async with aclosing(self._decorate(session.events())) as events:
                 async for event in events:
                     await self._keep(event)
-        except TranscribedError as error:
-            self._failure = error
+        except asyncio.CancelledError:
+            self._failed(Stopping())
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error)
         finally:
-            self._session = None
-            self.timeline.seconds += session.heard
-            await session.__aexit__(None, None, None)
-            self._changed.set()
+            try:
+                await session.__aexit__(None, None, None)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
+            finally:
+                self._session = None
+                self.timeline.seconds += session.heard
+                self._changed.set()
+
+    def _failed(self, error: Exception) -> None:
+        """The first failure is told, and what is no TranscribedError is explained in the log."""
+        if not isinstance(error, TranscribedError):
+            _log.error("A session failed.", exc_info=error)
+            error = TranscribedError("The server failed; its log says how.")
+        elif self._attendance is None and not isinstance(error, Stopping):
+            _log.warning("A session whose client is away failed: %s", error.message)
+        self._failure = self._failure or error
 
     async def _keep(self, event: LiveEvent) -> None:
         if isinstance(event, Done):
@@ -244,11 +277,14 @@ class ResumableSession:
         """End it; the last words are made within some seconds, or not."""
         self._stay()
         if self._recognising is not None and not self._recognising.done():
-            if self._session is not None and not self._finishing:
-                await self._finish(self._session)
+            if self._session is not None:
+                self._finish(self._session)
             await asyncio.wait({self._recognising}, timeout=MAKING_WAY_SECONDS)
             self._recognising.cancel()
-            await asyncio.wait({self._recognising})
+            await asyncio.gather(self._recognising, return_exceptions=True)
+        if self._finishing is not None:
+            self._finishing.cancel()
+            await asyncio.gather(self._finishing, return_exceptions=True)
 
 
 class Attendance:

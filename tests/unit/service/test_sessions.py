@@ -1,15 +1,23 @@
 """Sessions that are known by an id, and those that outlive a connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Self
 
 import pytest
 
-from transcribed.audio.formats import silence
+from transcribed.audio.formats import Samples, silence
 from transcribed.engines.base import StreamOptions
 from transcribed.engines.scripted import Script, ScriptedEngine
-from transcribed.errors import BadRequest, Conflict, Disconnected, TranscribedError
+from transcribed.errors import (
+    BadRequest,
+    Conflict,
+    Disconnected,
+    EngineFailure,
+    LimitExceeded,
+    TranscribedError,
+)
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service import sessions
 from transcribed.service.live import LiveSession, Session, Timeline
@@ -201,6 +209,227 @@ async def test_the_end_of_all_makes_last_words(engine: ScheduledEngine, schedule
     await lost(attendance, client)
     assert len(scheduler.streams) == 1
     await all_sessions.aclose()
+    assert not scheduler.streams
+
+
+# --- Failures
+
+
+class Faulty(LiveSession):
+    """A session one of whose parts fails, once each time."""
+
+    def __init__(self, engine: ScheduledEngine, timeline: Timeline, fault: str, error: Exception) -> None:
+        super().__init__(engine, StreamOptions(), timeline)
+        self._fault = fault
+        self._error = error
+
+    def _fail(self, part: str) -> None:
+        if part == self._fault:
+            self._fault = ""
+            raise self._error
+
+    async def __aenter__(self) -> Self:
+        self._fail("opening")
+        return await super().__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(None, None, None)
+        self._fail("closing")
+
+    async def send(self, samples: Samples) -> None:
+        self._fail("sending")
+        await super().send(samples)
+
+    async def finish(self) -> None:
+        self._fail("finishing")
+        await super().finish()
+
+    async def events(self) -> AsyncGenerator[LiveEvent, None]:
+        async for event in super().events():
+            self._fail("recognising")
+            yield event
+
+
+async def _decorated(
+    events: AsyncGenerator[LiveEvent, None], error: Exception
+) -> AsyncGenerator[LiveEvent, None]:
+    async for event in events:
+        yield event
+        raise error
+
+
+def faulty(engine: ScheduledEngine, fault: str, error: Exception, patience: float = 20) -> ResumableSession:
+    """A session whose first stream fails in a part of it; those behind are well."""
+    faults = [fault]
+
+    def start(timeline: Timeline) -> Session:
+        return Faulty(engine, timeline, faults.pop() if faults else "", error)
+
+    def decorate(events: AsyncGenerator[LiveEvent, None]) -> AsyncGenerator[LiveEvent, None]:
+        return (
+            _decorated(events, error) if fault == "decorating" and session.timeline.seconds == 0 else events
+        )
+
+    session = ResumableSession(Timeline("s"), start, decorate, patience)
+    session.until = asyncio.get_running_loop().time() + 3600
+    return session
+
+
+PARTS = ["sending", "recognising", "decorating", "finishing", "closing"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("error", [EngineFailure("broken"), ValueError("broken")])
+async def test_whatever_fails_is_told_once_and_the_place_is_free_and_the_session_can_be_gone_on_with(
+    engine: ScheduledEngine,
+    scheduler: Scheduler,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+    error: Exception,
+) -> None:
+    session, client = faulty(engine, part, error), Client()
+    attendance = await session.open()
+    client.say(1.1, None)
+    failure: Exception | None = None
+    try:
+        await heard(attendance, client)
+    except Exception as told:  # noqa: BLE001 - which one it is, is what is tested
+        failure = told
+    attendance.leave()
+    expected = isinstance(error, TranscribedError)
+    if expected or part == "sending":  # What a client's own feeding raises is for its connection to log.
+        assert failure is error
+        assert not caplog.records
+    else:
+        assert isinstance(failure, TranscribedError)
+        assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
+    await until(lambda: not scheduler.streams)
+
+    attendance, client = await session.open(), Client()
+    assert len(scheduler.streams) == 1
+    client.say(1.1, None)
+    assert [text for _, text, _ in await heard(attendance, client)][-3:] == ["a", "b", "c"]
+    attendance.leave()
+    assert not scheduler.streams
+
+
+@pytest.mark.parametrize("part", ["recognising", "finishing", "closing"])
+async def test_what_fails_while_the_client_is_away_is_logged_once_and_the_place_is_free(
+    engine: ScheduledEngine, scheduler: Scheduler, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    error = ValueError("broken")
+    session, client = faulty(engine, part, error, patience=0), Client()
+    attendance = await session.open()
+    client.say(1.1, GONE)
+    await lost(attendance, client)
+    await until(lambda: not scheduler.streams and caplog.records)
+    await session.aclose()
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
+
+
+@pytest.mark.parametrize("error", [LimitExceeded("full"), ValueError("broken")])
+async def test_where_no_stream_can_be_opened_the_next_try_begins_anew(
+    engine: ScheduledEngine, scheduler: Scheduler, error: Exception
+) -> None:
+    session, client = faulty(engine, "opening", error), Client()
+    with pytest.raises(type(error)):
+        await session.open()
+    assert not scheduler.streams
+    attendance = await session.open()
+    client.say(1.1, None)
+    assert [text for _, text, _ in await heard(attendance, client)] == ["a", "b", "c"]
+
+
+class Slow(LiveSession):
+    """A session whose stream of the engine takes its time to be opened."""
+
+    def __init__(self, engine: ScheduledEngine, timeline: Timeline, gate: asyncio.Event) -> None:
+        super().__init__(engine, StreamOptions(), timeline)
+        self._gate = gate
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        try:
+            await self._gate.wait()
+        except asyncio.CancelledError:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+
+def slow(engine: ScheduledEngine, gate: asyncio.Event) -> ResumableSession:
+    session = ResumableSession(
+        Timeline("s"), lambda timeline: Slow(engine, timeline, gate), lambda events: events, 20
+    )
+    session.until = asyncio.get_running_loop().time() + 3600
+    return session
+
+
+async def test_two_that_come_at_once_get_one_stream_of_the_engine(
+    engine: ScheduledEngine, scheduler: Scheduler
+) -> None:
+    gate, client = asyncio.Event(), Client()
+    session = slow(engine, gate)
+    opening = [asyncio.create_task(session.open()) for _ in range(3)]
+    await until(lambda: scheduler.streams)
+    gate.set()
+    *older, newest = await asyncio.gather(*opening)
+    assert len(scheduler.streams) == 1
+    for attendance in older:
+        with pytest.raises(Conflict):
+            await heard(attendance, client)
+        attendance.leave()
+    client.say(1.1, None)
+    assert [text for _, text, _ in await heard(newest, client)] == ["a", "b", "c"]
+    newest.leave()
+    assert not scheduler.streams
+
+
+async def test_who_gives_up_while_a_stream_is_opened_holds_nothing_and_nobody_up(
+    engine: ScheduledEngine, scheduler: Scheduler
+) -> None:
+    gate, client = asyncio.Event(), Client()
+    session = slow(engine, gate)
+    first, second = (asyncio.create_task(session.open()) for _ in range(2))
+    await until(lambda: scheduler.streams)
+    first.cancel()
+    await asyncio.wait({first})
+    gate.set()
+    attendance = await second
+    assert len(scheduler.streams) == 1
+    client.say(1.1, None)
+    assert [text for _, text, _ in await heard(attendance, client)] == ["a", "b", "c"]
+
+
+async def test_who_comes_back_to_many_unheard_words_is_not_held_up_by_them(
+    monkeypatch: pytest.MonkeyPatch, engine: ScheduledEngine
+) -> None:
+    """While the last words are made, the one that comes back is not there yet to make room for them."""
+    monkeypatch.setattr(sessions, "_HELD_EVENTS", 1)
+    session, first, second = resumable(engine, patience=0), Client(), Client()
+    attendance = await session.open()
+    first.say(1.1, GONE)
+    await lost(attendance, first)
+    async with asyncio.timeout(10):
+        attendance = await session.open()
+    second.say(1.1, None)
+    assert [text for _, text, _ in await heard(attendance, second)][-3:] == ["a", "b", "c"]
+
+
+async def test_a_connection_that_breaks_while_the_audio_ends_does_not_hold_the_place_for_ever(
+    engine: ScheduledEngine, scheduler: Scheduler
+) -> None:
+    session, client = resumable(engine), Client()
+    attendance = await session.open()
+    client.say(1.1, None)
+    hearing = asyncio.create_task(heard(attendance, client))
+    await until(lambda: client.taken)
+    for _ in range(20):
+        hearing.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait({hearing})
+    attendance.leave()
+    await session.aclose()
     assert not scheduler.streams
 
 
