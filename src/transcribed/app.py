@@ -39,8 +39,8 @@ from transcribed.service.sessions import Sessions
 from transcribed.service.threads import in_thread
 from transcribed.service.transcripts import Transcripts
 from transcribed.settings import RecognitionSettings, ServerSettings
-from transcribed.storage.objects import ObjectMediaStore
 from transcribed.storage.opening import open_transcripts
+from transcribed.storage.places import media_store
 from transcribed.storage.private import read_secret
 from transcribed.storage.vocabulary_filters import VocabularyFilters
 from transcribed.wire.amazon_parameters import one_of
@@ -155,7 +155,7 @@ class Application:
         self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
         self._engines = Engines(settings, self._scheduler, Places(settings.max_sessions or None))
-        self.store = ObjectMediaStore.at(settings.audio)
+        self.store = media_store(settings.audio)
         library = Library(self.store, settings.max_upload_bytes)
         self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
         self._requests = HttpRequests()
@@ -202,9 +202,16 @@ class Application:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """From start to stop; what is open at the end is told, and ended."""
-        await self.store.sweep()
-        async with self._opened, self._scheduler:
-            yield
+        # Beside all else: a store that does not answer holds up nothing but itself.
+        sweeping = asyncio.create_task(self.store.sweep(), name="sweep")
+        try:
+            async with self._opened, self._scheduler:
+                yield
+        finally:
+            sweeping.cancel()
+            (outcome,) = await asyncio.gather(sweeping, return_exceptions=True)
+            if isinstance(outcome, Exception):
+                _log.error("What earlier uploads left could not be swept.", exc_info=outcome)
 
     async def say_goodbye(self) -> None:
         """Begin nothing new, let what runs come to its end within the grace, and tell all clients."""

@@ -99,6 +99,12 @@ class StorageFull(StorageFailure):
     """The store has no room left."""
 
 
+class StorageUnavailable(StorageFailure):
+    """The store does not answer or refuses, for now or until its owner mends it."""
+
+    code = "ServiceUnavailableException"
+
+
 class EngineFailure(TranscribedError):
     """The recogniser failed on one stream. Other streams go on."""
 

@@ -1,10 +1,26 @@
-"""The contract of a store of recordings."""
+"""The contract of a store of recordings, and what its stores say when they fail.
 
+Clients are told in a sentence, without paths and addresses; the log has the cause.
+"""
+
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from transcribed.audio.media import ByteSource
+from transcribed.errors import (
+    ConfigurationError,
+    MediaChanged,
+    NotFound,
+    StorageFull,
+    StorageUnavailable,
+)
+
+STAGING = ".incoming"
+"""The folder, or prefix, of what has no name yet."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +36,20 @@ class MediaStore(Protocol):
     """Named recordings. Names are valid (`names.valid_name`).
 
     A recording is staged first, so that it can be looked at before it appears under its name. Methods
-    raise NotFound, MediaChanged, StorageFull and StorageFailure.
+    raise NotFound, MediaChanged, StorageFull and StorageUnavailable, in bounded time.
     """
+
+    @property
+    def place(self) -> str:
+        """Where recordings are kept, for whoever runs the server."""
+        ...
+
+    async def sweep(self) -> None:
+        """Remove what a crash left staged, but not what another server may be staging just now.
+
+        Where that cannot be done, the log says so.
+        """
+        ...
 
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
         """Keep bytes under a hidden name of their own. Nothing stays if the chunks raise."""
@@ -54,3 +82,39 @@ class MediaStore(Protocol):
     def open(self, media: StoredMedia) -> ByteSource:
         """This very version as a file. Its methods block."""
         ...
+
+
+def missing(name: str) -> NotFound:
+    """Nothing has the name."""
+    return NotFound(f"There is no recording {name!r}. Upload it first: POST /audio, field `file`.")
+
+
+def changed(name: str) -> MediaChanged:
+    """Something else has the name now."""
+    return MediaChanged(f"The recording {name!r} was replaced while it was read. Ask for it again.")
+
+
+def full() -> StorageFull:
+    """Nothing more fits."""
+    return StorageFull("There is no room left for recordings. Delete some, then retry.")
+
+
+def unavailable(subject: str, error: Exception) -> StorageUnavailable:
+    """The store failed on a recording, or on what else is named; the cause is logged."""
+    _log.error("The store of recordings failed on %r: %s", subject, first_line(error))
+    return StorageUnavailable(
+        "The store of recordings does not answer, or refuses; the server's log says how. Try again later."
+    )
+
+
+def not_a_place(location: str, error: Exception) -> ConfigurationError:
+    """Recordings cannot be kept there."""
+    return ConfigurationError(
+        f"Recordings cannot be kept in {location!r}: {first_line(error)}. "
+        "Name a folder that can be written, or s3://BUCKET/PREFIX."
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """An error's text, without what a library adds for its own developers."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,89 +1,123 @@
-"""A MediaStore on a local folder or an object store such as S3, through obstore."""
+"""A MediaStore on an object store such as S3, through obstore.
+
+A store that does not answer holds up a call for seconds, not for ever: every request has a time-out and few
+retries, and every call a bound.
+"""
 
 import asyncio
 import io
-import time
+import logging
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError, PreconditionError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import from_url
 
 from transcribed.audio.media import ByteSource
-from transcribed.errors import (
-    ConfigurationError,
-    MediaChanged,
-    NotFound,
-    StorageFailure,
-    StorageFull,
+from transcribed.errors import StorageFailure, TranscribedError
+from transcribed.storage.media import (
+    STAGING,
+    StoredMedia,
+    changed,
+    full,
+    missing,
+    not_a_place,
+    unavailable,
 )
-from transcribed.storage.media import StoredMedia
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from obstore import GetOptions, ObjectMeta
+    from obstore.store import ObjectStore
 
-_STAGING = ".incoming"
-_ABANDONED_AFTER = 3600.0
+_ABANDONED_AFTER = timedelta(hours=1)
 _READ_AHEAD = 256 * 1024
-_FULL = ("No space left", "StorageFull", "QuotaExceeded", "FileTooLarge", "File too large")
+_FULL = ("No space left", "StorageFull", "QuotaExceeded")
+
+_CONNECTING = timedelta(seconds=3)
+# From one byte of an answer to the next.
+_ANSWERING = timedelta(seconds=8)
+# A part of an upload has to be sent before it is answered.
+_TAKING = timedelta(seconds=20)
+# Some copy a large object whole before they answer.
+_COPYING = timedelta(minutes=2)
+_LONGEST_ANSWER = timedelta(hours=24)
+_RETRYING = timedelta(seconds=5)
+_RETRIES = 3
+_CALL_SECONDS = 20.0
+# What is not cleared away now is swept at a later start.
+_CLEARING_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
 
 
 class ObjectMediaStore:
     """See MediaStore. Objects are named as the recordings are; staged ones lie under `.incoming/`."""
 
-    def __init__(self, store: ObjectStore, place: str) -> None:
-        self._store = store
-        self.place = place
+    def __init__(self, location: str) -> None:
+        self.place = location
+        self._store = _connected(location, _ANSWERING)
+        self._taking = _connected(location, _TAKING)
+        self._copying = _connected(location, _COPYING)
 
     @classmethod
     def at(cls, location: str) -> Self:
-        """A store at a folder's path, or at an address such as s3://bucket/prefix.
+        """A store at an address such as s3://bucket/prefix. Raises ConfigurationError.
 
         Credentials, region and endpoint of S3 come from the usual AWS_… variables.
         """
         try:
-            if "://" in location:
-                return cls(from_url(location, client_options={"allow_http": True}), location)
-            folder = Path(location).expanduser().resolve()
-            folder.mkdir(parents=True, exist_ok=True)
-            return cls(LocalStore(folder), str(folder))
+            return cls(location)
         except (BaseError, OSError, ValueError) as error:
-            raise ConfigurationError(
-                f"Recordings cannot be kept in {location!r}: {_first_line(error)}. "
-                "Name a folder that can be written, or s3://BUCKET/PREFIX."
-            ) from error
+            raise not_a_place(location, error) from error
 
     async def sweep(self) -> None:
         """Remove what a crash left staged, but not what another server may be staging just now."""
-        oldest = time.time() - _ABANDONED_AFTER  # noqa: TID251 - files are dated by the wall clock
-        with _translated("what was left behind"):
-            if isinstance(self._store, LocalStore):
-                # obstore does not list the files that it had not finished writing.
-                for path in (Path(self.place) / _STAGING).glob("*"):
-                    if path.stat().st_mtime < oldest:
-                        path.unlink(missing_ok=True)
-                return
-            async for page in obstore.list(self._store, _STAGING):
-                left = [entry["path"] for entry in page if entry["last_modified"].timestamp() < oldest]
-                if left:
-                    await obstore.delete_async(self._store, left)
+        try:
+            await self._sweep()
+        except TranscribedError as error:
+            _log.warning("What earlier uploads left in %s stays: %s", self.place, error.message)
+
+    async def _sweep(self) -> None:
+        left: list[ObjectMeta] = []
+        async with _bounded("what was left behind"):
+            async for page in obstore.list(self._store, STAGING):
+                left += page
+        if not left:
+            return
+        # The store's own clock, by which its objects are dated: this machine's may have jumped.
+        now = (await self._now()) - _ABANDONED_AFTER
+        abandoned = [entry["path"] for entry in left if entry["last_modified"] < now]
+        if abandoned:
+            async with _bounded("what was left behind"):
+                await obstore.delete_async(self._store, abandoned)
+
+    async def _now(self) -> datetime:
+        trial = f"{STAGING}/{uuid.uuid4().hex}"
+        async with _bounded("what was left behind"):
+            await obstore.put_async(self._store, trial, b"")
+            try:
+                return (await obstore.head_async(self._store, trial))["last_modified"]
+            finally:
+                await obstore.delete_async(self._store, trial)
 
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
         """Keep bytes under a hidden name of their own."""
-        name = f"{_STAGING}/{uuid.uuid4().hex}"
+        name = f"{STAGING}/{uuid.uuid4().hex}"
         given_up = asyncio.Event()
-        putting = asyncio.ensure_future(obstore.put_async(self._store, name, _unless(given_up, chunks)))
+        putting = asyncio.ensure_future(obstore.put_async(self._taking, name, _unless(given_up, chunks)))
         with _translated("the upload"):
             try:
                 await asyncio.shield(putting)
             except asyncio.CancelledError:
                 # obstore cleans up behind chunks that fail, and not behind a call that is cancelled.
                 given_up.set()
+                await asyncio.wait([putting], timeout=_CLEARING_SECONDS)
+                putting.cancel()
                 await asyncio.gather(putting, return_exceptions=True)
                 raise
         return await self.find(name)
@@ -91,20 +125,22 @@ class ObjectMediaStore:
     async def commit(self, staged: StoredMedia, name: str) -> None:
         """Give staged bytes their name."""
         with _translated(name):
-            await obstore.rename_async(self._store, staged.name, name)
+            await obstore.rename_async(self._copying, staged.name, name)
 
     async def discard(self, staged: StoredMedia) -> None:
         """Forget staged bytes."""
-        await self.delete(staged.name)
+        with suppress(StorageFailure):
+            async with _bounded(staged.name, _CLEARING_SECONDS):
+                await obstore.delete_async(self._store, staged.name)
 
     async def find(self, name: str) -> StoredMedia:
         """What is stored under a name."""
-        with _translated(name):
+        async with _bounded(name):
             return _stored(await obstore.head_async(self._store, name))
 
     async def list(self) -> list[StoredMedia]:
         """All recordings, in the order of their names."""
-        with _translated("the list"):
+        async with _bounded("the list"):
             listed = await obstore.list_with_delimiter_async(self._store)
         found = (_stored(entry) for entry in listed["objects"])
         return sorted((m for m in found if not m.name.startswith(".")), key=lambda m: m.name)
@@ -112,16 +148,17 @@ class ObjectMediaStore:
     async def delete(self, name: str) -> None:
         """Remove a recording."""
         await self.find(name)  # An object store itself does not tell whether there was something.
-        with _translated(name):
+        async with _bounded(name):
             await obstore.delete_async(self._store, name)
 
     async def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes [start, end) of this very version."""
         if start >= end:
             return
-        with _translated(media.name):
-            options: GetOptions = {"range": (start, end), "if_match": media.version}
+        options: GetOptions = {"range": (start, end), "if_match": media.version}
+        async with _bounded(media.name):
             found = await obstore.get_async(self._store, media.name, options=options)
+        with _translated(media.name):
             async for chunk in found.stream(min_chunk_size=_READ_AHEAD):
                 yield bytes(chunk)
 
@@ -137,7 +174,7 @@ class _ObjectFile(io.RawIOBase):
     and never mixed with the new one.
     """
 
-    def __init__(self, store: ObjectStore, media: StoredMedia) -> None:
+    def __init__(self, store: "ObjectStore", media: StoredMedia) -> None:
         super().__init__()
         self._store = store
         self._media = media
@@ -170,6 +207,24 @@ class _ObjectFile(io.RawIOBase):
         return len(data)
 
 
+def _connected(location: str, answering: timedelta) -> "ObjectStore":
+    return from_url(
+        location,
+        client_options={
+            "allow_http": True,
+            "connect_timeout": _CONNECTING,
+            "read_timeout": answering,
+            # Of a whole answer: a recording is downloaded as slowly as its client reads it.
+            "timeout": _LONGEST_ANSWER,
+        },
+        retry_config={
+            "max_retries": _RETRIES,
+            "retry_timeout": _RETRYING,
+            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1)},
+        },
+    )
+
+
 async def _unless(given_up: asyncio.Event, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, which fail once they are given up."""
     giving_up = asyncio.ensure_future(given_up.wait())
@@ -195,24 +250,24 @@ def _stored(meta: "ObjectMeta") -> StoredMedia:
     return StoredMedia(meta["path"], meta["size"], meta["e_tag"] or str(meta["last_modified"]))
 
 
+@asynccontextmanager
+async def _bounded(subject: str, seconds: float = _CALL_SECONDS) -> AsyncIterator[None]:
+    """As `_translated`, and no longer than some seconds."""
+    with _translated(subject):
+        async with asyncio.timeout(seconds):
+            yield
+
+
 @contextmanager
 def _translated(subject: str) -> Iterator[None]:
     """Obstore's errors as ours."""
     try:
         yield
     except (NotFoundError, FileNotFoundError) as error:
-        raise NotFound(
-            f"There is no recording {subject!r}. Upload it first: POST /audio, field `file`."
-        ) from error
+        raise missing(subject) from error
     except PreconditionError as error:
-        raise MediaChanged(
-            f"The recording {subject!r} was replaced while it was read. Ask for it again."
-        ) from error
+        raise changed(subject) from error
     except (BaseError, OSError) as error:
         if any(sign in str(error) for sign in _FULL):
-            raise StorageFull("There is no room left for recordings. Delete some, then retry.") from error
-        raise StorageFailure(f"The store failed on {subject!r}: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+            raise full() from error
+        raise unavailable(subject, error) from error

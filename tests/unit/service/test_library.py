@@ -10,7 +10,7 @@ import pytest
 from transcribed.audio.formats import AudioFormat, Track
 from transcribed.errors import InvalidName, MediaChanged, NotFound, TooLarge, UnreadableAudio
 from transcribed.service.library import Library, Recording
-from transcribed.storage.objects import ObjectMediaStore
+from transcribed.storage.folder import FolderMediaStore
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def library(folder: Path) -> Library:
-    return Library(ObjectMediaStore.at(str(folder)), MAX_BYTES)
+    return Library(FolderMediaStore.at(str(folder)), MAX_BYTES)
 
 
 def _wav(seconds: float) -> bytes:
@@ -130,7 +130,7 @@ async def test_deleting_is_for_good(library: Library, folder: Path) -> None:
 
 async def test_the_largest_recording_fits(folder: Path) -> None:
     content = _wav(1.0)
-    library = Library(ObjectMediaStore.at(str(folder)), len(content))
+    library = Library(FolderMediaStore.at(str(folder)), len(content))
     await library.add("a.wav", _chunks(content))
     assert _files(folder) == ["a.wav"]
 

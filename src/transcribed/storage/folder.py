@@ -1,0 +1,378 @@
+"""A MediaStore in a local folder.
+
+A recording is a regular file directly in the folder. Links, folders, pipes, sockets and devices are none:
+no name reaches what they lead to. So nothing outside the folder is read, replaced or deleted, and nothing
+that never ends is opened. The file of a recording can be read by its owner alone.
+"""
+
+import asyncio
+import errno
+import fcntl
+import io
+import logging
+import os
+import stat
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+from transcribed.audio.media import ByteSource
+from transcribed.errors import InvalidName, TranscribedError
+from transcribed.storage.files import is_full
+from transcribed.storage.media import STAGING, StoredMedia, changed, full, missing, not_a_place, unavailable
+from transcribed.storage.private import make_private_folder
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ABANDONED_AFTER = 3600.0
+_READ_AHEAD = 256 * 1024
+_WRITTEN_AT_ONCE = 256 * 1024
+# A disk can stand still too: no more than these threads then do.
+_THREADS = 8
+_CLEARING_SECONDS = 2.0
+# A pipe that is put in a file's place meanwhile is not waited for, a link not followed.
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAKING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# What opening a link or a socket says, if one has just taken a file's place.
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
+
+_log = logging.getLogger(__name__)
+
+
+class FolderMediaStore:
+    """See MediaStore. Files are named as the recordings are; staged ones lie in `.incoming`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = str(folder)
+        self._folder = folder
+        self._incoming = folder / STAGING
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="recordings")
+        # Each holds a lock, by which another server sees that somebody still needs the file.
+        self._staged: dict[str, int] = {}
+
+    @classmethod
+    def at(cls, location: str) -> Self:
+        """A store in a folder, which is made if it is not there.
+
+        One that cannot be written is served all the same, and the log says so. Raises ConfigurationError
+        for one that cannot be made or looked into.
+        """
+        folder = Path(location).expanduser().resolve()
+        try:
+            make_private_folder(folder)
+            with os.scandir(folder):
+                pass
+        except (OSError, ValueError) as error:
+            raise not_a_place(location, error) from error
+        store = cls(folder)
+        try:
+            store._try_writing()
+        except OSError as error:
+            _log.warning(
+                "Recordings in %s can be listed and transcribed, and none be uploaded or deleted: "
+                "the folder cannot be written (%s).",
+                folder,
+                error.strerror,
+            )
+        return store
+
+    def close(self) -> None:
+        """Let go of what is staged, which then is anybody's to sweep."""
+        for descriptor in self._staged.values():
+            os.close(descriptor)
+        self._staged.clear()
+        self._threads.shutdown(wait=False)
+
+    async def sweep(self) -> None:
+        """Remove what a crash left staged, but not what another server may be staging just now."""
+        try:
+            await self._run("what was left behind", self._sweep)
+        except TranscribedError as error:
+            _log.warning("What earlier uploads left in %s stays: %s", self._incoming, error.message)
+
+    async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
+        """Keep bytes under a hidden name of their own."""
+        name = f"{STAGING}/{uuid.uuid4().hex}"
+        try:
+            await self._run("the upload", self._begin, name)
+            held = bytearray()
+            async for chunk in chunks:
+                held += chunk
+                if len(held) >= _WRITTEN_AT_ONCE:
+                    await self._run("the upload", self._write, name, bytes(held))
+                    held.clear()
+            return await self._run("the upload", self._end, name, bytes(held))
+        except BaseException:
+            with suppress(TranscribedError):
+                await self._run("the upload", self._discard, name)
+            raise
+
+    async def commit(self, staged: StoredMedia, name: str) -> None:
+        """Give staged bytes their name."""
+        await self._run(name, self._commit, staged.name, name)
+
+    async def discard(self, staged: StoredMedia) -> None:
+        """Forget staged bytes."""
+        await self._run("the upload", self._discard, staged.name)
+
+    async def find(self, name: str) -> StoredMedia:
+        """What is stored under a name."""
+        return await self._run(name, self._find, name)
+
+    async def list(self) -> list[StoredMedia]:
+        """All recordings, in the order of their names."""
+        return await self._run("the list", _recordings, self._folder)
+
+    async def delete(self, name: str) -> None:
+        """Remove a recording."""
+        await self._run(name, self._delete, name)
+
+    async def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes [start, end) of this very version."""
+        if start >= end:
+            return
+        file = await self._run(media.name, _File, self._folder, media)
+        try:
+            while start < end:
+                chunk = await self._run(media.name, file.at, start, min(_READ_AHEAD, end - start))
+                start += len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+    def open(self, media: StoredMedia) -> ByteSource:
+        """This very version as a file: a real one, with a descriptor."""
+        with _translated(media.name):
+            return io.BufferedReader(_File(self._folder, media), _READ_AHEAD)
+
+    async def _run(self, subject: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call, and do not leave while it works on a file: not when cancelled, either."""
+        call = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+        with _translated(subject):
+            try:
+                return await asyncio.shield(call)
+            except asyncio.CancelledError:
+                # A disk that stands still must not hold up the stop.
+                await asyncio.wait([call], timeout=_CLEARING_SECONDS)
+                if call.done() and not call.cancelled():
+                    call.exception()  # Unasked, asyncio would log it as an error.
+                raise
+
+    # --- In threads
+
+    def _try_writing(self) -> None:
+        """Raises OSError where nothing can be written."""
+        make_private_folder(self._incoming)
+        trial = self._incoming / uuid.uuid4().hex
+        os.close(os.open(trial, _MAKING, 0o600))
+        trial.unlink()
+
+    def _begin(self, name: str) -> None:
+        if not self._incoming.is_dir():
+            make_private_folder(self._incoming)
+        if self._incoming.is_symlink():
+            raise OSError(f"{self._incoming} is a link")
+        descriptor = os.open(self._folder / name, _MAKING, 0o600)
+        self._staged[name] = descriptor
+        with suppress(OSError):  # Some file systems have no locks; there the age alone tells.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _write(self, name: str, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._staged[name], left) :]
+
+    def _end(self, name: str, data: bytes) -> StoredMedia:
+        self._write(name, data)
+        return _stored(name, os.fstat(self._staged[name]))
+
+    def _commit(self, staged: str, name: str) -> None:
+        try:
+            (self._folder / staged).replace(self._folder / name)
+        except IsADirectoryError as error:
+            raise InvalidName(f"{name!r} is the name of a folder there. Choose another name.") from error
+        self._let_go(staged)
+
+    def _discard(self, name: str) -> None:
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        finally:
+            self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        descriptor = self._staged.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _find(self, name: str) -> StoredMedia:
+        found = (self._folder / name).lstat()
+        _regular(name, found)
+        return _stored(name, found)
+
+    def _delete(self, name: str) -> None:
+        self._find(name)
+        (self._folder / name).unlink()
+
+    def _sweep(self) -> None:
+        """A file is abandoned that nobody holds, and that is an hour from what the disk's own clock says.
+
+        A jump of the clock makes a file look old, or leaves it dated in the future; it takes no lock away.
+        """
+        if not self._incoming.is_dir() or self._incoming.is_symlink():
+            return
+        now = None
+        for path in [*self._incoming.iterdir()]:
+            with suppress(FileNotFoundError):  # Another server sweeps too.
+                found = path.lstat()
+                if not stat.S_ISREG(found.st_mode):
+                    continue
+                now = self._now() if now is None else now
+                if abs(now - found.st_mtime) > _ABANDONED_AFTER and not _is_held(path):
+                    path.unlink()
+
+    def _now(self) -> float:
+        """The time by the clock that dates the files here, which may be another machine's."""
+        trial = self._incoming / uuid.uuid4().hex
+        descriptor = os.open(trial, _MAKING, 0o600)
+        try:
+            return os.fstat(descriptor).st_mtime
+        finally:
+            os.close(descriptor)
+            trial.unlink()
+
+
+class _File(io.RawIOBase):
+    """One version of a recording, held open: what takes its name later is another file.
+
+    Raises MediaChanged where the file itself is written while it is read.
+    """
+
+    def __init__(self, folder: Path, media: StoredMedia) -> None:
+        super().__init__()
+        self._media = media
+        self._position = 0
+        self._descriptor = -1
+        # What is no file is not opened: that alone may do something to a device.
+        _regular(media.name, (folder / media.name).lstat())
+        self._descriptor = os.open(folder / media.name, _READING)
+        try:
+            found = os.fstat(self._descriptor)
+            _regular(media.name, found)
+            self._check(found)
+        except BaseException:
+            self.close()
+            raise
+
+    def at(self, start: int, size: int) -> bytes:
+        """Some bytes of it, at least one. Raises MediaChanged where there are none."""
+        data = os.pread(self._descriptor, size, start)
+        self._check(os.fstat(self._descriptor))
+        if not data:
+            raise changed(self._media.name)
+        return data
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._media.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), self._media.size - self._position)
+        if size <= 0:
+            return 0
+        with _translated(self._media.name):
+            data = self.at(self._position, size)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+
+    def _check(self, found: os.stat_result) -> None:
+        if _stored(self._media.name, found) != self._media:
+            raise changed(self._media.name)
+
+
+def _regular(name: str, found: os.stat_result) -> None:
+    """Raise NotFound for what is no regular file."""
+    if not stat.S_ISREG(found.st_mode):
+        raise missing(name)
+
+
+def _recordings(folder: Path) -> list[StoredMedia]:
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not _can_be_said(entry.name):
+                continue
+            with suppress(FileNotFoundError):  # It has just been deleted.
+                if entry.is_file(follow_symlinks=False):
+                    found.append(_stored(entry.name, entry.stat(follow_symlinks=False)))
+    return sorted(found, key=lambda media: media.name)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a server, this one or another, is staging the file."""
+    descriptor = os.open(path, _READING)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # The file system has no locks.
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _can_be_said(name: str) -> bool:
+    """Whether a file's name is UTF-8; others no client can ask for."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _stored(name: str, found: os.stat_result) -> StoredMedia:
+    version = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
+    return StoredMedia(name, found.st_size, version)
+
+
+@contextmanager
+def _translated(subject: str) -> Iterator[None]:
+    """The operating system's errors as ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise missing(subject) from error
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise missing(subject) from error
+        raise (full() if is_full(error) else unavailable(subject, error)) from error
