@@ -24,6 +24,7 @@ import psutil
 from running import machine
 from transcribed.audio.formats import SAMPLE_RATE, InputFormat, Samples
 from transcribed.audio.media import MediaReader
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine, StreamOptions
 from transcribed.engines.moonshine.engine import load
 from transcribed.recognition.endpointing import EndpointingRules
@@ -84,7 +85,9 @@ async def _finals(engine: Engine, said: Samples, count: int, every: float) -> As
             for start in range(0, len(audio), CHUNK):
                 yield audio[start : start + CHUNK]
 
-    events = transcribe_live(engine, arriving(), InputFormat(), StreamOptions(), idle_timeout=60.0)
+    events = transcribe_live(
+        engine, arriving(), InputFormat(), StreamOptions(), decoders=Decoders(), idle_timeout=60.0
+    )
     async for event in events:
         if isinstance(event, Segment) and event.final:
             yield event

@@ -17,6 +17,7 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp
 
 from transcribed import __version__
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.registry import ELSEWHERE, LOCAL
 from transcribed.engines.succession.engine import SuccessiveEngine
 from transcribed.engines.succession.rules import SuccessionRules
@@ -65,13 +66,22 @@ _NO_TRANSCRIPTS = "none"
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What turns recordings into text."""
+
+    engine: ServedEngine
+    decoders: Decoders
+
+
 @asynccontextmanager
-async def recognition(settings: RecognitionSettings) -> AsyncIterator[ServedEngine]:
-    """A loaded engine, with inference threads of its own."""
-    async with Scheduler(settings.threads or None) as scheduler:
-        engines = Engines(settings, scheduler, Places())
-        engines.show(await engines.load())
-        yield engines.named(None)
+async def recognition(settings: RecognitionSettings) -> AsyncIterator[Recognition]:
+    """A loaded engine, with inference threads and decoding processes of its own."""
+    with Decoders() as decoders:
+        async with Scheduler(settings.threads or None) as scheduler:
+            engines = Engines(settings, scheduler, Places())
+            engines.show(await engines.load())
+            yield Recognition(engines.named(None), decoders)
 
 
 class Engines:
@@ -156,7 +166,8 @@ class Application:
         self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
         self._engines = Engines(settings, self._scheduler, Places(settings.max_sessions or None))
         self.store = media_store(settings.audio)
-        library = Library(self.store, settings.max_upload_bytes)
+        self._decoders = Decoders()
+        library = Library(self.store, self._decoders, settings.max_upload_bytes)
         self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
         self._requests = HttpRequests()
         self.asgi.add_middleware(BoundedRequests, requests=self._requests)
@@ -165,7 +176,14 @@ class Application:
         self._relays = Relays()
         self.asgi.include_router(transcripts.router(self.transcripts))
         self.asgi.include_router(
-            native.router(self.engine, library, self.transcripts, self._relays, settings.audio_timeout)
+            native.router(
+                self.engine,
+                library,
+                self.transcripts,
+                self._relays,
+                decoders=self._decoders,
+                audio_timeout=settings.audio_timeout,
+            )
         )
         filters = VocabularyFilters(settings.vocabulary_filters)
         self.asgi.include_router(vocabulary_filters.router(filters))
@@ -173,6 +191,7 @@ class Application:
         limits = amazon.Limits(settings.audio_timeout, settings.longest_stream, settings.strict_end)
         rooms = amazon.Rooms(
             self.engine,
+            self._decoders,
             self.transcripts,
             filters,
             self._sessions,
@@ -205,8 +224,9 @@ class Application:
         # Beside all else: a store that does not answer holds up nothing but itself.
         sweeping = asyncio.create_task(self.store.sweep(), name="sweep")
         try:
-            async with self._opened, self._scheduler:
-                yield
+            with self._decoders:
+                async with self._opened, self._scheduler:
+                    yield
         finally:
             sweeping.cancel()
             (outcome,) = await asyncio.gather(sweeping, return_exceptions=True)

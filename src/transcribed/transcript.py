@@ -78,16 +78,39 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """One of the audio tracks of a recording: FFmpeg's short name of its codec, and Hz.
+
+    Language and title are as the file has them (None where it says nothing), the language as a rule a code
+    of ISO 639-2, such as "eng".
+    """
+
+    number: int
+    """Counted from 1, among the audio tracks alone."""
+    codec: str
+    sample_rate: int
+    channels: int
+    language: str | None
+    title: str | None
+    default: bool
+    """Whether the file marks it as the one to be played."""
+    decodable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The end of one recording or live stream, after its last segment.
 
     `audio_seconds` is the length of the audio received, `processing_seconds` the time from the first
-    audio to the last result.
+    audio to the last result. `track` is the number of the track that was heard, and `tracks` are all the
+    audio tracks there were; None and none for samples without a container.
     """
 
     session_id: str
     audio_seconds: float
     processing_seconds: float
+    track: int | None = None
+    tracks: tuple[Track, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,17 @@ def test_every_room_has_its_row() -> None:
 
 
 def test_every_file_of_a_room_is_named_in_its_row() -> None:
-    for room in ("audio", "recognition", "wire", "storage", "scheduling", "service", "http", "terminal"):
+    for room in (
+        "audio",
+        "decoding",
+        "recognition",
+        "wire",
+        "storage",
+        "scheduling",
+        "service",
+        "http",
+        "terminal",
+    ):
         row = next(line for line in DOCS["architecture"].splitlines() if line.startswith(f"| `{room}/`"))
         files = {path.name for path in (SOURCE / room).glob("*.py")} - {"__init__.py"}
         assert set(re.findall(r"`(\w+\.py)`", row)) == files

@@ -71,6 +71,8 @@ def _choices(name: str) -> str:
     if kind is int:
         low, high = (getattr(bound, "ge", getattr(bound, "le", None)) for bound in field.metadata)
         return f"{low} to {high}"
+    if kind == int | None:
+        return f"from {field.metadata[0].ge}"
     if kind == str | None:
         return "one that is loaded" if name == "engine" else "one of the engine's"
     choices = [each.value for each in kind] if isinstance(kind, type) else get_args(kind)

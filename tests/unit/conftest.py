@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,10 +10,15 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import settings
 
+from transcribed.decoding.decoders import Decoders
+from transcribed.decoding.forkserver import ForkServer
+
 settings.register_profile("transcribed", deadline=None, derandomize=True)
 settings.load_profile("transcribed")
 
 T = TypeVar("T")
+# In which a decoding process that is not waiting for this one has sent something.
+_PROCESS_SECONDS = 0.5
 
 
 class _Selector(selectors.DefaultSelector):
@@ -30,7 +35,8 @@ class _Selector(selectors.DefaultSelector):
         if self.threads:
             # What a thread does takes no time either: the clock stands until it is done.
             return super().select(None)
-        ready = super().select(0)
+        # Nor does what another process does, unless it waits itself.
+        ready = super().select(_PROCESS_SECONDS if len(self.get_map()) > 1 else 0)
         if not ready:
             self.now += timeout
         return ready
@@ -67,6 +73,21 @@ def anyio_backend() -> str:
 def data() -> Path:
     """The recordings described in tests/data/README.md."""
     return Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """What decoding processes are forked of: one for all tests."""
+    server = ForkServer()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def decoders(fork_server: ForkServer) -> Decoders:
+    """Decoding processes, each as long as its source."""
+    return Decoders(fork_server)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from transcribed.transcript import Track
+
 SAMPLE_RATE = 16_000
 """Samples a second, everywhere behind the decoder."""
 
@@ -57,26 +59,6 @@ class InputFormat:
     def __str__(self) -> str:
         plural = "" if self.channels == 1 else "s"
         return f"{self.encoding.value}, {self.sample_rate} Hz, {self.channels} channel{plural}"
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One of the audio tracks of a recording: FFmpeg's short name of its codec, and Hz.
-
-    Language and title are as the file has them (None where it says nothing), the language as a rule a code
-    of ISO 639-2, such as "eng".
-    """
-
-    number: int
-    """Counted from 1, among the audio tracks alone."""
-    codec: str
-    sample_rate: int
-    channels: int
-    language: str | None
-    title: str | None
-    default: bool
-    """Whether the file marks it as the one to be played."""
-    decodable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from transcribed.audio.formats import SAMPLE_RATE, AudioFormat, Samples, Track
+from transcribed.audio.formats import SAMPLE_RATE, AudioFormat, Samples
 from transcribed.audio.resampler import Resampler
 from transcribed.errors import UnreadableAudio
+from transcribed.transcript import Track
 
 BLOCK_SECONDS = 0.5
 """The least audio in a block of a recording, but for the last."""

@@ -14,6 +14,7 @@ from fastapi import APIRouter
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.errors import (
     BadRequest,
@@ -31,9 +32,9 @@ from transcribed.recognition.stabilizer import Stability
 from transcribed.recognition.word_filter import FilterMethod, WordFilter
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.channels import ChannelSession
-from transcribed.service.live import LiveSession, Session, Timeline, said_in, shown
-from transcribed.service.live_audio import Timely, send_audio
-from transcribed.service.sessions import Feed, Holding, ResumableSession, Sessions
+from transcribed.service.live import Feed, LiveSession, Session, Timeline, said_in, shown
+from transcribed.service.live_audio import LiveInput, Timely
+from transcribed.service.sessions import Holding, ResumableSession, Sessions
 from transcribed.service.threads import in_thread
 from transcribed.service.transcripts import Transcripts
 from transcribed.storage.transcripts import Source
@@ -75,6 +76,7 @@ class Rooms:
     """What is needed to serve a stream."""
 
     engine: Callable[[], Engine]
+    decoders: Decoders
     transcripts: Callable[[], Transcripts]
     filters: VocabularyFilters
     sessions: Sessions
@@ -96,9 +98,15 @@ class AmazonStream:
     """One StartStreamTranscription, its stream of the engine open: see OneStream."""
 
     def __init__(
-        self, request: StreamRequest, reader: wire.AudioReader, limits: Limits, open_session: OpenSession
+        self,
+        request: StreamRequest,
+        reader: wire.AudioReader,
+        decoders: Decoders,
+        limits: Limits,
+        open_session: OpenSession,
     ) -> None:
         self._request = request
+        self._input = LiveInput(decoders, request.format)
         self._reader = reader
         self._limits = limits
         self._session = open_session
@@ -143,7 +151,7 @@ class AmazonStream:
         """See Speaker."""
         with closing(Timely(chunks, self._limits.audio_timeout)) as timely:
             self._session.holding.watch(timely)
-            events = self._session.hear(partial(send_audio, timely, self._request.format))
+            events = self._session.hear(partial(self._input.send, timely))
             async with aclosing(events):
                 async for event in events:
                     yield event
@@ -187,7 +195,7 @@ class AmazonFront:
         chain = None if signature is None else signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
         headers = wire.answer_headers(request, str(uuid.uuid4()), session_id)
-        return AmazonStream(request, reader, rooms.limits, open_session), headers
+        return AmazonStream(request, reader, rooms.decoders, rooms.limits, open_session), headers
 
     def _signature(self, request: sigv4.Request) -> sigv4.Signed | None:
         """None where anybody may come in."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from typing import Literal
 
 from fastapi import APIRouter
@@ -17,6 +17,7 @@ from transcribed.audio.formats import (
     Encoding,
     InputFormat,
 )
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.errors import BadRequest, TranscribedError, Unavailable
 from transcribed.http.inbox import audio_ahead
@@ -53,6 +54,7 @@ class StreamQuery(BaseModel):
     language: str | None = None
     transcript_format: Literal["written", "spoken"] = "written"
     engine: str | None = None
+    track: int | None = Field(None, ge=1)
 
     def options(self, engine: Engine) -> StreamOptions:
         """What is asked of this engine. Raises BadRequest for what it cannot do."""
@@ -79,10 +81,12 @@ class NativeConversation:
         transcripts: Callable[[], Transcripts],
         query: StreamQuery,
         *,
+        decoders: Decoders,
         audio_timeout: float,
         stopping: asyncio.Event,
     ) -> None:
         self._engine = engine
+        self._decoders = decoders
         self._library = library
         self._transcripts = transcripts
         self._query = query
@@ -103,19 +107,35 @@ class NativeConversation:
     async def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
         recording = valid_name(request.name)
-        source = await self._library.open(recording)
-        engine = self._engine(self._query.engine)
-        options = self._query.options(engine)
-        events = transcribe(engine, source, self._query.pace, options, self._stopping)
-        async with aclosing(self._kept(events, engine, Source.FILE, recording)) as kept:
-            async for event in kept:
-                yield event
+        with closing(await self._library.open(recording)) as source:
+            engine = self._engine(self._query.engine)
+            options = self._query.options(engine)
+            events = transcribe(
+                engine,
+                source,
+                self._query.pace,
+                options,
+                decoders=self._decoders,
+                stopping=self._stopping,
+                track=self._query.track,
+            )
+            async with aclosing(self._kept(events, engine, Source.FILE, recording)) as kept:
+                async for event in kept:
+                    yield event
 
     async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
         engine = self._engine(self._query.engine)
         options = self._query.options(engine)
-        events = transcribe_live(engine, chunks, self._format, options, self._audio_timeout)
+        events = transcribe_live(
+            engine,
+            chunks,
+            self._format,
+            options,
+            decoders=self._decoders,
+            idle_timeout=self._audio_timeout,
+            track=self._query.track,
+        )
         async with aclosing(self._kept(events, engine, Source.LIVE)) as kept:
             async for event in kept:
                 yield event
@@ -148,6 +168,8 @@ def router(
     library: Library,
     transcripts: Callable[[], Transcripts],
     relays: Relays,
+    *,
+    decoders: Decoders,
     audio_timeout: float,
 ) -> APIRouter:
     """The WebSocket route; live audio that stays away for `audio_timeout` seconds ends."""
@@ -170,6 +192,7 @@ def router(
             library,
             transcripts,
             query,
+            decoders=decoders,
             audio_timeout=audio_timeout,
             stopping=relays.stopping,
         )

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 
-from transcribed.audio.formats import SAMPLE_RATE
-from transcribed.audio.media import ByteSource, MediaReader
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.audio.source import Source
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.errors import Stopping
-from transcribed.service.live import LiveSession, Session, transcript_of
-from transcribed.service.media import blocks, cut
-from transcribed.service.threads import in_thread
+from transcribed.service.live import Heard, LiveSession, Session, transcript_of
+from transcribed.service.media import cut, send_decoded
 from transcribed.transcript import LiveEvent
 
 _CHUNK_SECONDS = 0.1
@@ -29,40 +27,58 @@ class FilePace(Enum):
 
 def transcribe(
     engine: Engine,
-    source: ByteSource,
+    source: Source,
     pace: FilePace = FilePace.FAST,
     options: StreamOptions | None = None,
+    *,
+    decoders: Decoders,
     stopping: asyncio.Event | None = None,
+    track: int | None = None,
 ) -> AsyncGenerator[LiveEvent, None]:
-    """The events of a recording, while it is read. Raises UnreadableAudio and what the engine raises.
+    """The events of a recording, while it is read: of the track of that number, or of the one to be played.
 
-    `options` are those of the stream; its pace is that of the reading.
-    `stopping` ends it where it is: what was said up to there comes, then Stopping is raised.
+    Raises UnreadableAudio, LimitExceeded, and what the source and the engine raise. `options` are those of
+    the stream; its pace is that of the reading. `stopping` ends it where it is: what was said up to there
+    comes, then Stopping is raised. The source stays the caller's.
     """
     live = pace is FilePace.REALTIME
     options = replace(options or StreamOptions(), pace=Pace.LIVE if live else Pace.FAST)
-    feed = partial(_speak if live else _read, source, stopping or asyncio.Event())
-    return transcript_of(LiveSession(engine, options), feed)
+    reading = _Reading(decoders, source, track, stopping or asyncio.Event())
+    return transcript_of(LiveSession(engine, options), reading.speak if live else reading.read)
 
 
-async def _read(source: ByteSource, stopping: asyncio.Event, session: Session) -> None:
-    async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
-        async for block in read:
-            _go_on(stopping)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One reading of a recording, up to its end or the stop."""
+
+    decoders: Decoders
+    source: Source
+    track: int | None
+    stopping: asyncio.Event
+
+    async def read(self, session: Session) -> Heard:
+        """Send the audio as fast as the session takes it."""
+
+        async def send(block: Samples) -> None:
+            self._go_on()
             await session.send(block)
 
+        return await send_decoded(self.decoders, self.source, send, track=self.track)
 
-async def _speak(source: ByteSource, stopping: asyncio.Event, session: Session) -> None:
-    spoken_at = asyncio.get_running_loop().time()
-    async with aclosing(blocks(in_thread, partial(MediaReader, source))) as read:
-        async for block in read:
+    async def speak(self, session: Session) -> Heard:
+        """Send the audio as fast as it would be spoken."""
+        spoken_at = asyncio.get_running_loop().time()
+
+        async def send(block: Samples) -> None:
+            nonlocal spoken_at
             for chunk in cut(block, _CHUNK_SECONDS):
                 spoken_at += len(chunk) / SAMPLE_RATE
                 await asyncio.sleep(spoken_at - asyncio.get_running_loop().time())
-                _go_on(stopping)
+                self._go_on()
                 await session.send(chunk)
 
+        return await send_decoded(self.decoders, self.source, send, track=self.track)
 
-def _go_on(stopping: asyncio.Event) -> None:
-    if stopping.is_set():
-        raise Stopping
+    def _go_on(self) -> None:
+        if self.stopping.is_set():
+            raise Stopping

@@ -1,12 +1,13 @@
 """The recordings that users upload."""
 
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from transcribed.audio.formats import AudioFormat
-from transcribed.audio.media import ByteSource, MediaReader
+from transcribed.audio.source import BlockingSource, Source
+from transcribed.decoding.decoders import Decoders
 from transcribed.errors import TooLarge, TranscribedError, UnreadableAudio
-from transcribed.service.threads import in_thread
 from transcribed.storage.media import MediaStore, StoredMedia
 from transcribed.storage.names import valid_name
 
@@ -24,8 +25,9 @@ class Recording:
 class Library:
     """Recordings that can all be decoded, by valid names, each at most `max_bytes` long."""
 
-    def __init__(self, store: MediaStore, max_bytes: int) -> None:
+    def __init__(self, store: MediaStore, decoders: Decoders, max_bytes: int) -> None:
         self._store = store
+        self._decoders = decoders
         self._max_bytes = max_bytes
         self._formats: dict[tuple[str, str], AudioFormat | None] = {}
 
@@ -39,7 +41,7 @@ class Library:
         try:
             if staged.size == 0:
                 raise UnreadableAudio("The file is empty. Send a recording.")
-            await in_thread(_probe, self._store.open(staged))
+            await self._probe(staged)
             await self._store.commit(staged, name)
         except BaseException:
             await self._store.discard(staged)
@@ -58,9 +60,16 @@ class Library:
         """Remove a recording. Raises InvalidName and NotFound."""
         await self._store.delete(valid_name(name))
 
-    async def open(self, name: str) -> ByteSource:
-        """A recording as a file. Raises InvalidName and NotFound."""
-        return self._store.open(await self.find(name))
+    async def open(self, name: str) -> Source:
+        """A recording, to be read and closed. Raises InvalidName and NotFound."""
+        return self._opened(await self.find(name))
+
+    def _opened(self, media: StoredMedia) -> Source:
+        return BlockingSource(self._store.open(media), media.size)
+
+    async def _probe(self, media: StoredMedia) -> AudioFormat:
+        with closing(self._opened(media)) as source:
+            return await self._decoders.probe(source)
 
     def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes [start, end) of a recording."""
@@ -83,12 +92,7 @@ class Library:
             if len(self._formats) >= _REMEMBERED_FORMATS:
                 self._formats.clear()
             try:
-                self._formats[key] = await in_thread(_probe, self._store.open(media))
+                self._formats[key] = await self._probe(media)
             except TranscribedError:
                 self._formats[key] = None
         return self._formats[key]
-
-
-def _probe(source: ByteSource) -> AudioFormat:
-    with MediaReader(source) as media:
-        return media.probe()

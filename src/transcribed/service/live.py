@@ -5,12 +5,30 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamOptions
-from transcribed.transcript import Done, LiveEvent, Segment, later
+from transcribed.errors import UnreadableAudio
+from transcribed.transcript import Done, LiveEvent, Notice, Segment, Track, later
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a container held beside the audio that was sent to a session.
+
+    `track` is the number of the track that was sent, `warnings` are sentences about what was not heard.
+    """
+
+    track: int
+    tracks: tuple[Track, ...]
+    warnings: tuple[str, ...]
+
+
+Feed = Callable[["Session"], Awaitable[Heard | None]]
+"""What sends a session all of its audio; it returns None for samples without a container."""
 
 
 class Timeline:
@@ -156,9 +174,7 @@ class LiveSession:
         return number
 
 
-async def transcript_of(
-    session: Session, feed: Callable[[Session], Awaitable[None]]
-) -> AsyncGenerator[LiveEvent, None]:
+async def transcript_of(session: Session, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
     """The events of a session that is to be opened, while `feed` sends it audio. As `said_in`.
 
     Raises what the engine raises.
@@ -168,19 +184,20 @@ async def transcript_of(
             yield event
 
 
-async def said_in(
-    session: Session, feed: Callable[[Session], Awaitable[None]]
-) -> AsyncGenerator[LiveEvent, None]:
+async def said_in(session: Session, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
     """The events of a session that is open, while `feed` sends it audio.
 
-    What makes `feed` fail is raised behind all that came of the audio before; then there is no Done.
+    What makes `feed` fail is raised behind all that came of the audio before; then there is no Done. What
+    of a container was not heard is told before it.
     """
     feeding = asyncio.create_task(_fed(session, feed))
     try:
         async with aclosing(session.events()) as events:
             async for event in events:
-                if isinstance(event, Done):
-                    await feeding
+                if isinstance(event, Done) and (heard := await feeding) is not None:
+                    for warning in heard.warnings:
+                        yield Notice(UnreadableAudio.code, warning)
+                    event = replace(event, track=heard.track, tracks=heard.tracks)  # noqa: PLW2901
                 yield event
     finally:
         feeding.cancel()
@@ -188,9 +205,9 @@ async def said_in(
         await asyncio.gather(feeding, return_exceptions=True)
 
 
-async def _fed(session: Session, feed: Callable[[Session], Awaitable[None]]) -> None:
+async def _fed(session: Session, feed: Feed) -> Heard | None:
     try:
-        await feed(session)
+        return await feed(session)
     finally:
         await session.finish()
 

@@ -3,23 +3,21 @@
 import asyncio
 from asyncio import Task
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, closing
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 
 from transcribed.audio.decoder import RawDecoder
 from transcribed.audio.formats import Encoding, InputFormat, Samples
-from transcribed.audio.media import MediaReader
 from transcribed.audio.wav import WavHeader, WavSniffer
+from transcribed.decoding.decoders import Decoders, Stream
 from transcribed.engines.base import Engine, StreamOptions
 from transcribed.errors import BadRequest, TranscribedError
-from transcribed.service.live import LiveSession, Session, transcript_of
-from transcribed.service.media import blocks, cut
-from transcribed.service.pipe import Pipe
-from transcribed.service.threads import OwnThread
+from transcribed.service.live import Heard, LiveSession, Session, transcript_of
+from transcribed.service.media import cut, send_decoded
 from transcribed.transcript import LiveEvent
 
 _PIECE_SECONDS = 0.5
-_PIPE_BYTES = 64 * 1024
 
 
 def transcribe_live(
@@ -27,7 +25,10 @@ def transcribe_live(
     chunks: AsyncIterator[bytes],
     form: InputFormat,
     options: StreamOptions,
+    *,
+    decoders: Decoders,
     idle_timeout: float | None,
+    track: int | None = None,
 ) -> AsyncGenerator[LiveEvent, None]:
     """The events of audio, while it comes.
 
@@ -35,31 +36,41 @@ def transcribe_live(
     UnreadableAudio for audio that is not what `form` says; and what the chunks and the engine raise. All
     that was said before comes first.
     """
-    return transcript_of(LiveSession(engine, options), partial(_feed, chunks, form, idle_timeout))
+    audio = LiveInput(decoders, form, track)
+    return transcript_of(LiveSession(engine, options), partial(_feed, audio, chunks, idle_timeout))
 
 
 async def _feed(
-    chunks: AsyncIterator[bytes], form: InputFormat, idle_timeout: float | None, session: Session
-) -> None:
+    audio: "LiveInput", chunks: AsyncIterator[bytes], idle_timeout: float | None, session: Session
+) -> Heard | None:
     if idle_timeout is None:
-        await send_audio(chunks, form, session)
-    else:
-        with closing(Timely(chunks, idle_timeout)) as timely:
-            await send_audio(timely, form, session)
+        return await audio.send(chunks, session)
+    with closing(Timely(chunks, idle_timeout)) as timely:
+        return await audio.send(timely, session)
 
 
-async def send_audio(chunks: AsyncIterator[bytes], form: InputFormat, session: Session) -> None:
-    """Send a session the audio of chunks. Raises UnreadableAudio, and what the chunks raise."""
-    apart = session.channels is not None
-    if form.encoding is not Encoding.AUTO:
-        await _send_raw(session, RawDecoder(form, apart=apart), chunks)
-        return
-    start, header = await _start(chunks)
-    if header is not None and (known := header.format) is not None and not apart:
-        # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
-        await _send_raw(session, RawDecoder(known), chunks, start)
-    elif start:
-        await _send_container(session, chunks, start)
+@dataclass(frozen=True, slots=True)
+class LiveInput:
+    """How the audio of a live stream is read: its format, and which track of a container."""
+
+    decoders: Decoders
+    form: InputFormat
+    track: int | None = None
+
+    async def send(self, chunks: AsyncIterator[bytes], session: Session) -> Heard | None:
+        """Send a session the audio of chunks. Raises UnreadableAudio, and what the chunks raise."""
+        apart = session.channels is not None
+        if self.form.encoding is not Encoding.AUTO:
+            await _send_raw(session, RawDecoder(self.form, apart=apart), chunks)
+            return None
+        start, header = await _start(chunks)
+        if header is not None and (known := header.format) is not None and not apart:
+            # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
+            await _send_raw(session, RawDecoder(known), chunks, start)
+            return None
+        if start:
+            return await _send_container(self.decoders, session, chunks, start, self.track)
+        return None
 
 
 async def _start(chunks: AsyncIterator[bytes]) -> tuple[bytes, WavHeader | None]:
@@ -92,42 +103,21 @@ async def _send(session: Session, samples: Samples) -> None:
 # --- Containers
 
 
-async def _send_container(session: Session, chunks: AsyncIterator[bytes], start: bytes) -> None:
-    """A live container is a recording that is read from a pipe."""
-    with closing(Pipe(_PIPE_BYTES)) as pipe:
-        writing = asyncio.create_task(_write(pipe, chunks, start))
-        reading = asyncio.create_task(_read(pipe, session))
-        try:
-            await asyncio.wait([reading])
-            pipe.close()  # Behind the container's end, and behind an error, nothing is read.
-            if writing.done():
-                await writing  # What broke the audio off is the cause of what the reader says of it.
-            await reading
-            await writing
-        finally:
-            pipe.close()
-            writing.cancel()
-            reading.cancel()
-            await asyncio.gather(writing, reading, return_exceptions=True)
+async def _send_container(
+    decoders: Decoders, session: Session, chunks: AsyncIterator[bytes], start: bytes, track: int | None
+) -> Heard:
+    """A live container is decoded as a recording is, from bytes that can be read once."""
 
-
-async def _write(pipe: Pipe, chunks: AsyncIterator[bytes], start: bytes) -> None:
-    try:
-        await pipe.write(start)
+    async def all_chunks() -> AsyncIterator[bytes]:
+        yield start
         async for data in chunks:
-            await pipe.write(data)
-    finally:
-        pipe.end()
+            yield data
 
-
-async def _read(pipe: Pipe, session: Session) -> None:
-    # Of its own, since it is blocked for as long as the client is silent.
-    with OwnThread("live-container") as thread:
-        async with aclosing(
-            blocks(thread.run, partial(MediaReader, pipe, live=True, channels=session.channels))
-        ) as read:
-            async for block in read:
-                await session.send(block)
+    stream = Stream(all_chunks())
+    heard = await send_decoded(decoders, stream, session.send, track=track, channels=session.channels)
+    async for _ in stream.chunks:
+        pass  # What comes behind the container's end.
+    return heard
 
 
 # --- Patience

@@ -1,19 +1,32 @@
-"""Audio read and cut beside the event loop."""
+"""The audio of containers, sent to live sessions."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.audio.media import MediaReader
-from transcribed.service.threads import InThread
+from transcribed.audio.source import Source
+from transcribed.decoding.decoders import Decoders, Stream
+from transcribed.service.live import Heard
 
 
-async def blocks(run: InThread, media: Callable[[], MediaReader]) -> AsyncGenerator[Samples, None]:
-    """The blocks of a reader, opened and read by `run`. Close the generator: that closes the reader."""
-    with closing(await run(media)) as reader:
-        read = reader.blocks()
-        while (block := await run(next, read, None)) is not None:
-            yield block
+async def send_decoded(
+    decoders: Decoders,
+    source: Source | Stream,
+    send: Callable[[Samples], Awaitable[None]],
+    *,
+    track: int | None = None,
+    channels: int | None = None,
+) -> Heard:
+    """Decode a source, and send its audio block by block. Returns what else was in it.
+
+    Raises UnreadableAudio and LimitExceeded, and what the source and `send` raise.
+    """
+    async with decoders.decode(source, track=track, channels=channels) as decoding:
+        blocks: AsyncGenerator[Samples, None] = decoding.blocks()
+        async with aclosing(blocks):
+            async for block in blocks:
+                await send(block)
+        return Heard(decoding.format.track, decoding.format.tracks, decoding.warnings)
 
 
 def cut(samples: Samples, seconds: float) -> Iterator[Samples]:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from transcribed.errors import Conflict, Disconnected, Stopping, TranscribedError
-from transcribed.service.live import Session, Timeline
+from transcribed.service.live import Feed, Session, Timeline
 from transcribed.service.live_audio import Timely
 from transcribed.transcript import Done, LiveEvent, Segment
 
@@ -23,7 +23,6 @@ _HELD_EVENTS = 64
 _log = logging.getLogger(__name__)
 
 Decorate = Callable[[AsyncGenerator[LiveEvent, None]], AsyncGenerator[LiveEvent, None]]
-Feed = Callable[[Session], Awaitable[None]]
 
 
 class Holding:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from transcribed.app import recognition
-from transcribed.engines.base import Engine, StreamOptions
+from transcribed.app import Recognition, recognition
+from transcribed.engines.base import StreamOptions
 from transcribed.errors import StorageFull, TranscribedError
 from transcribed.service.files import transcribe
 from transcribed.service.threads import in_thread
@@ -39,9 +39,10 @@ async def transcribe_to_files(
             watch.tell(problem)
         batch = _Batch(made, form, watch)
         if made.jobs:
-            async with recognition(settings) as engine:
+            async with recognition(settings) as recogniser:
                 here = settings.threads or os.cpu_count() or 1
-                await batch.run(engine, engine.places if engine.elsewhere else here)
+                engine = recogniser.engine
+                await batch.run(recogniser, engine.places if engine.elsewhere else here)
     if len(made.jobs) + len(made.done) + len(made.problems) > 1:
         print(
             f"{batch.written} written, {len(made.done)} done before, {batch.failed} failed", file=sys.stderr
@@ -58,18 +59,18 @@ class _Batch:
         self.written = 0
         self.failed = len(made.problems)
 
-    async def run(self, engine: Engine, at_once: int) -> None:
+    async def run(self, recogniser: Recognition, at_once: int) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(at_once):
-                    tasks.create_task(self._work(engine))
+                    tasks.create_task(self._work(recogniser))
         except* StorageFull as errors:
             raise errors.exceptions[0] from None
 
-    async def _work(self, engine: Engine) -> None:
+    async def _work(self, recogniser: Recognition) -> None:
         for job in self._waiting:
             try:
-                await self._transcribe(engine, job)
+                await self._transcribe(recogniser, job)
             except StorageFull:
                 raise
             except (TranscribedError, OSError) as error:
@@ -79,13 +80,17 @@ class _Batch:
                 self.written += 1
                 self._watch.tell(f"{job.recording} → {job.output}")
 
-    async def _transcribe(self, engine: Engine, job: Job) -> None:
+    async def _transcribe(self, recogniser: Recognition, job: Job) -> None:
         check_writable(job.output)
         finals: list[Segment] = []
         with opened(job.recording) as source:
-            duration = await in_thread(duration_of, source) if self._watch.visible else None
+            visible = self._watch.visible
+            duration = await duration_of(recogniser.decoders, source) if visible else None
             with self._watch.recording(job, duration) as heard:
-                async with aclosing(transcribe(engine, source, options=_FINALS)) as events:
+                events = transcribe(
+                    recogniser.engine, source, options=_FINALS, decoders=recogniser.decoders
+                )
+                async with aclosing(events):
                     async for event in events:
                         if isinstance(event, Segment):
                             finals.append(event)

@@ -55,9 +55,16 @@ async def listen(settings: RecognitionSettings, source: Source, form: Format) ->
 
     Raises ConfigurationError, and what the audio and the engine raise, behind the last words.
     """
-    async with recognition(settings) as engine:
+    async with recognition(settings) as recogniser:
         status = Text(f"{source.name}: Ctrl-C ends", style="dim")
-        events = transcribe_live(engine, source, source.format, StreamOptions(), None)
+        events = transcribe_live(
+            recogniser.engine,
+            source,
+            source.format,
+            StreamOptions(),
+            decoders=recogniser.decoders,
+            idle_timeout=None,
+        )
         with source, _ended_by_signals(source.stop), Display(form, status) as display:
             told = 0.0
             async with aclosing(events):

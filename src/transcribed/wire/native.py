@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from transcribed.errors import BadRequest, TranscribedError
-from transcribed.transcript import Done, LiveEvent, Notice, Segment
+from transcribed.transcript import Done, LiveEvent, Notice, Segment, Track
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 from transcribed.wire.results import transcript_event
 
@@ -66,13 +66,28 @@ def encode_error(error: TranscribedError, form: Format) -> str:
 
 
 def _done(event: Done) -> dict[str, Any]:
-    return {
-        "Done": {
-            "SessionId": event.session_id,
-            "AudioSeconds": round(event.audio_seconds, 3),
-            "ProcessingSeconds": round(event.processing_seconds, 3),
-        }
+    done: dict[str, Any] = {
+        "SessionId": event.session_id,
+        "AudioSeconds": round(event.audio_seconds, 3),
+        "ProcessingSeconds": round(event.processing_seconds, 3),
     }
+    if len(event.tracks) > 1:
+        done |= {"Track": event.track, "Tracks": [_track(track) for track in event.tracks]}
+    return {"Done": done}
+
+
+def _track(track: Track) -> dict[str, Any]:
+    described = {
+        "Track": track.number,
+        "Codec": track.codec,
+        "SampleRate": track.sample_rate,
+        "Channels": track.channels,
+        "LanguageCode": track.language,
+        "Title": track.title,
+        "Default": track.default,
+        "Decodable": track.decodable,
+    }
+    return {name: value for name, value in described.items() if value is not None}
 
 
 def _json(value: dict[str, Any]) -> str:

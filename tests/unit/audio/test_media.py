@@ -10,9 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from transcribed.audio.formats import AudioFormat, Samples, Track
+from transcribed.audio.formats import AudioFormat, Samples
 from transcribed.audio.media import BLOCK_SECONDS, LIVE_BLOCK_SECONDS, MediaReader
 from transcribed.errors import MediaChanged, UnreadableAudio
+from transcribed.transcript import Track
 
 Tone = Callable[..., bytes]
 

@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine
 from transcribed.http.native import NativeConversation, StreamQuery
 from transcribed.service.library import Library
@@ -19,6 +20,7 @@ def _conversation(query: StreamQuery) -> NativeConversation:
         library,
         lambda: Transcripts(None),
         query,
+        decoders=Decoders(),
         audio_timeout=15,
         stopping=asyncio.Event(),
     )

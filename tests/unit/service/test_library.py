@@ -2,15 +2,18 @@ import asyncio
 import io
 import wave
 from collections.abc import AsyncIterator, Iterable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from transcribed.audio.formats import AudioFormat, Track
+from transcribed.audio.formats import AudioFormat
+from transcribed.decoding.decoders import Decoders
 from transcribed.errors import InvalidName, MediaChanged, NotFound, TooLarge, UnreadableAudio
 from transcribed.service.library import Library, Recording
 from transcribed.storage.folder import FolderMediaStore
+from transcribed.transcript import Track
 
 pytestmark = pytest.mark.anyio
 
@@ -23,8 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def library(folder: Path) -> Library:
-    return Library(FolderMediaStore.at(str(folder)), MAX_BYTES)
+def library(folder: Path, decoders: Decoders) -> Library:
+    return Library(FolderMediaStore.at(str(folder)), decoders, MAX_BYTES)
 
 
 def _wav(seconds: float) -> bytes:
@@ -57,7 +60,8 @@ async def test_a_recording_is_kept_as_it_came(library: Library, folder: Path) ->
     assert (folder / "speech.wav").read_bytes() == content
     assert await _read(library, "speech.wav") == content
     assert await _read(library, "speech.wav", 10, 20) == content[10:20]
-    assert (await library.open("speech.wav")).read(len(content)) == content
+    with closing(await library.open("speech.wav")) as source:
+        assert await source.read(0, len(content)) == content
     assert _files(folder) == ["speech.wav"]
 
 
@@ -109,8 +113,8 @@ async def test_what_is_listed_is_looked_at_once_a_version(
 
 async def test_a_new_recording_takes_the_place_of_one_of_its_name(library: Library, folder: Path) -> None:
     await library.add("a.wav", _chunks(_wav(2.0)))
-    reading = await library.open("a.wav")
-    assert reading.read(4) == b"RIFF"
+    with closing(await library.open("a.wav")) as reading:
+        assert await reading.read(0, 4) == b"RIFF"
     old = await library.find("a.wav")
     await library.add("a.wav", _chunks(_wav(1.0)))
     assert (folder / "a.wav").read_bytes() == _wav(1.0)
@@ -128,9 +132,9 @@ async def test_deleting_is_for_good(library: Library, folder: Path) -> None:
             await missing("a.wav")
 
 
-async def test_the_largest_recording_fits(folder: Path) -> None:
+async def test_the_largest_recording_fits(folder: Path, decoders: Decoders) -> None:
     content = _wav(1.0)
-    library = Library(FolderMediaStore.at(str(folder)), len(content))
+    library = Library(FolderMediaStore.at(str(folder)), decoders, len(content))
     await library.add("a.wav", _chunks(content))
     assert _files(folder) == ["a.wav"]
 

@@ -1,7 +1,6 @@
 import asyncio
 import gc
 import io
-import threading
 import wave
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from transcribed.audio.formats import Encoding, InputFormat, Samples
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Capabilities, Engine, Hypothesis, Pace, StreamOptions
 from transcribed.engines.scripted import Script, ScriptedEngine
 from transcribed.errors import BadRequest, EngineFailure, TranscribedError, UnreadableAudio
@@ -61,13 +61,28 @@ async def _refused() -> None:
     raise BadRequest("too large")
 
 
-def _live(
-    engine: Engine,
-    chunks: AsyncIterator[bytes],
-    form: InputFormat = InputFormat(),  # noqa: B008 - it is frozen
-    idle_timeout: float | None = 15,
-) -> Any:
-    return transcribe_live(engine, chunks, form, StreamOptions(), idle_timeout)
+class Live:
+    """transcribe_live with the tests' decoders."""
+
+    def __init__(self, decoders: Decoders) -> None:
+        self._decoders = decoders
+
+    def __call__(
+        self,
+        engine: Engine,
+        chunks: AsyncIterator[bytes],
+        form: InputFormat = InputFormat(),  # noqa: B008 - it is frozen
+        idle_timeout: float | None = 15,
+        options: StreamOptions = StreamOptions(),  # noqa: B008 - it is frozen
+    ) -> Any:
+        return transcribe_live(
+            engine, chunks, form, options, decoders=self._decoders, idle_timeout=idle_timeout
+        )
+
+
+@pytest.fixture
+def live(decoders: Decoders) -> Live:
+    return Live(decoders)
 
 
 async def _heard(events: AsyncIterator[LiveEvent]) -> tuple[list[str], float | TranscribedError]:
@@ -87,18 +102,6 @@ def _tasks() -> set["asyncio.Task[Any]"]:
     return asyncio.all_tasks() - {asyncio.current_task()}
 
 
-def _own_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("live-container")]
-
-
-@pytest.fixture(autouse=True)
-def no_thread_left(anyio_backend: str) -> Any:
-    yield
-    for thread in _own_threads():
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
-
-
 @pytest.fixture
 async def scheduler() -> AsyncIterator[Scheduler]:
     async with Scheduler(2) as scheduler:
@@ -114,9 +117,9 @@ async def scheduler() -> AsyncIterator[Scheduler]:
 )
 @pytest.mark.parametrize("size", [1_000, 3_201, 1_000_000])
 async def test_audio_is_heard_and_the_last_words_come_before_the_end(
-    scheduler: Scheduler, form: InputFormat, data: bytes, size: int
+    scheduler: Scheduler, form: InputFormat, data: bytes, size: int, live: Live
 ) -> None:
-    events = _live(scheduler.run(_scripted()), _chunks(data, size), form)
+    events = live(scheduler.run(_scripted()), _chunks(data, size), form)
     assert await _heard(events) == (["one", "two", "end"], 3.0)
 
 
@@ -125,16 +128,16 @@ async def test_audio_is_heard_and_the_last_words_come_before_the_end(
     ("content", "seconds"), [("jfk.mp3", 11), ("steamers.ogg", 15), ("trumpet.ogg", 5.3)]
 )
 async def test_a_container_is_heard_through_a_pipe(
-    scheduler: Scheduler, data: Path, content: str, seconds: float
+    scheduler: Scheduler, data: Path, content: str, seconds: float, live: Live
 ) -> None:
     chunks = _chunks((data / content).read_bytes(), 1_000)
-    texts, end = await _heard(_live(scheduler.run(_scripted()), chunks, AUTO))
+    texts, end = await _heard(live(scheduler.run(_scripted()), chunks, AUTO))
     assert texts == ["one", "two", "end"]
     assert end == pytest.approx(seconds, abs=0.3)
 
 
 @pytest.mark.anyio
-async def test_words_come_while_the_audio_does(scheduler: Scheduler, data: Path) -> None:
+async def test_words_come_while_the_audio_does(scheduler: Scheduler, data: Path, live: Live) -> None:
     for form, content in ((InputFormat(), PCM), (AUTO, (data / "jfk.mp3").read_bytes())):
         heard = asyncio.Event()
 
@@ -142,7 +145,7 @@ async def test_words_come_while_the_audio_does(scheduler: Scheduler, data: Path)
             await heard.wait()
 
         async with asyncio.timeout(TIMEOUT):
-            events = _live(scheduler.run(_scripted()), _chunks(content, 3_200, until_heard), form)
+            events = live(scheduler.run(_scripted()), _chunks(content, 3_200, until_heard), form)
             assert (await anext(events)).text == "one"
             heard.set()
             texts, _ = await _heard(events)
@@ -151,13 +154,15 @@ async def test_words_come_while_the_audio_does(scheduler: Scheduler, data: Path)
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("form", [InputFormat(), AUTO], ids=str)
-async def test_no_audio_at_all_is_an_empty_stream(scheduler: Scheduler, form: InputFormat) -> None:
+async def test_no_audio_at_all_is_an_empty_stream(
+    scheduler: Scheduler, form: InputFormat, live: Live
+) -> None:
     for chunks in (_chunks(b""), _chunks(_wav()[:44])):
-        assert await _heard(_live(scheduler.run(_scripted()), chunks, form)) == ([], 0.0)
+        assert await _heard(live(scheduler.run(_scripted()), chunks, form)) == ([], 0.0)
 
 
 @pytest.mark.anyio
-async def test_the_engine_is_told_what_is_asked_for() -> None:
+async def test_the_engine_is_told_what_is_asked_for(live: Live) -> None:
     asked = []
 
     class Asked(ScriptedEngine):
@@ -168,7 +173,7 @@ async def test_the_engine_is_told_what_is_asked_for() -> None:
     options = StreamOptions(Pace.LIVE, Stability.HIGH)
     async with Scheduler(1) as scheduler:
         engine = scheduler.run(Asked(_scripted().script))
-        async for _ in transcribe_live(engine, _chunks(PCM), InputFormat(), options, 15):
+        async for _ in live(engine, _chunks(PCM), options=options):
             pass
     assert asked == [options]
 
@@ -178,10 +183,11 @@ async def test_the_engine_is_told_what_is_asked_for() -> None:
 
 def test_a_client_that_sends_nothing_for_long_is_given_up_behind_its_last_words(
     in_virtual_time: Callable[[Coroutine[Any, Any, Any]], Any],
+    live: Live,
 ) -> None:
     async def listen() -> tuple[list[str], Any, float]:
         async with Scheduler(1) as scheduler:
-            events = _live(scheduler.run(_scripted()), _chunks(PCM, 3_200, _silence))
+            events = live(scheduler.run(_scripted()), _chunks(PCM, 3_200, _silence))
             texts, end = await _heard(events)
             assert scheduler.streams == []
         return texts, end, asyncio.get_running_loop().time()
@@ -194,7 +200,10 @@ def test_a_client_that_sends_nothing_for_long_is_given_up_behind_its_last_words(
 
 @pytest.mark.parametrize(("pause", "patience"), [(14, 15), (3_600, None)])
 def test_a_client_that_sends_now_and_then_is_not(
-    in_virtual_time: Callable[[Coroutine[Any, Any, Any]], Any], pause: float, patience: float | None
+    in_virtual_time: Callable[[Coroutine[Any, Any, Any]], Any],
+    pause: float,
+    patience: float | None,
+    live: Live,
 ) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         for start in range(0, len(PCM), 3_200):
@@ -203,7 +212,7 @@ def test_a_client_that_sends_now_and_then_is_not(
 
     async def listen() -> tuple[Any, float]:
         async with Scheduler(1) as scheduler:
-            heard = await _heard(_live(scheduler.run(_scripted()), slowly(), idle_timeout=patience))
+            heard = await _heard(live(scheduler.run(_scripted()), slowly(), idle_timeout=patience))
         return heard, asyncio.get_running_loop().time()
 
     (_, end), time = in_virtual_time(listen())
@@ -212,21 +221,24 @@ def test_a_client_that_sends_now_and_then_is_not(
 
 def test_time_in_which_the_engine_is_busy_does_not_count(
     in_virtual_time: Callable[[Coroutine[Any, Any, Any]], Any],
+    live: Live,
 ) -> None:
     class Busy(_Slow):
         async def send(self, samples: Samples) -> None:
             await asyncio.sleep(100)
 
     async def listen() -> tuple[list[str], float | TranscribedError]:
-        return await _heard(_live(Busy(), _chunks(PCM)))
+        return await _heard(live(Busy(), _chunks(PCM)))
 
     assert in_virtual_time(listen()) == ([], 3.0)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("sent", [b"", b"RIFF", _wav()], ids=["nothing", "the start of a header", "audio"])
-async def test_a_container_that_stays_away_is_given_up_too(scheduler: Scheduler, sent: bytes) -> None:
-    events = _live(scheduler.run(_scripted()), _chunks(sent, 3_200, _silence), AUTO, 0.1)
+async def test_a_container_that_stays_away_is_given_up_too(
+    scheduler: Scheduler, sent: bytes, live: Live
+) -> None:
+    events = live(scheduler.run(_scripted()), _chunks(sent, 3_200, _silence), AUTO, 0.1)
     texts, end = await _heard(events)
     assert texts == (["one", "two", "end"] if len(sent) > 4 else [])
     assert isinstance(end, BadRequest)
@@ -236,9 +248,9 @@ async def test_a_container_that_stays_away_is_given_up_too(scheduler: Scheduler,
 @pytest.mark.anyio
 @pytest.mark.parametrize("sent", [b"I", b"ID3"])
 async def test_a_container_that_stays_away_before_it_can_be_read_is_the_one_error(
-    scheduler: Scheduler, sent: bytes
+    scheduler: Scheduler, sent: bytes, live: Live
 ) -> None:
-    _, end = await _heard(_live(scheduler.run(_scripted()), _chunks(sent, 3_200, _silence), AUTO, 0.1))
+    _, end = await _heard(live(scheduler.run(_scripted()), _chunks(sent, 3_200, _silence), AUTO, 0.1))
     assert isinstance(end, BadRequest)
     assert "timed out" in end.message
 
@@ -247,19 +259,21 @@ async def test_a_container_that_stays_away_before_it_can_be_read_is_the_one_erro
 
 
 @pytest.mark.anyio
-async def test_a_header_that_contradicts_is_told(scheduler: Scheduler) -> None:
-    texts, end = await _heard(_live(scheduler.run(_scripted()), _chunks(_wav(22_050))))
+async def test_a_header_that_contradicts_is_told(scheduler: Scheduler, live: Live) -> None:
+    texts, end = await _heard(live(scheduler.run(_scripted()), _chunks(_wav(22_050))))
     assert texts == []
     assert isinstance(end, UnreadableAudio)
     assert "sample_rate=22050" in end.message
 
 
 @pytest.mark.anyio
-async def test_noise_as_a_container_is_told_while_the_client_waits(scheduler: Scheduler) -> None:
+async def test_noise_as_a_container_is_told_while_the_client_waits(
+    scheduler: Scheduler, live: Live
+) -> None:
     noise = np.random.default_rng(3).bytes(200_000)
     async with asyncio.timeout(TIMEOUT):
         texts, end = await _heard(
-            _live(scheduler.run(_scripted()), _chunks(noise, 3_200, _silence), AUTO, 1_000)
+            live(scheduler.run(_scripted()), _chunks(noise, 3_200, _silence), AUTO, 1_000)
         )
     assert texts == []
     assert isinstance(end, UnreadableAudio)
@@ -269,10 +283,10 @@ async def test_noise_as_a_container_is_told_while_the_client_waits(scheduler: Sc
 @pytest.mark.anyio
 @pytest.mark.parametrize("form", [InputFormat(), AUTO], ids=str)
 async def test_an_error_among_the_chunks_comes_behind_what_was_said_before(
-    scheduler: Scheduler, data: Path, form: InputFormat
+    scheduler: Scheduler, data: Path, form: InputFormat, live: Live
 ) -> None:
     content = PCM if form is not AUTO else (data / "jfk.mp3").read_bytes()
-    texts, end = await _heard(_live(scheduler.run(_scripted()), _chunks(content, 3_200, _refused), form))
+    texts, end = await _heard(live(scheduler.run(_scripted()), _chunks(content, 3_200, _refused), form))
     assert texts == ["one", "two", "end"]
     assert isinstance(end, BadRequest)
     assert end.message == "too large"
@@ -281,7 +295,7 @@ async def test_an_error_among_the_chunks_comes_behind_what_was_said_before(
 @pytest.mark.anyio
 @pytest.mark.parametrize("form", [InputFormat(), AUTO], ids=str)
 async def test_a_failing_engine_is_the_only_error(
-    scheduler: Scheduler, data: Path, form: InputFormat
+    scheduler: Scheduler, data: Path, form: InputFormat, live: Live
 ) -> None:
     unhandled: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
@@ -289,7 +303,7 @@ async def test_a_failing_engine_is_the_only_error(
     engine = scheduler.run(
         _scripted({"at": 1.0, "text": "one"}, {"at": 2.0, "error": "the recogniser fell over"})
     )
-    texts, end = await _heard(_live(engine, _chunks(content, 3_200, _silence), form))
+    texts, end = await _heard(live(engine, _chunks(content, 3_200, _silence), form))
     assert texts == ["one"]
     assert isinstance(end, EngineFailure)
     gc.collect()
@@ -302,11 +316,13 @@ async def test_a_failing_engine_is_the_only_error(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("way", ["close", "cancel"])
-async def test_leaving_early_gives_everything_back(scheduler: Scheduler, data: Path, way: str) -> None:
+async def test_leaving_early_gives_everything_back(
+    scheduler: Scheduler, data: Path, way: str, live: Live
+) -> None:
     """While a thread waits for the client."""
     before = _tasks()
     for form, content in ((InputFormat(), PCM), (AUTO, (data / "jfk.mp3").read_bytes())):
-        events = _live(scheduler.run(_scripted()), _chunks(content, 3_200, _silence), form)
+        events = live(scheduler.run(_scripted()), _chunks(content, 3_200, _silence), form)
         async with asyncio.timeout(TIMEOUT):
             if way == "close":
                 async with aclosing(events):
@@ -359,7 +375,7 @@ class _Slow:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("form", [InputFormat(), AUTO], ids=str)
-async def test_no_more_is_taken_than_the_engine_takes(data: Path, form: InputFormat) -> None:
+async def test_no_more_is_taken_than_the_engine_takes(data: Path, form: InputFormat, live: Live) -> None:
     taken = 0
     content = PCM if form is not AUTO else (data / "steamers.ogg").read_bytes()
 
@@ -371,7 +387,7 @@ async def test_no_more_is_taken_than_the_engine_takes(data: Path, form: InputFor
                 yield chunk
 
     engine = _Slow()
-    listening = asyncio.create_task(_heard(_live(engine, endless(), form)))
+    listening = asyncio.create_task(_heard(live(engine, endless(), form)))
     async with asyncio.timeout(TIMEOUT):
         await engine.full.wait()
     for _ in range(100):

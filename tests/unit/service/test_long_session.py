@@ -14,6 +14,7 @@ import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, InputFormat, Samples
 from transcribed.audio.media import MediaReader
+from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import LocalEngine, StreamOptions
 from transcribed.engines.moonshine import engine as moonshine
 from transcribed.engines.scripted import Script, ScriptedEngine
@@ -41,7 +42,12 @@ async def _finals(
     count, seconds = 0, 0.0
     async with Scheduler(1) as scheduler:
         events = transcribe_live(
-            scheduler.run(engine), arriving(), InputFormat(), StreamOptions(), idle_timeout=60.0
+            scheduler.run(engine),
+            arriving(),
+            InputFormat(),
+            StreamOptions(),
+            decoders=Decoders(),
+            idle_timeout=60.0,
         )
         async for event in events:
             if isinstance(event, Done):
