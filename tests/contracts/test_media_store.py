@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - names of every script
 """What every MediaStore owes, asked of a local folder and of S3 (moto's server, over real HTTP)."""
 
 import asyncio
@@ -51,6 +52,15 @@ ODD_NAMES = [
     "日本語の録音.flac",
     "🎙 take 1.wav",
     "no extension",
+    "call #5",
+    "👨\u200d👩\u200d👧 familie.m4a",
+    "می\u200cخواهم.m4a",
+    "שלום\u200f.wav",
+    "\u200eWhatsApp Audio.opus",
+    "at 3.12.45\u202fPM.m4a",
+    "テスト：会議｜？＊＜＞＂.wav",
+    "AC\u29f8DC… ½ ﬁ 1∶2.wav",
+    "private \uf8ff, newer \U0001fae9.wav",
     "a" * 251 + ".wav",
 ]
 

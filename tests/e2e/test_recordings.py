@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - names of every script
 """Recordings over HTTP, on a real server."""
 
 import io
@@ -13,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import av
 import httpx
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -100,8 +103,15 @@ def test_an_upload_is_answered_with_the_name_as_a_json_string(server: "Server", 
     assert server.http.get("/audio/answered.wav").content == sentence
 
 
-def test_only_audio_types_are_allowed(server: "Server", sentence: bytes) -> None:
-    for content_type in ["text/plain", "video/mp4", "application/octet-stream", "", "audio", "xaudio/wav"]:
+def test_what_says_it_is_something_else_is_not_allowed(server: "Server", sentence: bytes) -> None:
+    for content_type in [
+        "text/plain",
+        "TEXT/html; charset=utf-8",
+        "image/png",
+        "application/json",
+        "audio",
+        "xaudio/wav",
+    ]:
         answer = upload(server, "not-allowed.wav", sentence, content_type)
         assert answer.status_code == 400
         assert answer.text == '{"detail":"Only audio files are allowed"}'
@@ -109,10 +119,64 @@ def test_only_audio_types_are_allowed(server: "Server", sentence: bytes) -> None
 
 
 @pytest.mark.parametrize(
-    "content_type", ["audio/wav", "AUDIO/X-WAV", "audio/mpeg", "audio/wav; rate=16000"]
+    "content_type",
+    [
+        "audio/wav",
+        "AUDIO/X-WAV",
+        "audio/mpeg",
+        "audio/wav; rate=16000",
+        "video/mp4",
+        'Video/WebM;codecs="vp9,opus"',
+        "application/octet-stream",
+        "Application/Octet-Stream; x=y",
+        "binary/octet-stream",
+        "application/ogg",
+        "",
+    ],
 )
-def test_any_audio_type_will_do(server: "Server", sentence: bytes, content_type: str) -> None:
+def test_what_may_be_audio_is_looked_at(server: "Server", sentence: bytes, content_type: str) -> None:
     assert upload(server, "any type.wav", sentence, content_type).status_code == 200
+    answer = upload(server, "no audio.wav", b"no audio" * 100, content_type)
+    assert answer.status_code == 415
+
+
+def test_a_part_without_a_type_is_looked_at(server: "Server", sentence: bytes) -> None:
+    body = multipart(b"no type.wav", sentence).replace(b"Content-Type: audio/wav\r\n", b"")
+    assert post(server, body).json() == "no type.wav"
+
+
+def test_a_film_is_taken_for_its_sound(server: "Server", sentence: bytes) -> None:
+    answer = server.http.post(
+        "/audio", files={"file": ("film.mp4", encoded(sentence, "mp4", "aac"), "video/mp4")}
+    )
+    assert answer.json() == "film.mp4"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("form-data; name=file; filename=unquoted.wav; filename*=utf-8''unquoted.wav", "unquoted.wav"),
+        (
+            "form-data; name=file; filename=\"=?utf-8?B?TcO8bC53YXY=?=\"; filename*=utf-8''M%C3%BCl.wav",
+            "Mül.wav",
+        ),
+        ('form-data; name="file"; filename="=?utf-8?q?M=C3=BCller_2.wav?="', "Müller 2.wav"),
+        (
+            'form-data; name="file"; filename="fallback.wav"; filename*=UTF-8\'de\'%E9%8C%B2%E9%9F%B3.wav',
+            "録音.wav",
+        ),
+        ("form-data; name=file; filename*=iso-8859-1''M%FCller%203.wav", "Müller 3.wav"),
+        (b'form-data; name="file"; filename="M\xfcller 4.wav"', "Müller 4.wav"),
+    ],
+)
+def test_a_name_is_stored_however_it_is_written(
+    server: "Server", sentence: bytes, disposition: str | bytes, name: str
+) -> None:
+    said = disposition.encode() if isinstance(disposition, str) else disposition
+    body = multipart(b"x", sentence)
+    start, end = body.index(b"form-data;"), body.index(b"\r\nContent-Type")
+    assert post(server, body[:start] + said + body[end:]).json() == name
+    assert server.http.get(f"/audio/{quote(name)}").content == sentence
 
 
 def test_recordings_are_listed_with_what_they_are(server: "Server", sentence: bytes) -> None:
@@ -165,11 +229,28 @@ def test_what_is_deleted_is_gone(server: "Server", sentence: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.wav", "100%.wav", "a#b&c=d;e.wav", "日本語 🎙.wav", "no extension"]
+    "name",
+    [
+        "with space.wav",
+        "100%.wav",
+        "a#b&c=d;e.wav",
+        "日本語 🎙.wav",
+        "no extension",
+        "👨\u200d👩\u200d👧 familie.wav",
+        "می\u200cخواهم.wav",
+        "שלום\u200f.wav",
+        "テスト：会議｜？.wav",
+        "AC\u29f8DC… 3′ 5″ ½.wav",
+    ],
 )
 def test_odd_names_come_back_as_they_are(server: "Server", sentence: bytes, name: str) -> None:
     assert upload(server, name, sentence).json() == name
     assert name in names(server)
+    with connect(f"{server.stream_url}?format=json") as stream:
+        stream.send(name)
+        while "Done" not in (message := json.loads(stream.recv(20))):
+            assert "Error" not in message, message
+    assert server.http.get("/transcripts", params={"recording": name}).json()["Transcripts"]
     path = "/audio/" + "".join(f"%{byte:02x}" for byte in name.encode())
     assert server.http.get(path).content == sentence
     assert server.http.delete(path).status_code == 204
@@ -398,7 +479,7 @@ def test_far_too_many_bytes_are_refused_before_they_have_all_come(
         pytest.param("\N{FULLWIDTH FULL STOP}\N{FULLWIDTH FULL STOP}".encode(), id="full-width dots"),
         pytest.param("a\N{RIGHT-TO-LEFT OVERRIDE}gnp.wav".encode(), id="right-to-left"),
         pytest.param("a\N{ZERO WIDTH SPACE}b.wav".encode(), id="zero-width space"),
-        pytest.param(b"a\xff\xfe.wav", id="not UTF-8"),
+        pytest.param(b"a\xff\x81.wav", id="neither UTF-8 nor Latin-1"),
     ],
 )
 def test_bad_names_are_refused(server: "Server", sentence: bytes, name: bytes) -> None:

@@ -26,13 +26,24 @@ _UPLOAD_BODY = {
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "The recording, sent with an audio/* content type.",
+                        "description": "The recording. A content type is audio/*, video/*, or none.",
                     }
                 },
             },
-            "encoding": {"file": {"contentType": "audio/*"}},
+            "encoding": {"file": {"contentType": "audio/*, video/*, application/octet-stream"}},
         }
     },
+}
+
+
+# No type at all, types that say nothing, and containers of no kind.
+_PERHAPS_AUDIO = {
+    "",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "application/ogg",
+    "application/mp4",
+    "application/mxf",
 }
 
 
@@ -66,7 +77,7 @@ def router(library: Library) -> APIRouter:
     @routes.post(
         "",
         summary="Upload a recording",
-        responses=_problems(400, 413, 415, 507)
+        responses=_problems(400, 413, 415, 503, 507)
         | {200: {"content": {"application/json": {"example": "test.wav"}}}},
         openapi_extra={"requestBody": _UPLOAD_BODY},
     )
@@ -78,7 +89,7 @@ def router(library: Library) -> APIRouter:
         """
         file = await uploaded_file(request, "file")
         try:
-            if not file.content_type.lower().startswith("audio/"):
+            if not _may_be_audio(file.media_type):
                 raise BadRequest("Only audio files are allowed")
             return await library.add(file.name, file.chunks)
         except TranscribedError:
@@ -135,6 +146,11 @@ def router(library: Library) -> APIRouter:
         await library.delete(name)
 
     return routes
+
+
+def _may_be_audio(media_type: str) -> bool:
+    """Whether a file is worth a look; many programs do not know what they send, or call a film a video."""
+    return media_type.startswith(("audio/", "video/")) or media_type in _PERHAPS_AUDIO
 
 
 def _span(wanted: str | None, size: int) -> tuple[int, int] | None:

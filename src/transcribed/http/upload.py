@@ -1,4 +1,8 @@
-"""A file out of a multipart body, while the body is still arriving."""
+"""A file out of a multipart body, while the body is still arriving.
+
+What a body may cost is bounded: how often its boundary comes, and how many bytes there are beside the
+file's. Behind the file nothing is looked at.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,6 +15,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from transcribed.errors import BadRequest, Disconnected, TranscribedError
 from transcribed.http.body import BODY_TIMEOUT, DISCARDED_BYTES
+from transcribed.http.disposition import disposition
+
+MOST_PARTS = 100
+"""Fields of a form, up to the file."""
+MOST_BESIDE = 1024 * 1024
+"""Bytes of a form, up to the file's end, that are not the file's."""
+_SLICE = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +29,14 @@ class UploadedFile:
     """A file field: what the client calls it, what it says it is, and its bytes as they come."""
 
     name: str
-    content_type: str
+    media_type: str
+    """In lower case, without parameters; empty where the client does not say."""
     chunks: AsyncIterator[bytes]
+    _body: "_Body"
 
     async def discard(self) -> None:
         """Take the rest, within bounds: clients hear an answer only when they have sent everything."""
-        left = DISCARDED_BYTES
-        with suppress(TranscribedError):
-            async for chunk in self.chunks:
-                left -= len(chunk)
-                if left < 0:
-                    break
+        await self._body.discard()
 
 
 async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
@@ -36,67 +44,71 @@ async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
 
     Raises BadRequest for what is not such a request, and Disconnected where the body breaks off.
     """
+    body = _Body(request)
+    try:
+        part = _FilePart(field_name, _boundary(request, field_name))
+        while not part.found:
+            chunk = await body.next()
+            if not chunk:
+                raise _no_file(field_name)
+            await part.feed(chunk)
+    except BadRequest:
+        await body.discard()
+        raise
+    return UploadedFile(part.name, part.media_type, _bytes_of(part, body), body)
+
+
+def _boundary(request: Request, field_name: str) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
-        await _discard_body(request)
         raise _no_file(field_name)
-    try:
-        part = _FilePart(field_name, boundary)
-    except FormParserError as error:
-        await _discard_body(request)
-        raise BadRequest(f"The body is not valid multipart/form-data: {error}.") from error
-    arriving = _arriving(request, part)
-    async for _ in arriving:
-        if part.found:
-            return UploadedFile(part.name, part.content_type, _bytes_of(part, arriving))
-    raise _no_file(field_name)
+    return boundary
 
 
-async def _discard_body(request: Request) -> None:
-    left = DISCARDED_BYTES
-    with suppress(ClientDisconnect, TimeoutError):
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.stream():
-                left -= len(chunk)
-                if left < 0:
-                    return
-
-
-async def _arriving(request: Request, part: "_FilePart") -> AsyncIterator[None]:
-    """Feeds the body to the part, chunk by chunk."""
-    body = aiter(request.stream())
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(BODY_TIMEOUT):
-                    chunk = await anext(body)
-            except StopAsyncIteration:
-                break
-            if chunk:
-                part.parser.write(chunk)
-                yield
-    except ClientDisconnect as error:
-        raise Disconnected("The upload broke off.") from error
-    except TimeoutError as error:
-        raise BadRequest(f"No more of the upload came for {BODY_TIMEOUT:.0f} seconds.") from error
-    except MultipartParseError as error:
-        raise BadRequest(f"The body is not valid multipart/form-data: {error}.") from error
-    if part.found and not part.complete:
-        raise BadRequest("The body ended before the file did. Send the whole file.")
-
-
-async def _bytes_of(part: "_FilePart", arriving: AsyncIterator[None]) -> AsyncIterator[bytes]:
+async def _bytes_of(part: "_FilePart", body: "_Body") -> AsyncIterator[bytes]:
     while True:
         if part.data:
             yield bytes(part.data)
             part.data.clear()
         if part.complete:
-            async for _ in arriving:
-                pass  # A client hears the answer only when it has sent everything.
-            return
-        if await anext(arriving, part) is part:
-            return
+            break
+        chunk = await body.next()
+        if not chunk:
+            raise BadRequest("The body ended before the file did. Send the whole file.")
+        await part.feed(chunk)
+    await body.skip()
+
+
+class _Body:
+    """What is still to come of a request's body."""
+
+    def __init__(self, request: Request) -> None:
+        self._chunks = aiter(request.stream())
+
+    async def next(self) -> bytes:
+        """Some bytes, or none at the end. Raises Disconnected, and BadRequest where nothing comes."""
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                async for chunk in self._chunks:
+                    if chunk:
+                        return chunk
+        except ClientDisconnect as error:
+            raise Disconnected("The upload broke off.") from error
+        except TimeoutError as error:
+            raise BadRequest(f"No more of the upload came for {BODY_TIMEOUT:.0f} seconds.") from error
+        return b""
+
+    async def skip(self) -> None:
+        """Take the rest, within bounds. Raises as `next`."""
+        left = DISCARDED_BYTES
+        while left > 0 and (chunk := await self.next()):
+            left -= len(chunk)
+
+    async def discard(self) -> None:
+        """Take the rest, within bounds, for a client that is refused anyway."""
+        with suppress(TranscribedError):
+            await self.skip()
 
 
 @dataclass
@@ -106,7 +118,7 @@ class _FilePart:
     field_name: str
     boundary: bytes
     name: str = ""
-    content_type: str = ""
+    media_type: str = ""
     data: bytearray = field(default_factory=bytearray)
     found: bool = False
     complete: bool = False
@@ -116,18 +128,57 @@ class _FilePart:
         self._header = bytearray()
         self._value = bytearray()
         self._headers: dict[bytes, bytes] = {}
-        self.parser = MultipartParser(
-            self.boundary,
-            {
-                "on_part_begin": self._headers.clear,
-                "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers_finished,
-                "on_part_data": self._on_part_data,
-                "on_part_end": self._on_part_end,
-            },
-        )
+        self._delimiter = b"\r\n--" + self.boundary
+        self._delimiters = 0
+        self._tail = b""
+        self._beside = 0
+        try:
+            self._parser = MultipartParser(
+                self.boundary,
+                {
+                    "on_part_begin": self._headers.clear,
+                    "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+                    "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                },
+            )
+        except FormParserError as error:
+            raise _not_valid(error) from error
+
+    async def feed(self, chunk: bytes) -> None:
+        """Look at some more of the body, up to the file's end; others get their turn meanwhile.
+
+        Raises BadRequest for a body that is not valid, or beyond the bounds.
+        """
+        for start in range(0, len(chunk), _SLICE):
+            if start:
+                await asyncio.sleep(0)
+            if self.complete:
+                return
+            self._feed(chunk[start : start + _SLICE])
+
+    def _feed(self, data: bytes) -> None:
+        # The parser goes over data in large steps, but for what looks like a boundary, and around one.
+        self._delimiters += data.count(self._delimiter)
+        around = self._tail + data[: len(self._delimiter) - 1]
+        self._delimiters += around.count(self._delimiter)
+        self._tail = (self._tail + data[-len(self._delimiter) :])[1 - len(self._delimiter) :]
+        self._beside += len(data)
+        try:
+            self._parser.write(data)
+        except MultipartParseError as error:
+            raise _not_valid(error) from error
+        if self.complete:
+            return
+        if self._delimiters > MOST_PARTS:
+            raise BadRequest(f"The form has more than {MOST_PARTS} fields before the end of its file.")
+        if self._beside > MOST_BESIDE:
+            raise BadRequest(
+                f"The form has more than {MOST_BESIDE} bytes besides its file. Send the file first."
+            )
 
     def _on_header_end(self) -> None:
         self._headers[bytes(self._header).lower()] = bytes(self._value)
@@ -135,29 +186,27 @@ class _FilePart:
         self._value.clear()
 
     def _on_headers_finished(self) -> None:
-        disposition = self._headers.get(b"content-disposition", b"")
-        _, options = parse_options_header(disposition)
-        named = options.get(b"name", b"").decode("utf-8", errors="replace") == self.field_name
-        self._wanted = named and b"filename" in options and not self.found
-        if self._wanted:
-            self.found = True
-            self.name = _file_name(disposition, options[b"filename"])
-            self.content_type = self._headers.get(b"content-type", b"").decode("latin-1")
+        if self.found:
+            return
+        said = disposition(self._headers.get(b"content-disposition", b""))
+        if said.name == self.field_name and said.filename is not None:
+            self._wanted = self.found = True
+            self.name = said.filename
+            kind = self._headers.get(b"content-type", b"").decode("latin-1")
+            self.media_type = kind.partition(";")[0].strip().lower()
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._wanted:
             self.data += data[start:end]
+            self._beside -= end - start
 
     def _on_part_end(self) -> None:
         self.complete = self.complete or self._wanted
         self._wanted = False
 
 
-def _file_name(disposition: bytes, name: bytes) -> str:
-    # The parser drops the folders of a Windows path; no name with a backslash is valid, so let it show.
-    raw = disposition.partition(b"filename=")[2] if b"\\" in disposition else name
-    # What is no UTF-8 becomes lone surrogates, which no valid name has.
-    return raw.decode("utf-8", errors="surrogateescape")
+def _not_valid(error: Exception) -> BadRequest:
+    return BadRequest(f"The body is not valid multipart/form-data: {error}.")
 
 
 def _no_file(field_name: str) -> BadRequest:

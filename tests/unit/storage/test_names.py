@@ -26,6 +26,25 @@ from transcribed.storage.names import MAX_BYTES, valid_name
         "com10.wav",
         "null.wav",
         "🎙.m4a",
+        "🎙\ufe0f memo.m4a",
+        "👨\u200d👩\u200d👧 familie.m4a",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f England.m4a",
+        "\U0001fae9 newer than this Python.m4a",
+        "می\u200cخواهم.m4a",
+        "क्\u200dष.wav",
+        "שלום\u200f.wav",
+        "\u200eWhatsApp Audio 2024-05-01.opus",
+        "so\u00adge\u00adnannt.wav",
+        "Screen Recording 2024-05-01 at 3.12.45\u202fPM.m4a",
+        "Zoom｜Meeting.m4a",
+        "テスト：会議？＊＜＞＂.wav",
+        "AC\u29f8DC \u2571 \u27cb.wav",
+        "e…etc.wav",
+        "Talk… part‥2․.wav",
+        "3′ 5″ ½ ﬁle.wav",
+        "1∶2 Ցաւ։ סוף׃.wav",
+        "private \uf8ff \uf022.wav",
+        "call #5",
         "n" * MAX_BYTES,
     ],
 )
@@ -69,7 +88,21 @@ def test_a_files_own_name_is_kept(name: str) -> None:
         ("a⁄b.wav", "look like"),
         ("a／b.wav", "look like"),
         ("a＼b.wav", "look like"),
-        ("a：b.wav", "look like"),
+        ("a∖b.wav", "look like"),
+        ("a﹨b.wav", "look like"),
+        ("℅ Smith.wav", "look like"),
+        ("\u200f.hidden.wav", "look like"),
+        ("\u200f", "empty"),
+        ("a\u202bb.wav", "invisible"),
+        ("a\u2066b.wav", "invisible"),
+        ("a\u2060b.wav", "invisible"),
+        ("a\ufeffb.wav", "invisible"),
+        ("a\ufff9b.wav", "invisible"),
+        ("a\U000e0041b.wav", "invisible"),
+        ("a\U000e0fffb.wav", "invisible"),
+        ("a\ufdd0b.wav", "invisible"),
+        ("a\U0001ffffb.wav", "invisible"),
+        ("a\x85b.wav", "control"),
         ("‥", "look like"),
         ("…wav", "look like"),
         ("．．", "look like"),
@@ -90,7 +123,10 @@ def test_one_name_written_in_two_ways_is_one_name() -> None:
 
 
 _TRICKY = st.text(
-    st.one_of(st.sampled_from("./\\:* \0\n‥．/∕⁄…~%aé\u0301\u200b\u202e\ud800"), st.characters()),
+    st.one_of(
+        st.sampled_from("./\\:* \0\n‥．/∕⁄…~%aé\u0301\u200b\u200d\u200f\u202e\ud800｜℅\ue000\U0001faff"),
+        st.characters(),
+    ),
     max_size=30,
 )
 
@@ -114,7 +150,9 @@ def test_whatever_is_accepted_names_a_file_directly_inside_any_folder(name: str)
         assert not spelling.startswith(".")
     assert valid_name(accepted) == accepted
     assert len(accepted.encode()) <= 255
-    assert accepted.isprintable() or any(unicodedata.category(c) == "Zs" for c in accepted)
+    assert not {"Cc", "Cs", "Zl", "Zp"} & {unicodedata.category(c) for c in accepted}
+    assert not set("\u200b\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff") & set(accepted)
+    assert any(unicodedata.category(c) != "Cf" for c in accepted)
 
 
 @given(name=_TRICKY)
