@@ -25,6 +25,8 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import srt as srt_parser
+import webvtt
 from amazon_client import PCM, SECRET, WAIT, Http2, Refused, Ws, finals, results
 from h2.errors import ErrorCodes
 from native_client import decoded, native, opened
@@ -732,6 +734,39 @@ def test_each_channel_has_its_own_results(server: "Server", kind: Kind, media: s
         assert texts["ch_1"] == native(server, right)
     assert "boy" in " ".join(texts["ch_1"])
     assert not ids["ch_0"] & ids["ch_1"]
+
+
+def test_a_call_is_read_with_both_its_speakers(server: "Server") -> None:
+    """Each is at its own time in the transcript's text and subtitles, though they speak at once."""
+    left = _pcm(DATA / "jfk.mp3")
+    right = bytes(4 * SECOND) + _pcm(DATA / "common_voice.mp3")
+    audio = encoded(stereo(left, right), "flac", "flac", channels=2)
+    parameters = {"enable-channel-identification": "true", "number-of-channels": "2"}
+    with Http2(server.address, PCM | parameters | {"media-encoding": "flac"}) as client:
+        client.wait_for_headers()
+        say(client, audio, 8000)
+        client.end()
+        said = [result for result in results(client.events()) if not result["IsPartial"]]
+    name = said[0]["ResultId"].rpartition("-")[0]
+    written = {form: server.http.get(f"/transcripts/{name}.{form}").text for form in ("txt", "srt", "vtt")}
+
+    starts = {}
+    for result in said:
+        starts.setdefault(result["ChannelId"], result["Alternatives"][0]["Items"][0]["StartTime"])
+    assert starts["ch_0"] < 1
+    assert 3.5 < starts["ch_1"] < 5
+    channels = [line.partition(": ")[0] for line in written["txt"].splitlines()]
+    assert set(channels) == {"ch_0", "ch_1"}
+    assert channels[0] == "ch_0"
+    cues = list(webvtt.from_string(written["vtt"]))
+    for channel, start in starts.items():
+        first = next(cue for cue in cues if cue.voice == channel)
+        assert first.start_in_seconds == int(start)
+    assert {cue.voice for cue in cues} == {"ch_0", "ch_1"}
+    lines = list(srt_parser.parse(written["srt"]))
+    assert all(line.content.startswith("-- ") for line in lines)
+    assert any(one.end > other.start for one, other in itertools.pairwise(lines)), "they speak at once"
+    assert [line.start for line in lines] == sorted(line.start for line in lines)
 
 
 def test_one_channel_in_a_container_where_two_are_asked_for_is_refused(

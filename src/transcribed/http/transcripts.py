@@ -30,6 +30,7 @@ from transcribed.storage.transcripts import (
     TranscriptInfo,
 )
 from transcribed.transcript import Segment, Word
+from transcribed.wire import voices
 from transcribed.wire.results import result
 from transcribed.wire.subtitles import srt, vtt
 
@@ -157,10 +158,6 @@ class Form:
         return self.write(transcript).encode()
 
 
-def _text(transcript: Transcript) -> str:
-    return "".join(f"{segment.text}\n" for segment in transcript.segments if segment.text)
-
-
 def _json(transcript: Transcript) -> str:
     head = Head(**_head(transcript.info)).model_dump(mode="json", by_alias=True)
     # Result by result: one call for all would keep the event loop waiting for as long as it takes.
@@ -170,7 +167,7 @@ def _json(transcript: Transcript) -> str:
 
 FORMS = {
     "json": Form("application/json", _json),
-    "txt": Form("text/plain", _text),
+    "txt": Form("text/plain", lambda transcript: voices.text(map(as_corrected, transcript.segments))),
     "srt": Form("application/x-subrip", lambda transcript: srt(map(as_corrected, transcript.segments))),
     "vtt": Form("text/vtt", lambda transcript: vtt(map(as_corrected, transcript.segments))),
 }

@@ -23,6 +23,7 @@ def corrected_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
     A word that differs from a recognised one in its case and punctuation alone keeps its times and
     confidence. Words in place of others share the time of those, by their length; words that are new
     between two share that of the one before. Where the recognised words have no times, there are none.
+    Whoever said the first of the words that are replaced says what stands in their place.
     """
     said = text.split()
     pieces: list[tuple[Sequence[Word], list[str]]] = []
@@ -43,15 +44,15 @@ def corrected_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
 
 
 def _in_place_of(replaced: Sequence[Word], said: Sequence[str]) -> Iterator[Word]:
-    start, end = replaced[0].start, replaced[-1].end
+    start, end, speaker = replaced[0].start, replaced[-1].end, replaced[0].speaker
     if len(replaced) == len(said) == 1 and _key(replaced[0].text) == _key(said[0]):
         yield replace(replaced[0], text=said[0])
     elif start is None or end is None:
-        yield from map(Word, said)
+        yield from (Word(new, speaker=speaker) for new in said)
     else:
         pace = (end - start) / sum(map(len, said))
         for new in said:
-            yield Word(new, start, min(end, start + pace * len(new)))
+            yield Word(new, start, min(end, start + pace * len(new)), speaker=speaker)
             start = min(end, start + pace * len(new))
 
 

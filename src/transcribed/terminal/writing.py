@@ -10,6 +10,7 @@ from typing import Any, Literal
 from transcribed.errors import StorageFailure, StorageFull
 from transcribed.storage.files import is_full, write_whole
 from transcribed.transcript import Segment
+from transcribed.wire import voices
 from transcribed.wire.results import result
 from transcribed.wire.subtitles import srt, vtt
 
@@ -22,7 +23,7 @@ def document(segments: Sequence[Segment], form: FileFormat) -> str:
     """Final segments as the text of a file."""
     match form:
         case "text":
-            return "".join(f"{segment.text}\n" for segment in segments if segment.text)
+            return voices.text(segments)
         case "json":
             return _json({"Transcript": {"Results": [result(segment) for segment in segments]}})
         case "srt":

@@ -6,6 +6,10 @@ whole transcript at once, by dynamic programming over all its words, as Knuth an
 (1981, "Breaking Paragraphs into Lines").
 
 Ends of sentences and phrases are told in every script; that no line should end in "the", of English alone.
+
+Where it is known who speaks (see `voices`), a subtitle has one voice alone. Voices are divided each on its
+own, so that what was said at the same time is shown at the same time. SRT tells them apart by two dashes,
+as Amazon's subtitles do, WebVTT by voice spans.
 """
 
 import unicodedata
@@ -15,6 +19,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from transcribed.transcript import Segment, Word
+from transcribed.wire.voices import voice, voices
 
 LINE_COLUMNS = 42
 """Most characters are one column; wide ones (Chinese, Japanese, Korean) are two."""
@@ -74,35 +79,51 @@ _BOUND_TO_NEXT = _words(
 ).union(_CONJUNCTIONS, _PREPOSITIONS)
 
 _JOINER = "\u200d"
+_DASHES = "-- "
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One subtitle; its times are ms from the start of the audio."""
+    """One subtitle; its times are ms from the start of the audio, `voice` says whose it is if known."""
 
     start: int
     end: int
     lines: tuple[str, ...]
+    voice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
     """What is never broken: a word, or a part of one that no line could hold. Times are ms.
 
-    `spaced`: a space stands before it, unless a line begins with it.
+    `spaced`: a space stands before it, unless a line begins with it. `turn`: units of different turns,
+    between which somebody else speaks, never share a subtitle.
     """
 
     text: str
     spaced: bool
     start: int
     end: int
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A word as it is shown; times are ms."""
+
+    text: str
+    start: int
+    end: int
+    voice: str | None
 
 
 def srt(segments: Iterable[Segment]) -> str:
     """Final segments, in their order, as a SubRip file."""
+    shown = cues(segments)
+    several = len({cue.voice for cue in shown}) > 1
     return "".join(
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_srt_text(cue)}\n\n"
-        for number, cue in enumerate(cues(segments), 1)
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_srt_text(cue, several)}\n\n"
+        for number, cue in enumerate(shown, 1)
     )
 
 
@@ -115,9 +136,15 @@ def vtt(segments: Iterable[Segment]) -> str:
 
 
 def cues(segments: Iterable[Segment]) -> list[Cue]:
-    """Final segments, in their order, as subtitles."""
-    units = _units(segments)
-    layout = _Layout(units)
+    """Final segments, in their order, as subtitles, by their start. Those of one voice do not overlap."""
+    shown: list[Cue] = []
+    for who, units in _units(segments).items():
+        shown += _cues(units, who)
+    return sorted(shown, key=lambda cue: cue.start)
+
+
+def _cues(units: Sequence[_Unit], who: str | None) -> list[Cue]:
+    layout = _Layout(units, _columns_for(who))
     shown: list[Cue] = []
     for first, end in layout.division():
         start = max(units[first].start, shown[-1].end if shown else 0)
@@ -125,8 +152,13 @@ def cues(segments: Iterable[Segment]) -> list[Cue]:
         until = max(units[end - 1].end, read)
         if end < len(units):
             until = min(until, max(units[end].start, start + SHORTEST))
-        shown.append(Cue(start, min(until, start + LONGEST), layout.lines(first, end)))
+        shown.append(Cue(start, min(until, start + LONGEST), layout.lines(first, end), who))
     return shown
+
+
+def _columns_for(who: str | None) -> int:
+    """Those of a line; where voices are known there may be dashes in front of it."""
+    return LINE_COLUMNS if who is None else LINE_COLUMNS - len(_DASHES)
 
 
 def _clock(ms: int, point: str) -> str:
@@ -136,13 +168,19 @@ def _clock(ms: int, point: str) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
 
 
-def _srt_text(cue: Cue) -> str:
+def _srt_text(cue: Cue, several: bool) -> str:
     # SubRip has no way to write this arrow, and a reader could take the line for times.
-    return "\n".join(cue.lines).replace("-->", "->")
+    text = "\n".join(cue.lines).replace("-->", "->")
+    return _DASHES + text if several and cue.voice is not None else text
 
 
 def _vtt_text(cue: Cue) -> str:
-    return "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _escaped("\n".join(cue.lines))
+    return text if cue.voice is None else f"<v {_escaped(cue.voice)}>{text}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _reading_time(columns: int) -> int:
@@ -152,20 +190,25 @@ def _reading_time(columns: int) -> int:
 # --- From segments to units
 
 
-def _units(segments: Iterable[Segment]) -> list[_Unit]:
-    """In their order, none before the one in front of it."""
-    units: list[_Unit] = []
-    latest = 0
+def _units(segments: Iterable[Segment]) -> dict[str | None, list[_Unit]]:
+    """Of each voice, in their order, none before the one in front of it."""
+    units: dict[str | None, list[_Unit]] = {}
+    turn, speaking = 0, dict[int | None, str | None]()
     for segment in segments:
-        for text, start, end in _timed(segment):
-            pieces = _pieces(text)
-            for number, (piece, times) in enumerate(zip(pieces, _spread(pieces, start, end), strict=True)):
-                latest = max(latest, times[0])
-                units.append(_Unit(piece, number == 0, latest, max(latest, times[1])))
+        for word in _timed(segment):
+            if speaking.setdefault(segment.channel, word.voice) != word.voice:
+                turn += 1
+                speaking[segment.channel] = word.voice
+            said = units.setdefault(word.voice, [])
+            pieces = _pieces(word.text, _columns_for(word.voice))
+            spread = _spread(pieces, word.start, word.end)
+            for number, (piece, times) in enumerate(zip(pieces, spread, strict=True)):
+                start = max(times[0], said[-1].start if said else 0)
+                said.append(_Unit(piece, number == 0, start, max(start, times[1]), turn))
     return units
 
 
-def _timed(segment: Segment) -> Iterator[tuple[str, int, int]]:
+def _timed(segment: Segment) -> Iterator[_Timed]:
     """The words with their times; where the segment gives none, they are spread by length.
 
     A text that somebody corrected is no longer that of the words: it has no times but the segment's.
@@ -173,21 +216,23 @@ def _timed(segment: Segment) -> Iterator[tuple[str, int, int]]:
     texts = _clean(segment.text).split()
     fits = [_clean(word.text) for word in segment.words] == texts
     words = segment.words if fits else [Word(text) for text in texts]
-    start, untimed = _ms(segment.start), list[str]()
-    for text, word in zip(texts, words, strict=True):
+    said = voices(segment) if fits else [voice(segment)] * len(texts)
+    start, untimed = _ms(segment.start), list[tuple[str, str | None]]()
+    for text, word, who in zip(texts, words, said, strict=True):
         if word.start is None or word.end is None:
-            untimed.append(text)
+            untimed.append((text, who))
             continue
         yield from _spread_words(untimed, start, _ms(word.start))
         untimed = []
         start = _ms(word.end)
-        yield text, _ms(word.start), start
+        yield _Timed(text, _ms(word.start), start, who)
     yield from _spread_words(untimed, start, _ms(segment.end))
 
 
-def _spread_words(texts: Sequence[str], start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    for text, times in zip(texts, _spread(texts, start, end), strict=True):
-        yield text, *times
+def _spread_words(said: Sequence[tuple[str, str | None]], start: int, end: int) -> Iterator[_Timed]:
+    spread = _spread([text for text, _ in said], start, end)
+    for (text, who), times in zip(said, spread, strict=True):
+        yield _Timed(text, *times, who)
 
 
 def _spread(texts: Sequence[str], start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -219,29 +264,29 @@ def _is_wide(character: str) -> bool:
     return unicodedata.east_asian_width(character) in {"F", "W"}
 
 
-def _pieces(text: str) -> list[str]:
+def _pieces(text: str, width: int) -> list[str]:
     """A word in parts that may stand on lines of their own: one part, as a rule.
 
     Chinese and Japanese may be broken between any two characters, though not before a mark that closes nor
     behind one that opens. What else is wider than a line is cut, but no accent is taken from its letter.
     """
-    if text.isascii() and len(text) <= LINE_COLUMNS:
+    if text.isascii() and len(text) <= width:
         return [text]
     pieces: list[str] = []
-    for cluster in _clusters(text):
-        if pieces and _is_bound(pieces[-1], cluster) and _columns(pieces[-1] + cluster) <= LINE_COLUMNS:
+    for cluster in _clusters(text, width):
+        if pieces and _is_bound(pieces[-1], cluster) and _columns(pieces[-1] + cluster) <= width:
             pieces[-1] += cluster
         else:
             pieces.append(cluster)
     return pieces
 
 
-def _clusters(text: str) -> Iterator[str]:
+def _clusters(text: str, width: int) -> Iterator[str]:
     """Characters with the marks that belong to them."""
     cluster = ""
     for character in text:
         belongs = _JOINER in {character, cluster[-1:]} or unicodedata.category(character).startswith("M")
-        if cluster and not (belongs and _columns(cluster + character) <= LINE_COLUMNS):
+        if cluster and not (belongs and _columns(cluster + character) <= width):
             yield cluster
             cluster = ""
         cluster += character
@@ -262,8 +307,9 @@ def _is_bound(before: str, behind: str) -> bool:
 class _Layout:
     """Where units may be divided, and what it costs."""
 
-    def __init__(self, units: Sequence[_Unit]) -> None:
+    def __init__(self, units: Sequence[_Unit], width: int) -> None:
         self._units = units
+        self._width = width
         # Where each would begin and end if all stood in one line.
         self._begins: list[int] = []
         self._ends: list[int] = []
@@ -272,10 +318,10 @@ class _Layout:
             self._begins.append(column + unit.spaced)
             column += unit.spaced + _columns(unit.text)
             self._ends.append(column)
-        self._full = [bisect_right(self._ends, begin + LINE_COLUMNS) for begin in self._begins]
+        self._full = [bisect_right(self._ends, begin + width) for begin in self._begins]
         """From each unit on, the end of those that one line can hold."""
         self._full.append(len(units))
-        self._earliest = [bisect_left(self._begins, end - LINE_COLUMNS) for end in (0, *self._ends)]
+        self._earliest = [bisect_left(self._begins, end - width) for end in (0, *self._ends)]
         """Before each unit, the first from which on one line can hold them."""
         self._break_cost = [*(_break_cost(*pair) for pair in pairwise(units)), _AT_SENTENCE]
         """Of a break behind each unit."""
@@ -308,7 +354,7 @@ class _Layout:
 
     def lines(self, first: int, end: int) -> tuple[str, ...]:
         """Units [first, end), which two lines can hold, as one line or two."""
-        if self.columns(first, end) <= LINE_COLUMNS:
+        if self.columns(first, end) <= self._width:
             return (self._text(first, end),)
         _, middle = self._broken(first, end)
         return self._text(first, middle), self._text(middle, end)
@@ -326,14 +372,18 @@ class _Layout:
         )
 
     def _can_be_one(self, first: int, end: int) -> bool:
-        spoken = self._units[end - 1].end - self._units[first].start
-        return self._full[self._full[first]] >= end and spoken <= LONGEST
+        one, last = self._units[first], self._units[end - 1]
+        return (
+            self._full[self._full[first]] >= end
+            and last.end - one.start <= LONGEST
+            and one.turn == last.turn
+        )
 
     def _cost(self, first: int, end: int) -> float:
         """Of one subtitle."""
         columns = self.columns(first, end)
         cost = _SUBTITLE + _ENDING * self._break_cost[end - 1]
-        if columns > LINE_COLUMNS:
+        if columns > self._width:
             cost += self._broken(first, end)[0]
         else:
             cost += _LACKED_COLUMN * max(0, _NARROW - columns)

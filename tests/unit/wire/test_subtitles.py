@@ -1,5 +1,6 @@
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import accumulate, pairwise
 
@@ -145,6 +146,95 @@ def test_a_parser_that_is_less_strict_finds_the_same(segments: list[Segment]) ->
     for text, form in ((srt(segments) or " ", "srt"), (vtt(segments), "vtt")):
         events = pysubs2.SSAFile.from_string(text, format_=form)
         assert [(event.start, event.end) for event in events] == times
+
+
+# --- Several voices
+
+
+@st.composite
+def _any_call(draw: st.DrawFn) -> list[Segment]:
+    """Segments of two channels, or of one in which several people speak."""
+    by_channel = draw(st.booleans())
+    found: list[Segment] = []
+    for segment in draw(_any_segments()):
+        if by_channel:
+            channel = draw(st.integers(0, 1))
+            moved = draw(st.floats(-20, 0))
+            start = max(0.0, segment.start + moved)
+            words = [replace(word, start=None, end=None) for word in segment.words]
+            found.append(
+                replace(segment, channel=channel, start=start, end=segment.end, words=tuple(words))
+            )
+        else:
+            words = [
+                replace(word, speaker=draw(st.sampled_from(["0", "1", None]))) for word in segment.words
+            ]
+            found.append(replace(segment, words=tuple(words)))
+    return found
+
+
+@given(_any_call())
+def test_every_limit_is_kept_for_each_voice(segments: list[Segment]) -> None:
+    shown = cues(segments)
+    assert [cue.start for cue in shown] == sorted(cue.start for cue in shown)
+    for voice in {cue.voice for cue in shown}:
+        for cue, following in pairwise([cue for cue in shown if cue.voice == voice]):
+            assert cue.end <= following.start
+    for cue in shown:
+        assert SHORTEST <= cue.end - cue.start <= LONGEST
+    for line in srt(segments).split("\n"):
+        assert len(line) <= LINE_COLUMNS
+
+
+@given(_any_call())
+def test_every_word_of_every_voice_is_shown_once(segments: list[Segment]) -> None:
+    shown = "".join("".join(cue.lines) for cue in cues(segments))
+    assert sorted(_bare(shown)) == sorted(_bare("".join(segment.text for segment in segments)))
+
+
+@given(_any_call())
+def test_others_read_who_speaks(segments: list[Segment]) -> None:
+    shown = cues(segments)
+    times = [(cue.start, cue.end) for cue in shown]
+    several = len({cue.voice for cue in shown}) > 1
+    assert [one.content.startswith("-- ") for one in srt_parser.parse(srt(segments))] == [
+        (several and cue.voice is not None) or cue.lines[0].startswith("-- ") for cue in shown
+    ]
+    parsed = webvtt.from_string(vtt(segments))
+    assert [(_ms(one.start), _ms(one.end)) for one in parsed] == times
+    assert [one.voice for one in parsed] == [cue.voice for cue in shown]
+
+
+def test_what_is_said_at_the_same_time_is_shown_at_the_same_time() -> None:
+    caller = replace(_spoken("My order did not arrive, and nobody has written to me.", 1), channel=0)
+    agent = replace(_spoken("I am sorry.", 2), channel=1)
+    behind = replace(_spoken("What is its number?", 9), channel=1)
+    shown = cues([caller, agent, behind])
+    assert [(cue.start, cue.voice) for cue in shown] == [(1000, "ch_0"), (2000, "ch_1"), (9000, "ch_1")]
+    assert shown[0].end > shown[1].start
+    assert srt([agent, caller]).startswith(
+        "1\n00:00:01,000 --> 00:00:04,177\n-- My order did not arrive,\nand nobody has written to me.\n\n"
+        "2\n00:00:02,000 --> 00:00:03,000\n-- I am sorry.\n\n"
+    )
+    assert "\n00:00:02.000 --> 00:00:03.000\n<v ch_1>I am sorry.\n" in vtt([caller, agent])
+
+
+def test_a_subtitle_ends_where_somebody_else_speaks() -> None:
+    segment = _spoken("How are you? Fine. And you? Well.")
+    speakers = ["0", "0", "0", "1", "1", "1", "0"]
+    words = [replace(word, speaker=one) for word, one in zip(segment.words, speakers, strict=True)]
+    shown = cues([replace(segment, words=tuple(words))])
+    assert [(cue.voice, *cue.lines) for cue in shown] == [
+        ("spk_0", "How are you?"),
+        ("spk_1", "Fine. And you?"),
+        ("spk_0", "Well."),
+    ]
+
+
+def test_where_one_voice_alone_is_heard_nothing_is_told_apart() -> None:
+    segment = replace(_spoken("Is anybody there?"), channel=1)
+    assert "--" not in srt([segment]).replace("-->", "")
+    assert "<v ch_1>Is anybody there?" in vtt([segment])
 
 
 # --- Where subtitles and lines end
