@@ -1,31 +1,36 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.recognition.repetition import without_repetition
+from transcribed.recognition.repetition import repeated_phrase, without_loop
+
+FRAMES = 400
+
+# --- What raises the suspicion
 
 
 @pytest.mark.parametrize(
-    ("tokens", "kept"),
+    ("tokens", "phrase"),
     [
         ([], None),
         ([7] * 11, None),
         ([7] * 12, 1),
-        ([1, 2, *[7] * 12], 3),
+        ([1, 2, *[7] * 12], 1),
         ([7, 8] * 5, None),
         ([7, 8] * 6, 2),
         ([7, 8, 9, 7, 8, 9, 7, 8, 9], None),  # "no, no, no"
-        ([5, *[1, 2, 3, 4] * 3], 5),
+        ([5, *[1, 2, 3, 4] * 3], 4),
         ([5, *[1, 2, 3, 4] * 2], None),
-        ([5, *[1, 2, 3, 4] * 3, 1], 6),  # [2, 3, 4, 1] is a phrase too
+        ([5, *[1, 2, 3, 4] * 3, 1], 4),  # [2, 3, 4, 1] is a phrase too
         ([5, *[1, 2, 3, 4] * 3, 9], None),
         (list(range(24)) * 3, 24),
         (list(range(25)) * 3, None),
         ([0, *list(range(10)) * 2, 99, *range(10)], None),
     ],
 )
-def test_a_phrase_said_too_often_is_kept_once(tokens: list[int], kept: int | None) -> None:
-    assert without_repetition(tokens) == kept
+def test_a_phrase_that_is_said_over_and_over_is_noticed(tokens: list[int], phrase: int | None) -> None:
+    assert repeated_phrase(tokens) == phrase
 
 
 @given(
@@ -35,23 +40,80 @@ def test_a_phrase_said_too_often_is_kept_once(tokens: list[int], kept: int | Non
 )
 def test_finds_any_phrase_behind_anything(before: list[int], phrase: list[int], times: int) -> None:
     tokens = before + phrase * times
-    kept = without_repetition(tokens)
+    length = repeated_phrase(tokens)
     if len(phrase) * times >= 12:
-        assert kept is not None
-    if kept is not None:
-        rest = tokens[kept:]
-        period = len(rest) // (len(rest) // len(_shortest_period(rest)))
-        assert tokens[kept - period : kept] == rest[:period], "what was dropped had been said before"
-        assert len(rest) + period >= 12
-
-
-def _shortest_period(tokens: list[int]) -> list[int]:
-    for length in range(1, len(tokens) + 1):
-        if len(tokens) % length == 0 and tokens[:length] * (len(tokens) // length) == tokens:
-            return tokens[:length]
-    raise AssertionError
+        assert length is not None
+    if length is not None:
+        tail = tokens[-max(3 * length, 12) :]
+        assert tail[length:] == tail[:-length]
 
 
 @given(st.lists(st.integers(), unique=True))
-def test_speech_without_repetition_is_kept_whole(tokens: list[int]) -> None:
-    assert without_repetition(tokens) is None
+def test_speech_without_repetition_is_not_suspected(tokens: list[int]) -> None:
+    assert repeated_phrase(tokens) is None
+
+
+# --- What the attention says of it
+
+
+def _attending(middles: list[float], width: float = 4.0) -> np.ndarray:
+    """Each token attends to the audio around one frame; rows sum to 1."""
+    frames = np.arange(FRAMES)
+    weights = np.exp(-0.5 * ((frames - np.array(middles)[:, None]) / width) ** 2)
+    found: np.ndarray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
+
+
+def _nowhere(tokens: int) -> np.ndarray:
+    """As in a loop over noise: each token attends to everything a little."""
+    noise = np.random.default_rng(tokens).uniform(0.8, 1.2, (tokens, FRAMES))
+    found: np.ndarray = (noise / noise.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
+
+
+@given(phrase=st.integers(1, 20), times=st.integers(3, 8), pace=st.floats(4, 12), before=st.integers(0, 10))
+def test_a_phrase_that_is_spoken_again_and_again_is_kept(
+    phrase: int, times: int, pace: float, before: int
+) -> None:
+    tokens = [*range(100, 100 + before), *list(range(phrase)) * max(times, -(-12 // phrase))]
+    pace = min(pace, FRAMES / len(tokens))
+    attention = _attending([pace * place for place in range(len(tokens))], width=1.5 * pace)
+    assert without_loop(tokens, phrase, attention) is None
+
+
+@given(phrase=st.integers(1, 20), times=st.integers(4, 8), before=st.integers(0, 10))
+def test_a_loop_is_kept_once(phrase: int, times: int, before: int) -> None:
+    times = max(times, -(-16 // phrase))
+    tokens = [*range(100, 100 + before), *list(range(phrase)) * times]
+    said = [5.0 * place for place in range(before + phrase)]
+    stuck = [*said, *said[before:] * (times - 1)]
+    for attention in (_attending(stuck), _nowhere(len(tokens))):
+        assert without_loop(tokens, phrase, attention) == before + phrase
+
+
+@pytest.mark.parametrize("spoken", [1, 2, 3, 4, 5])
+def test_of_a_loop_behind_a_repetition_what_was_spoken_is_kept(spoken: int) -> None:
+    phrase, looped = 6, 4
+    tokens = [90, 91, *list(range(phrase)) * (spoken + looped)]
+    middles = [10.0 * place for place in range(2 + phrase * spoken)]
+    middles += middles[-phrase:] * looped
+    kept = without_loop(tokens, phrase, _attending(middles))
+    assert kept == 2 + phrase * spoken
+    cut = without_loop(tokens[:-2], phrase, _attending(middles)[:-2])
+    assert cut == kept, "the last time need not be whole"
+
+
+def test_what_is_settled_has_no_attention_and_is_not_judged() -> None:
+    tokens = list(range(4)) * 8
+    stuck = _attending([5.0, 10.0, 15.0, 20.0] * 8)
+    assert without_loop(tokens, 4, stuck) == 4
+    assert without_loop(tokens, 4, stuck[8:]) == 12
+    assert without_loop(tokens, 4, stuck[-10:]) is None
+
+
+def test_attention_that_hardly_moves_is_a_loop_though_it_is_not_quite_the_same() -> None:
+    tokens = list(range(5)) * 5
+    drifting = [100 + 20.0 * (place % 5) + 1.5 * (place // 5) for place in range(25)]
+    assert without_loop(tokens, 5, _attending(drifting, width=2.0)) == 5
+    spoken = [100 + 5.0 * place for place in range(25)]
+    assert without_loop(tokens, 5, _attending(spoken, width=30.0)) is None, "wide, and yet it moves on"

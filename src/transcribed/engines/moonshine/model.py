@@ -32,7 +32,7 @@ from transcribed.engines.moonshine.outputs import (
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.runtime import session
 from transcribed.errors import ConfigurationError
-from transcribed.recognition.repetition import without_repetition
+from transcribed.recognition.repetition import repeated_phrase, without_loop
 from transcribed.recognition.stabilizer import common_length
 
 START, END = 1, 2
@@ -248,10 +248,14 @@ class MoonshineModel:
                 break
             tokens.append(token)
             probabilities.append(float(probable[kept]))
-            if (fewer := without_repetition(tokens)) is not None:
-                del tokens[max(fewer, len(settled.tokens)) :]
-                reading.forget_after(1 + len(tokens))
-                break
+            if (phrase := repeated_phrase(tokens)) is not None:
+                # The last token has not been read yet: there is no attention of it.
+                attention = reading.attention(len(settled.tokens)).mean(axis=0)
+                fewer = without_loop(tokens[:-1], phrase, attention)
+                if fewer is not None:
+                    del tokens[max(fewer, len(settled.tokens)) :]
+                    reading.forget_after(1 + len(tokens))
+                    break
             unread = [token]
             if kept:
                 rest = rest[skipped + kept :]

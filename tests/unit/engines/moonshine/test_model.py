@@ -172,6 +172,39 @@ def test_what_is_settled_stands_even_where_it_repeats_itself(model: MoonshineMod
     assert model.decode(encoded, settled, ()).tokens[:14] == settled.tokens
 
 
+def _noise(seconds: int) -> Samples:
+    return np.random.default_rng(1).normal(0, 0.1, seconds * 16_000).astype(np.float32)
+
+
+def _dial_tone(seconds: int) -> Samples:
+    times = np.arange(seconds * 16_000) / 16_000
+    tone: Samples = (0.2 * sum(np.sin(2 * np.pi * pitch * times) for pitch in (350, 440))).astype(
+        np.float32
+    )
+    return tone
+
+
+@pytest.mark.parametrize(
+    "sound", ["noise 8", "noise 15", "tone 8", "tone 12", "vowel 16000", "vowel 32000", "vowel 68800"]
+)
+def test_a_model_that_loops_is_stopped(
+    model: MoonshineModel, samples: Read, sound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, _, size = sound.partition(" ")
+    if kind == "vowel":
+        audio = np.tile(samples("jfk.mp3")[int(size) : int(size) + 1_600], 60)
+    else:
+        audio = (_noise if kind == "noise" else _dial_tone)(int(size))
+    encoded = model.encode(audio)
+    stopped = model.decode(encoded, Decoded(), ()).tokens
+    monkeypatch.setattr("transcribed.engines.moonshine.model.repeated_phrase", lambda _: None)
+    looping = model.decode(encoded, Decoded(), ()).tokens
+    assert looping[: len(stopped)] == stopped
+    assert len(looping) > 40, "it goes on until the length of the audio stops it"
+    assert len(stopped) <= 24
+    assert stopped
+
+
 def test_the_length_of_the_audio_limits_the_tokens(model: MoonshineModel) -> None:
     noise = np.random.default_rng(0).normal(0, 0.3, 32_000).astype(np.float32)
     for audio in (noise, silence(2.0)):

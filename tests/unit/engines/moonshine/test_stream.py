@@ -101,6 +101,54 @@ def test_pauses_divide_speech_into_segments(
     assert finals[-1].end == pytest.approx(11.0, abs=0.3)
 
 
+# --- What is said more than once
+
+
+def _said(samples: Read, part: tuple[str, float, float], times: int, gap: float, then: str) -> Samples:
+    """Some seconds of a recording several times, with pauses that end no segment, and another behind."""
+    name, start, end = part
+    piece = samples(name)[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+    return np.concatenate([piece, silence(gap)] * times + [samples(then)])
+
+
+@pytest.mark.parametrize(
+    ("options", "part", "times", "gap", "phrase"),
+    [
+        (FAST, ("test.wav", 0.0, 1.15), 3, 0.1, "this is a test"),
+        (LIVE, ("test.wav", 0.0, 1.15), 3, 0.1, "this is a test"),
+        (FAST, ("common_voice.mp3", 0.2, 2.3), 3, 0.15, "the boy turned to the hand that rode all"),
+        (FAST, ("telephone.wav", 0.35, 1.8), 5, 0.1, "the seven chapter"),
+        (FAST, ("jfk.mp3", 8.2, 10.8), 3, 0.1, "ask what you can do for your country"),
+        (FAST, ("jfk.mp3", 5.55, 6.42), 4, 0.2, "your country"),
+        (LIVE, ("jfk.mp3", 0.3, 0.97), 6, 0.1, "and so"),
+        (FAST, ("telephone.wav", 1.07, 1.84), 6, 0.1, "chapter"),
+    ],
+    ids=["sentence", "sentence-live", "menu", "heading", "chorus", "words", "words-live", "word"],
+)
+def test_what_is_said_several_times_is_written_as_often_and_what_follows_too(
+    moonshine: MoonshineEngine,
+    samples: Read,
+    options: StreamOptions,
+    part: tuple[str, float, float],
+    times: int,
+    gap: float,
+    phrase: str,
+) -> None:
+    then = "telephone.wav" if part[0] == "test.wav" else "test.wav"
+    audio = _said(samples, part, times, gap, then)
+    text = " ".join(_finals(_hear(moonshine.open(options), audio))).lower()
+    plain = "".join(c for c in text if c.isalpha() or c == " ")
+    assert plain.count(phrase) == times
+    assert ("chapter" if then == "telephone.wav" else "this is a test") in plain.rpartition(phrase)[2]
+
+
+def test_words_that_settle_do_not_hide_a_repetition(moonshine: MoonshineEngine, samples: Read) -> None:
+    audio = _said(samples, ("test.wav", 0.0, 1.15), 4, 0.1, "telephone.wav")
+    text = " ".join(_finals(_hear(moonshine.open(STABLE), audio)))
+    assert text.count("test") == 4
+    assert "The seven" in text
+
+
 # --- What is shown, and when
 
 
