@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,7 +167,7 @@ class Application:
         self._engines = Engines(settings, self._scheduler, Places(settings.max_sessions or None))
         self.store = media_store(settings.audio)
         self._decoders = Decoders()
-        library = Library(self.store, self._decoders, settings.max_upload_bytes)
+        library = self._library = Library(self.store, self._decoders, settings.max_upload_bytes)
         self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
         self._requests = HttpRequests()
         self.asgi.add_middleware(BoundedRequests, requests=self._requests)
@@ -225,7 +225,7 @@ class Application:
         sweeping = asyncio.create_task(self.store.sweep(), name="sweep")
         try:
             with self._decoders:
-                async with self._opened, self._scheduler:
+                async with aclosing(self._library), self._opened, self._scheduler:
                     yield
         finally:
             sweeping.cancel()

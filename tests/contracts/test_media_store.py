@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import io
 import logging
 import os
 import socket
@@ -22,7 +21,6 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from transcribed.audio.media import ByteSource
 from transcribed.errors import (
     ConfigurationError,
     InvalidName,
@@ -142,6 +140,11 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
+async def read_at(store: MediaStore, media: StoredMedia, offset: int, size: int) -> bytes:
+    with contextlib.closing(await store.open(media)) as source:
+        return await source.read(offset, size)
+
+
 async def put(store: MediaStore, name: str, *parts: bytes) -> StoredMedia:
     staged = await store.stage(chunks(*parts))
     await store.commit(staged, name)
@@ -172,7 +175,7 @@ def test_what_is_staged_has_no_name_until_it_is_committed(store: MediaStore, pla
         assert staged.size == 5
         assert await store.list() == []
         assert place.everything() == [staged.name]
-        assert store.open(staged).read(100) == b"bytes"
+        assert await read_at(store, staged, 0, 100) == b"bytes"
         await store.commit(staged, "a.wav")
         assert place.everything() == ["a.wav"]
 
@@ -192,7 +195,7 @@ def test_nothing_at_all_can_be_staged(store: MediaStore) -> None:
         media = await put(store, "empty")
         assert media.size == 0
         assert await everything(store, media) == b""
-        assert store.open(media).read(1) == b""
+        assert await read_at(store, media, 0, 1) == b""
 
     run(main())
 
@@ -323,7 +326,7 @@ def test_what_is_not_there_is_not_found(store: MediaStore) -> None:
         with pytest.raises(NotFound):
             await everything(store, gone)
         with pytest.raises(NotFound):
-            store.open(gone).read(1)
+            await read_at(store, gone, 0, 1)
         with pytest.raises(NotFound):
             await store.commit(gone, "b.wav")
         assert await store.list() == []
@@ -343,55 +346,62 @@ def test_ranges_are_read_exactly(store: MediaStore, start: int, end: int) -> Non
     run(main())
 
 
-def test_a_recording_is_a_file(store: MediaStore) -> None:
+def test_a_recording_is_read_at_any_position(store: MediaStore) -> None:
     content = distinct(1_000_000)
-    media = run(put(store, "a.wav", content))
-    file, model = store.open(media), io.BytesIO(content)
 
-    for offset, whence, size in [
-        (0, io.SEEK_SET, 10),
-        (0, io.SEEK_CUR, 300_000),
-        (-20, io.SEEK_CUR, 40),
-        (-5, io.SEEK_END, 100),
-        (0, io.SEEK_END, 1),
-        (999_999, io.SEEK_SET, 5),
-        (2_000_000, io.SEEK_SET, 5),
-        (500_001, io.SEEK_SET, 499_999),
-        (0, io.SEEK_SET, 1_000_001),
-    ]:
-        assert file.seek(offset, whence) == model.seek(offset, whence)
-        assert file.read(size) == model.read(size)
-        assert file.tell() == model.tell()
+    async def main() -> None:
+        with contextlib.closing(await store.open(await put(store, "a.wav", content))) as source:
+            assert source.size == 1_000_000
+            for offset, size in [
+                (0, 10),
+                (10, 300_000),
+                (999_995, 100),
+                (1_000_000, 1),
+                (2_000_000, 5),
+                (500_001, 499_999),
+                (0, 1_000_001),
+            ]:
+                assert await source.read(offset, size) == content[offset : offset + size]
 
-
-def _read_or(error: type[Exception], file: ByteSource, size: int) -> bytes | None:
-    with contextlib.suppress(error):
-        return file.read(size)
-    return None
+    run(main())
 
 
-def test_a_file_that_is_replaced_while_it_is_read_stays_what_it_was_or_says_so(store: MediaStore) -> None:
-    media = run(put(store, "a.wav", distinct(2_000_000)))
-    file = store.open(media)
-    assert file.read(4) == distinct(4)
-    run(put(store, "a.wav", bytes(2_000_000)))
+@pytest.mark.parametrize("fate", ["replaced", "deleted"])
+def test_what_befalls_a_recording_while_it_is_read_changes_none_of_its_bytes_or_is_said(
+    store: MediaStore, fate: str
+) -> None:
+    async def main() -> None:
+        media = await put(store, "a.wav", distinct(2_000_000))
+        with contextlib.closing(await store.open(media)) as source:
+            assert await source.read(0, 4) == distinct(4)
+            await (put(store, "a.wav", bytes(2_000_000)) if fate == "replaced" else store.delete("a.wav"))
+            with contextlib.suppress(MediaChanged, NotFound):
+                assert await source.read(1_500_000, 4) == distinct(1_500_004)[-4:]
+        if fate == "replaced":
+            with pytest.raises(MediaChanged, match=r"'a\.wav'"):
+                await everything(store, media)
+            with pytest.raises(MediaChanged):
+                await read_at(store, media, 0, 4)
 
-    file.seek(1_500_000, io.SEEK_SET)
-    assert _read_or(MediaChanged, file, 4) in {distinct(1_500_004)[-4:], None}
-    with pytest.raises(MediaChanged, match=r"'a\.wav'"):
-        run(everything(store, media))
-    with pytest.raises(MediaChanged):
-        store.open(media).read(4)
+    run(main())
 
 
-def test_a_file_that_is_deleted_while_it_is_read_stays_what_it_was_or_says_so(store: MediaStore) -> None:
-    media = run(put(store, "a.wav", distinct(2_000_000)))
-    file = store.open(media)
-    assert file.read(4) == distinct(4)
-    run(store.delete("a.wav"))
+def test_what_is_noted_beside_a_recording_stays_until_it_is_deleted(
+    store: MediaStore, place: Place
+) -> None:
+    async def main() -> None:
+        media = await put(store, "a.wav", b"bytes")
+        assert await store.note("a.wav") == b""
+        for note in (b"first", b"second \x00\n"):
+            await store.set_note("a.wav", note)
+            assert await store.note("a.wav") == note
+        await store.set_note("b.wav", b"of nothing")
+        assert await store.list() == [media]
+        await store.delete("a.wav")
+        assert await store.note("a.wav") == b""
+        assert len(place.everything()) == 1, "the note of what was never deleted"
 
-    file.seek(1_500_000, io.SEEK_SET)
-    assert _read_or(NotFound, file, 4) in {distinct(1_500_004)[-4:], None}
+    run(main())
 
 
 @pytest.mark.parametrize("parts", [0, 1, MULTIPART // PART])
@@ -444,7 +454,7 @@ def test_odd_names_come_back_as_they_are(store: MediaStore, place: Place, name: 
         assert media.name == name
         assert await store.list() == [media]
         assert await everything(store, media) == b"bytes"
-        assert store.open(media).read(9) == b"bytes"
+        assert await read_at(store, media, 0, 9) == b"bytes"
         assert place.everything() == [name]
         await store.delete(name)
         assert place.everything() == []
@@ -551,7 +561,7 @@ def test_what_is_no_file_is_no_recording(folder_place: Place, tmp_path: Path) ->
                 with pytest.raises(NotFound):
                     await everything(store, media)
                 with pytest.raises(NotFound):
-                    store.open(media)
+                    await store.open(media)
         staged = await store.stage(chunks(b"new"))
         with pytest.raises(InvalidName, match="folder"):
             await store.commit(staged, "folder.wav")
@@ -578,19 +588,27 @@ def test_a_link_in_place_of_the_staging_folder_is_not_followed(folder_place: Pla
 
 def test_an_opened_recording_is_a_file_with_a_descriptor(folder_place: Place) -> None:
     store = media_store(folder_place.location)
-    file = store.open(run(put(store, "a.wav", b"bytes")))
-    assert os.pread(file.fileno(), 9, 0) == b"bytes"  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        with contextlib.closing(await store.open(await put(store, "a.wav", b"bytes"))) as source:
+            assert source.descriptor is not None
+            assert os.pread(source.descriptor, 9, 0) == b"bytes"
+
+    run(main())
 
 
 def test_a_file_that_is_written_while_it_is_read_says_so(folder_place: Place) -> None:
     store = media_store(folder_place.location)
-    media = run(put(store, "a.wav", distinct(2_000_000)))
-    file = store.open(media)
-    assert file.read(4) == distinct(4)
-    (Path(folder_place.location) / "a.wav").write_bytes(b"short")
-    file.seek(1_500_000, io.SEEK_SET)
-    with pytest.raises(MediaChanged):
-        file.read(4)
+
+    async def main() -> None:
+        media = await put(store, "a.wav", distinct(2_000_000))
+        with contextlib.closing(await store.open(media)) as source:
+            assert await source.read(0, 4) == distinct(4)
+            (Path(folder_place.location) / "a.wav").write_bytes(b"short")
+            with pytest.raises(MediaChanged):
+                await source.read(1_500_000, 4)
+
+    run(main())
 
 
 def test_an_address_may_name_a_folder(tmp_path: Path) -> None:
@@ -694,7 +712,7 @@ def test_a_store_that_stands_still_fails_every_call_in_time(
         await _refused(store.stage(chunks(*[bytes(PART)] * (MULTIPART // PART))))
         await _refused(store.commit(staged, "b.wav"))
         await _refused(everything(store, media))
-        await _refused(asyncio.to_thread(store.open(media).read, 4))
+        await _refused(read_at(store, media, 0, 4))
         await asyncio.wait_for(store.discard(staged), 5)
         await asyncio.wait_for(store.sweep(), 5)
 
@@ -711,7 +729,7 @@ def test_a_store_that_stands_still_within_an_answer_fails_in_time(
         media = await put(store, "a.wav", distinct(4_000_000))
         forwarder.freeze(after=1_000_000)
         await _refused(everything(store, media))
-        await _refused(asyncio.to_thread(store.open(media).read, 4))
+        await _refused(read_at(store, media, 0, 4))
 
     run(main())
 

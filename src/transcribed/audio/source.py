@@ -4,8 +4,6 @@ import asyncio
 import os
 from typing import BinaryIO, Protocol, Self
 
-from transcribed.audio.media import ByteSource
-
 
 class Source(Protocol):
     """A recording of known length, read at any position. To be closed."""
@@ -53,24 +51,3 @@ class FileSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class BlockingSource:
-    """A Source over a file whose methods block, and that has no descriptor. Read by one task at a time."""
-
-    descriptor = None
-
-    def __init__(self, file: ByteSource, size: int) -> None:
-        self._file = file
-        self.size = size
-
-    async def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from a position on."""
-        return await asyncio.to_thread(self._read, offset, size)
-
-    def _read(self, offset: int, size: int) -> bytes:
-        self._file.seek(offset, os.SEEK_SET)
-        return self._file.read(size)
-
-    def close(self) -> None:
-        """Nothing has to be given back."""

@@ -226,8 +226,8 @@ class _Process:
             except TimeoutError:
                 raise _too_slow() from None
             left -= loop.time() - since
-            if self._broken is not None and kind in {Kind.END, Kind.FAILED, Kind.DIED}:
-                raise self._broken
+            if kind in {Kind.END, Kind.FAILED, Kind.DIED}:
+                await self._check_source()
             match kind:
                 case Kind.READ:
                     await self._give(payload)
@@ -269,6 +269,17 @@ class _Process:
         except TranscribedError as error:
             self._broken = error
             return b""
+
+    async def _check_source(self) -> None:
+        """Raise what the source has raised, or that a file which was handed over has changed since."""
+        if (
+            self._broken is None
+            and not isinstance(self._source, Stream)
+            and self._source.descriptor is not None
+        ):
+            await self._source.read(0, 1)
+        if self._broken is not None:
+            raise self._broken
 
     async def _taken(self, stream: Stream, size: int) -> bytes:
         """What has come of a stream, as soon as there is something; nothing at its end."""

@@ -8,7 +8,7 @@ import json
 import struct
 from dataclasses import asdict, dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -22,6 +22,8 @@ LONGEST = 16 * 1024 * 1024
 """Bytes of a message: half a second of 64 channels is 2 MiB."""
 MOST_READ = 1024 * 1024
 """Bytes that a decoding process may ask for at once."""
+
+F = TypeVar("F", AudioFormat, Track)
 
 _READ = struct.Struct(">QI")
 _SIGNAL = struct.Struct(">I")
@@ -116,19 +118,34 @@ def read_of(payload: bytes) -> tuple[int, int]:
     return offset, min(size, MOST_READ)
 
 
+def format_json(found: AudioFormat) -> bytes:
+    """A format as JSON."""
+    return json.dumps(asdict(found)).encode()
+
+
 def packed_format(found: AudioFormat) -> bytes:
     """A format as a message."""
-    return packed(Kind.FORMAT, json.dumps(asdict(found)).encode())
+    return packed(Kind.FORMAT, format_json(found))
 
 
 def format_of(payload: bytes) -> AudioFormat:
-    """The format in a message, or in a file that was made of `format_json`. Raises EngineFailure."""
+    """The format that `format_json` wrote. Raises EngineFailure for what it never writes."""
     try:
         said: dict[str, Any] = json.loads(payload)
-        tracks = tuple(Track(**track) for track in said.pop("tracks"))
-        return AudioFormat(**said, tracks=tracks)
+        tracks = tuple(_checked(Track(**track)) for track in said.pop("tracks"))
+        return _checked(AudioFormat(**said, tracks=tracks))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise EngineFailure(_UNREADABLE) from error
+
+
+def _checked(made: F) -> F:
+    """The same. Raises TypeError where a member is of another type than it says."""
+    kinds = get_type_hints(type(made))
+    for name, kind in kinds.items():
+        kind = float | int | None if name == "duration" else tuple if name == "tracks" else kind  # noqa: PLW2901
+        if not isinstance(getattr(made, name), kind):
+            raise TypeError(name)
+    return made
 
 
 def packed_block(samples: Samples) -> bytes:

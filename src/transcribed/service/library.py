@@ -1,35 +1,46 @@
 """The recordings that users upload."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 
 from transcribed.audio.formats import AudioFormat
-from transcribed.audio.source import BlockingSource, Source
+from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
-from transcribed.errors import TooLarge, TranscribedError, UnreadableAudio
+from transcribed.decoding.messages import format_json, format_of
+from transcribed.errors import EngineFailure, TooLarge, TranscribedError, UnreadableAudio
 from transcribed.storage.media import MediaStore, StoredMedia
 from transcribed.storage.names import valid_name
 
-_REMEMBERED_FORMATS = 4096
+LISTING_SECONDS = 5.0
+"""For which a list waits to know what the files in it are."""
+
+_REMEMBERED_FORMATS = 65_536
+_LOOKS_AT_ONCE = 8
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is stored, and what it is; `format` is None for a file that is not audio."""
+    """What is stored, and what it is; `format` is None for a file that is not audio, or not known yet."""
 
     media: StoredMedia
     format: AudioFormat | None
 
 
 class Library:
-    """Recordings that can all be decoded, by valid names, each at most `max_bytes` long."""
+    """Recordings that can all be decoded, by valid names, each at most `max_bytes` long. To be closed."""
 
     def __init__(self, store: MediaStore, decoders: Decoders, max_bytes: int) -> None:
         self._store = store
         self._decoders = decoders
         self._max_bytes = max_bytes
         self._formats: dict[tuple[str, str], AudioFormat | None] = {}
+        self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
     async def add(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Store a recording in place of one of that name; returns the name as it is stored.
@@ -41,11 +52,12 @@ class Library:
         try:
             if staged.size == 0:
                 raise UnreadableAudio("The file is empty. Send a recording.")
-            await self._probe(staged)
+            found = await self._probe(staged)
             await self._store.commit(staged, name)
         except BaseException:
             await self._store.discard(staged)
             raise
+        await self._note(StoredMedia(name, staged.size, staged.version), found)
         return name
 
     async def find(self, name: str) -> StoredMedia:
@@ -53,8 +65,16 @@ class Library:
         return await self._store.find(valid_name(name))
 
     async def list(self) -> list[Recording]:
-        """All recordings, in the order of their names."""
-        return [Recording(media, await self._format(media)) for media in await self._store.list()]
+        """All recordings, in the order of their names.
+
+        What a file is that nobody has looked at yet is found out meanwhile, for LISTING_SECONDS at most; a
+        later list knows the rest.
+        """
+        stored = await self._store.list()
+        looking = {media: task for media in stored if (task := self._looking_at(media)) is not None}
+        if looking:
+            await asyncio.wait(looking.values(), timeout=LISTING_SECONDS)
+        return [Recording(media, self._formats.get(_key(media))) for media in stored]
 
     async def delete(self, name: str) -> None:
         """Remove a recording. Raises InvalidName and NotFound."""
@@ -62,18 +82,17 @@ class Library:
 
     async def open(self, name: str) -> Source:
         """A recording, to be read and closed. Raises InvalidName and NotFound."""
-        return self._opened(await self.find(name))
-
-    def _opened(self, media: StoredMedia) -> Source:
-        return BlockingSource(self._store.open(media), media.size)
-
-    async def _probe(self, media: StoredMedia) -> AudioFormat:
-        with closing(self._opened(media)) as source:
-            return await self._decoders.probe(source)
+        return await self._store.open(await self.find(name))
 
     def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes [start, end) of a recording."""
         return self._store.read(media, start, end)
+
+    async def aclose(self) -> None:
+        """Find out nothing more."""
+        for task in list(self._looking.values()):
+            task.cancel()
+        await asyncio.gather(*self._looking.values(), return_exceptions=True)
 
     async def _limited(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
@@ -86,13 +105,65 @@ class Library:
                 )
             yield chunk
 
-    async def _format(self, media: StoredMedia) -> AudioFormat | None:
-        key = (media.name, media.version)
-        if key not in self._formats:
-            if len(self._formats) >= _REMEMBERED_FORMATS:
-                self._formats.clear()
+    async def _probe(self, media: StoredMedia) -> AudioFormat:
+        with closing(await self._store.open(media)) as source:
+            return await self._decoders.probe(source)
+
+    def _looking_at(self, media: StoredMedia) -> "asyncio.Task[None] | None":
+        """The task that finds out what a recording is; None where that is known."""
+        key = _key(media)
+        if key in self._formats:
+            return None
+        if key not in self._looking:
+            task = self._looking[key] = asyncio.create_task(self._look(media))
+            task.add_done_callback(lambda _: self._looking.pop(key))
+        return self._looking[key]
+
+    async def _look(self, media: StoredMedia) -> None:
+        async with self._at_once:
             try:
-                self._formats[key] = await self._probe(media)
-            except TranscribedError:
-                self._formats[key] = None
-        return self._formats[key]
+                noted = await self._noted(media)
+                if noted is None:
+                    found = await self._found(media)
+                    await self._note(media, found)
+                else:
+                    self._remember(media, noted.format)
+            except TranscribedError as error:
+                # The store's failure, or the rush's: it says nothing of the file, and is tried again.
+                _log.info("What %r is could not be found out: %s", media.name, error.message)
+            except Exception:  # noqa: BLE001 - one file spoils no list
+                _log.exception("Looking at %r failed.", media.name)
+
+    async def _found(self, media: StoredMedia) -> AudioFormat | None:
+        try:
+            return await self._probe(media)
+        except UnreadableAudio:
+            return None
+
+    async def _noted(self, media: StoredMedia) -> Recording | None:
+        """What was noted of this version of a recording; None where nothing was."""
+        version, _, described = (await self._store.note(media.name)).partition(b"\n")
+        if version != media.version.encode():
+            return None
+        try:
+            return Recording(media, format_of(described) if described else None)
+        except EngineFailure:
+            return None
+
+    async def _note(self, media: StoredMedia, found: AudioFormat | None) -> None:
+        """Keep beside a recording what it is, so that no later start has to look again."""
+        self._remember(media, found)
+        note = media.version.encode() + b"\n" + (b"" if found is None else format_json(found))
+        try:
+            await self._store.set_note(media.name, note)
+        except TranscribedError as error:
+            _log.info("What %r is could not be noted: %s", media.name, error.message)
+
+    def _remember(self, media: StoredMedia, found: AudioFormat | None) -> None:
+        if len(self._formats) >= _REMEMBERED_FORMATS:
+            self._formats.clear()
+        self._formats[_key(media)] = found
+
+
+def _key(media: StoredMedia) -> tuple[str, str]:
+    return media.name, media.version

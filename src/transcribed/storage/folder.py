@@ -8,7 +8,6 @@ that never ends is opened. The file of a recording can be read by its owner alon
 import asyncio
 import errno
 import fcntl
-import io
 import logging
 import os
 import stat
@@ -18,16 +17,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
-from transcribed.audio.media import ByteSource
+from transcribed.audio.source import Source
 from transcribed.errors import InvalidName, TranscribedError
 from transcribed.storage.files import is_full
-from transcribed.storage.media import STAGING, StoredMedia, changed, full, missing, not_a_place, unavailable
-from transcribed.storage.private import make_private_folder
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from transcribed.storage.media import (
+    STAGING,
+    StoredMedia,
+    changed,
+    full,
+    missing,
+    not_a_place,
+    note_of,
+    unavailable,
+)
+from transcribed.storage.private import make_private_folder, write_private
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +40,7 @@ T = TypeVar("T")
 _ABANDONED_AFTER = 3600.0
 _READ_AHEAD = 256 * 1024
 _WRITTEN_AT_ONCE = 256 * 1024
+_LONGEST_NOTE = 64 * 1024
 # A disk can stand still too: no more than these threads then do.
 _THREADS = 8
 _CLEARING_SECONDS = 2.0
@@ -149,10 +155,22 @@ class FolderMediaStore:
         finally:
             file.close()
 
-    def open(self, media: StoredMedia) -> ByteSource:
-        """This very version as a file: a real one, with a descriptor."""
-        with _translated(media.name):
-            return io.BufferedReader(_File(self._folder, media), _READ_AHEAD)
+    async def open(self, media: StoredMedia) -> Source:
+        """This very version: a file, with a descriptor."""
+        return _FolderSource(self, media, await self._run(media.name, _File, self._folder, media))
+
+    async def note(self, name: str) -> bytes:
+        """What was noted beside a recording."""
+        return await self._run("a note", self._noted, note_of(name))
+
+    async def set_note(self, name: str, note: bytes) -> None:
+        """Note something beside a recording."""
+        await self._run("a note", self._note, note_of(name), note)
+
+    async def read_open(self, file: "_File", media: StoredMedia, offset: int, size: int) -> bytes:
+        """Up to `size` bytes of a recording that is open."""
+        size = min(size, media.size - offset)
+        return await self._run(media.name, file.at, offset, size) if size > 0 else b""
 
     async def _run(self, subject: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call, and do not leave while it works on a file: not when cancelled, either."""
@@ -221,6 +239,23 @@ class FolderMediaStore:
     def _delete(self, name: str) -> None:
         self._find(name)
         (self._folder / name).unlink()
+        with suppress(OSError):
+            (self._folder / note_of(name)).unlink(missing_ok=True)
+
+    def _noted(self, path: str) -> bytes:
+        try:
+            descriptor = os.open(self._folder / path, _READING)
+        except FileNotFoundError:
+            return b""
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(_LONGEST_NOTE)
+
+    def _note(self, path: str, note: bytes) -> None:
+        folder = (self._folder / path).parent
+        make_private_folder(folder)
+        if folder.is_symlink():
+            raise OSError(f"{folder} is a link")
+        write_private(self._folder / path, note)
 
     def _sweep(self) -> None:
         """A file is abandoned that nobody holds, and that is an hour from what the disk's own clock says.
@@ -250,22 +285,39 @@ class FolderMediaStore:
             trial.unlink()
 
 
-class _File(io.RawIOBase):
+class _FolderSource:
+    """See Source."""
+
+    def __init__(self, store: FolderMediaStore, media: StoredMedia, file: "_File") -> None:
+        self._store = store
+        self._media = media
+        self._file = file
+        self.size = media.size
+        self.descriptor = file.descriptor
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from a position on. Raises MediaChanged where the file was written since."""
+        return await self._store.read_open(self._file, self._media, offset, size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class _File:
     """One version of a recording, held open: what takes its name later is another file.
 
     Raises MediaChanged where the file itself is written while it is read.
     """
 
     def __init__(self, folder: Path, media: StoredMedia) -> None:
-        super().__init__()
         self._media = media
-        self._position = 0
-        self._descriptor = -1
+        self.descriptor = -1
         # What is no file is not opened: that alone may do something to a device.
         _regular(media.name, (folder / media.name).lstat())
-        self._descriptor = os.open(folder / media.name, _READING)
+        self.descriptor = os.open(folder / media.name, _READING)
         try:
-            found = os.fstat(self._descriptor)
+            found = os.fstat(self.descriptor)
             _regular(media.name, found)
             self._check(found)
         except BaseException:
@@ -274,45 +326,17 @@ class _File(io.RawIOBase):
 
     def at(self, start: int, size: int) -> bytes:
         """Some bytes of it, at least one. Raises MediaChanged where there are none."""
-        data = os.pread(self._descriptor, size, start)
-        self._check(os.fstat(self._descriptor))
+        data = os.pread(self.descriptor, size, start)
+        self._check(os.fstat(self.descriptor))
         if not data:
             raise changed(self._media.name)
         return data
 
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._media.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        view = memoryview(buffer).cast("B")
-        size = min(len(view), self._media.size - self._position)
-        if size <= 0:
-            return 0
-        with _translated(self._media.name):
-            data = self.at(self._position, size)
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
     def close(self) -> None:
-        if not self.closed:
-            super().close()
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
+        """Close it; more than once does no harm."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _check(self, found: os.stat_result) -> None:
         if _stored(self._media.name, found) != self._media:

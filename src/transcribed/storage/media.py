@@ -3,12 +3,13 @@
 Clients are told in a sentence, without paths and addresses; the log has the cause.
 """
 
+import hashlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from transcribed.audio.media import ByteSource
+from transcribed.audio.source import Source
 from transcribed.errors import (
     ConfigurationError,
     MediaChanged,
@@ -19,6 +20,7 @@ from transcribed.errors import (
 
 STAGING = ".incoming"
 """The folder, or prefix, of what has no name yet."""
+_NOTES = ".notes"
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +81,22 @@ class MediaStore(Protocol):
         """The bytes [start, end) of this very version."""
         ...
 
-    def open(self, media: StoredMedia) -> ByteSource:
-        """This very version as a file. Its methods block."""
+    async def open(self, media: StoredMedia) -> Source:
+        """This very version, read at any position. To be closed."""
         ...
+
+    async def note(self, name: str) -> bytes:
+        """What was noted beside a recording; nothing where nothing was."""
+        ...
+
+    async def set_note(self, name: str, note: bytes) -> None:
+        """Note something small beside a recording, until it is deleted. A new version keeps it."""
+        ...
+
+
+def note_of(name: str) -> str:
+    """Where the note beside a recording is: a path of letters and digits, whatever the name is."""
+    return f"{_NOTES}/{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def missing(name: str) -> NotFound:

@@ -5,7 +5,6 @@ retries, and every call a bound.
 """
 
 import asyncio
-import io
 import logging
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,8 +16,8 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError, PreconditionError
 from obstore.store import from_url
 
-from transcribed.audio.media import ByteSource
-from transcribed.errors import StorageFailure, TranscribedError
+from transcribed.audio.source import Source
+from transcribed.errors import NotFound, StorageFailure, TranscribedError
 from transcribed.storage.media import (
     STAGING,
     StoredMedia,
@@ -26,11 +25,11 @@ from transcribed.storage.media import (
     full,
     missing,
     not_a_place,
+    note_of,
     unavailable,
 )
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
@@ -150,6 +149,9 @@ class ObjectMediaStore:
         await self.find(name)  # An object store itself does not tell whether there was something.
         async with _bounded(name):
             await obstore.delete_async(self._store, name)
+        with suppress(NotFound, StorageFailure):
+            async with _bounded("a note"):
+                await obstore.delete_async(self._store, note_of(name))
 
     async def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes [start, end) of this very version."""
@@ -162,49 +164,51 @@ class ObjectMediaStore:
             async for chunk in found.stream(min_chunk_size=_READ_AHEAD):
                 yield bytes(chunk)
 
-    def open(self, media: StoredMedia) -> ByteSource:
-        """This very version as a file."""
-        return io.BufferedReader(_ObjectFile(self._store, media), _READ_AHEAD)
+    async def open(self, media: StoredMedia) -> Source:
+        """This very version."""
+        return _ObjectSource(self._store, media)
+
+    async def note(self, name: str) -> bytes:
+        """What was noted beside a recording."""
+        try:
+            async with _bounded("a note"):
+                found = await obstore.get_async(self._store, note_of(name))
+                return bytes(await found.bytes_async())
+        except NotFound:
+            return b""
+
+    async def set_note(self, name: str, note: bytes) -> None:
+        """Note something beside a recording."""
+        async with _bounded("a note"):
+            await obstore.put_async(self._store, note_of(name), note)
 
 
-class _ObjectFile(io.RawIOBase):
-    """One version of an object.
+class _ObjectSource:
+    """See Source.
 
-    Each read asks for that version, so that a recording that is replaced while it is read is noticed,
+    Each read asks for the one version, so that a recording that is replaced while it is read is noticed,
     and never mixed with the new one.
     """
 
+    descriptor = None
+
     def __init__(self, store: "ObjectStore", media: StoredMedia) -> None:
-        super().__init__()
         self._store = store
         self._media = media
-        self._position = 0
+        self.size = media.size
 
-    def readable(self) -> bool:
-        return True
+    async def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from a position on. Raises MediaChanged and NotFound."""
+        end = min(offset + size, self.size)
+        if offset >= end:
+            return b""
+        options: GetOptions = {"range": (offset, end), "if_match": self._media.version}
+        async with _bounded(self._media.name):
+            found = await obstore.get_async(self._store, self._media.name, options=options)
+            return bytes(await found.bytes_async())
 
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._media.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        view = memoryview(buffer).cast("B")
-        end = min(self._position + len(view), self._media.size)
-        if self._position >= end:
-            return 0
-        options: GetOptions = {"range": (self._position, end), "if_match": self._media.version}
-        with _translated(self._media.name):
-            data = obstore.get(self._store, self._media.name, options=options).bytes()
-        view[: len(data)] = memoryview(data)
-        self._position += len(data)
-        return len(data)
+    def close(self) -> None:
+        """Nothing is open between two reads."""
 
 
 def _connected(location: str, answering: timedelta) -> "ObjectStore":

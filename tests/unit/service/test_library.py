@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from transcribed.audio.formats import AudioFormat
+from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.errors import InvalidName, MediaChanged, NotFound, TooLarge, UnreadableAudio
-from transcribed.service.library import Library, Recording
+from transcribed.service.library import Library
 from transcribed.storage.folder import FolderMediaStore
+from transcribed.storage.media import StoredMedia
 from transcribed.transcript import Track
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +53,8 @@ async def _read(library: Library, name: str, start: int = 0, end: int | None = N
 
 
 def _files(folder: Path) -> Iterable[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path) for path in found if path.parts[0] != ".notes")
 
 
 async def test_a_recording_is_kept_as_it_came(library: Library, folder: Path) -> None:
@@ -92,23 +95,67 @@ async def test_the_list_says_what_each_recording_is(library: Library, folder: Pa
     ]
 
 
-async def test_what_is_listed_is_looked_at_once_a_version(
-    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+async def test_what_a_recording_is_found_out_once_a_version_whoever_asks_later(
+    library: Library, folder: Path, decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await library.add("uploaded.wav", _chunks(_wav(0.5)))
+    (folder / "copied.wav").write_bytes(_wav(0.25))
+    (folder / "notes.txt").write_bytes(b"This is no audio")
+    first = await library.list()
+    assert [r.format and r.format.duration for r in first] == [0.25, None, 0.5]
+
+    restarted = Library(FolderMediaStore.at(str(folder)), decoders, MAX_BYTES)
+    looked_at: list[str] = []
+    look = restarted._store.open
+
+    async def noted(media: StoredMedia) -> Source:
+        looked_at.append(media.name)
+        return await look(media)
+
+    monkeypatch.setattr(restarted._store, "open", noted)
+    assert await restarted.list() == first
+    assert looked_at == []
+    (folder / "copied.wav").write_bytes(_wav(1.0))
+    changed = await restarted.list()
+    assert [r.format and r.format.duration for r in changed] == [1.0, None, 0.5]
+    assert looked_at == ["copied.wav"]
+
+
+@pytest.mark.parametrize("note", [b"", b"?\n{}", b"\xff" * 100])
+async def test_a_note_that_is_damaged_is_made_anew(
+    library: Library, folder: Path, decoders: Decoders, note: bytes
 ) -> None:
     await library.add("a.wav", _chunks(_wav(0.5)))
     first = await library.list()
-    looked_at = []
-    look = library._store.open
-    monkeypatch.setattr(library._store, "open", lambda media: looked_at.append(media.name) or look(media))
-    assert await library.list() == first
-    assert looked_at == []
-    await library.add("a.wav", _chunks(_wav(1.0)))
-    looked_at.clear()
-    (changed,) = await library.list()
-    assert isinstance(changed, Recording)
-    assert changed.format is not None
-    assert changed.format.duration == 1.0
-    assert looked_at == ["a.wav"]
+    (path,) = (folder / ".notes").iterdir()
+    whole = path.read_bytes()
+    for damaged in (note, whole[: len(whole) // 2], whole.replace(b"16000", b'"16000"')):
+        path.write_bytes(damaged)
+        assert await Library(FolderMediaStore.at(str(folder)), decoders, MAX_BYTES).list() == first
+        assert path.read_bytes() == whole
+
+
+async def test_a_list_does_not_wait_for_what_cannot_be_found_out(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await library.add("known.wav", _chunks(_wav(0.5)))
+    (folder / "broken.wav").write_bytes(_wav(0.5))
+    (folder / "slow.wav").write_bytes(_wav(0.5))
+    look, release = library._store.open, asyncio.Event()
+
+    async def opened(media: StoredMedia) -> Source:
+        if media.name == "broken.wav":
+            raise RuntimeError("nobody foresaw this")
+        await release.wait()
+        return await look(media)
+
+    monkeypatch.setattr(library._store, "open", opened)
+    monkeypatch.setattr("transcribed.service.library.LISTING_SECONDS", 0.05)
+    assert [r.format and r.format.duration for r in await library.list()] == [None, 0.5, None]
+    release.set()
+    monkeypatch.setattr("transcribed.service.library.LISTING_SECONDS", 30)
+    assert [r.format and r.format.duration for r in await library.list()] == [None, 0.5, 0.5]
+    await library.aclose()
 
 
 async def test_a_new_recording_takes_the_place_of_one_of_its_name(library: Library, folder: Path) -> None:
@@ -176,7 +223,7 @@ async def test_what_is_refused_changes_nothing(
         await library.add(name, chunks())  # type: ignore[operator]
     assert _files(folder) == before
     assert all((folder / path).read_bytes() == _wav(0.2) for path in before)
-    assert _files(folder.parent) == [f"recordings/{path}" for path in before]
+    assert list((folder / ".incoming").iterdir()) == []
 
 
 async def test_an_upload_that_is_given_up_leaves_nothing(library: Library, folder: Path) -> None:
