@@ -38,6 +38,15 @@ def _format_option(choices: Sequence[str], told: str) -> Callable[[Any], Any]:
     )
 
 
+def _track_option(command: Any) -> Any:
+    return click.option(
+        "--track",
+        type=click.IntRange(min=1),
+        metavar="NUMBER",
+        help="Which audio track, counted from 1.  [default: the one that a player would play]",
+    )(command)
+
+
 def settings_options(kind: type[BaseSettings], *only: str) -> Callable[[Any], Any]:
     """An option of the command for every setting, or for those named."""
 
@@ -146,9 +155,16 @@ def serve(**given: Any) -> None:
     "[default: -, standard output]",
 )
 @click.option("--force", is_flag=True, help="Transcribe anew what is done already.")
+@_track_option
 @settings_options(RecognitionSettings)
 def transcribe(
-    *, files: Sequence[str], form: FileFormat, output: str | None, force: bool, **given: Any
+    *,
+    files: Sequence[str],
+    form: FileFormat,
+    output: str | None,
+    force: bool,
+    track: int | None,
+    **given: Any,
 ) -> None:
     """Write down what is said in recordings.
 
@@ -175,9 +191,9 @@ def transcribe(
     from transcribed.terminal import files as single  # noqa: PLC0415
 
     if output in {None, "-"}:
-        failed = _run(single.print_transcripts(settings, files, form))
+        failed = _run(single.print_transcripts(settings, files, form, track))
     else:
-        failed = _run(batch.transcribe_to_files(settings, files, output, form, force=force))
+        failed = _run(batch.transcribe_to_files(settings, files, output, form, force=force, track=track))
     sys.exit(min(1, failed))
 
 
@@ -216,6 +232,7 @@ def _check_output(files: Sequence[str], form: FileFormat, output: str | None, *,
     metavar="NUMBER",
     help="Of raw samples, interleaved.  [default: 1]",
 )
+@_track_option
 @_format_option(["text", "json"], "A line of text a segment, or Amazon's TranscriptEvent JSON.")
 @settings_options(RecognitionSettings)
 def listen(
@@ -226,6 +243,7 @@ def listen(
     encoding: str | None,
     sample_rate: int | None,
     channels: int | None,
+    track: int | None,
     form: Format,
     **given: Any,
 ) -> None:
@@ -243,6 +261,8 @@ def listen(
     arecord -f S16_LE -r 16000 | transcribed listen - --encoding pcm
     """  # noqa: D301 - \b is for click
     _check_source(source, device, encoding, sample_rate, channels)
+    if track is not None and (source is None or encoding not in {None, "auto"}):
+        raise click.UsageError("--track is of a container, which '-' reads with --encoding auto.")
     settings: RecognitionSettings = _settings(RecognitionSettings, given)
     from transcribed.terminal import listen as live  # noqa: PLC0415 - as above
     from transcribed.terminal import microphone  # noqa: PLC0415
@@ -260,7 +280,7 @@ def listen(
             audio = StandardInput(written)
     except TranscribedError as error:
         raise click.ClickException(error.message) from error
-    _run(live.listen(settings, audio, form))
+    _run(live.listen(settings, audio, form, track))
 
 
 @cli.command()

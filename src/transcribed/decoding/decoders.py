@@ -88,22 +88,20 @@ class Decoders:
 
     async def probe(self, source: Source) -> AudioFormat:
         """What is in a source; its first packets are decoded. Raises UnreadableAudio and LimitExceeded."""
-        async with self._quick:
-            looking = asyncio.create_task(self._probe(source))
-            try:
+        looking = asyncio.create_task(self._probe(source))
+        try:
+            async with self._quick:
                 await asyncio.wait([looking], timeout=QUICK_PROBE_SECONDS)
-            except asyncio.CancelledError:
-                looking.cancel()
-                raise
-        # What takes long makes way for what does not.
-        if not looking.done() and self._slow.locked():
-            looking.cancel()
-            raise LimitExceeded("Too many recordings are being looked at. Try again in a moment.")
-        async with self._slow:
-            try:
+            if looking.done():
+                return looking.result()
+            # What takes long makes way for what does not.
+            if self._slow.locked():
+                raise LimitExceeded("Too many recordings are being looked at. Try again in a moment.")
+            async with self._slow:
                 return await looking
-            finally:
-                looking.cancel()
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
 
     async def _probe(self, source: Source) -> AudioFormat:
         async with self._begun(source, probe=True, track=None, channels=None) as (_, found):

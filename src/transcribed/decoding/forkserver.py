@@ -54,6 +54,11 @@ class ForkServer:
         self._spare: deque[tuple[int, socket.socket]] = deque()
         self._closed = False
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the process that others are forked of, when it has been started."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start it now, and not with the first fork. Does not wait for it."""
         self._close_control()

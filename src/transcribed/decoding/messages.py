@@ -25,6 +25,7 @@ MOST_READ = 1024 * 1024
 
 F = TypeVar("F", AudioFormat, Track)
 
+_MOST_SENTENCES, _LONGEST_SENTENCE = 16, 400
 _READ = struct.Struct(">QI")
 _SIGNAL = struct.Struct(">I")
 _CHANNELS = struct.Struct(">I")
@@ -173,7 +174,8 @@ def packed_end(warnings: tuple[str, ...]) -> bytes:
 def end_of(payload: bytes) -> tuple[str, ...]:
     """The sentences in an end. Raises EngineFailure."""
     try:
-        return tuple(str(sentence) for sentence in json.loads(payload))
+        sentences = json.loads(payload)[:_MOST_SENTENCES]
+        return tuple(str(sentence)[:_LONGEST_SENTENCE] for sentence in sentences)
     except (ValueError, TypeError) as error:
         raise EngineFailure(_UNREADABLE) from error
 

@@ -190,10 +190,14 @@ def _decode(job: Job, source: ByteStream, channel: Channel) -> None:
         if job.probe:
             channel.send(messages.packed_format(reader.probe()))
             return
+        blocks = reader.blocks()
+        block = next(blocks, None)
+        # Only now: what has not enough memory for a block begins again with more, as if nothing had been.
         channel.send(messages.packed_format(reader.described))
-        for block in reader.blocks():
+        while block is not None:
             channel.send(messages.packed_block(block))
             confinement.limit_processor()
+            block = next(blocks, None)
         channel.send(messages.packed_end(reader.warnings))
 
 

@@ -2,6 +2,7 @@
 
 import mimetypes
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Path, Request, Response
@@ -12,6 +13,7 @@ from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedEr
 from transcribed.http.ranges import RangeNotSatisfiable, byte_range
 from transcribed.http.upload import uploaded_file
 from transcribed.service.library import Library, Recording
+from transcribed.transcript import Track
 
 Name = Annotated[str, Path(description="The name that the upload returned.", examples=["test.wav"])]
 
@@ -47,6 +49,19 @@ _PERHAPS_AUDIO = {
 }
 
 
+class ListedTrack(BaseModel):
+    """One audio track of a recording; language and title as the file says them."""
+
+    track: int = Field(description="Counted from 1.", examples=[2])
+    codec: str = Field(description="FFmpeg's name.", examples=["aac"])
+    sample_rate: int = Field(examples=[48000])
+    channels: int = Field(examples=[2])
+    language: str | None = Field(None, examples=["eng"])
+    title: str | None = Field(None, examples=["Commentary"])
+    default: bool = Field(description="Whether the file marks it as the one to be played.")
+    decodable: bool = Field(description="Whether it can be heard here.")
+
+
 class ListedRecording(BaseModel):
     """One recording. What describes its audio is null if the stored file is none."""
 
@@ -58,6 +73,10 @@ class ListedRecording(BaseModel):
     )
     sample_rate: int | None = Field(None, description="Samples a second.", examples=[22050])
     channels: int | None = Field(None, examples=[1])
+    track: int | None = Field(
+        None, description="Which audio track is described and heard, where there are several.", examples=[2]
+    )
+    tracks: list[ListedTrack] | None = Field(None, description="All of them, where there are several.")
 
 
 class Problem(BaseModel):
@@ -96,7 +115,7 @@ def router(library: Library) -> APIRouter:
             await file.discard()
             raise
 
-    @routes.get("", summary="List the recordings")
+    @routes.get("", summary="List the recordings", response_model_exclude_unset=True)
     async def recordings() -> list[ListedRecording]:
         """All recordings, in the order of their names."""
         return [_listed(recording) for recording in await library.list()]
@@ -179,8 +198,10 @@ def _media_type(name: str) -> str:
 def _listed(recording: Recording) -> ListedRecording:
     media, described = recording.media, recording.format
     if described is None:
-        return ListedRecording(name=media.name, size=media.size)
-    return ListedRecording(
+        return ListedRecording(
+            name=media.name, size=media.size, duration=None, format=None, sample_rate=None, channels=None
+        )
+    listed = ListedRecording(
         name=media.name,
         size=media.size,
         duration=None if described.duration is None else round(described.duration, 3),
@@ -188,3 +209,12 @@ def _listed(recording: Recording) -> ListedRecording:
         sample_rate=described.sample_rate,
         channels=described.channels,
     )
+    if len(described.tracks) > 1:
+        listed.track = described.track
+        listed.tracks = [_track(track) for track in described.tracks]
+    return listed
+
+
+def _track(track: Track) -> ListedTrack:
+    described = asdict(track)
+    return ListedTrack(track=described.pop("number"), **described)

@@ -26,18 +26,24 @@ _FINALS = StreamOptions(partials=False)
 
 
 async def transcribe_to_files(
-    settings: RecognitionSettings, inputs: Sequence[str], output: str, form: FileFormat, *, force: bool
+    settings: RecognitionSettings,
+    inputs: Sequence[str],
+    output: str,
+    form: FileFormat,
+    *,
+    force: bool,
+    track: int | None = None,
 ) -> int:
     """Write a transcript for each recording, unless it is there and newer; returns how many failed.
 
-    `inputs` are files, folders, or "-" alone; `output` is a folder, or for a single recording a file.
-    Raises StorageFull: then nothing more can be written.
+    `inputs` are files, folders, or "-" alone; `output` is a folder, or for a single recording a file;
+    `track` is the audio track of each. Raises StorageFull: then nothing more can be written.
     """
     made = await in_thread(plan, inputs, output, SUFFIXES[form], force=force)
     with _Watch(made.jobs) as watch:
         for problem in made.problems:
             watch.tell(problem)
-        batch = _Batch(made, form, watch)
+        batch = _Batch(made, form, watch, track)
         if made.jobs:
             async with recognition(settings) as recogniser:
                 here = settings.threads or os.cpu_count() or 1
@@ -51,11 +57,12 @@ async def transcribe_to_files(
 
 
 class _Batch:
-    def __init__(self, made: Plan, form: FileFormat, watch: "_Watch") -> None:
+    def __init__(self, made: Plan, form: FileFormat, watch: "_Watch", track: int | None) -> None:
         # The longest first: at the end no thread waits long for the last.
         self._waiting = iter(sorted(made.jobs, key=lambda job: -job.size))
         self._form = form
         self._watch = watch
+        self._track = track
         self.written = 0
         self.failed = len(made.problems)
 

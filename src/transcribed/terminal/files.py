@@ -20,14 +20,16 @@ from transcribed.settings import RecognitionSettings
 from transcribed.terminal.display import Display
 from transcribed.terminal.planning import STANDARD_INPUT
 from transcribed.terminal.writing import FileFormat, document
-from transcribed.transcript import Segment
+from transcribed.transcript import Notice, Segment
 from transcribed.wire.native import Format
 
 # FFmpeg looks for a tag of this length at the end of what is called .mp3, be that before its start.
 _FEWEST_BYTES = 32
 
 
-async def print_transcripts(settings: RecognitionSettings, files: Sequence[str], form: FileFormat) -> int:
+async def print_transcripts(
+    settings: RecognitionSettings, files: Sequence[str], form: FileFormat, track: int | None = None
+) -> int:
     """Print what is said in the files, "-" being standard input; returns how many could not be read."""
     failed = 0
     async with recognition(settings) as recogniser:
@@ -35,14 +37,16 @@ async def print_transcripts(settings: RecognitionSettings, files: Sequence[str],
             if len(files) > 1 and form == "text":
                 print(f"==> {file} <==", flush=True)
             try:
-                await _print_transcript(recogniser, file, form)
+                await _print_transcript(recogniser, file, form, track)
             except TranscribedError as error:
                 failed += 1
                 print(f"{file}: {error.message}", file=sys.stderr)
     return failed
 
 
-async def _print_transcript(recogniser: Recognition, file: str, form: FileFormat) -> None:
+async def _print_transcript(
+    recogniser: Recognition, file: str, form: FileFormat, track: int | None
+) -> None:
     with opened(file) as source:
         progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -55,13 +59,17 @@ async def _print_transcript(recogniser: Recognition, file: str, form: FileFormat
         lines: Format | None = form if form == "text" or form == "json" else None  # noqa: PLR1714 - for mypy
         with Display(lines, progress) as display:
             options = StreamOptions(partials=display.visible)
-            events = transcribe(recogniser.engine, source, options=options, decoders=recogniser.decoders)
+            events = transcribe(
+                recogniser.engine, source, options=options, decoders=recogniser.decoders, track=track
+            )
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Segment):
                         progress.update(task, completed=event.end)
                         if event.final:
                             finals.append(event)
+                    elif isinstance(event, Notice):
+                        print(f"{file}: {event.message}", file=sys.stderr)
                     display.show(event)
         if lines is None:
             print(document(finals, form), end="", flush=True)

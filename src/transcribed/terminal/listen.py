@@ -50,8 +50,12 @@ class Source(AbstractContextManager[Any], Protocol):
         ...
 
 
-async def listen(settings: RecognitionSettings, source: Source, form: Format) -> None:
+async def listen(
+    settings: RecognitionSettings, source: Source, form: Format, track: int | None = None
+) -> None:
     """Print what is said until the source ends, or is ended by SIGINT or SIGTERM.
+
+    `track` is the audio track of a container.
 
     Raises ConfigurationError, and what the audio and the engine raise, behind the last words.
     """
@@ -64,6 +68,7 @@ async def listen(settings: RecognitionSettings, source: Source, form: Format) ->
             StreamOptions(),
             decoders=recogniser.decoders,
             idle_timeout=None,
+            track=track,
         )
         with source, _ended_by_signals(source.stop), Display(form, status) as display:
             told = 0.0
