@@ -8,82 +8,49 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.codeccontext import AudioCodecContext
 
-from transcribed.audio.formats import SAMPLE_RATE, Encoding, InputFormat, Samples
+from transcribed.audio.formats import Encoding, InputFormat, Samples
 from transcribed.audio.resampler import Resampler
-from transcribed.audio.wav import WavHeader, WavSniffer
+from transcribed.audio.wav import WavHeader, WavStream
 from transcribed.errors import UnreadableAudio
 
-_NONE = np.zeros(0, np.float32)
 _FULL_SCALE = np.float32(1 / 32_768)
 
 
 class RawDecoder:
     """Stateful: the Samples do not depend on how the bytes are cut into chunks.
 
-    With `apart` the Samples have the shape [channels, n], else they are the mean of the channels.
+    With `apart` the Samples have the shape [channels, n], else the channels are mixed (see Mixer).
     A WAV header in front is skipped if it says what the format does; else `push` raises UnreadableAudio.
+    So is what stands behind a WAV's audio, and the header of a WAV that follows it.
     Cheap enough for the event loop: a chunk of 16 kHz mono takes a few microseconds.
     """
 
     def __init__(self, form: InputFormat, *, apart: bool = False) -> None:
         self._format = form
-        self._none = np.zeros((form.channels, 0), np.float32) if apart else _NONE
-        self._sniffer: WavSniffer | None = WavSniffer()
+        self._wav = WavStream(self._begin)
         self._rest = b""
-        self._frame_bytes = form.frame_bytes
-        self._channels = form.channels
         self._values = _CONVERSIONS[form.encoding]
-        self._mixed = form.channels > 1 and not apart
-        self._apart = apart
-        self._resampler: Resampler | None = None
-        if form.sample_rate != SAMPLE_RATE:
-            self._resampler = Resampler(form.channels if apart else None)
+        self._resampler = Resampler(form.sample_rate, form.channels, apart=apart)
 
     def push(self, data: bytes) -> Samples:
         """The Samples that the chunk completes."""
-        if self._sniffer is not None:
-            if not self._sniffer.push(data):
-                return self._none
-            data = self._behind_header(self._sniffer)
-            self._sniffer = None
-        return self._decoded(data)
+        return self._decoded(self._wav.push(data))
 
     def finish(self) -> Samples:
         """What is still held, at the end. A sample that is not whole is dropped."""
-        parts = []
-        if self._sniffer is not None and not self._sniffer.held.startswith(b"RIFF"):
-            parts.append(self._decoded(self._sniffer.held))
-        if self._resampler is not None:
-            parts += self._resampler.flush()
-        return _clipped(np.concatenate([self._none, *parts], axis=-1))
+        parts = [self._decoded(self._wav.finish()), self._resampler.flush()]
+        return np.concatenate(parts, axis=-1)
 
-    def _behind_header(self, sniffer: WavSniffer) -> bytes:
-        if sniffer.header is None:
-            return sniffer.held
-        _check(sniffer.header, self._format)
-        return sniffer.held[sniffer.header.size :]
+    def _begin(self, header: WavHeader) -> None:
+        _check(header, self._format)
+        self._rest = b""
 
     def _decoded(self, data: bytes) -> Samples:
         if self._rest:
             data = self._rest + data
-        whole = len(data) - len(data) % self._frame_bytes
+        whole = len(data) - len(data) % self._format.frame_bytes
         self._rest = data[whole:]
-        if whole == 0:
-            return self._none
-        samples = self._values(data[:whole])
-        if self._mixed:
-            samples = samples.reshape(-1, self._channels).mean(axis=1)
-        elif self._apart:
-            samples = samples.reshape(-1, self._channels).T
-        return samples if self._resampler is None else self._resampled(self._resampler, samples)
-
-    def _resampled(self, resampler: Resampler, samples: Samples) -> Samples:
-        layout = "mono" if samples.ndim == 1 else f"{len(samples)}c"
-        frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1), format="flt", layout=layout)
-        frame.sample_rate = self._format.sample_rate
-        ready = resampler.push(frame)
-        # The filter may swing beyond what it was given.
-        return _clipped(np.concatenate(ready, axis=-1)) if ready else self._none
+        return self._resampler.push(self._values(data[:whole]).reshape(-1, self._format.channels).T)
 
 
 def _check(header: WavHeader, form: InputFormat) -> None:
@@ -112,10 +79,7 @@ def _pcm(data: bytes) -> Samples:
 
 def _f32(data: bytes) -> Samples:
     # What is no number would spoil every later result of the stream.
-    return _clipped(np.nan_to_num(np.frombuffer(data, "<f4"), posinf=1.0, neginf=-1.0))
-
-
-def _clipped(samples: Samples) -> Samples:
+    samples: Samples = np.nan_to_num(np.frombuffer(data, "<f4"), posinf=1.0, neginf=-1.0)
     return np.clip(samples, -1, 1, out=samples)
 
 

@@ -1,76 +1,87 @@
-"""Any sample rate, sample format and channel count to Samples."""
+"""Samples of any rate and any number of channels to Samples."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import av
 import numpy as np
 from av.filter import Graph
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.errors import UnreadableAudio
+from transcribed.audio.mixing import Mixer, OffsetRemover
 
 
 class Resampler:
-    """Stateful: the output does not depend on how the input is cut into frames.
+    """Stateful: the output does not depend on how the input is cut up. What comes out lies in [-1, 1].
 
-    With `channels` there must be so many, and they are kept apart: the output has the shape [channels, n].
-    A recording may change its format on the way (chained Ogg streams do): the old filter is flushed and
-    a new one begins.
+    Several channels are mixed to one (see Mixer, which `names` are for); with `apart` they are not, and the
+    output has the shape [channels, n]. `ahead` is for what is not live: it holds some of the input back.
     """
 
-    def __init__(self, channels: int | None = None) -> None:
-        self._channels = channels
-        self._filter: Graph | None = None
-        self._input: tuple[str, str, int] | None = None
+    def __init__(
+        self,
+        rate: int,
+        channels: int,
+        *,
+        apart: bool = False,
+        names: Sequence[str] = (),
+        ahead: bool = False,
+    ) -> None:
+        self._rate = rate
+        self._apart = apart
+        self._width = channels if apart else 1
+        self._steps: list[Mixer | OffsetRemover] = [OffsetRemover(self._width, rate, ahead=ahead)]
+        if channels > self._width:
+            self._steps.insert(0, Mixer(channels, rate, names, ahead=ahead))
+        self._filter = _filter(rate, self._width) if rate != SAMPLE_RATE else None
 
-    def push(self, frame: av.AudioFrame) -> list[Samples]:
-        """The Samples that the frame completes. Raises UnreadableAudio for another number of channels."""
-        if self._channels not in {None, frame.layout.nb_channels}:
-            raise UnreadableAudio(
-                f"The audio has {frame.layout.nb_channels} channels where {self._channels} are to be "
-                "recognised each on its own. Send so many, or let them be heard as one."
-            )
-        described = (frame.format.name, frame.layout.name, frame.sample_rate)
-        ready: list[Samples] = []
-        if described != self._input:
-            ready = self.flush()
-            self._input = described
-            self._filter = _filter(frame)
-        return ready + self._run(frame)
+    def push(self, samples: Samples) -> Samples:
+        """The Samples that input [channels, n] completes."""
+        for step in self._steps:
+            samples = step.push(samples)
+        return self._resampled(samples)
 
-    def flush(self) -> list[Samples]:
-        """What the filter still holds, at the end."""
-        return self._run(None)
-
-    def _run(self, frame: av.AudioFrame | None) -> list[Samples]:
+    def flush(self) -> Samples:
+        """What is still held, at the end."""
+        samples = self._steps[0].flush()
+        for step in self._steps[1:]:
+            samples = np.concatenate([step.push(samples), step.flush()], axis=1)
+        ready = self._resampled(samples)
         if self._filter is None:
-            return []
-        self._filter.push(frame)
-        return [self._samples(out) for out in _pulled(self._filter)]
+            return ready
+        rest = np.clip(self._filtered(self._filter, None), -1, 1)
+        return np.concatenate([ready, rest if self._apart else rest[0]], axis=-1)
 
-    def _samples(self, frame: av.AudioFrame) -> Samples:
-        # Packed, since PyAV 18 crashes on planar frames of eight channels and more.
-        packed = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
-        samples: Samples = packed.astype(np.float32, copy=False)
-        # The mean of the channels: FFmpeg's own downmix of float audio lets what they share exceed 1.
-        samples = samples.mean(axis=1) if self._channels is None else samples.T
-        # A broken float file can hold NaN, which would spoil every later result of the stream.
-        return np.nan_to_num(samples, copy=False, posinf=1.0, neginf=-1.0)
+    def _resampled(self, samples: Samples) -> Samples:
+        if self._filter is None or samples.shape[1] == 0:
+            ready = samples
+        else:
+            packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=_layout(self._width))
+            frame.sample_rate = self._rate
+            ready = self._filtered(self._filter, frame)
+        # The filter may swing beyond what it was given.
+        ready = np.clip(ready, -1, 1)
+        return ready if self._apart else ready[0]
+
+    def _filtered(self, graph: Graph, frame: av.AudioFrame | None) -> Samples:
+        graph.push(frame)
+        parts = [out.to_ndarray().reshape(-1, self._width).T for out in _pulled(graph)]
+        return np.concatenate([np.zeros((self._width, 0), np.float32), *parts], axis=1)
 
 
-def _filter(frame: av.AudioFrame) -> Graph:
+def _layout(channels: int) -> str:
+    return "mono" if channels == 1 else f"{channels} channels"
+
+
+def _filter(rate: int, channels: int) -> Graph:
     graph = Graph()
     # PyAV's own AudioResampler would start a thread for each core, each time.
     graph.threads = 1
-    source = graph.add(
-        "abuffer",
-        sample_rate=str(frame.sample_rate),
-        sample_fmt=frame.format.name,
-        channel_layout=frame.layout.name,
-    )
+    # Packed, since PyAV crashes on planar frames of eight channels and more.
+    source = graph.add("abuffer", sample_rate=str(rate), sample_fmt="flt", channel_layout=_layout(channels))
     fit = graph.add(
-        "aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts=frame.layout.name
+        "aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts=_layout(channels)
     )
     graph.link_nodes(source, fit, graph.add("abuffersink")).configure()
     return graph

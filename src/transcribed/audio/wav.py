@@ -1,6 +1,8 @@
-"""A WAV header in front of a stream, however its bytes are cut up."""
+"""A stream in WAV's form, however its bytes are cut up."""
 
+import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from transcribed.audio.formats import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS, Encoding, InputFormat
@@ -9,6 +11,15 @@ from transcribed.errors import UnreadableAudio
 LONGEST_HEADER = 64 * 1024
 """Bytes in which the audio must begin."""
 
+UNKNOWN_SIZES = {0, 0xFFFF_FFFF}
+"""What stands for a size in a header that was written before the size was known."""
+CHUNK_START_BYTES = 9
+"""Of what `chunk_start` wants to see."""
+
+_RIFFS = {b"RIFF", b"RF64", b"BW64"}
+_CHUNK_NAMES = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"cue ", b"smpl", b"JUNK", b"PEAK"}
+_CHUNK_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_ ]{3}")
+_LONGEST_CHUNK = 1 << 24
 _RIFF_BYTES, _CHUNK_BYTES, _FORMAT_BYTES = 12, 8, 16
 _EXTENSIBLE, _SUBFORMAT = 0xFFFE, 24
 _NAMES = {1: "integers", 3: "floats", 6: "A-law", 7: "mu-law"}
@@ -24,6 +35,8 @@ class WavHeader:
     bits: int
     sample_rate: int
     channels: int
+    audio_bytes: int | None
+    """Of the audio behind it; None where it was not known when the header was written."""
 
     @property
     def encoding(self) -> Encoding | None:
@@ -69,6 +82,89 @@ class WavSniffer:
         return self.header is not None
 
 
+class WavStream:
+    """The audio of a stream, its headers and what stands behind its audio left out.
+
+    A stream that begins with no header is audio from its first byte. Where the header's size is too small
+    for what follows, all of it is audio; where another WAV follows, it is heard too.
+    `check` is called with each header, and may raise UnreadableAudio.
+    """
+
+    def __init__(self, check: Callable[[WavHeader], None]) -> None:
+        self._check = check
+        self._sniffer: WavSniffer | None = WavSniffer()
+        self._left: int | None = None
+        self._skipped = 0
+        self._behind = b""
+
+    def push(self, data: bytes) -> bytes:
+        """The audio that the bytes bring. Raises UnreadableAudio."""
+        if self._sniffer is None and self._left is None:
+            return data
+        audio = []
+        while data:
+            if self._sniffer is not None:
+                data = self._header(self._sniffer, data)
+            elif self._skipped:
+                data, self._skipped = data[self._skipped :], max(self._skipped - len(data), 0)
+            elif self._left is None:
+                audio.append(data)
+                break
+            elif self._left:
+                audio.append(data[: self._left])
+                data, self._left = data[self._left :], max(self._left - len(data), 0)
+            else:
+                data = self._look(data)
+        return b"".join(audio)
+
+    def finish(self) -> bytes:
+        """What is still held of the audio, at the end."""
+        if self._sniffer is None or self._sniffer.held.startswith(b"RIFF"):
+            return b""
+        return self._sniffer.held
+
+    def _header(self, sniffer: WavSniffer, data: bytes) -> bytes:
+        """What follows the header, if it is there."""
+        if not sniffer.push(data):
+            return b""
+        self._sniffer = None
+        if sniffer.header is None:
+            self._left = None
+            return sniffer.held
+        self._check(sniffer.header)
+        self._left = sniffer.header.audio_bytes
+        return sniffer.held[sniffer.header.size :]
+
+    def _look(self, data: bytes) -> bytes:
+        """Whether a chunk stands behind the audio; if not, it was not the end."""
+        self._behind += data
+        if len(self._behind) < CHUNK_START_BYTES:
+            return b""
+        data, self._behind = self._behind, b""
+        start = chunk_start(data)
+        if start is None:
+            self._left = None
+        elif data[start : start + 4] in _RIFFS:
+            self._sniffer = WavSniffer()
+            data = data[start:]
+        else:
+            (size,) = struct.unpack_from("<I", data, start + 4)
+            self._skipped = start + _CHUNK_BYTES + size + size % 2
+        return data
+
+
+def chunk_start(data: bytes) -> int | None:
+    """Where behind a WAV's audio a chunk begins: at once, or behind a byte of padding. None: nowhere."""
+    for start in (0, 1):
+        name, size = data[start : start + 4], data[start + 4 : start + _CHUNK_BYTES]
+        if name in _RIFFS:
+            return start
+        named = name in _CHUNK_NAMES or _CHUNK_NAME.fullmatch(name)
+        if named and len(size) == _CHUNK_BYTES - 4 and int.from_bytes(size, "little") < _LONGEST_CHUNK:
+            return start
+    return None
+
+
 def _parsed(data: bytes) -> WavHeader | None:
     """The header, if all of it is there."""
     described: tuple[int, int, int, int] | None = None
@@ -79,7 +175,7 @@ def _parsed(data: bytes) -> WavHeader | None:
         if name == b"data":
             if described is None:
                 raise UnreadableAudio("The WAV header does not say what is in it. Send the samples alone.")
-            return WavHeader(position, *described)
+            return WavHeader(position, *described, None if size in UNKNOWN_SIZES else size)
         if name == b"fmt ":
             if len(data) < position + size:
                 return None

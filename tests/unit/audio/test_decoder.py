@@ -82,10 +82,21 @@ def test_a_law_and_mu_law_are_those_of_g_711(encoding: Encoding, value: Callable
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 8])
-def test_the_channels_are_averaged(channels: int) -> None:
-    data = _RANDOM.integers(-9_999, 9_999, (500, channels)).astype("<i2")
+@pytest.mark.parametrize("kind", ["same", "opposite", "one"])
+def test_the_channels_are_mixed_to_what_each_says(channels: int, kind: str) -> None:
+    signs = {"same": [1] * channels, "opposite": [1, -1] * channels, "one": [1] + [0] * channels}[kind]
+    data = np.outer(_RANDOM.integers(-9_999, 9_999, 8_000), signs[:channels]).astype("<i2")
     found = _decoded(InputFormat(channels=channels), data.tobytes())
-    assert found == pytest.approx(data.mean(axis=1) / 32_768, abs=1e-6)
+    assert found[1_600:] == pytest.approx(data[1_600:, 0] / 32_768, abs=1e-6)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_constant_is_taken_out(*, apart: bool) -> None:
+    data = np.full((32_000, 2), 6_000, "<i2")
+    decoder = RawDecoder(InputFormat(channels=2), apart=apart)
+    found = np.concatenate([decoder.push(data.tobytes()), decoder.finish()], axis=-1)
+    assert found.shape == ((2, 32_000) if apart else (32_000,))
+    assert np.abs(found[..., 3_200:]).max() < 0.0011
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
@@ -141,10 +152,10 @@ def test_nothing_in_is_nothing_out(encoding: Encoding) -> None:
 def test_a_recorded_wav_is_its_samples() -> None:
     content = BytesIO()
     with wave.open(content, "wb") as target:
-        target.setparams((2, 2, 16_000, 0, "NONE", ""))
+        target.setparams((1, 2, 16_000, 0, "NONE", ""))
         target.writeframes(_PCM.tobytes())
-    found = _decoded(InputFormat(channels=2), content.getvalue())
-    assert found == pytest.approx(_PCM.reshape(-1, 2).mean(axis=1) / 32_768, abs=1e-6)
+    found = _decoded(InputFormat(), content.getvalue())
+    assert np.array_equal(found, _PCM / 32_768)
 
 
 def test_other_chunks_in_front_of_the_audio_are_passed_over() -> None:
@@ -189,6 +200,38 @@ def test_a_header_that_contradicts_is_told_with_both_and_the_way_out(
         _decoded(form, _header(**header))
     for part in [*said, "encoding=auto"]:
         assert part in refused.value.message
+
+
+_PICTURE = b"id3 " + struct.pack("<I", 30_000) + _RANDOM.bytes(30_000)
+
+
+@pytest.mark.parametrize("step", [3, 441, 8_000, 100_000])
+@pytest.mark.parametrize(
+    ("content", "heard"),
+    [
+        (_header(size=8_000) + _PCM.tobytes() + _PICTURE, 1),
+        (_header(size=8_000) + _PCM.tobytes() + b"LIST\4\0\0\0INFO" + _PICTURE, 1),
+        (_header(size=7_999) + _PCM.tobytes()[:-1] + b"\0" + _PICTURE, 1),
+        (_header(size=8_000) + _PCM.tobytes() + _PICTURE + _header(size=8_000) + _PCM.tobytes(), 2),
+        ((_header(size=8_000) + _PCM.tobytes()) * 3, 3),
+        (_header(size=1_024) + _PCM.tobytes(), 1),
+        (_header(size=0) + _PCM.tobytes() * 2, 2),
+        (_header(size=0x7FFF_F000) + _PCM.tobytes() * 2, 2),
+    ],
+    ids=["picture", "list", "odd", "another", "three", "small", "zero", "large"],
+)
+def test_of_a_wav_the_audio_is_heard_and_nothing_else(content: bytes, heard: int, step: int) -> None:
+    found = _decoded(InputFormat(), *(content[at : at + step] for at in range(0, len(content), step)))
+    expected = np.tile(_PCM, heard) / 32_768
+    # Of an odd number of bytes, the last sample is not whole.
+    assert len(expected) - len(found) <= 1
+    assert np.array_equal(found, expected[: len(found)])
+
+
+def test_another_wav_that_says_another_format_is_told() -> None:
+    content = _header(size=8_000) + _PCM.tobytes() + _header(rate=8_000) + _PCM.tobytes()
+    with pytest.raises(UnreadableAudio, match="sample_rate=8000"):
+        _decoded(InputFormat(), content)
 
 
 def test_a_header_that_never_ends_is_refused() -> None:

@@ -215,15 +215,19 @@ def test_damage_in_the_middle_is_passed_over(tone: Tone) -> None:
 
 def test_a_failing_source_raises_its_own_error(tone: Tone) -> None:
     class Replaced(io.BytesIO):
+        replaced = False
+
         def read(self, size: int | None = -1, /) -> bytes:
-            if self.tell() > 1_000_000:
+            if self.replaced and self.tell() > 1_000_000:
                 raise MediaChanged("replaced")
             return super().read(size)
 
     lengths: list[int] = []
     source = Replaced(tone("wav", "pcm_s16le", 16_000, 1, 40.0))
-    with MediaReader(source) as media, pytest.raises(MediaChanged):
-        lengths.extend(map(len, media.blocks()))
+    with MediaReader(source) as media:
+        source.replaced = True
+        with pytest.raises(MediaChanged):
+            lengths.extend(map(len, media.blocks()))
     assert 2 * sum(lengths) == pytest.approx(1_000_000, abs=100_000)
 
 
@@ -320,7 +324,9 @@ def test_a_form_that_cannot_be_converted_is_refused(rate: int, channels: int) ->
     noise = np.random.default_rng(0).integers(-9_999, 9_999, 4_000 * channels)
     content = bytearray(_wav(noise, 16_000, channels))
     struct.pack_into("<I", content, 24, rate)
-    assert "cannot be converted" in _unreadable(bytes(content))
+    assert (
+        f"has {channels} channels" in (said := _unreadable(bytes(content))) or f"has {rate} samples" in said
+    )
 
 
 # --- What a file may not do

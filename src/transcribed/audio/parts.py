@@ -1,0 +1,444 @@
+"""Containers behind one another in one file or stream, as a recorder that begins again writes them.
+
+FFmpeg itself reads on in Ogg, FLAC, MP3, MPEG and the like. Where it stops at the end of the first, or
+takes the next one's header for sound, that end is found here: ISO media (MP4, MOV, M4A), WAV, Wave64, AIFF,
+AU, CAF and finished Matroska. The formats are walked from header to header, by offsets from the start.
+"""
+
+import io
+import struct
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+from transcribed.audio.frames import check_form
+from transcribed.audio.wav import CHUNK_START_BYTES, UNKNOWN_SIZES, chunk_start
+from transcribed.errors import UnreadableAudio
+
+Walk = Generator[tuple[int, int], bytes, int | None]
+"""Asks for (offset, length), is sent those bytes (fewer at the end), and returns where the container ends.
+
+The offsets grow. None: the container goes to the end of the file.
+"""
+
+_HEADER, _CHUNK, _CAF_CHUNK = 16, 8, 12
+_POSITIVE = 0x80
+_MOST_HEADERS = 100_000
+_LARGE_BOX, _BOX = 1, 8
+_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_NO_CONTAINER = -1
+_READ_BYTES = 32 * 1024
+
+
+class ByteStream(Protocol):
+    """Bytes that can be read once, as PyAV does it."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        ...
+
+
+class ByteSource(ByteStream, Protocol):
+    """A seekable file of bytes, as PyAV reads it."""
+
+    def seek(self, offset: int, whence: int, /) -> int:
+        """The new position."""
+        ...
+
+    def tell(self) -> int:
+        """The position."""
+        ...
+
+
+class Part(Protocol):
+    """One container, as a file for FFmpeg to read.
+
+    `options` are those that its demuxer needs; `sized` is false if its header may have a wrong length.
+    """
+
+    options: dict[str, str]
+    sized: bool
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the container's end."""
+        ...
+
+
+# --- A file
+
+
+class StoredPart:
+    """A stretch of a file, as a file of its own: [start, end), or to the end of the file."""
+
+    def __init__(self, parts: "StoredParts", start: int, end: int | None, options: dict[str, str]) -> None:
+        self._parts = parts
+        self._start = start
+        self._end = end
+        self._position = 0
+        self.options = options
+        self.sized = end is not None or not options
+        """Whether its header can be believed, where it says how long it is."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        at = self._start + self._position
+        if self._end is not None:
+            size = max(min(size, self._end - at), 0)
+        data = self._parts.read(at, size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """The new position."""
+        if whence == io.SEEK_CUR:
+            offset += self._position
+        elif whence == io.SEEK_END:
+            size = self._parts.size()
+            offset += min(size, size if self._end is None else self._end) - self._start
+        self._position = max(offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+
+class StoredParts:
+    """The containers of a file. Where they begin and end is looked up before they are read."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._at: int | None = None
+        self._size: int | None = None
+        self._next: int | None = 0
+        self.error: BaseException | None = None
+        """What the file's own read raised."""
+        self.left_behind = False
+        """Whether there is something behind the last container that is none."""
+
+    def next(self) -> StoredPart | None:
+        """The next container, or at first what may be one. Raises UnreadableAudio."""
+        if self._next is None or self._next == _NO_CONTAINER:
+            return None
+        start = self._next
+        head = self._exactly(start, _HEADER)
+        end = self._walked(_container(start, live=False))
+        self._next = None
+        if end is not None:
+            self._next = self._walked(_following(end))
+            self.left_behind = self._next == _NO_CONTAINER
+        return StoredPart(self, start, end, _options(head))
+
+    def read(self, at: int, size: int) -> bytes:
+        """Up to `size` bytes from there."""
+        try:
+            if at != self._at:
+                self._source.seek(at, io.SEEK_SET)
+            data = self._source.read(size)
+        except BaseException as error:
+            self._at = None
+            self.error = error
+            raise
+        self._at = at + len(data)
+        return data
+
+    def size(self) -> int:
+        """Of the file, in bytes."""
+        if self._size is None:
+            self._at = None
+            self._size = self._source.seek(0, io.SEEK_END)
+        return self._size
+
+    def _exactly(self, at: int, size: int) -> bytes:
+        data = b""
+        size = min(size, self.size() - at)
+        while len(data) < size and (more := self.read(at + len(data), size - len(data))):
+            data += more
+        return data
+
+    def _walked(self, walk: Walk) -> int | None:
+        try:
+            request = next(walk)
+            while True:
+                request = walk.send(self._exactly(*request))
+        except StopIteration as found:
+            return _offset(found)
+
+
+# --- A stream
+
+
+class LivePart:
+    """What comes of a stream until its container ends. It cannot seek."""
+
+    def __init__(self, parts: "LiveParts", options: dict[str, str]) -> None:
+        self._parts = parts
+        self.options = options
+        self.sized = True
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        return self._parts.read(size)
+
+
+class LiveParts:
+    """The containers of a stream. Their headers are looked at as they pass."""
+
+    def __init__(self, source: ByteStream) -> None:
+        self._source = source
+        self._held = b""
+        self._at = 0
+        self._ended = False
+        self._walk: Walk | None = None
+        self._request = (0, 0)
+        self._end: int | None = 0
+        self.error: BaseException | None = None
+        """What the stream's own read raised, or what is wrong with the container."""
+        self.left_behind = False
+        """Whether there is something behind the last container that is none."""
+
+    def next(self) -> LivePart | None:
+        """The next container, or at first what may be one; waits until it is known whether there is one.
+
+        Raises UnreadableAudio and what the stream raises.
+        """
+        while self.read(_READ_BYTES):
+            pass
+        if self._end is None:
+            return None
+        start = self._followed(_following(self._end)) if self._at else 0
+        if start is None or start == _NO_CONTAINER:
+            self.left_behind = start is not None
+            return None
+        head = self._waited_for(_HEADER)
+        self._end = None
+        self._begin(_container(start, live=True))
+        return LivePart(self, _options(head))
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes of the container; none at its end."""
+        try:
+            return self._released(size)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _begin(self, walk: Walk) -> None:
+        self._request = next(walk)
+        self._walk = walk
+
+    def _released(self, size: int) -> bytes:
+        while True:
+            self._answer()
+            length = min(size, len(self._held))
+            if self._walk is not None:
+                length = min(length, self._request[0] - self._at)
+            elif self._end is not None:
+                length = min(length, self._end - self._at)
+            if length > 0 or self._over():
+                return self._dropped(length)
+            self._more()
+
+    def _over(self) -> bool:
+        if self._walk is None and self._end is not None and self._at >= self._end:
+            return True
+        return self._ended and not self._held
+
+    def _answer(self) -> None:
+        """Go on walking, as far as the bytes are there."""
+        while self._walk is not None:
+            offset, length = self._request
+            found = self._held[offset - self._at : offset - self._at + length]
+            if len(found) < length and not self._ended:
+                return
+            try:
+                self._request = self._walk.send(found)
+            except StopIteration as done:
+                self._walk, self._end = None, _offset(done)
+
+    def _followed(self, walk: Walk) -> int | None:
+        """Where the walk ends, everything before it dropped."""
+        try:
+            offset, length = next(walk)
+            while True:
+                while self._at < offset and (self._held or not self._ended):
+                    self._dropped(offset - self._at)
+                    if self._at < offset:
+                        self._more()
+                offset, length = walk.send(self._waited_for(length))
+        except StopIteration as done:
+            return _offset(done)
+
+    def _waited_for(self, length: int) -> bytes:
+        while len(self._held) < length and not self._ended:
+            self._more()
+        return self._held[:length]
+
+    def _more(self) -> None:
+        data = self._source.read(_READ_BYTES)
+        self._ended = not data
+        self._held += data
+
+    def _dropped(self, length: int) -> bytes:
+        dropped, self._held = self._held[:length], self._held[length:]
+        self._at += len(dropped)
+        return dropped
+
+
+# --- Formats
+
+
+def _offset(found: StopIteration) -> int | None:
+    value: int | None = found.value
+    return value
+
+
+def _options(head: bytes) -> dict[str, str]:
+    # The end is found here, and a header may say less than the file holds.
+    return {"ignore_length": "1"} if _format(head) is _wav else {}
+
+
+def _container(at: int, *, live: bool) -> Walk:
+    """Where the container ends behind which another one begins, or something else that is no sound."""
+    walker = _format((yield at, _HEADER))
+    return None if walker is None else (yield from walker(at, live))
+
+
+def _following(at: int) -> Walk:
+    """Where the next container begins: chunks may stand between, as they do in a WAV behind its audio.
+
+    None: the file ends before. _NO_CONTAINER: there is something else.
+    """
+    for _ in range(_MOST_HEADERS):
+        head = yield at, _HEADER
+        if _format(head) is not None:
+            return at
+        if len(head) < CHUNK_START_BYTES:
+            return None
+        start = chunk_start(head)
+        if start is None:
+            return _NO_CONTAINER
+        at += start
+        if _format(head[start:]) is not None:
+            return at
+        (size,) = struct.unpack_from("<I", head, start + 4)
+        at += 8 + size + size % 2
+    return None
+
+
+def _format(head: bytes) -> Callable[[int, bool], Walk] | None:
+    """How to walk through a container that begins like this."""
+    if head[4:8] in _FIRST_BOXES:
+        return _iso
+    if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
+        return _wav
+    if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}:
+        return _aiff
+    return {b".snd": _au, b"caff": _caf, _EBML: _matroska}.get(head[:4]) or (
+        _wave64 if head == _W64_RIFF else None
+    )
+
+
+def _iso(at: int, live: bool) -> Walk:
+    """ISO/IEC 14496-12, 4.2: boxes of a size and a type."""
+    indexed = False
+    for _ in range(_MOST_HEADERS):
+        head = yield at, _HEADER
+        if len(head) < _BOX:
+            return None
+        size, kind = struct.unpack_from(">I4s", head)
+        if kind == b"ftyp" and indexed:
+            return at
+        if live and kind == b"mdat" and not indexed:
+            raise UnreadableAudio(
+                "The stream is an MP4 whose index stands at its end, so that nothing can be heard before "
+                "all of it has come. Upload the file; or write it with the index in front (ffmpeg: "
+                "-movflags +faststart), or in fragments (-movflags +frag_keyframe+empty_moov)."
+            )
+        if size == _LARGE_BOX and len(head) == _HEADER:
+            (size,) = struct.unpack_from(">Q", head, 8)
+        if size < _BOX:
+            return None
+        indexed = indexed or kind in {b"moov", b"moof"}
+        at += size
+    return None
+
+
+def _wav(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """RIFF chunks, of a name and a size; in RF64 the audio's size stands in a chunk of its own."""
+    at += 12
+    large: int | None = None
+    for _ in range(_MOST_HEADERS):
+        head = yield at, _CHUNK
+        if len(head) < _CHUNK:
+            return None
+        name, size = struct.unpack("<4sI", head)
+        at += 8
+        if name == b"ds64" and len(sizes := (yield at, _HEADER)) == _HEADER:
+            (large,) = struct.unpack_from("<Q", sizes, 8)
+        elif name == b"fmt " and len(form := (yield at, _CHUNK)) == _CHUNK:
+            _, channels, rate = struct.unpack("<HHI", form)
+            check_form(rate, channels)
+        elif name == b"data":
+            if size in UNKNOWN_SIZES:
+                if not large:
+                    return None
+                size = large
+            behind = yield at + size, CHUNK_START_BYTES
+            return at + size if not behind or chunk_start(behind) is not None else None
+        at += size + size % 2
+    return None
+
+
+def _wave64(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """Sony Wave64: a GUID, and the size of all."""
+    head = yield at, 24
+    return (yield from _followed_by(at + int.from_bytes(head[16:], "little"), _W64_RIFF))
+
+
+def _aiff(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """EA IFF 85: FORM and the size of the rest, at even offsets."""
+    head = yield at, 8
+    size = int.from_bytes(head[4:], "big")
+    return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + 8 + size + size % 2, b"FORM"))
+
+
+def _au(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """Sun's .snd: where the audio begins, and its size."""
+    head = yield at, 12
+    offset, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:], "big")
+    return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + offset + size, b".snd"))
+
+
+def _caf(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """Apple's Core Audio Format: chunks of a name and a size of 64 bits, -1 for one to the file's end."""
+    at += 8
+    for _ in range(_MOST_HEADERS):
+        head = yield at, 12
+        if head[:4] == b"caff":
+            return at
+        if len(head) < _CAF_CHUNK or head[4] >= _POSITIVE:
+            return None
+        at += 12 + int.from_bytes(head[4:], "big")
+    return None
+
+
+def _matroska(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """EBML (RFC 8794): a header and a segment, each of an identifier of four bytes and a size."""
+    for identifier in (_EBML, b"\x18\x53\x80\x67"):
+        head = yield at, 12
+        if len(head) < _CAF_CHUNK or head[:4] != identifier or head[4] == 0:
+            return None
+        length = 9 - head[4].bit_length()
+        size = int.from_bytes(head[4 : 4 + length], "big") & ~(1 << 7 * length)
+        if size == (1 << 7 * length) - 1:
+            return None
+        at += 4 + length + size
+    return (yield from _followed_by(at, _EBML))
+
+
+def _followed_by(end: int, magic: bytes) -> Walk:
+    return end if (yield end, len(magic)) == magic else None
+
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"}
