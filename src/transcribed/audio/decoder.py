@@ -22,7 +22,7 @@ class RawDecoder:
     With `apart` the Samples have the shape [channels, n], else the channels are mixed (see Mixer).
     A WAV header in front is skipped if it says what the format does; else `push` raises UnreadableAudio.
     So is what stands behind a WAV's audio, and the header of a WAV that follows it.
-    Cheap enough for the event loop: a chunk of 16 kHz mono takes a few microseconds.
+    Cheap enough for the event loop: a chunk of 16 kHz mono takes some ten microseconds.
     """
 
     def __init__(self, form: InputFormat, *, apart: bool = False) -> None:

@@ -215,17 +215,23 @@ class OffsetRemover(_Windowed):
         super().__init__(channels, rate, 0.0, ahead=ahead)
         self._mean = np.zeros(channels)
         self._energy = np.zeros(channels)
+        self._idle = True
         self._windows = 0
 
     def _applied(self, piece: Samples, start: int, end: int) -> Samples:
-        if not (self._ramp.old.any() or self._ramp.new.any()):
+        if self._idle:
             return piece
         return np.stack([row - self._ramp.of(channel, start, end) for channel, row in enumerate(piece)])
 
     def _learn(self, window: Samples) -> None:
         self._windows = min(self._windows + 1, _OFFSET_WINDOWS)
-        self._mean += (window.mean(axis=1, dtype=np.float64) - self._mean) / self._windows
-        self._energy += (window.var(axis=1, dtype=np.float64) - self._energy) / self._windows
+        mean = np.add.reduce(window, axis=1, dtype=np.float64) / window.shape[1]
+        energy = np.einsum("it,it->i", window, window) / window.shape[1] - mean**2
+        self._mean += (mean - self._mean) / self._windows
+        self._energy += (np.maximum(energy, 0) - self._energy) / self._windows
+        if self._idle and np.abs(self._mean).max() <= _HARMLESS_OFFSET:
+            return
         harmless = np.maximum(_HARMLESS_SHARE * np.sqrt(self._energy), _HARMLESS_OFFSET)
         harmful = np.sign(self._mean) * np.maximum(np.abs(self._mean) - harmless, 0)
         self._ramp.turn(harmful)
+        self._idle = not (self._ramp.old.any() or self._ramp.new.any())
