@@ -36,8 +36,8 @@ _RUMBLE_HZ = 150.0
 _SILENT = 1e-9
 """Energy of a sample below which nothing is learnt: -90 dB."""
 
-_OFFSET_WINDOWS = 20
-"""Over how many windows a constant is averaged, one second."""
+_OFFSET_WINDOW_SECONDS, _OFFSET_WINDOWS = 0.1, 10
+"""Over how many windows a constant is averaged: one second."""
 _SIDES = ("FL", "FR")
 _HARMLESS_OFFSET, _HARMLESS_SHARE = 0.001, 0.1
 """A constant that is left as it is: -60 dB, or -20 dB beside the sound."""
@@ -46,8 +46,7 @@ _HARMLESS_OFFSET, _HARMLESS_SHARE = 0.001, 0.1
 class _Windowed(ABC):
     """Samples [channels, n] to as many of them, each with values of the channels that change by windows."""
 
-    def __init__(self, channels: int, rate: int, value: float, *, ahead: bool) -> None:
-        length = max(round(rate * _WINDOW_SECONDS), 1)
+    def __init__(self, channels: int, length: int, value: float, *, ahead: bool) -> None:
         self._window = np.zeros((channels, length), np.float32)
         self._filled = 0
         self._ahead = ahead
@@ -128,7 +127,7 @@ class Mixer(_Windowed):
     """
 
     def __init__(self, channels: int, rate: int, names: Sequence[str] = (), *, ahead: bool = False) -> None:
-        super().__init__(channels, rate, 1 / channels, ahead=ahead)
+        super().__init__(channels, round(rate * _WINDOW_SECONDS), 1 / channels, ahead=ahead)
         self._centre = names.index("FC") if channels > len(_SIDES) and "FC" in names else None
         self._low = [number for number, name in enumerate(names) if name.startswith("LFE")]
         self._low_energy = np.zeros(channels)
@@ -212,7 +211,7 @@ class OffsetRemover(_Windowed):
     """Takes a constant out of each channel, as cheap sound cards add one. Other sound is left alone."""
 
     def __init__(self, channels: int, rate: int, *, ahead: bool = False) -> None:
-        super().__init__(channels, rate, 0.0, ahead=ahead)
+        super().__init__(channels, round(rate * _OFFSET_WINDOW_SECONDS), 0.0, ahead=ahead)
         self._mean = np.zeros(channels)
         self._energy = np.zeros(channels)
         self._idle = True
