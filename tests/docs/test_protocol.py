@@ -12,7 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
-from transcribed.http import amazon, body, inbox, transports
+from transcribed.http import amazon, body, inbox, relay, spool, timeouts
 from transcribed.http import transcripts as http_transcripts
 from transcribed.http.errors import status_of
 from transcribed.http.native import StreamQuery
@@ -166,10 +166,13 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ("a binary message to `/stream`", f"{wire.MAX_AUDIO_BYTES} bytes"),
         ("names waiting for their turn on one connection", f"{inbox.REQUESTS_AHEAD}"),
         (
-            "live audio waiting for its turn or for room on one connection",
+            "live audio waiting in memory on one connection",
             f"{inbox.AUDIO_AHEAD_SECONDS:.0f} s, or of `auto` {inbox.CONTAINER_AHEAD_BYTES // 1024} KiB",
         ),
-        ("live audio waiting so without end", f"{inbox.AUDIO_WAIT:.0f} s"),
+        ("live audio waiting in a file for one connection", f"{spool.SPOOL_BYTES // 2**20} MiB"),
+        ("live audio waiting in files for all connections", f"{spool.SPOOLED_BYTES // 2**30} GiB"),
+        ("live audio waiting for room without end", f"{inbox.AUDIO_WAIT:.0f} s"),
+        ("the last words of a client that is gone", f"{relay.LAST_WORDS_SECONDS / 60:.0f} minutes"),
         (
             "a live stream without new audio",
             f"`audio_timeout`, {ServerSettings.model_fields['audio_timeout'].default:.0f} s by default",
@@ -180,7 +183,7 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
             "last words when the server stops",
             f"`stop_grace`, {ServerSettings.model_fields['stop_grace'].default:.0f} s by default",
         ),
-        ("messages left unread by the client", f"{transports.SEND_TIMEOUT:.0f} s"),
+        ("messages left unread by the client", f"{timeouts.SEND_TIMEOUT:.0f} s"),
     ],
 )
 def test_a_limit_is_that_of_the_code(limit: str, value: str) -> None:

@@ -1,12 +1,13 @@
 """Live audio on the WebSocket /stream, on a real server."""
 
 import json
-import os
+import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ import pytest
 from av.audio.codeccontext import AudioCodecContext
 from native_client import answer, decoded, heard, opened, stream
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
+
+from transcribed.http.inbox import CONTAINER_AHEAD_BYTES
+from transcribed.http.spool import SPOOL_BYTES
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -347,41 +352,175 @@ def test_a_client_that_is_killed_leaves_nothing(
     eventually(lambda: process.num_fds() <= descriptors + 2, 5, "the files are closed")
 
 
-_FLOOD = """
-import sys
-from websockets.sync.client import connect
-ws = connect(sys.argv[1], legacy=True)
-audio = sys.stdin.buffer.read()
-print("begun", flush=True)
-for _ in range(400):
-    for start in range(0, len(audio), 32_000):
-        ws.send(audio[start : start + 32_000])
-print("all sent", flush=True)
-"""
+# --- Clients that send faster than they are heard
 
 
 @pytest.mark.parametrize("encoding", ["pcm", "auto"])
-def test_a_client_much_faster_than_the_recogniser_is_slowed(
-    server: "Server", eventually: Callable[..., None], encoding: str
+def test_pings_are_answered_while_audio_waits_for_its_turn_and_nothing_of_it_is_lost(
+    scripted: "Callable[..., Server]", repeated: Callable[[int], bytes], encoding: str
 ) -> None:
-    """It has more than an hour of speech to send, 190 MB as pcm."""
-    audio = (DATA / "steamers.ogg").read_bytes()
-    audio = (
-        encoded(audio, "flac", "flac", 16_000) if encoding == "auto" else decoded(audio, 16_000).tobytes()
-    )
+    """Behind a recording that is read as it would be spoken it waits for as long as that lasts."""
+    server = scripted()
+    server.upload("two seconds.wav", repeated(1))
+    if encoding == "pcm":
+        audio, seconds = bytes(900 * 32_000), 900.0
+    else:
+        audio = encoded(repeated(60), "mp3", "libmp3lame", 44_100)
+        seconds = len(decoded(repeated(60))) / 16_000
+        assert len(audio) > 4 * CONTAINER_AHEAD_BYTES
+    heard(server, "", bytes(32_000))
     before = server.resident
-    command = [sys.executable, "-c", _FLOOD, f"{server.stream_url}?encoding={encoding}"]
+    with opened(server, f"&encoding={encoding}&pace=realtime") as ws:
+        begun = time.monotonic()
+        ws.send("two seconds.wav")
+        stream(ws, audio, 65_536)
+        assert ws.ping().wait(WAIT), "the connection is read on"
+        assert time.monotonic() - begun < 2.1, "what was asked for first still goes on"
+        assert server.resident - before < 60_000_000
+        answer(ws)
+        finals, done = answer(ws)
+    assert finals == ["first", "second"]
+    assert done["AudioSeconds"] == pytest.approx(seconds, abs=0.1)
+
+
+_FLOOD = """
+import sys
+from websockets.sync.client import connect
+with connect(sys.argv[1]) as ws:
+    print("begun", flush=True)
+    while True:
+        ws.send(bytes(1_000_000))
+"""
+
+
+def test_a_client_that_sends_without_end_is_slowed_in_the_end(
+    start_server: "Callable[..., Server]", eventually: Callable[..., None]
+) -> None:
+    server = start_server("--threads", "1")
+    with opened(server) as ws:
+        stream(ws, bytes(32_000))
+        answer(ws)
+    before = server.resident
+    command = [sys.executable, "-c", _FLOOD, f"{server.stream_url}?encoding=f32&sample_rate=8000"]
     with killed_at_last(command, stdout=subprocess.PIPE) as client:
-        assert client.stdin is not None
         assert client.stdout is not None
-        client.stdin.write(audio)
-        client.stdin.close()
         assert client.stdout.readline() == b"begun\n"
-        eventually(lambda: server.streams == 1, WAIT, "the stream has begun")
-        os.set_blocking(client.stdout.fileno(), False)
-        end = time.monotonic() + 2
-        while time.monotonic() < end:
-            time.sleep(0.05)
-            assert client.stdout.read() is None, "all sent at once"
-            assert server.resident - before < 80_000_000
-    eventually(lambda: server.streams == 0, WAIT, "the stream has ended")
+        eventually(lambda: _spooled(server) == SPOOL_BYTES, 3 * WAIT, "the file is full")
+        assert server.resident - before < 100_000_000
+    server.stop()
+
+
+def _spooled(server: "Server") -> int:
+    """Bytes in files that the server has open and that have no name."""
+    size = 0
+    for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with suppress(OSError):
+            if descriptor.readlink().name.endswith("(deleted)"):
+                size += descriptor.stat().st_size
+    return size
+
+
+# --- Clients that go
+
+
+def _raw(server: "Server", query: str) -> socket.socket:
+    """An open WebSocket without a client that would close it well."""
+    connection = socket.create_connection(server.address, WAIT)
+    connection.sendall(
+        f"GET /stream?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.recv(1)
+    return connection
+
+
+def _frame(data: bytes, opcode: Opcode) -> bytes:
+    return Frame(opcode, data).serialize(mask=True)
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def _closed(connection: socket.socket) -> bytes:
+    """What comes last of all that comes."""
+    received = b""
+    with suppress(OSError):
+        while data := connection.recv(65_536):
+            received += data
+    return received
+
+
+GOING: dict[str, Callable[[socket.socket], object]] = {
+    "close": lambda connection: connection.sendall(_frame(b"", Opcode.CLOSE)),
+    "close 1000": lambda connection: connection.sendall(_frame(struct.pack("!H", 1000), Opcode.CLOSE)),
+    "close 1001": lambda connection: connection.sendall(_frame(struct.pack("!H", 1001), Opcode.CLOSE)),
+    "end of stream": lambda connection: connection.shutdown(socket.SHUT_WR),
+    "no farewell": lambda connection: connection.close(),
+    "not UTF-8": lambda connection: connection.sendall(_frame(b"\xff", Opcode.TEXT)),
+    "reset": _reset,
+}
+
+
+@pytest.mark.parametrize("encoding", ["pcm", "auto"])
+def test_the_last_words_of_a_client_that_just_goes_are_recognised_and_kept(
+    scripted: "Callable[..., Server]",
+    repeated: Callable[[int], bytes],
+    encoding: str,
+    eventually: Callable[..., None],
+) -> None:
+    server = scripted("--max-sessions", "1")
+    audio = bytes(2 * 32_000) if encoding == "pcm" else encoded(repeated(1), "mp3", "libmp3lame", 44_100)
+    for way, go in GOING.items():
+        connection = _raw(server, f"encoding={encoding}")
+        connection.sendall(_frame(audio, Opcode.BINARY))
+        server.wait_until_heard(1)  # Of a connection that is reset, what has not been read is gone.
+        assert server.streams == 1
+        go(connection)
+        eventually(lambda: server.streams == 0, 5, f"its place is free after {way}")
+        (kept,) = server.http.get("/transcripts", params={"limit": 1}).json()["Transcripts"]
+        text = server.http.get(f"/transcripts/{kept['SessionId']}.txt").text
+        assert text.splitlines() == ["first", "second"], way
+        server.http.delete(f"/transcripts/{kept['SessionId']}")
+        connection.close()
+    server.assert_no_errors()
+
+
+def test_audio_that_waited_is_heard_when_its_client_has_gone_and_recordings_are_not_read_for_nobody(
+    scripted: "Callable[..., Server]", repeated: Callable[[int], bytes], eventually: Callable[..., None]
+) -> None:
+    server = scripted()
+    server.upload("a minute.wav", repeated(28))
+    with opened(server, "&pace=realtime") as ws:
+        ws.send("a minute.wav")
+        eventually(lambda: server.streams == 1, WAIT, "it has begun")
+        stream(ws, bytes(60 * 32_000), 32_000)
+        ws.send("a minute.wav")
+
+    def heard_live() -> list[float]:
+        kept = server.http.get("/transcripts", params={"source": "live"}).json()["Transcripts"]
+        return [each["AudioSeconds"] for each in kept if each["Ended"]]
+
+    eventually(lambda: heard_live() == [60], 10, "the audio was heard")
+    eventually(lambda: server.streams == 0, 5, "nothing runs")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        _frame(b"\xff\xfe", Opcode.TEXT),
+        Frame(Opcode.TEXT, b"not masked").serialize(mask=False),
+        b"\x83\x80" + bytes(4),
+        b"\xc1\x80" + bytes(4),
+    ],
+    ids=["not UTF-8", "not masked", "no opcode", "a reserved bit"],
+)
+def test_what_is_no_message_is_told_by_the_close_code(server: "Server", message: bytes) -> None:
+    with closing(_raw(server, "")) as connection:
+        connection.sendall(message)
+        received = _closed(connection)
+    assert received[2:4] == struct.pack("!H", 1002)
+    assert received[4:].decode().startswith("what arrived is no valid WebSocket message")

@@ -351,6 +351,31 @@ def test_a_head_is_the_headers_alone(server: "Server", sentence: bytes) -> None:
     assert (part.status_code, part.headers["content-length"]) == (206, "2")
 
 
+def test_a_download_goes_on_where_it_broke_off_or_begins_anew(server: "Server", sentence: bytes) -> None:
+    server.upload("resumed.wav", sentence)
+    tag = server.http.get("/audio/resumed.wav").headers["etag"]
+    rest = {"Range": "bytes=100-", "If-Range": tag}
+    on = server.http.get("/audio/resumed.wav", headers=rest)
+    assert (on.status_code, on.content) == (206, sentence[100:])
+
+    server.upload("resumed.wav", other := sentence + sentence)
+    anew = server.http.get("/audio/resumed.wav", headers=rest)
+    assert (anew.status_code, anew.content) == (200, other)
+    outside = {"Range": f"bytes={len(other)}-", "If-Range": tag}
+    assert server.http.get("/audio/resumed.wav", headers=outside).status_code == 200
+    dated = {"Range": "bytes=100-", "If-Range": "Fri, 27 Nov 2026 11:00:00 GMT"}
+    assert server.http.get("/audio/resumed.wav", headers=dated).status_code == 200
+
+
+def test_what_a_client_has_is_not_sent_again(server: "Server", sentence: bytes) -> None:
+    server.upload("cached.wav", sentence)
+    tag = server.http.get("/audio/cached.wav").headers["etag"]
+    for known in (tag, f'"other", W/{tag}', "*"):
+        had = server.http.get("/audio/cached.wav", headers={"If-None-Match": known, "Range": "bytes=0-1"})
+        assert (had.status_code, had.content, had.headers["etag"]) == (304, b"", tag)
+    assert server.http.get("/audio/cached.wav", headers={"If-None-Match": '"other"'}).content == sentence
+
+
 def test_downloads_are_not_pages(server: "Server", sentence: bytes) -> None:
     """A recording may hold markup; no browser must take it for a page of this server's."""
     server.upload("page.html", sentence)

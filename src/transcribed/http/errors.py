@@ -69,5 +69,11 @@ async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: A
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    # So Starlette raises what has a handler, but comes when the answer has begun and can only break off.
+    cause = error.__cause__ if isinstance(error, RuntimeError) else None
+    if isinstance(cause, TranscribedError) and status_of(cause) != _STATUS[TranscribedError]:
+        level = logging.INFO if isinstance(cause, Disconnected) else logging.WARNING
+        _log.log(level, "%s %s broke off: %s", request.method, request.url.path, cause.message)
+    else:
+        _log.error("%s %s failed.", request.method, request.url.path, exc_info=cause or error)
     return JSONResponse({"detail": "The server failed on this request; its log says how."}, 500)

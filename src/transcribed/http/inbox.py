@@ -2,28 +2,38 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from transcribed.audio.formats import Encoding, InputFormat
-from transcribed.errors import BadRequest, Stopping, TranscribedError
+from transcribed.errors import BadRequest, Disconnected, Stopping, TranscribedError
+from transcribed.http.spool import Spool
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 REQUESTS_AHEAD = 4096
 """Requests that a client may send before their turn; with more the conversation ends."""
 AUDIO_AHEAD_SECONDS = 1.0
-"""Live audio that may wait in front of the engine's stream, which holds some itself."""
+"""Live audio that may wait in memory, in front of the engine's stream, which holds some itself."""
 CONTAINER_AHEAD_BYTES = 64 * 1024
 """The same for a container, of which nobody knows how long it sounds before it is decoded."""
 AUDIO_WAIT = 60.0
-"""Seconds that live audio may wait for what came before it; then the conversation ends."""
+"""Seconds that live audio may wait for room; then the conversation ends."""
 
 R = TypeVar("R")
 # What a chunk takes beside its bytes.
 _CHUNK_COST = 128
+_SPOOLED_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Spooled:
+    """Some bytes of live audio that wait in the spool."""
+
+    size: int
 
 
 def audio_ahead(form: InputFormat) -> int:
-    """Bytes of live audio that may wait."""
+    """Bytes of live audio that may wait in memory."""
     if form.encoding is Encoding.AUTO:
         return CONTAINER_AHEAD_BYTES
     return round(AUDIO_AHEAD_SECONDS * form.sample_rate) * form.frame_bytes
@@ -32,12 +42,18 @@ def audio_ahead(form: InputFormat) -> int:
 class Inbox(Generic[R]):
     """Requests, errors (of messages that are none), audio, and None for the goodbye, in their order.
 
-    One task puts, another takes. About `audio_bytes` of audio have room.
+    One task puts, another takes. About `audio_bytes` of audio wait in memory, and what comes behind them in
+    the spool, so that the connection is read on: where it is not, nobody answers its client's pings.
     """
 
-    def __init__(self, audio_bytes: int) -> None:
-        self._items: deque[R | AudioChunk | EndOfAudio | TranscribedError | None] = deque()
+    def __init__(self, audio_bytes: int, spool: Spool) -> None:
+        self.gone = asyncio.Event()
+        """The client listens no more: what it said is heard, and nothing else is answered."""
+        self.error: TranscribedError | None = None
+        """What ended it; None while it takes something."""
+        self._items: deque[R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None] = deque()
         self._audio_bytes = audio_bytes
+        self._spool = spool
         self._held = 0
         self._requests = 0
         self._stopped = False
@@ -47,39 +63,72 @@ class Inbox(Generic[R]):
     async def put(self, item: R | AudioChunk | EndOfAudio | TranscribedError | None) -> None:
         """Add something; waits while there is more audio than has room. Raises BadRequest for too much.
 
-        After `stop` it is dropped.
+        After the end it is dropped.
         """
-        if self._stopped:
-            return
         if isinstance(item, AudioChunk):
-            self._held += len(item.data) + _CHUNK_COST
-        elif self._requests >= REQUESTS_AHEAD:
+            await self._put_audio(item)
+        elif self._requests < REQUESTS_AHEAD:
+            self._append(item)
+        elif self.error is None:
             # To stop reading instead would hide that the client goes.
             raise BadRequest(
                 f"More than {REQUESTS_AHEAD} names are waiting. Send the next when some have been answered."
             )
+
+    async def _put_audio(self, chunk: AudioChunk) -> None:
+        size = len(chunk.data)
+        if not self._has_room(size):
+            await self._room(size)
+        if self.error is not None:
+            return
+        if self._held <= self._audio_bytes:
+            self._held += size + _CHUNK_COST
+            self._items.append(chunk)
+            self._filled.set()
+            return
+        last = self._items[-1]
+        if isinstance(last, Spooled):
+            last.size += size
         else:
+            self._items.append(Spooled(size))
+        await self._spool.write(chunk.data)
+
+    def _append(self, item: R | EndOfAudio | TranscribedError | None) -> None:
+        if self.error is None:
+            self._items.append(item)
             self._requests += 1
-        self._items.append(item)
-        self._filled.set()
-        if self._held > self._audio_bytes:
-            await self._room()
+            self._filled.set()
 
-    def stop(self, error: TranscribedError) -> None:
-        """Take no more, begin nothing; audio that has begun raises the error behind what is here."""
+    def end(self, error: TranscribedError) -> None:
+        """Take no more; what is here is there still, and the error behind it, for good."""
+        self._append(error)
+        self.error = self.error or error
+        self._emptied.set()
+
+    def leave(self, error: Disconnected) -> None:
+        """The client is gone, or does not listen: see `gone`."""
+        self.end(error)
+        self.gone.set()
+
+    def stop(self, error: Stopping) -> None:
+        """Begin nothing; audio that has begun raises the error behind what is in memory."""
         self._stopped = True
-        self._items.append(error)
-        self._requests += 1
-        self._filled.set()
+        # What waits in the spool would take longer than a stop may.
+        spooled = next((at for at, item in enumerate(self._items) if isinstance(item, Spooled)), None)
+        if spooled is not None:
+            self.error = None
+            while len(self._items) > spooled:
+                self._forget(self._items.pop())
+        self.end(error)
 
-    async def first(self) -> R | AudioChunk | EndOfAudio | TranscribedError | None:
+    async def first(self) -> R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None:
         """What came first of all that is here; waits for it, and leaves it here. Raises Stopping."""
         first = await self.first_of_begun()
         if self._stopped:
             raise Stopping
         return first
 
-    async def first_of_begun(self) -> R | AudioChunk | EndOfAudio | TranscribedError | None:
+    async def first_of_begun(self) -> R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None:
         """The same for live audio that has begun, which is heard up to the stop."""
         while not self._items:
             self._filled.clear()
@@ -88,17 +137,35 @@ class Inbox(Generic[R]):
 
     def drop(self) -> None:
         """Remove what came first."""
-        item = self._items.popleft()
+        self._forget(self._items.popleft())
+        self._emptied.set()
+
+    async def spooled(self, waiting: Spooled) -> bytes:
+        """Some of the spooled audio that came first; what is left of it stays here."""
+        data = await self._spool.read(min(waiting.size, _SPOOLED_CHUNK_BYTES))
+        waiting.size -= len(data)
+        if not waiting.size and self._items and self._items[0] is waiting:
+            self._items.popleft()
+        self._emptied.set()
+        return data
+
+    async def aclose(self) -> None:
+        """Nobody takes anything any more."""
+        await self._spool.aclose()
+
+    def _forget(self, item: R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None) -> None:
         if isinstance(item, AudioChunk):
             self._held -= len(item.data) + _CHUNK_COST
-            self._emptied.set()
-        else:
+        elif not isinstance(item, Spooled):
             self._requests -= 1
 
-    async def _room(self) -> None:
+    def _has_room(self, size: int) -> bool:
+        return self.error is not None or self._held <= self._audio_bytes or self._spool.has_room(size)
+
+    async def _room(self, size: int) -> None:
         try:
             async with asyncio.timeout(AUDIO_WAIT):
-                while self._held > self._audio_bytes:
+                while not self._has_room(size):
                     self._emptied.clear()
                     await self._emptied.wait()
         except TimeoutError as error:
@@ -125,11 +192,14 @@ class LiveAudio(Generic[R]):
         if self._ended:
             raise StopAsyncIteration
         item = await self._inbox.first_of_begun()
+        if isinstance(item, Spooled):
+            return await self._inbox.spooled(item)
         if isinstance(item, AudioChunk):
             self._inbox.drop()
             return item.data
         if isinstance(item, TranscribedError):
-            self._inbox.drop()
+            if item is not self._inbox.error:
+                self._inbox.drop()
             raise item
         self._ended = True
         if isinstance(item, EndOfAudio):
@@ -137,11 +207,10 @@ class LiveAudio(Generic[R]):
         raise StopAsyncIteration
 
     async def skip(self) -> None:
-        """Drop what is left of it. Raises Stopping."""
+        """Drop what is left of it. Raises the error that ended the inbox."""
         while not self._ended:
             try:
                 await anext(self, None)
-            except Stopping:
-                raise
-            except TranscribedError:
-                pass
+            except TranscribedError as error:
+                if error is self._inbox.error:
+                    raise

@@ -1,4 +1,4 @@
-"""The Range header (RFC 9110, section 14)."""
+"""Which part of some content is sent, and whether it is (RFC 9110, sections 13 and 14)."""
 
 import re
 
@@ -29,3 +29,17 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     if start >= end:
         raise RangeNotSatisfiable
     return start, end
+
+
+def unchanged(if_range: str | None, tag: str) -> bool:
+    """Whether a range may be sent of what has this entity tag, or else all of it.
+
+    If-Range with a date means what was last modified then, which is never said here.
+    """
+    return if_range is None or if_range.strip() == tag
+
+
+def is_known(if_none_match: str | None, tag: str) -> bool:
+    """Whether the client has what has this entity tag, by its If-None-Match."""
+    tags = {part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")}
+    return not tags.isdisjoint({tag, "*"})

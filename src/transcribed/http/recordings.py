@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
-from transcribed.http.ranges import RangeNotSatisfiable, byte_range
+from transcribed.http.ranges import RangeNotSatisfiable, byte_range, is_known, unchanged
 from transcribed.http.upload import uploaded_file
 from transcribed.service.library import Library, Recording
 from transcribed.transcript import Track
@@ -125,7 +125,11 @@ def router(library: Library) -> APIRouter:
         "/{name}",
         summary="Download a recording",
         response_class=StreamingResponse,
-        responses=_problems(400, 404, 416) | {206: {"description": "The range that was asked for."}},
+        responses=_problems(400, 404, 416)
+        | {
+            206: {"description": "The range that was asked for."},
+            304: {"description": "The client has it already."},
+        },
     )
     async def download(
         name: Name,
@@ -133,11 +137,20 @@ def router(library: Library) -> APIRouter:
         wanted: Annotated[
             str | None, Header(alias="Range", description="For example bytes=0-1023.")
         ] = None,
+        if_range: Annotated[
+            str | None, Header(alias="If-Range", description="An ETag: of another file, send all.")
+        ] = None,
+        if_none_match: Annotated[
+            str | None, Header(alias="If-None-Match", description="ETags: of these files, send nothing.")
+        ] = None,
     ) -> Response:
         """The file as it was uploaded, or the range of it that the Range header names."""
         for last_try in (False, False, True):
             media = await library.find(name)
-            span = _span(wanted, media.size)
+            tag = '"' + media.version.strip('"') + '"'
+            if is_known(if_none_match, tag):
+                return Response(status_code=304, headers={"ETag": tag})
+            span = _span(wanted if unchanged(if_range, tag) else None, media.size)
             start, end = span or (0, media.size)
             chunks = aiter(library.read(media, start, end if request.method == "GET" else start))
             # The first bytes are read before anything is answered: the recording may just have changed.
@@ -151,7 +164,7 @@ def router(library: Library) -> APIRouter:
         headers = {
             "Accept-Ranges": "bytes",
             "Content-Length": str(end - start),
-            "ETag": '"' + media.version.strip('"') + '"',
+            "ETag": tag,
             "X-Content-Type-Options": "nosniff",
         }
         if span:

@@ -4,8 +4,10 @@ One task reads, so that a client's going is noticed at once; another answers in 
 audio takes its turn like a request, and feeds its answer while it comes. Whichever task ends first ends the
 other. When the server stops, nothing new begins; what runs has a time of grace for its last words.
 
-Of protocols whose connections are one live stream each, the stream's end and its error are the
-connection's. There a client's going ends its audio and no more: what it said is recognised to its end.
+A client's going ends its audio and no more: what it said is recognised to its end, for the transcript that
+is kept. What it asked for otherwise breaks off. A client that does not read what it is told is as one that
+is gone. Of protocols whose connections are one live stream each, the stream's end and its error are the
+connection's.
 """
 
 import asyncio
@@ -14,8 +16,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Never, Protocol, TypeVar
 
-from transcribed.errors import BadRequest, Disconnected, LimitExceeded, Stopping, TranscribedError, Unread
-from transcribed.http.inbox import Inbox, LiveAudio
+from transcribed.errors import (
+    BadRequest,
+    Disconnected,
+    LimitExceeded,
+    Stopping,
+    TooLarge,
+    TranscribedError,
+    Unread,
+)
+from transcribed.http.inbox import Inbox, LiveAudio, Spooled
+from transcribed.http.spool import Spools
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
 from transcribed.wire.audio import AudioChunk, EndOfAudio
@@ -23,8 +34,10 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio
 R = TypeVar("R")
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
-_CLOSE_NORMAL, _CLOSE_GOING_AWAY = 1000, 1001
-_CLOSE_POLICY_VIOLATION, _CLOSE_INTERNAL_ERROR, _CLOSE_TRY_AGAIN_LATER = 1008, 1011, 1013
+LAST_WORDS_SECONDS = 600.0
+"""For the last words of a client that is gone: it may have sent hours in advance."""
+
+_CLOSE_NORMAL = 1000
 
 # For what is said to clients when the grace is over. Who does not read is cut off.
 _GOODBYE_SECONDS = 2.0
@@ -82,18 +95,20 @@ class Relays:
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
         self._grace_over = asyncio.Event()
+        self._spools = Spools()
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, transport: Transport[str | bytes], conversation: Conversation[R]) -> None:
         """Converse until the client is done or gone, or the server stops."""
-        inbox: Inbox[R] = Inbox(conversation.audio_ahead)
+        inbox: Inbox[R] = Inbox(conversation.audio_ahead, self._spools.spool())
         tasks = (_read(transport, conversation, inbox), _answer(transport, conversation, inbox))
-        await self._run(transport, conversation, inbox, tasks, _closing)
+        await self._run(transport, conversation, inbox, tasks, code_and_reason)
 
     async def run_stream(self, transport: Transport[M], stream: OneStream[M]) -> None:
         """Hear a stream to its end, or until the server stops."""
-        inbox: Inbox[Never] = Inbox(stream.audio_ahead)
-        tasks = (_hear(transport, stream, inbox), _tell(transport, stream, inbox))
+        inbox: Inbox[Never] = Inbox(stream.audio_ahead, self._spools.spool())
+        answer = stream.listen(LiveAudio(inbox))
+        tasks = (_hear(transport, stream, inbox), _tell(transport, stream, inbox, answer))
         await self._run(transport, stream, inbox, tasks, _closing_normally)
 
     async def _run(
@@ -110,6 +125,7 @@ class Relays:
             await task
         finally:
             self._running.discard(task)
+            await inbox.aclose()
 
     async def _stop(self, inbox: Inbox[R]) -> None:
         await self.stopping.wait()
@@ -154,7 +170,7 @@ async def _relay(
             case Disconnected():
                 _log.info("A connection ended: %s", outcome.message)
                 # Also where nobody reads: else Granian keeps the connection for as long as the client does.
-                await transport.close(_CLOSE_GOING_AWAY, "nothing was read for too long")
+                await transport.close(*code_and_reason(outcome))
             case TranscribedError():
                 await _part(transport, speaker, outcome, closing)
             case Exception():
@@ -163,15 +179,24 @@ async def _relay(
                 await _part(transport, speaker, failure, closing)
 
 
-def _closing(error: TranscribedError) -> tuple[int, str]:
-    match error:
-        case Stopping():
-            return _CLOSE_GOING_AWAY, "the server is stopping"
-        case LimitExceeded():
-            return _CLOSE_TRY_AGAIN_LATER, "try again later"
-        case BadRequest():
-            return _CLOSE_POLICY_VIOLATION, "too much at once"
-    return _CLOSE_INTERNAL_ERROR, "internal error"
+_CLOSINGS: dict[type[TranscribedError], tuple[int, str]] = {
+    Stopping: (1001, "the server is stopping"),
+    # Where the connection still stands: of one that is gone nobody hears it.
+    Disconnected: (1002, "what arrived is no valid WebSocket message, or too large for one"),
+    TooLarge: (1009, "too large"),
+    BadRequest: (1008, ""),
+    Unread: (1008, "nothing was read for too long"),
+    TranscribedError: (1011, "internal error"),
+    LimitExceeded: (1013, "try again later"),
+}
+_LONGEST_REASON = 123
+"""Bytes that a close frame has for its reason (RFC 6455, section 5.5)."""
+
+
+def code_and_reason(error: TranscribedError) -> tuple[int, str]:
+    """The close code and reason of the nearest class that has one. A BadRequest's reason is its own."""
+    code, reason = next(_CLOSINGS[kind] for kind in type(error).__mro__ if kind in _CLOSINGS)
+    return code, (reason or error.message).encode()[:_LONGEST_REASON].decode(errors="ignore")
 
 
 def _closing_normally(_: TranscribedError) -> tuple[int, str]:
@@ -186,12 +211,45 @@ async def _part(
     await transport.close(*closing(error))
 
 
+async def _last_words(error: TranscribedError) -> Never:
+    """Time for what a client said before it went, or sent what cannot be read."""
+    await asyncio.sleep(LAST_WORDS_SECONDS)
+    _log.warning("What a client said before it went is not all recognised: it took too long.")
+    raise error
+
+
+async def _tell(
+    transport: Transport[Any], speaker: Speaker, inbox: Inbox[R], answer: AsyncGenerator[LiveEvent, None]
+) -> None:
+    """Send the events of an answer; where nobody listens any more they are made all the same."""
+    told = True
+    async with aclosing(answer) as events:
+        async for event in events:
+            encoded = speaker.encode(event)
+            if encoded is None or not told or inbox.gone.is_set():
+                continue
+            try:
+                await transport.send(encoded)
+            except Unread as error:
+                inbox.leave(error)
+            except Disconnected:
+                told = False  # What it sent before it went may be on its way still.
+
+
 # --- Conversations
 
 
 async def _read(transport: Transport[str | bytes], conversation: Conversation[R], inbox: Inbox[R]) -> None:
     while True:
-        message = await transport.receive()
+        try:
+            message = await transport.receive()
+        except Disconnected as error:
+            await transport.close(*code_and_reason(error))
+            inbox.leave(error)
+            await _last_words(error)
+        except TranscribedError as error:
+            inbox.end(error)
+            await _last_words(error)
         # Decoded at once, and without the traceback, which holds the message: what waits is small.
         try:
             item: R | AudioChunk | EndOfAudio | TranscribedError | None = conversation.decode(message)
@@ -205,32 +263,51 @@ async def _answer(
     transport: Transport[str | bytes], conversation: Conversation[R], inbox: Inbox[R]
 ) -> None:
     while (item := await inbox.first()) is not None:
-        if isinstance(item, AudioChunk | EndOfAudio):
+        if isinstance(item, AudioChunk | Spooled | EndOfAudio):
             audio = LiveAudio(inbox)
-            await _send(transport, conversation, conversation.listen(audio))
+            await _send(transport, conversation, inbox, conversation.listen(audio))
             # After an error the client may not know yet that nobody listens any more.
             await audio.skip()
             continue
         inbox.drop()
+        if isinstance(item, TranscribedError) and item is inbox.error:
+            raise item
+        if inbox.gone.is_set():
+            continue
         if isinstance(item, TranscribedError):
             await transport.send(conversation.encode_error(item))
         else:
-            await _send(transport, conversation, conversation.answer(item))
+            await _while_heard(inbox, _send(transport, conversation, inbox, conversation.answer(item)))
+
+
+async def _while_heard(inbox: Inbox[R], work: Coroutine[Any, Any, None]) -> None:
+    """Work that breaks off where nobody listens any more."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(inbox.gone.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcome, _ = await asyncio.gather(*tasks, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome
 
 
 async def _send(
-    transport: Transport[str | bytes], speaker: Speaker, answer: AsyncGenerator[LiveEvent, None]
+    transport: Transport[str | bytes],
+    speaker: Speaker,
+    inbox: Inbox[R],
+    answer: AsyncGenerator[LiveEvent, None],
 ) -> None:
     try:
-        async with aclosing(answer) as events:
-            async for event in events:
-                encoded = speaker.encode(event)
-                if encoded is not None:
-                    await transport.send(encoded)
+        await _tell(transport, speaker, inbox, answer)
     except (Disconnected, LimitExceeded, Stopping):
         raise
     except TranscribedError as error:
-        await transport.send(speaker.encode_error(error))
+        if error is inbox.error:
+            raise
+        if not inbox.gone.is_set():
+            await transport.send(speaker.encode_error(error))
 
 
 # --- Connections that are one stream
@@ -244,22 +321,9 @@ async def _hear(transport: Transport[M], stream: OneStream[M], inbox: Inbox[Neve
             item = stream.decode(await transport.receive())
         except TranscribedError as error:
             item = error.with_traceback(None)
+        if isinstance(item, Disconnected):
+            await transport.close(*code_and_reason(item))
         await inbox.put(item)
+    if isinstance(item, Disconnected):
+        await _last_words(item)
     await asyncio.Event().wait()  # It is the answer that ends the conversation.
-
-
-async def _tell(transport: Transport[M], stream: OneStream[M], inbox: Inbox[Never]) -> None:
-    told = True
-    async with aclosing(stream.listen(LiveAudio(inbox))) as events:
-        async for event in events:
-            encoded = stream.encode(event)
-            if encoded is None or not told:
-                continue
-            try:
-                await transport.send(encoded)
-            except Unread as error:
-                # What it has said is recognised to its end, as it is for a client that is gone.
-                inbox.stop(error)
-                told = False
-            except Disconnected:
-                told = False

@@ -1,16 +1,41 @@
-"""Bounds on how long an HTTP request may stand still."""
+"""Bounds on how long a client may stand still."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from transcribed.errors import Unread
 
 SEND_TIMEOUT = 20.0
-"""Seconds that a client may leave what was sent to it unread."""
-
+"""Seconds that a client may leave what was sent to it unread, while nothing comes from it either."""
 
 _GRACE_SECONDS = 3.0
+
+
+class Patience:
+    """With a client that does not read: it ends SEND_TIMEOUT after the client's last sign of life.
+
+    Many programs send all that they have before they read.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Timeout | None = None
+
+    def heard(self) -> None:
+        """Something came from the client."""
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time() + SEND_TIMEOUT)
+
+    async def until_sent(self, sending: Awaitable[None]) -> None:
+        """Wait for something to be sent. Raises Unread. One at a time."""
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT) as self._waiting:
+                await sending
+        except TimeoutError as error:
+            raise Unread("The client does not read what is sent to it.") from error
+        finally:
+            self._waiting = None
 
 
 class HttpRequests:
@@ -29,7 +54,7 @@ class HttpRequests:
 
 
 class BoundedRequests:
-    """ASGI middleware: an HTTP answer that nobody reads for SEND_TIMEOUT is given up."""
+    """ASGI middleware: an HTTP answer that nobody reads is given up, when Patience is over."""
 
     def __init__(self, app: ASGIApp, requests: HttpRequests) -> None:
         self._app = app
@@ -41,15 +66,18 @@ class BoundedRequests:
             await self._app(scope, receive, send)
             return
 
+        patience = Patience()
+
+        async def heard() -> Message:
+            message = await receive()
+            patience.heard()
+            return message
+
         async def bounded(message: Message) -> None:
-            try:
-                async with asyncio.timeout(SEND_TIMEOUT):
-                    await send(message)
-            except TimeoutError as error:
-                raise Unread("The client does not read what is sent to it.") from error
+            await patience.until_sent(send(message))
 
         # A task of its own, so that it can be cancelled without the server's.
-        answering = asyncio.ensure_future(_call(self._app, scope, receive, bounded))
+        answering = asyncio.ensure_future(_call(self._app, scope, heard, bounded))
         self._requests.running.add(answering)
         try:
             await answering

@@ -9,7 +9,7 @@ from starlette.types import Receive, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from transcribed.errors import BadRequest, Disconnected, Unread
-from transcribed.http.timeouts import SEND_TIMEOUT
+from transcribed.http.timeouts import Patience
 from transcribed.wire.eventstream import Decoder, Message
 from transcribed.wire.eventstream import decode as decode_message
 
@@ -44,10 +44,12 @@ class WebSocketTransport:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
+        self._patience = Patience()
 
     async def receive(self) -> str | bytes:
         """The next message."""
         message = await self._websocket.receive()
+        self._patience.heard()
         if message["type"] == "websocket.disconnect":
             raise Disconnected("The client has closed the connection.")
         text: str | None = message.get("text")
@@ -55,14 +57,12 @@ class WebSocketTransport:
 
     async def send(self, message: str | bytes) -> None:
         """Send a message."""
+        websocket = self._websocket
+        sending = (
+            websocket.send_text(message) if isinstance(message, str) else websocket.send_bytes(message)
+        )
         try:
-            async with asyncio.timeout(SEND_TIMEOUT):
-                if isinstance(message, str):
-                    await self._websocket.send_text(message)
-                else:
-                    await self._websocket.send_bytes(message)
-        except TimeoutError as error:
-            raise Unread("The client does not read what is sent to it.") from error
+            await self._patience.until_sent(sending)
         except (WebSocketDisconnect, RuntimeError, OSError) as error:
             raise Disconnected("The client has gone.") from error
 

@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
-from transcribed.errors import BadRequest, Stopping
-from transcribed.http.inbox import AUDIO_WAIT, REQUESTS_AHEAD, Inbox, LiveAudio
+from transcribed.errors import BadRequest, Disconnected, Stopping
+from transcribed.http.inbox import AUDIO_WAIT, REQUESTS_AHEAD, Inbox, LiveAudio, Spooled
+from transcribed.http.spool import Spools
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
 InVirtualTime = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-async def _filled(*items: Any) -> Inbox[str]:
-    inbox: Inbox[str] = Inbox(1_000)
+async def _filled(*items: Any, spooled: int = 0) -> Inbox[str]:
+    """An inbox that takes about 1000 bytes of audio, and so many more in its spool."""
+    inbox: Inbox[str] = Inbox(1_000, Spools(spooled).spool())
     for item in items:
         await inbox.put(item)
     return inbox
@@ -149,9 +151,90 @@ def test_what_is_left_of_failed_audio_is_not_waited_for_at_the_stop(in_virtual_t
     in_virtual_time(take())
 
 
+LONG = [AudioChunk(bytes([number]) * 600) for number in range(10)]
+
+
+def test_audio_that_has_no_room_in_memory_waits_in_the_spool_and_keeps_its_place(
+    in_virtual_time: InVirtualTime,
+) -> None:
+    async def take() -> None:
+        inbox = await _filled(*LONG[:5], EndOfAudio(), *LONG[5:], "x", spooled=100_000)
+        assert b"".join(await _chunks(inbox)) == b"".join(chunk.data for chunk in LONG[:5])
+        assert b"".join(await _chunks(inbox)) == b"".join(chunk.data for chunk in LONG[5:])
+        assert await _taken(inbox) == "x"
+        await inbox.aclose()
+
+    in_virtual_time(take())
+
+
+def test_what_comes_while_the_spool_is_read_keeps_its_place(in_virtual_time: InVirtualTime) -> None:
+    async def take() -> None:
+        inbox = await _filled(*LONG[:4], spooled=100_000)
+        audio = LiveAudio(inbox)
+        heard = b"".join([await anext(audio) for _ in range(2)])
+        assert isinstance(await inbox.first(), Spooled)
+        heard += await anext(audio)
+        for chunk in LONG[4:]:
+            await inbox.put(chunk)
+        await inbox.put(None)
+        heard += b"".join([data async for data in audio])
+        assert heard == b"".join(chunk.data for chunk in LONG)
+
+    in_virtual_time(take())
+
+
+def test_at_the_stop_what_waits_in_the_spool_is_left(in_virtual_time: InVirtualTime) -> None:
+    async def take() -> None:
+        inbox = await _filled(*LONG, EndOfAudio(), "x", spooled=100_000)
+        audio = LiveAudio(inbox)
+        assert await anext(audio) == LONG[0].data
+        inbox.stop(Stopping())
+        assert await anext(audio) == LONG[1].data
+        for _ in range(2):
+            with pytest.raises(Stopping):
+                await anext(audio)
+
+    in_virtual_time(take())
+
+
+def test_what_a_client_sent_before_it_went_is_there_and_its_going_behind_it(
+    in_virtual_time: InVirtualTime,
+) -> None:
+    async def take() -> None:
+        inbox = await _filled(*LONG, EndOfAudio(), "x", A, spooled=100_000)
+        gone = Disconnected("gone")
+        inbox.leave(gone)
+        await inbox.put(B)
+        await inbox.put("y")
+        assert inbox.gone.is_set()
+        assert b"".join(await _chunks(inbox)) == b"".join(chunk.data for chunk in LONG)
+        assert await _taken(inbox) == "x"
+        audio = LiveAudio(inbox)
+        assert await anext(audio) == b"a"
+        with pytest.raises(Disconnected):
+            await anext(audio)
+        with pytest.raises(Disconnected):
+            await audio.skip()
+        assert await _taken(inbox) is inbox.error is gone
+
+    in_virtual_time(take())
+
+
+def test_who_waits_for_room_need_not_when_nothing_is_taken_any_more(in_virtual_time: InVirtualTime) -> None:
+    async def fill() -> None:
+        inbox = await _filled(*LONG[:2])
+        putting = asyncio.create_task(inbox.put(LONG[2]))
+        await asyncio.sleep(1)
+        assert not putting.done()
+        inbox.end(Disconnected("gone"))
+        await putting
+
+    in_virtual_time(fill())
+
+
 def test_audio_waits_for_room(in_virtual_time: InVirtualTime) -> None:
     async def fill() -> None:
-        inbox = await _filled(AudioChunk(bytes(800)))
+        inbox = await _filled(AudioChunk(bytes(1_200)))
         putting = asyncio.create_task(inbox.put(AudioChunk(bytes(800))))
         await asyncio.sleep(1)
         assert not putting.done()
@@ -177,9 +260,9 @@ def test_small_chunks_are_not_free(in_virtual_time: InVirtualTime) -> None:
 
 def test_audio_does_not_wait_for_ever(in_virtual_time: InVirtualTime) -> None:
     async def fill() -> float:
-        inbox = await _filled()
+        inbox = await _filled(AudioChunk(bytes(2_000)))
         with pytest.raises(BadRequest, match="on a connection of its own"):
-            await inbox.put(AudioChunk(bytes(2_000)))
+            await inbox.put(A)
         return asyncio.get_running_loop().time()
 
     assert in_virtual_time(fill()) == AUDIO_WAIT

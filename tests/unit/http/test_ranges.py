@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.http.ranges import RangeNotSatisfiable, byte_range
+from transcribed.http.ranges import RangeNotSatisfiable, byte_range, is_known, unchanged
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,31 @@ def test_a_range_is_what_a_slice_is(first: int, last: int, size: int) -> None:
         found = byte_range(f"bytes={first}-{last}", size)
         assert found is not None
         assert content[slice(*found)] == content[first : last + 1]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, True),
+        ('"a"', True),
+        (' "a" ', True),
+        ('"b"', False),
+        ('W/"a"', False),
+        ("a", False),
+        ("", False),
+        ("Fri, 27 Nov 2026 11:00:00 GMT", False),
+    ],
+)
+def test_a_range_is_of_the_very_content_that_a_part_is_there_of(header: str | None, expected: bool) -> None:
+    assert unchanged(header, '"a"') is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        *((None, False), ("", False), ('"b"', False), ("a", False), ('"a', False)),
+        *(('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"b",W/"a" , "c"', True), ("*", True)),
+    ],
+)
+def test_what_a_client_has_it_says_by_its_tag(header: str | None, expected: bool) -> None:
+    assert is_known(header, '"a"') is expected
