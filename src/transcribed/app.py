@@ -3,18 +3,13 @@
 import asyncio
 import ipaddress
 import logging
-import signal
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
-from granian.server.embed import Server
-from starlette.types import ASGIApp
 
 from transcribed import __version__
 from transcribed.decoding.decoders import Decoders
@@ -28,7 +23,16 @@ from transcribed.errors import (
     TranscribedError,
     Unavailable,
 )
-from transcribed.http import amazon, health, metrics, native, recordings, transcripts, vocabulary_filters
+from transcribed.http import (
+    amazon,
+    health,
+    listening,
+    metrics,
+    native,
+    recordings,
+    transcripts,
+    vocabulary_filters,
+)
 from transcribed.http import errors as http_errors
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
@@ -40,6 +44,7 @@ from transcribed.service.sessions import Sessions
 from transcribed.service.threads import in_thread
 from transcribed.service.transcripts import Transcripts
 from transcribed.settings import RecognitionSettings, ServerSettings
+from transcribed.stopping import StopSignals
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.places import media_store
 from transcribed.storage.private import read_secret
@@ -58,9 +63,6 @@ Speech to text while it is spoken.
 3. `GET /transcripts`: what was said so far can be read, searched, corrected and deleted.
 """
 
-# Granian accepts no connection beyond this number, idle ones included.
-_CONNECTIONS = 4096
-_LAST_TRANSFERS_SECONDS = 5.0
 _NO_TRANSCRIPTS = "none"
 
 _log = logging.getLogger(__name__)
@@ -164,7 +166,9 @@ class Application:
         self._transcripts: Transcripts | None = None
         self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
-        self._engines = Engines(settings, self._scheduler, Places(settings.max_sessions or None))
+        self._engines = Engines(
+            settings, self._scheduler, Places(settings.max_sessions or None, settings.client_share)
+        )
         self.store = media_store(settings.audio)
         self._decoders = Decoders()
         library = self._library = Library(self.store, self._decoders, settings.max_upload_bytes)
@@ -281,15 +285,17 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
 
     `ready` is called once recognition is possible. Raises ConfigurationError where the server cannot start.
     """
-    address = _resolved(settings.host)
+    address = listening.resolved(settings.host)
     keys = access_keys(settings, address)
     certificate = _certificate(settings, address)
     application = Application(settings, keys)
-    listeners = {"--port": listener(application.asgi, address, settings.port)}
+    connected = listening.connections(settings.client_share, ports=1 + settings.tls)
+    asgi, most = connected.watched(application.asgi), connected.bounds.connections
+    listeners = {"--port": listening.listener(asgi, address, settings.port, most)}
     if certificate is not None:
-        listeners["--tls-port"] = listener(application.asgi, address, settings.tls_port, certificate)
+        listeners["--tls-port"] = listening.listener(asgi, address, settings.tls_port, most, certificate)
     stopping = asyncio.Event()
-    _set_by_signals(stopping)
+    StopSignals(stopping.set, settings.stop_grace)
 
     async def load() -> None:
         transcripts = await application.load()
@@ -298,7 +304,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:
             tasks.create_task(load())
-            tasks.create_task(listen(listeners, application.say_goodbye, stopping))
+            tasks.create_task(listening.listen(listeners, connected, application.say_goodbye, stopping))
     except* TranscribedError as errors:
         raise errors.exceptions[0] from None
 
@@ -362,91 +368,3 @@ def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate |
             return certificates.own_certificate(certificate, key)
         case _:
             raise ConfigurationError("--tls-certificate needs --tls-key, and the other way round.")
-
-
-def _set_by_signals(stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def stop() -> None:
-        stopping.set()
-        for number in numbers:
-            loop.remove_signal_handler(number)
-            # For SIGINT the loop would put back what raises KeyboardInterrupt, somewhere in its midst.
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-
-
-def listener(
-    asgi: ASGIApp, address: str, port: int, certificate: "ServerCertificate | None" = None
-) -> Server:
-    """Granian for one port: HTTP/1.1, HTTP/2 and WebSockets, with TLS where there is a certificate."""
-    return Server(
-        asgi,
-        address,
-        port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.auto,
-        backlog=_CONNECTIONS,
-        backpressure=_CONNECTIONS,
-        log_enabled=False,
-        ssl_cert=certificate.certificate if certificate else None,
-        ssl_key=certificate.key if certificate else None,
-        ssl_protocol_min=SSLProtocols.tls12,
-    )
-
-
-async def listen(
-    listeners: Mapping[str, Server], say_goodbye: Callable[[], Awaitable[None]], stopping: asyncio.Event
-) -> None:
-    """Run listeners, keyed by the option that names their port, until they shall stop.
-
-    Raises ConfigurationError for a port that is in use, and TranscribedError where a listener ends by
-    itself; then the others are ended too.
-    """
-    for option, each in listeners.items():
-        _check_free(each.bind_addr, each.bind_port, option)
-    serving = [asyncio.create_task(each.serve()) for each in listeners.values()]
-    stop = asyncio.create_task(stopping.wait())
-    try:
-        await asyncio.wait({*serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-        for task in serving:
-            if task.done():
-                raise TranscribedError("The HTTP server ended by itself.") from task.exception()
-        await say_goodbye()
-    finally:
-        stop.cancel()
-        for each in listeners.values():
-            each.stop()  # type: ignore[no-untyped-call]
-        _, late = await asyncio.wait(serving, timeout=_LAST_TRANSFERS_SECONDS)
-        if late:
-            _log.warning("Some transfers stood still and are cut off.")
-
-
-def _resolved(host: str) -> str:
-    """The IP address of a host, which is all that Granian understands. Raises ConfigurationError."""
-    try:
-        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-    except OSError as error:
-        raise ConfigurationError(
-            f"{host} is no address: {error.strerror}. Choose another with --host."
-        ) from error
-
-
-def _check_free(address: str, port: int, option: str) -> None:
-    """Raise ConfigurationError for a port that cannot be listened on.
-
-    Granian shares a port with whoever listens there already, and each would get some of the clients.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address, port))
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot listen on {address} port {port}: {error.strerror}. "
-            f"Is another server running there? Choose another port with {option}, or address with --host."
-        ) from error

@@ -187,6 +187,13 @@ class ServerSettings(RecognitionSettings):
         ge=0,
         description="The most live streams at once; 0 means as many as this machine can serve well.",
     )
+    client_share: float = Field(
+        0.9,
+        ge=0.01,
+        le=1,
+        description="The part of live streams and connections that one address may have; 1 is all.",
+        json_schema_extra={"metavar": "PART"},
+    )
     max_upload_bytes: int = Field(1024**3, ge=1, description="The largest recording, in bytes.")
     audio_timeout: float = Field(
         15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."

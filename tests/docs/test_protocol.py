@@ -12,7 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
-from transcribed.http import amazon, body, inbox, relay, spool, timeouts
+from transcribed.http import amazon, body, connections, inbox, relay, spool, timeouts
 from transcribed.http import transcripts as http_transcripts
 from transcribed.http.errors import status_of
 from transcribed.http.native import StreamQuery
@@ -156,6 +156,12 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
     [
         ("an upload", "`max_upload_bytes`"),
         ("an upload that stands still", f"{body.BODY_TIMEOUT:.0f} s"),
+        ("an upload on the whole", f"{body.BODY_BYTES_A_SECOND} bytes a second"),
+        ("an upload in all", f"{body.BODY_SECONDS / 3600:.0f} h"),
+        (
+            "a message to `/stream` that is not whole",
+            f"{connections.MESSAGE_BYTES} bytes, {connections.MESSAGE_SECONDS:.0f} s",
+        ),
         ("a name", f"{names.MAX_BYTES} bytes"),
         ("a correction", f"{http_transcripts.CORRECTION_BYTES} bytes"),
         ("words to search", f"{http_transcripts.LONGEST_SEARCH} characters"),

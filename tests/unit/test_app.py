@@ -12,8 +12,10 @@ import httpx
 import pytest
 from granian.server.embed import Server
 
-from transcribed.app import access_keys, listen, listener
+from transcribed.app import access_keys
 from transcribed.errors import ConfigurationError, TranscribedError
+from transcribed.http.connections import Bounds, Connections
+from transcribed.http.listening import listen, listener
 from transcribed.settings import ServerSettings
 from transcribed.storage.certificates import local_certificate
 
@@ -48,8 +50,8 @@ def ports(free_port: int) -> tuple[int, int]:
 def listeners(ports: tuple[int, int], tmp_path: Path) -> Listeners:
     certificate = local_certificate(tmp_path, "test", [], [])
     return lambda: {
-        "--port": listener(app, "127.0.0.1", ports[0]),
-        "--tls-port": listener(app, "127.0.0.1", ports[1], certificate),
+        "--port": listener(app, "127.0.0.1", ports[0], 100),
+        "--tls-port": listener(app, "127.0.0.1", ports[1], 100, certificate),
     }
 
 
@@ -63,7 +65,7 @@ def run(
         end: Callable[[dict[str, Server], asyncio.Event], None], goodbye: Callable[[], Awaitable[None]]
     ) -> None:
         servers, stopping = listeners(), asyncio.Event()
-        task = asyncio.create_task(listen(servers, goodbye, stopping))
+        task = asyncio.create_task(listen(servers, Connections(Bounds(100)), goodbye, stopping))
         await asyncio.to_thread(eventually, lambda: all(map(listens, ports)), WAIT, "both listen")
         end(servers, stopping)
         async with asyncio.timeout(WAIT):
@@ -105,7 +107,7 @@ def test_neither_listens_when_a_port_is_in_use(
 ) -> None:
     with socket.create_server(("127.0.0.1", ports[taken])):
         with pytest.raises(ConfigurationError, match=["--port", "--tls-port"][taken]):
-            asyncio.run(listen(listeners(), no_goodbye, asyncio.Event()))
+            asyncio.run(listen(listeners(), Connections(Bounds(100)), no_goodbye, asyncio.Event()))
         assert not listens(ports[1 - taken])
 
 

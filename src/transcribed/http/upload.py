@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from transcribed.errors import BadRequest, Disconnected, TranscribedError
-from transcribed.http.body import BODY_TIMEOUT, DISCARDED_BYTES
+from transcribed.http.body import DISCARDED_BYTES, body_in_time
 from transcribed.http.disposition import disposition
 
 MOST_PARTS = 100
@@ -84,20 +84,14 @@ class _Body:
     """What is still to come of a request's body."""
 
     def __init__(self, request: Request) -> None:
-        self._chunks = aiter(request.stream())
+        self._chunks = body_in_time(request)
 
     async def next(self) -> bytes:
-        """Some bytes, or none at the end. Raises Disconnected, and BadRequest where nothing comes."""
+        """Some bytes, or none at the end. Raises Disconnected, and BadRequest where they come too slowly."""
         try:
-            async with asyncio.timeout(BODY_TIMEOUT):
-                async for chunk in self._chunks:
-                    if chunk:
-                        return chunk
+            return await anext(self._chunks, b"")
         except ClientDisconnect as error:
             raise Disconnected("The upload broke off.") from error
-        except TimeoutError as error:
-            raise BadRequest(f"No more of the upload came for {BODY_TIMEOUT:.0f} seconds.") from error
-        return b""
 
     async def skip(self) -> None:
         """Take the rest, within bounds. Raises as `next`."""

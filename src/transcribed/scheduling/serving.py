@@ -1,7 +1,9 @@
 """Engines as they are served: how many streams are let in, and what has become of them."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
@@ -20,24 +22,66 @@ from transcribed.transcript import Notice
 _log = logging.getLogger(__name__)
 
 
+CLIENT: ContextVar[str | None] = ContextVar("client", default=None)
+"""The address for which streams are opened in this context; None where its share is not limited."""
+
+# A stream that has been there for so long with less audio than this part of the time gives way.
+_GIVE_WAY_SECONDS = 5.0
+_GIVE_WAY_PART = 0.1
+# What counts is how much came lately, within one to two times this.
+_LATELY_SECONDS = 10.0
+
+
+class _ShareTaken(LimitExceeded):
+    """One address has as many streams as it may have."""
+
+
 class Places:
-    """Live streams of all engines together, of which `most` are let in; None leaves it to the engines."""
+    """Live streams of all engines together, of which `most` are let in; None leaves it to the engines.
 
-    def __init__(self, most: int | None = None) -> None:
+    `share` is the part of the places that one address may take.
+    """
+
+    def __init__(self, most: int | None = None, share: float = 1.0) -> None:
         self.most = most
+        self._share = share
         self._taken = 0
+        self._held: dict[str, int] = {}
+        self.open: set[_ServedStream] = set()
 
-    def take(self) -> None:
-        """Raises LimitExceeded where none is left."""
-        if self.most is not None and self._taken >= self.most:
+    @property
+    def full(self) -> bool:
+        """Whether none is left, for any engine."""
+        return self.most is not None and self._taken >= self.most
+
+    def take(self, client: str | None, of: int) -> None:
+        """One of so many, for an address. Raises LimitExceeded where none is left, or none for it."""
+        if self.full:
             raise LimitExceeded(
                 f"No more live streams can be served well: {self._taken} are being served. Try again later."
             )
+        if client is not None:
+            held, most = self._held.get(client, 0), shared(of, self._share)
+            if held >= most:
+                raise _ShareTaken(
+                    f"{held} live streams of {client} are being served, which is all that one address may "
+                    "have. Try again when one of them has ended."
+                )
+            self._held[client] = held + 1
         self._taken += 1
 
-    def give_back(self) -> None:
+    def give_back(self, client: str | None) -> None:
         """One that was taken."""
         self._taken -= 1
+        if client is not None:
+            self._held[client] -= 1
+            if not self._held[client]:
+                del self._held[client]
+
+
+def shared(places: int, share: float) -> int:
+    """How many of some places one address may take: all but those kept for others, which are whole ones."""
+    return max(1, places - int(places * (1 - share) + 1e-9))
 
 
 @dataclass(slots=True)
@@ -115,32 +159,56 @@ class ServedEngine:
     async def open(self, options: StreamOptions) -> RecognitionStream:
         """A new stream. Raises LimitExceeded and what the engine raises."""
         counted = self.elsewhere or options.pace is Pace.LIVE
+        client = CLIENT.get() if counted else None
         try:
-            stream = await self._let_in(options) if counted else await self._engine.open(options)
+            if counted:
+                stream = await self._let_in(options, client)
+            else:
+                stream = await self._engine.open(options)
         except LimitExceeded:
             self.totals.refused += 1
             raise
         except TranscribedError:
             self.totals.failed += 1
             raise
-        served = _ServedStream(stream, self, counted=counted)
+        served = _ServedStream(stream, self, client, counted=counted)
         self._open.add(served)
+        self._places.open.add(served)
         self.totals.opened += 1
         return served
 
-    async def _let_in(self, options: StreamOptions) -> RecognitionStream:
+    async def _let_in(self, options: StreamOptions, client: str | None) -> RecognitionStream:
+        """As soon as there is room, which one that sends next to nothing makes."""
+        try:
+            return await self._take_place(options, client)
+        except LimitExceeded as error:
+            idle = self._idlest(client if isinstance(error, _ShareTaken) else None)
+            if idle is None:
+                raise
+            await idle.give_way()
+        return await self._take_place(options, client)
+
+    def _idlest(self, client: str | None) -> "_ServedStream | None":
+        """One that keeps a place for next to nothing; of one address, where that has all its places."""
+        others = self._places.open if self._places.full else set()
+        idle = [
+            stream for stream in self._open | others if stream.gives_way and client in {None, stream.client}
+        ]
+        return min(idle, key=lambda stream: stream.part_of_late, default=None)
+
+    async def _take_place(self, options: StreamOptions, client: str | None) -> RecognitionStream:
         busy = len(self._open) + self._opening
         if self.elsewhere and busy >= self._capacity():
             raise LimitExceeded(
                 f"{self.name} is given {busy} streams at once and no more, and all are running. "
                 "Try again later."
             )
-        self._places.take()
+        self._places.take(client, self.places)
         self._opening += 1
         try:
             return await self._engine.open(options)
         except BaseException:
-            self._places.give_back()
+            self._places.give_back(client)
             raise
         finally:
             self._opening -= 1
@@ -148,8 +216,9 @@ class ServedEngine:
     def ended(self, stream: "_ServedStream", *, counted: bool) -> None:
         """A stream is over; to be called once."""
         self._open.discard(stream)
+        self._places.open.discard(stream)
         if counted:
-            self._places.give_back()
+            self._places.give_back(stream.client)
         status = stream.status
         if status.sent is not None:
             self.totals.sent += status.sent
@@ -164,17 +233,31 @@ class ServedEngine:
 class _ServedStream:
     """A RecognitionStream over another."""
 
-    def __init__(self, stream: RecognitionStream, engine: ServedEngine, *, counted: bool) -> None:
+    def __init__(
+        self, stream: RecognitionStream, engine: ServedEngine, client: str | None, *, counted: bool
+    ) -> None:
         self._stream = stream
         self._engine = engine
+        self.client = client
         self._counted = counted
         self._over = False
+        self._gave_way: LimitExceeded | None = None
+        self._finishing = False
+        self._received = 0.0
+        # When, and what had been received then: a while ago, and lately.
+        self._earlier = self._later = (asyncio.get_running_loop().time(), 0.0)
 
     async def send(self, samples: Samples) -> None:
         await self._stream.send(samples)
-        self._engine.totals.received += len(samples) / SAMPLE_RATE
+        seconds = len(samples) / SAMPLE_RATE
+        self._engine.totals.received += seconds
+        self._received += seconds
+        now = asyncio.get_running_loop().time()
+        if now - self._later[0] > _LATELY_SECONDS:
+            self._earlier, self._later = self._later, (now, self._received)
 
     async def finish(self) -> None:
+        self._finishing = True
         await self._stream.finish()
 
     async def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
@@ -183,12 +266,34 @@ class _ServedStream:
             async for said in self._stream:
                 totals.finals += isinstance(said, Hypothesis) and said.final
                 yield said
+            if self._gave_way is not None:
+                raise self._gave_way
         except TranscribedError:
             totals.failed += 1
             raise
         finally:
             # Before its reader knows, who may at once ask for another.
             self._end()
+
+    @property
+    def part_of_late(self) -> float:
+        """How much audio came lately, as a part of the time."""
+        since, before = self._earlier
+        return (self._received - before) / max(asyncio.get_running_loop().time() - since, 1e-9)
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it keeps a place and sends next to nothing."""
+        old = asyncio.get_running_loop().time() - self._earlier[0] >= _GIVE_WAY_SECONDS
+        return self._counted and old and not self._finishing and self.part_of_late < _GIVE_WAY_PART
+
+    async def give_way(self) -> None:
+        """End, for another who has no place."""
+        self._gave_way = LimitExceeded(
+            "All places are taken, and this stream sent next to no audio: another has its place. "
+            "Begin a new one when there is something to hear."
+        )
+        await self.aclose()
 
     def _end(self) -> None:
         if not self._over:

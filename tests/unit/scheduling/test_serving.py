@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from transcribed.engines.base import (
 from transcribed.engines.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, UpstreamLost
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.scheduling.serving import Places, ServedEngine
+from transcribed.scheduling.serving import CLIENT, Places, ServedEngine, shared
 from transcribed.transcript import Notice
 
 pytestmark = pytest.mark.anyio
@@ -174,3 +176,113 @@ async def test_what_was_sent_elsewhere_is_counted_and_logged(caplog: pytest.LogC
     assert [record.message for record in caplog.records] == [
         "A stream ended: 1.5 s of audio were received, and 3.0 s sent to elsewhere."
     ]
+
+
+# --- Shares, and who gives way
+
+
+@contextmanager
+def client(address: str | None) -> Iterator[None]:
+    token = CLIENT.set(address)
+    yield
+    CLIENT.reset(token)
+
+
+@pytest.mark.parametrize(
+    ("places", "share", "most"),
+    [(1, 0.9, 1), (9, 0.9, 9), (10, 0.9, 9), (19, 0.9, 18), (40, 0.9, 36), (40, 1.0, 40), (40, 0.01, 1)],
+)
+def test_a_share_leaves_whole_places_for_others(places: int, share: float, most: int) -> None:
+    assert shared(places, share) == most
+
+
+async def test_one_address_has_its_share_and_others_have_the_rest() -> None:
+    engine = ServedEngine(_Elsewhere(), Places(4, 0.75), lambda: 100, elsewhere=True)
+    with client("192.0.2.1"):
+        streams = [await engine.open(LIVE) for _ in range(3)]
+        with pytest.raises(LimitExceeded, match=r"3 live streams of 192\.0\.2\.1 are being served"):
+            await engine.open(LIVE)
+    with client("192.0.2.2"):
+        other = await engine.open(LIVE)
+        with pytest.raises(LimitExceeded, match="4 are being served"):
+            await engine.open(LIVE)
+    await streams[0].aclose()
+    await streams[0].aclose()
+    with client("192.0.2.1"):
+        streams[0] = await engine.open(LIVE)
+    for stream in (*streams, other):
+        await stream.aclose()
+    assert engine.totals.refused == 2
+
+
+async def test_without_an_address_there_is_no_share() -> None:
+    engine = ServedEngine(_Elsewhere(), Places(4, 0.25), lambda: 100, elsewhere=True)
+    for stream in [await engine.open(LIVE) for _ in range(4)]:
+        await stream.aclose()
+
+
+async def fed(stream: RecognitionStream, seconds: float, part: float) -> None:
+    """Audio for some part of the time."""
+    for _ in range(int(seconds)):
+        await stream.send(silence(part))
+        await asyncio.sleep(1)
+
+
+def test_who_sends_next_to_nothing_gives_way(in_virtual_time: Callable[[Any], Any]) -> None:
+    async def run() -> None:
+        async with Scheduler(1, 2) as scheduler:
+            local = scheduler.run(ScriptedEngine(Script(events=())))
+            engine = ServedEngine(local, Places(2), lambda: local.places)
+            idle, busy = await engine.open(LIVE), await engine.open(LIVE)
+            with pytest.raises(LimitExceeded, match="2 are being served"):
+                await engine.open(LIVE)  # Nobody has had the time to say anything.
+            await asyncio.gather(fed(idle, 6, 0.001), fed(busy, 6, 0.5))
+            third = await engine.open(LIVE)
+            with pytest.raises(LimitExceeded, match="another has its place"):
+                _ = [said async for said in idle]
+            assert len(engine.statuses) == 2
+            with pytest.raises(LimitExceeded, match="2 are being served"):
+                await engine.open(LIVE)
+            # It counts how much came lately, not long ago.
+            await asyncio.gather(fed(busy, 20, 0.001), fed(third, 20, 1.0))
+            await (await engine.open(LIVE)).aclose()
+            with pytest.raises(LimitExceeded, match="another has its place"):
+                _ = [said async for said in busy]
+            await third.aclose()
+            assert (engine.totals.opened, engine.statuses) == (4, [])
+
+    in_virtual_time(run())
+
+
+def test_who_has_said_all_keeps_its_place_to_the_end(in_virtual_time: Callable[[Any], Any]) -> None:
+    async def run() -> None:
+        engine = served(_Elsewhere(), capacity=1)
+        stream = await engine.open(LIVE)
+        await stream.finish()
+        await asyncio.sleep(30)
+        with pytest.raises(LimitExceeded):
+            await engine.open(LIVE)
+        await stream.aclose()
+
+    in_virtual_time(run())
+
+
+def test_where_an_address_has_its_share_its_own_streams_give_way(
+    in_virtual_time: Callable[[Any], Any],
+) -> None:
+    async def run() -> None:
+        engine = ServedEngine(_Elsewhere(), Places(4, 0.5), lambda: 100, elsewhere=True)
+        with client("192.0.2.2"):
+            other = await engine.open(LIVE)
+        with client("192.0.2.1"):
+            own = [await engine.open(LIVE) for _ in range(2)]
+            await asyncio.gather(*(fed(stream, 6, 1.0) for stream in own))
+            with pytest.raises(LimitExceeded, match=r"of 192\.0\.2\.1"):
+                await engine.open(LIVE)
+            await asyncio.sleep(60)
+            own.append(await engine.open(LIVE))
+        assert len(engine.statuses) == 3
+        for stream in (other, *own):
+            await stream.aclose()
+
+    in_virtual_time(run())

@@ -1,0 +1,147 @@
+"""What watches over connections, from beside Granian: it has bounds for few of the things that need one.
+
+A connection that has not asked for anything, an idle one, and half a WebSocket message are nothing that the
+application ever hears of. But their sockets belong to this process, and what reaches the application is
+counted: whoever is beyond a bound is shut down (docs/decisions/0020-bounds-before-the-application.md).
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from transcribed.http.connections import Bounds, Connection, Connections, measure, superfluous, unfinished
+from transcribed.http.sockets import Ends, Found, Sockets, taken
+
+_MESSAGES_SECONDS = 0.1
+_LOOK_SECONDS = 0.25
+# Descriptors that are looked at before others have their turn.
+_AT_ONCE = 256
+# With thousands of connections a look takes milliseconds: a part of the event loop's time is enough.
+_SHARE_OF_TIME = 0.05
+_LONGEST_SECONDS = 1.0
+_NEARLY_ALL = 0.9
+_SAY_SECONDS = 60.0
+# Browsers connect in advance, and pools keep what they do not need: that is worth a word if it is many.
+_ORDINARY = {"asked for nothing", "were idle"}
+_MANY = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Guard:
+    """Closes connections that are beyond the bounds. `descriptors` is how many this process may open."""
+
+    def __init__(self, connections: Connections, ports: Collection[int], descriptors: int) -> None:
+        self._connections = connections
+        self._sockets = Sockets(ports)
+        self._descriptors = descriptors
+        self._at: dict[Ends, int] = {}
+        self._said: dict[str, _Said] = {}
+        connections.taken = self._taken
+
+    async def run(self) -> None:
+        """Watch, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        look = loop.time()
+        while True:
+            began = loop.time()
+            try:
+                if began >= look or self._connections.unseen:
+                    await self._look(began)
+                    took = loop.time() - began
+                    look = began + min(max(_LOOK_SECONDS, took / _SHARE_OF_TIME), _LONGEST_SECONDS)
+                self._look_at_messages(loop.time())
+            except Exception:  # noqa: BLE001 - one look that goes wrong must leave a guard behind
+                _log.exception("A look at the connections failed.")
+            await asyncio.sleep(_MESSAGES_SECONDS)
+
+    def close_all(self) -> None:
+        """Shut down every connection there is."""
+        for found in self._sockets.connections():
+            if found is not None:
+                self._sockets.shut_down(found)
+
+    async def _look(self, now: float) -> None:
+        known = self._connections
+        known.unseen = False
+        found = []
+        for number, each in enumerate(self._sockets.connections()):
+            if each is not None:
+                found.append(each)
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+        for ends, descriptor in found:
+            if self._at.get(ends) != descriptor and ends in known.all and not known.all[ends].running:
+                # Another connection from the same port, unless the application heard of it first.
+                known.all[ends].since = now
+            known.at(ends, now)
+        self._at = dict(found)
+        known.keep(self._at.keys())
+        there = [each for ends, each in known.all.items() if ends in self._at and not each.closing]
+        for reason, some in superfluous(there, now, self._bounds(len(there), now)).items():
+            self._close(reason, some, now)
+
+    def _bounds(self, there: int, now: float) -> Bounds:
+        bounds = self._connections.bounds
+        if self._sockets.used < self._descriptors * _NEARLY_ALL:
+            return bounds
+        self._say(
+            f"Of the {self._descriptors} files and connections that this process may open, "
+            f"{self._sockets.used} are open: quiet connections are closed. Raise the limit: ulimit -n, "
+            "LimitNOFILE in systemd, --ulimit nofile in Docker.",
+            (),
+            now,
+        )
+        return Bounds(min(bounds.connections, there), bounds.share)
+
+    def _look_at_messages(self, now: float) -> None:
+        receiving = [each for each in self._connections.all.values() if each.receiving and not each.closing]
+        for each in receiving:
+            size = self._taken(each)
+            if size is not None:
+                measure(each, size, now)
+        out = unfinished(receiving, now)
+        for each in out:
+            if each.receiving is not None:
+                # Its client is told, and a moment later there is nobody to read more of it.
+                each.receiving.reschedule(now)
+        if out:
+            self._say("sent WebSocket messages that were too large or never whole", out, now)
+
+    def _taken(self, connection: Connection) -> int | None:
+        descriptor = self._at.get(connection.ends)
+        return None if descriptor is None else taken(descriptor)
+
+    def _close(self, reason: str, some: Iterable[Connection], now: float) -> None:
+        closed = []
+        for each in some:
+            if self._sockets.shut_down(Found(each.ends, self._at[each.ends])):
+                each.closing = True
+                closed.append(each)
+        if closed:
+            self._say(reason, closed, now)
+
+    def _say(self, reason: str, closed: Collection[Connection], now: float) -> None:
+        """A line in the log, and no more than one a minute of the same kind."""
+        said = self._said.setdefault(reason, _Said())
+        said.of.update(each.ends.host for each in closed)
+        if now < said.next:
+            return
+        said.next = now + _SAY_SECONDS
+        total = said.of.total()
+        level = logging.DEBUG if reason in _ORDINARY and total < _MANY else logging.WARNING
+        if closed:
+            hosts = ", ".join(f"{count} of {host}" for host, count in said.of.most_common(3))
+            _log.log(level, "Connections that %s were closed: %d, %s.", reason, total, hosts)
+        else:
+            _log.warning("%s", reason)
+        said.of.clear()
+
+
+class _Said:
+    """Of which addresses connections were closed for a reason since that was last said."""
+
+    def __init__(self) -> None:
+        self.next = 0.0
+        self.of: Counter[str] = Counter()

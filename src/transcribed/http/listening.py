@@ -1,0 +1,160 @@
+"""Granian on the ports of this server, and what it is told about bounds."""
+
+import asyncio
+import logging
+import resource
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.server.embed import Server
+from starlette.types import ASGIApp
+
+from transcribed.errors import ConfigurationError, TranscribedError
+from transcribed.http.connections import Bounds, Connections
+from transcribed.http.guard import Guard
+
+if TYPE_CHECKING:
+    from transcribed.storage.certificates import ServerCertificate
+
+CONNECTIONS = 4096
+"""The most at once; as many WebSockets again."""
+HEADER_BYTES = 64 * 1024
+"""The most of one request."""
+STREAMS_OF_A_CONNECTION = 100
+"""Requests that one HTTP/2 connection may have running."""
+
+# For the connections of two ports and the WebSockets, and a quarter for all else: recordings, databases.
+_DESCRIPTORS = 16384
+_OTHER_DESCRIPTORS = 64
+_LAST_TRANSFERS_SECONDS = 5.0
+_LAST_BYTES_SECONDS = 3.0
+
+_log = logging.getLogger(__name__)
+
+
+def connections(share: float, ports: int = 1) -> Connections:
+    """What may be connected to some ports, within the process's own limit of descriptors.
+
+    That limit is raised where it can be.
+    """
+    most = _allowed_descriptors()
+    # Granian counts the connections of each port apart, and WebSockets not at all.
+    each = min(CONNECTIONS, (most - max(_OTHER_DESCRIPTORS, most // 4)) // (ports + 1))
+    if each < CONNECTIONS:
+        _log.warning(
+            "This process may open %d files: at most %d connections and as many WebSockets are served at "
+            "once. With ulimit -n %d (LimitNOFILE in systemd, --ulimit nofile in Docker) it is %d of each.",
+            most,
+            max(1, each),
+            _DESCRIPTORS,
+            CONNECTIONS,
+        )
+    return Connections(Bounds(max(1, each), share))
+
+
+def _allowed_descriptors() -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS has another limit besides.
+        return soft
+    return wanted
+
+
+def listener(
+    asgi: ASGIApp,
+    address: str,
+    port: int,
+    most: int,
+    certificate: "ServerCertificate | None" = None,
+) -> Server:
+    """Granian for one port: HTTP/1.1, HTTP/2 and WebSockets, with TLS where there is a certificate.
+
+    It has `most` connections that are no WebSocket open at once, and leaves others waiting.
+    """
+    return Server(
+        asgi,
+        address,
+        port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.auto,
+        backlog=CONNECTIONS,
+        backpressure=most,
+        http1_settings=HTTP1Settings(max_buffer_size=HEADER_BYTES),
+        http2_settings=HTTP2Settings(
+            max_concurrent_streams=STREAMS_OF_A_CONNECTION, max_headers_size=HEADER_BYTES
+        ),
+        log_enabled=False,
+        ssl_cert=certificate.certificate if certificate else None,
+        ssl_key=certificate.key if certificate else None,
+        ssl_protocol_min=SSLProtocols.tls12,
+    )
+
+
+async def listen(
+    listeners: Mapping[str, Server],
+    connected: Connections,
+    say_goodbye: Callable[[], Awaitable[None]],
+    stopping: asyncio.Event,
+) -> None:
+    """Run listeners, keyed by the option that names their port, until they shall stop.
+
+    Raises ConfigurationError for a port that is in use, and TranscribedError where a listener ends by
+    itself; then the others are ended too.
+    """
+    for option, each in listeners.items():
+        _check_free(each.bind_addr, each.bind_port, option)
+    guard = Guard(connected, {each.bind_port for each in listeners.values()}, _allowed_descriptors())
+    guarding = asyncio.create_task(guard.run())
+    serving = [asyncio.create_task(each.serve()) for each in listeners.values()]
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({*serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        for task in serving:
+            if task.done():
+                raise TranscribedError("The HTTP server ended by itself.") from task.exception()
+        await say_goodbye()
+    finally:
+        stop.cancel()
+        guarding.cancel()
+        for each in listeners.values():
+            each.stop()  # type: ignore[no-untyped-call]
+        _, late = await asyncio.wait(serving, timeout=_LAST_BYTES_SECONDS)
+        if late:
+            guard.close_all()
+            _, late = await asyncio.wait(serving, timeout=_LAST_TRANSFERS_SECONDS - _LAST_BYTES_SECONDS)
+        if late:
+            _log.warning("Some transfers stood still and are cut off.")
+
+
+def resolved(host: str) -> str:
+    """The IP address of a host, which is all that Granian understands. Raises ConfigurationError."""
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise ConfigurationError(
+            f"{host} is no address: {error.strerror}. Choose another with --host."
+        ) from error
+
+
+def _check_free(address: str, port: int, option: str) -> None:
+    """Raise ConfigurationError for a port that cannot be listened on.
+
+    Granian shares a port with whoever listens there already, and each would get some of the clients.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {address} port {port}: {error.strerror}. "
+            f"Is another server running there? Choose another port with {option}, or address with --host."
+        ) from error
