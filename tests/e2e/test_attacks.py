@@ -132,11 +132,14 @@ def test_streams_that_send_next_to_nothing_give_way(attacked: Attacked) -> None:
             other.send(bytes(32_000))
             other.send(b"")
             assert "Transcript" in json.loads(other.recv(WAIT))
-            said = [json.loads(message) for message in idle]
+            said = []
+            with suppress(ConnectionClosed):
+                said.extend(json.loads(idle.recv(WAIT)) for _ in range(10))
             assert "another has its place" in said[-1]["Error"]["Message"]
             assert idle.close_code == 1013
         speaking.send(b"")
-        assert "Done" in [json.loads(speaking.recv(WAIT)) for _ in range(3)][-1]
+        while "Done" not in (message := json.loads(speaking.recv(WAIT))):
+            assert "Error" not in message
 
 
 # --- Connections that say nothing, and header lists that are small on the wire alone
@@ -214,7 +217,8 @@ def test_a_stop_ends_in_time_though_the_stores_hang(
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             server.process.wait(20)
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 15, server.log.read_text()
+            assert server.process.returncode == 0
 
 
 _S3 = """

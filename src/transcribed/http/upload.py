@@ -87,7 +87,7 @@ class _Body:
         self._chunks = body_in_time(request)
 
     async def next(self) -> bytes:
-        """Some bytes, or none at the end. Raises Disconnected, and BadRequest where they come too slowly."""
+        """Some bytes, or none at the end. Raises Disconnected, and BadRequest where that takes long."""
         try:
             return await anext(self._chunks, b"")
         except ClientDisconnect as error:
