@@ -25,8 +25,11 @@ ENDED_SECONDS = 5.0
 """The same for a WebSocket whose conversation is over: its client has had its time to close it."""
 MESSAGE_SECONDS = 60.0
 """Within which a WebSocket message has to be there as a whole."""
-MESSAGE_BYTES = 1024 * 1024 + 64 * 1024
-"""The most of an unfinished one: the largest that any protocol here takes, and room for its frames."""
+MESSAGE_BYTES = 1024 * 1024 + 256 * 1024
+"""The most of an unfinished one: the largest that any protocol here takes, and room for its frames.
+
+Granian reads up to 128 KiB of the next message together with the end of one.
+"""
 UNFINISHED_BYTES = 96 * 1024 * 1024
 """The most of all unfinished messages together."""
 REQUESTS = 1024
