@@ -216,6 +216,7 @@ def main(control: socket.socket) -> None:
     forks = _Forks(control, writing)
     parent = os.getpid()
     worker.prepare()
+    confined = confinement.Confinement()
     # What is here stays: pages that the collector does not touch stay shared.
     gc.collect()
     gc.freeze()
@@ -240,7 +241,7 @@ def main(control: socket.socket) -> None:
                     os.close(reading)
                     confinement.die_with_parent()
                     if os.getppid() == parent:
-                        worker.work(connection)
+                        worker.work(connection, confined)
                     os._exit(0)
 
 

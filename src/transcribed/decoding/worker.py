@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import av
 
 from transcribed.audio.media import ByteStream, MediaReader
-from transcribed.decoding import confinement, messages
+from transcribed.decoding import confinement as limits
+from transcribed.decoding import messages
+from transcribed.decoding.confinement import Confinement
 from transcribed.decoding.messages import Job, Kind, Reason
 from transcribed.errors import UnreadableAudio
 
@@ -151,16 +153,16 @@ def prepare() -> None:
                 pass
 
 
-def work(connection: socket.socket) -> None:
+def work(connection: socket.socket, confinement: Confinement) -> None:
     """Do the job that comes first over the socket. Whatever happens to it, the server is told why."""
     channel = Channel(connection)
-    allocated = confinement.allocated_now()
+    allocated = limits.allocated_now()
     confinement.confine()
     try:
         job, descriptor = channel.job()
         os.nice(job.niceness)
-        confinement.limit_processor()
-        confinement.limit_memory(allocated, job.memory)
+        limits.limit_processor()
+        limits.limit_memory(allocated, job.memory)
         try:
             _decode(job, _source(job, channel, descriptor), channel)
         except UnreadableAudio as error:
@@ -196,7 +198,7 @@ def _decode(job: Job, source: ByteStream, channel: Channel) -> None:
         channel.send(messages.packed_format(reader.described))
         while block is not None:
             channel.send(messages.packed_block(block))
-            confinement.limit_processor()
+            limits.limit_processor()
             block = next(blocks, None)
         channel.send(messages.packed_end(reader.warnings))
 

@@ -261,9 +261,9 @@ def _attempted(attempt: str) -> str:
     """What comes of some code in a process that is confined as a decoding process is."""
     code = (
         "import os, socket, subprocess\n"
-        "from transcribed.decoding import confinement\n"
+        "from transcribed.decoding.confinement import Confinement\n"
         "reading = os.open('/etc/hostname', os.O_RDONLY)\n"
-        "confinement.confine()\n"
+        "Confinement().confine()\n"
         "try:\n"
         f"    {attempt}\n"
         "    print('done')\n"
