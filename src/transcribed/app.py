@@ -25,6 +25,7 @@ from transcribed.errors import (
 )
 from transcribed.http import (
     amazon,
+    documentation,
     health,
     listening,
     metrics,
@@ -172,10 +173,17 @@ class Application:
         self.store = media_store(settings.audio)
         self._decoders = Decoders()
         library = self._library = Library(self.store, self._decoders, settings.max_upload_bytes)
-        self.asgi = FastAPI(title="transcribed", version=__version__, description=_DESCRIPTION)
+        self.asgi = FastAPI(
+            title="transcribed",
+            version=__version__,
+            description=_DESCRIPTION,
+            docs_url=None,
+            redoc_url=None,
+        )
         self._requests = HttpRequests()
         self.asgi.add_middleware(BoundedRequests, requests=self._requests)
         http_errors.install(self.asgi)
+        documentation.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
         self._relays = Relays()
         self.asgi.include_router(transcripts.router(self.transcripts))

@@ -32,7 +32,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 WAIT = 20
 SECOND = 32_000
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105 - Amazon's own example
-TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
+TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
 
 
 @pytest.fixture
@@ -297,12 +297,22 @@ def exported(shown: str) -> dict[str, str]:
 _IN_NODE = "require('https').get(process.argv[1], (a) => a.on('data', (d) => process.stdout.write(d)))"
 _IN_PYTHON = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=20).read().decode())"
 
+_IN_BOTOCORE = """
+import sys
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+from botocore.session import Session
+session = URLLib3Session(verify=Session().get_config_variable("ca_bundle") or True)
+print(session.send(AWSRequest("GET", sys.argv[1]).prepare()).text)
+"""
+
 
 @pytest.mark.parametrize(
     "client",
     [
         ["curl", "-sS"],
         [sys.executable, "-c", _IN_PYTHON],
+        [sys.executable, "-c", _IN_BOTOCORE],
         ["node", "-e", _IN_NODE],
     ],
 )
@@ -354,7 +364,7 @@ def test_it_needs_no_server_and_says_what_the_server_says_later(
     authority = (folder / "ca.pem").read_bytes()
     server = scripted("--tls", *options)
     lines = [line for line in done.stdout.splitlines() if line.startswith("export ")]
-    assert len(lines) == 3
+    assert len(lines) == 4
     eventually(
         lambda: all(line in server.log.read_text() for line in lines), WAIT, "the server prints the same"
     )
@@ -376,12 +386,13 @@ def test_authorities_that_are_replaced_are_told_beside_what_is_evaluated(
 ) -> None:
     run("env", "--certificates", str(tmp_path / "other"))
     of_others = str(tmp_path / "other" / "ca.pem")
-    done = run("env", settings={"SSL_CERT_FILE": of_others, "NODE_EXTRA_CA_CERTS": ""})
-    assert f"SSL_CERT_FILE was {of_others}" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE"):
+        done = run("env", settings=dict.fromkeys(TRUST, "") | {name: of_others})
+        assert f"{name} was {of_others}" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
     assert of_others not in done.stdout
     ours = exported(done.stdout)["SSL_CERT_FILE"]
-    assert run("env", settings={"SSL_CERT_FILE": ours, "NODE_EXTRA_CA_CERTS": ours}).stderr == ""
+    assert run("env", settings=dict.fromkeys(TRUST, ours)).stderr == ""
 
 
 def test_with_a_certificate_of_ones_own_it_is_the_address_alone(run: Run, tmp_path: Path) -> None:

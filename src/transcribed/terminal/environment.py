@@ -9,9 +9,9 @@ import click
 from transcribed.settings import ServerSettings
 from transcribed.storage.certificates import Trust, local_trust
 
-# The first takes the place of what a program trusts, the second is added to what Node.js trusts. Where a
-# network has an authority of its own, both may name it already: so both get all that the system trusts.
-_TRUST = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+# The first two take the place of what a program trusts, the last is added to what Node.js trusts. Where a
+# network has an authority of its own, they may name it already: so all get all that the system trusts.
+_TRUST = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 
 def exports(settings: ServerSettings, trust: Trust | None) -> list[str]:
