@@ -11,8 +11,10 @@ turns, so that what else the machine does touches both.
 import argparse
 import asyncio
 import io
+import itertools
 import queue
 import statistics
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -46,31 +48,27 @@ def main() -> None:
 async def _measure(recording: Path, rounds: int, streams: int) -> None:
     samples = await asyncio.to_thread(_in_thread, recording)
     short = encoded(samples[: round(_SHORT_SECONDS * SAMPLE_RATE)], "mp3", "libmp3lame")
-    path = Path("/dev/shm" if Path("/dev/shm").exists() else ".") / "transcribed-bench.mp3"  # noqa: S108
-    path.write_bytes(short)
     live = encoded(samples[: round(_LIVE_SECONDS * SAMPLE_RATE)], "ogg", "libopus")
     began = time.perf_counter()
-    with Decoders() as decoders:
+    with Decoders() as decoders, tempfile.TemporaryDirectory() as folder:
+        path = _written(folder, short)
         started = time.perf_counter() - began
         first = await _timed(lambda: _in_processes(decoders, path))
         print(
-            f"start: {started * 1e3:.1f} ms until the server goes on, {first:.2f} s until a first file is decoded"
+            f"start: {started * 1e3:.1f} ms until the server goes on, {first:.2f} s until a file is decoded"
         )
-        try:
-            await _compare(
-                f"whole, {len(samples) / SAMPLE_RATE / 60:.0f} min",
-                rounds,
-                lambda: asyncio.to_thread(_in_thread, recording),
-                lambda: _in_processes(decoders, recording),
-            )
-            await _compare(
-                f"{_SHORT} of {_SHORT_SECONDS:g} s",
-                rounds,
-                lambda: _each(_SHORT, lambda: asyncio.to_thread(_looked_at_in_thread, path)),
-                lambda: _each(_SHORT, lambda: _looked_at_in_processes(decoders, path)),
-            )
-        finally:
-            path.unlink()
+        await _compare(
+            f"whole, {len(samples) / SAMPLE_RATE / 60:.0f} min",
+            rounds,
+            lambda: asyncio.to_thread(_in_thread, recording),
+            lambda: _in_processes(decoders, recording),
+        )
+        await _compare(
+            f"{_SHORT} of {_SHORT_SECONDS:g} s",
+            rounds,
+            lambda: _each(_SHORT, lambda: asyncio.to_thread(_looked_at_in_thread, path)),
+            lambda: _each(_SHORT, lambda: _looked_at_in_processes(decoders, path)),
+        )
         here, there = [], []
         for _ in range(rounds):
             here += await _lags_in_thread(live)
@@ -79,6 +77,12 @@ async def _measure(recording: Path, rounds: int, streams: int) -> None:
             middle, late = statistics.median(lags), statistics.quantiles(lags, n=20)[-1]
             print(f"live, {name}: p50 {middle * 1e3:.2f} ms, p95 {late * 1e3:.2f} ms, {len(lags)} chunks")
         await _memory(decoders, live, streams)
+
+
+def _written(folder: str, content: bytes) -> Path:
+    path = Path(folder) / "short.mp3"
+    path.write_bytes(content)
+    return path
 
 
 async def _compare(
@@ -154,7 +158,7 @@ class _Pipe:
 def _pages(ogg: bytes) -> list[bytes]:
     """The two headers together, then page after page."""
     starts = [at for at in range(len(ogg)) if ogg.startswith(b"OggS", at)] + [len(ogg)]
-    pages = [ogg[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    pages = [ogg[a:b] for a, b in itertools.pairwise(starts)]
     return [pages[0] + pages[1] + pages[2], *pages[3:]]
 
 
@@ -226,13 +230,12 @@ async def _memory(decoders: Decoders, ogg: bytes, streams: int) -> None:
     running = [asyncio.ensure_future(one()) for _ in range(streams)]
     for _ in range(streams):
         await enough.acquire()
-    (server,) = (
-        each for each in psutil.Process().children() if "transcribed.decoding.forkserver" in each.cmdline()
-    )
+    children = psutil.Process().children()
+    (server,) = (each for each in children if "transcribed.decoding.forkserver" in each.cmdline())
     own = sorted(each.memory_full_info().uss for each in server.children())[-streams:]
+    shared, apart = server.memory_full_info().rss / 2**20, statistics.median(own) / 2**20
     print(
-        f"memory: the fork server {server.memory_full_info().rss / 2**20:.0f} MiB; each of {streams} processes "
-        f"{statistics.median(own) / 2**20:.1f} MiB of its own"
+        f"memory: the fork server {shared:.0f} MiB; each of {streams} processes {apart:.1f} MiB of its own"
     )
     held.set()
     await asyncio.gather(*running)
