@@ -2,7 +2,7 @@
 
 FFmpeg itself reads on in Ogg, FLAC, MP3, MPEG and the like. Where it stops at the end of the first, or
 takes the next one's header for sound, that end is found here: ISO media (MP4, MOV, M4A), WAV, Wave64, AIFF,
-AU, CAF and finished Matroska. The formats are walked from header to header, by offsets from the start.
+AU, CAF, ASF, FLV and finished Matroska. They are walked from header to header, by offsets from the start.
 """
 
 import io
@@ -25,6 +25,9 @@ _POSITIVE = 0x80
 _MOST_HEADERS = 100_000
 _LARGE_BOX, _BOX = 1, 8
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
+_ASF_OBJECT = 24
+_FLV_TAG, _FLV_TYPES = 15, {8, 9, 18}
 _NO_CONTAINER = -1
 _READ_BYTES = 32 * 1024
 
@@ -333,9 +336,12 @@ def _format(head: bytes) -> Callable[[int, bool], Walk] | None:
         return _wav
     if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}:
         return _aiff
-    return {b".snd": _au, b"caff": _caf, _EBML: _matroska}.get(head[:4]) or (
-        _wave64 if head == _W64_RIFF else None
-    )
+    if head[:3] == b"FLV":
+        return _flv
+    return {b".snd": _au, b"caff": _caf, _EBML: _matroska}.get(head[:4]) or {
+        _W64_RIFF: _wave64,
+        _ASF_HEADER: _asf,
+    }.get(head)
 
 
 def _iso(at: int, live: bool) -> Walk:
@@ -419,6 +425,34 @@ def _caf(at: int, live: bool) -> Walk:  # noqa: ARG001
         if len(head) < _CAF_CHUNK or head[4] >= _POSITIVE:
             return None
         at += 12 + int.from_bytes(head[4:], "big")
+    return None
+
+
+def _asf(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """Advanced Systems Format: objects of a GUID and a size; the first is the header, another the audio."""
+    start = at
+    for _ in range(_MOST_HEADERS):
+        head = yield at, _ASF_OBJECT
+        size = int.from_bytes(head[16:], "little")
+        if at > start and head[:16] == _ASF_HEADER:
+            return at
+        if size < _ASF_OBJECT:
+            return None
+        at += size
+    return None
+
+
+def _flv(at: int, live: bool) -> Walk:  # noqa: ARG001
+    """Flash video: a header, and tags of a type and a size, the size of each behind it."""
+    head = yield at, _HEADER
+    at += int.from_bytes(head[5:9], "big")
+    for _ in range(_MOST_HEADERS):
+        head = yield at, _FLV_TAG
+        if head[4:7] == b"FLV":
+            return at + 4
+        if len(head) < _FLV_TAG or head[4] not in _FLV_TYPES:
+            return None
+        at += _FLV_TAG + int.from_bytes(head[5:8], "big")
     return None
 
 
