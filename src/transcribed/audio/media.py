@@ -372,8 +372,8 @@ class MediaReader:
 
 
 def _opened(part: Part, options: dict[str, str]) -> InputContainer:
-    # As `options` they would be the streams' too: of those PyAV frees more than there are where streams show
-    # up late, as FLV's and MPEG's do.
+    # As `options` they would be the streams' too: of those PyAV frees more than there are where streams
+    # show up late, as FLV's and MPEG's do.
     opened: InputContainer = av.open(part, mode="r", container_options=options, metadata_errors="replace")
     return opened
 

@@ -422,85 +422,11 @@ def _mov(content: bytes, tag: int, bitmap: int = 0) -> bytes:
     return content[:at] + struct.pack(">II", tag, bitmap) + content[at + 8 :]
 
 
-# Core Audio's layout tags: a number from 100 on, and how many channels it has.
-_TAGS = [
-    number << 16 | channels
-    for number, channels in enumerate(
-        [
-            1,
-            *([2] * 6),
-            4,
-            4,
-            5,
-            6,
-            8,
-            8,
-            3,
-            3,
-            4,
-            4,
-            *([5] * 4),
-            *([6] * 4),
-            7,
-            *([8] * 5),
-            3,
-            4,
-            3,
-            4,
-            5,
-            4,
-            5,
-            5,
-            6,
-            7,
-            6,
-            7,
-            7,
-            8,
-            16,
-            21,
-            3,
-            8,
-            2,
-            3,
-            4,
-            4,
-            4,
-            5,
-            6,
-            *([7] * 4),
-            *([8] * 8),
-            4,
-            5,
-            6,
-            6,
-            6,
-            7,
-            7,
-            7,
-            7,
-            8,
-            8,
-            8,
-            9,
-            9,
-            7,
-            8,
-            8,
-            8,
-            12,
-            14,
-            16,
-            16,
-            24,
-            2,
-            6,
-            8,
-            12,
-        ],
-        100,
-    )
-] + [100 << 16 | 2, 101 << 16 | 3, 500 << 16 | 2, 0xFFFF_0000 | 2, 0xFFFF_0000 | 64]
+# Core Audio's layout tags: a number from 100 on, and how many channels it has, one digit each.
+_CHANNELS = "1222222445688334455556666788888" + "343454556767780038234445677788888888456667777888"
+_TAGS = [number << 16 | int(digit) for number, digit in enumerate(_CHANNELS, 100) if digit != "0"]
+_TAGS += [145 << 16 | 16, 146 << 16 | 21, 192 << 16 | 12, 194 << 16 | 16, 500 << 16 | 2, 0xFFFF_0000 | 2]
+_TAGS += [100 << 16 | 2, 101 << 16 | 3, 0xFFFF_0000 | 64]
 
 
 def test_no_layout_of_apples_breaks_the_process(tone: Tone) -> None:
