@@ -348,8 +348,8 @@ class MediaReader:
         return frames
 
     def _raise_own(self, error: Exception) -> None:
-        """Raise what is no matter of the file's content."""
-        if isinstance(error, TranscribedError):
+        """Raise what is no matter of the content at this place: to pass over it would hide what is lost."""
+        if isinstance(error, TranscribedError | MemoryError):
             raise error
         if self._parts.error is not None:
             raise self._parts.error from None
