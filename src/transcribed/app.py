@@ -312,7 +312,8 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:
             tasks.create_task(load())
-            tasks.create_task(listening.listen(listeners, connected, application.say_goodbye, stopping))
+            goodbye, ping = application.say_goodbye, settings.ping_interval
+            tasks.create_task(listening.listen(listeners, connected, goodbye, stopping, ping))
     except* TranscribedError as errors:
         raise errors.exceptions[0] from None
 

@@ -198,6 +198,13 @@ class ServerSettings(RecognitionSettings):
     audio_timeout: float = Field(
         15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."
     )
+    ping_interval: float = Field(
+        20.0,
+        ge=0,
+        le=3600,
+        description="Seconds after which a WebSocket's client that is told nothing is pinged; 0 is never.",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
     longest_stream: float = Field(
         14400.0, ge=1, description="Seconds that a stream of an Amazon client may last."
     )

@@ -1,10 +1,12 @@
 """Live audio on the WebSocket /stream, on a real server."""
 
 import json
+import select
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -524,3 +526,62 @@ def test_what_is_no_message_is_told_by_the_close_code(server: "Server", message:
         received = _closed(connection)
     assert received[2:4] == struct.pack("!H", 1002)
     assert received[4:].decode().startswith("what arrived is no valid WebSocket message")
+
+
+# --- Proxies that close what is quiet
+
+
+class Impatient:
+    """A proxy that closes a connection of which either side has said nothing for some seconds."""
+
+    def __init__(self, server: "Server", seconds: float) -> None:
+        self._to = server.address
+        self._seconds = seconds
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        with client, socket.create_connection(self._to) as server:
+            ways = {client: server, server: client}
+            last = dict.fromkeys(ways, time.monotonic())
+            while min(last.values()) + self._seconds > time.monotonic():
+                for side in select.select(list(ways), (), (), 0.05)[0]:
+                    if not (data := side.recv(65_536)):
+                        return
+                    ways[side].sendall(data)
+                    last[side] = time.monotonic()
+
+    def close(self) -> None:
+        self._listener.close()
+        self._thread.join(WAIT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pings are sent on Linux alone")
+def test_a_stream_on_which_nothing_is_said_survives_a_proxy_that_closes_what_is_quiet(
+    start_server: "Callable[..., Server]", tmp_path: Path, repeated: Callable[[int], bytes]
+) -> None:
+    """A recording at the pace of speech, and live audio of which the client sends nothing but the ends."""
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"events": [{"at": 3.5, "text": "at last", "final": True}]}))
+    scripted = ("--engine", "scripted", "--script", str(script))
+    server = start_server(*scripted, "--ping-interval", "0.4")
+    server.upload("quiet.wav", repeated(2))
+    with (
+        closing(Impatient(server, 0.2)) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), WAIT) as quiet,
+    ):
+        assert quiet.recv(1) == b"", "that is what it does"
+    with closing(Impatient(server, 1.5)) as proxy:
+        url = f"ws://127.0.0.1:{proxy.port}/stream?format=json&pace=realtime"
+        with connect(url, ping_interval=None) as ws:
+            ws.send("quiet.wav")
+            assert answer(ws)[0] == ["at last"]
+            ws.send(bytes(3 * 32_000))
+            time.sleep(2)
+            ws.send(bytes(32_000))
+            ws.send(b"")
+            assert answer(ws)[0] == ["at last"]
+    server.assert_no_errors()

@@ -65,6 +65,10 @@ class Connection:
     """None where nobody knows what has been read."""
     closing: bool = False
     """Whether it has been shut down, and only Granian has still to notice."""
+    quiet: float | None = None
+    """Since when nothing goes to a WebSocket's client; None while something does, and before it is open."""
+    ended: bool = False
+    """Whether a WebSocket has been closed by one of its ends."""
 
 
 @dataclass(slots=True)
@@ -128,6 +132,8 @@ class Connections:
             connection = self.at(ends, _now())
             connection.websocket = scope["type"] == "websocket"
             self.unseen = self.unseen or connection.websocket
+            if connection.websocket:
+                connection.quiet = None  # It may have been a request's before.
             refused = self._refused(connection)
             connection.requests += 1
             self._count(connection, 1)
@@ -177,6 +183,8 @@ class Connections:
                 raise _too_much(connection) from error
             finally:
                 connection.receiving = None
+            if message["type"] == "websocket.disconnect":
+                connection.ended = True
             connection.whole += len(message.get("bytes") or message.get("text") or b"")
             connection.active = _now()
             return message
@@ -205,8 +213,11 @@ async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> No
 
 def _sending(connection: Connection, send: Send) -> Send:
     async def sending(message: Message) -> None:
+        # Where sending is broken off, half a message may be there: it is quiet no more.
+        connection.quiet = None
+        connection.ended = connection.ended or message["type"] == "websocket.close"
         await send(message)
-        connection.active = _now()
+        connection.active = connection.quiet = _now()
 
     return sending
 
@@ -218,6 +229,16 @@ def _too_much(connection: Connection) -> TranscribedError:
         f"{size} bytes of it have come. Send the audio as it is spoken, about a tenth of a second in each "
         "message; upload recordings with POST /audio, then send their names."
     )
+
+
+def to_be_pinged(connections: Iterable[Connection], now: float, seconds: float) -> list[Connection]:
+    """WebSockets whose client has been told nothing for so long."""
+    return [
+        each
+        for each in connections
+        if each.websocket and each.running and not each.ended and not each.closing
+        if each.quiet is not None and now - each.quiet >= seconds
+    ]
 
 
 # --- Who has to go

@@ -10,7 +10,15 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from transcribed.http.connections import Bounds, Connection, Connections, measure, superfluous, unfinished
+from transcribed.http.connections import (
+    Bounds,
+    Connection,
+    Connections,
+    measure,
+    superfluous,
+    to_be_pinged,
+    unfinished,
+)
 from transcribed.http.sockets import Ends, Found, Sockets, taken
 
 _MESSAGES_SECONDS = 0.1
@@ -30,10 +38,23 @@ _log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Closes connections that are beyond the bounds. `descriptors` is how many this process may open."""
+    """Closes connections that are beyond the bounds, and pings quiet WebSockets.
 
-    def __init__(self, connections: Connections, ports: Collection[int], descriptors: int) -> None:
+    `descriptors` is how many files this process may open. Of a WebSocket on one of the ports that are
+    `plain` (without TLS) the client gets a ping after `ping` seconds without anything; 0 is never.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        ports: Collection[int],
+        descriptors: int,
+        plain: Collection[int] = (),
+        ping: float = 0,
+    ) -> None:
         self._connections = connections
+        self._plain = plain
+        self._ping = ping
         self._sockets = Sockets(ports)
         self._descriptors = descriptors
         self._at: dict[Ends, int] = {}
@@ -79,8 +100,17 @@ class Guard:
         self._at = dict(found)
         known.keep(self._at.keys())
         there = [each for ends, each in known.all.items() if ends in self._at and not each.closing]
+        if self._ping:
+            self._ping_quiet(there, now)
         for reason, some in superfluous(there, now, self._bounds(len(there), now)).items():
             self._close(reason, some, now)
+
+    def _ping_quiet(self, there: Iterable[Connection], now: float) -> None:
+        """Proxies close what is quiet for a minute or so, and Granian sends no pings."""
+        for each in to_be_pinged(there, now, self._ping):
+            if each.ends.local_port in self._plain:
+                self._sockets.ping(Found(each.ends, self._at[each.ends]))
+            each.quiet = now
 
     def _bounds(self, there: int, now: float) -> Bounds:
         bounds = self._connections.bounds

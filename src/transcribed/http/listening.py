@@ -102,15 +102,19 @@ async def listen(
     connected: Connections,
     say_goodbye: Callable[[], Awaitable[None]],
     stopping: asyncio.Event,
+    ping: float = 0,
 ) -> None:
     """Run listeners, keyed by the option that names their port, until they shall stop.
 
+    Quiet WebSockets are pinged after `ping` seconds, but for those with TLS; 0 is never.
     Raises ConfigurationError for a port that is in use, and TranscribedError where a listener ends by
     itself; then the others are ended too.
     """
     for option, each in listeners.items():
         _check_free(each.bind_addr, each.bind_port, option)
-    guard = Guard(connected, {each.bind_port for each in listeners.values()}, _allowed_descriptors())
+    ports = {each.bind_port for each in listeners.values()}
+    plain = {each.bind_port for each in listeners.values() if not each.ssl_ctx[0]}
+    guard = Guard(connected, ports, _allowed_descriptors(), plain, ping)
     guarding = asyncio.create_task(guard.run())
     serving = [asyncio.create_task(each.serve()) for each in listeners.values()]
     stop = asyncio.create_task(stopping.wait())

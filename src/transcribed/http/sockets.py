@@ -13,13 +13,14 @@ import struct
 import sys
 import termios
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 # Linux and macOS have both.
 _DESCRIPTORS = "/dev/fd"
 _UNREAD = struct.Struct("i")
+_PING = b"\x89\x00"
 # `tcpi_bytes_received` of struct tcp_info (linux/tcp.h, since Linux 4.1).
 _RECEIVED = struct.Struct("@Q")
 _RECEIVED_AT = 128
@@ -98,12 +99,39 @@ class Sockets:
 
     def shut_down(self, connection: Found) -> bool:
         """End a connection in both directions, if it is still the one that was found."""
-        with suppress(OSError), closing(socket.socket(fileno=os.dup(connection.descriptor))) as own:
-            # What was duplicated stays the same, whatever becomes of the number meanwhile.
-            if Ends.of(own.getpeername(), own.getsockname()[1]) == connection.ends:
+        with suppress(OSError), _own(connection) as own:
+            if own is not None:
                 own.shutdown(socket.SHUT_RDWR)
                 return True
         return False
+
+    def ping(self, connection: Found) -> bool:
+        """Send a WebSocket ping (RFC 6455, section 5.5.2), if it is still the connection that was found.
+
+        Nothing else may be on its way to the client: Granian must have written all that it was given. What
+        the client has not acknowledged yet is left to reach it first.
+        """
+        if sys.platform != "linux":
+            return False
+        with suppress(OSError), _own(connection) as own:
+            if own is not None and not _unsent(own):
+                return own.send(_PING, socket.MSG_DONTWAIT) == len(_PING)
+        return False
+
+
+@contextmanager
+def _own(connection: Found) -> Iterator[socket.socket | None]:
+    """A descriptor of one's own for a connection; None if it is another's by now. May raise OSError."""
+    with closing(socket.socket(fileno=os.dup(connection.descriptor))) as own:
+        # What was duplicated stays the same, whatever becomes of the number meanwhile.
+        same = Ends.of(own.getpeername(), own.getsockname()[1]) == connection.ends
+        yield own if same else None
+
+
+def _unsent(connection: socket.socket) -> int:
+    """Bytes that the other end has not acknowledged."""
+    size: int = _UNREAD.unpack(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(_UNREAD.size)))[0]
+    return size
 
 
 def taken(descriptor: int) -> int | None:
