@@ -1,24 +1,31 @@
-"""A real server, started and stopped as its users do it."""
+"""A real server, started and stopped as its users do it, and how tests share a machine."""
 
+import fcntl
+import hashlib
 import io
 import itertools
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sysconfig
 import time
 import wave
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from filelock import FileLock
+
+from transcribed.engines import moonshine
 
 TRANSCRIBED = Path(sysconfig.get_path("scripts")) / "transcribed"
 TEST_WAV = Path(__file__).parent / "data" / "test.wav"
@@ -110,17 +117,63 @@ class Server:
         assert "panicked" not in log, log
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "alone: no other test runs meanwhile; for short ones that take times"
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, for much of what tests do is waiting."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with path.open("ab") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that is to be alone waits for those that run beside it, and those that follow wait for it.
+
+    The wait is in none of their own times.
+    """
+    if item.config.cache is None or WORKERS == 1:
+        return (yield)
+    folder = item.config.cache.mkdir("alone")
+    how = fcntl.LOCK_SH if item.get_closest_marker("alone") is None else fcntl.LOCK_EX
+    with ExitStack() as held:
+        with _locked(folder / "next", fcntl.LOCK_EX):
+            held.enter_context(_locked(folder / "running", how))
+        return (yield)
+
+
 # A shell lets what runs in its background ignore Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_ports = itertools.count(random.randrange(10_000, 30_000))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Which of the processes that run tests side by side this is."""
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+def _own_ports(worker: int, workers: int) -> Iterator[int]:
+    """Ports of one worker, from any of them on; they are below those that Linux gives to clients."""
+    count = 20_000 // workers
+    first, start = 10_000 + worker * count, random.randrange(count)
+    return (first + (start + number) % count for number in itertools.count())
+
+
+_ports = _own_ports(WORKER, WORKERS)
 
 
 def a_free_port() -> int:
     """A port that nobody listens on, another one each time.
 
     The kernel's own choice would not do: it gives a port out twice, and to any client, until it is bound.
-    These are below those that Linux gives to clients.
     """
     while True:
         port = next(_ports)
@@ -192,16 +245,49 @@ def transcribed() -> Path:
     return TRANSCRIBED
 
 
+def _key(folder: Path) -> str:
+    """Another one whenever a file in there is."""
+    digest = hashlib.sha256(version("onnxruntime").encode())
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment without the settings of whoever runs the tests; the model is prepared once."""
+def model_cache(pytestconfig: pytest.Config, environment_alone: dict[str, str]) -> Path:
+    """Where the prepared model is: made for the first who needs it, and anew when its source changes."""
+    assert pytestconfig.cache is not None
+    key = _key(Path(moonshine.__file__).parent)
+    folder = pytestconfig.cache.mkdir("model") / key
+    with FileLock(folder.with_name("lock"), timeout=100):
+        if not folder.exists():
+            for old in folder.parent.glob("?" * len(key)):
+                shutil.rmtree(old)
+            unfinished = folder.with_name("unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            own = environment_alone | {"TRANSCRIBED_CACHE": str(unfinished)}
+            command = [TRANSCRIBED, "transcribe", TEST_WAV]
+            done = subprocess.run(
+                command, env=own, capture_output=True, text=True, timeout=100, check=False
+            )
+            assert (done.returncode, done.stdout) == (0, "This is a test.\n"), done.stderr
+            unfinished.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environment_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment without the settings of whoever runs the tests, and without a prepared model."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("TRANSCRIBED_")}
     # Many processes are started; without bytecode each would compile everything anew.
     own.pop("PYTHONDONTWRITEBYTECODE", None)
-    made = {
-        f"TRANSCRIBED_{name.upper()}": tmp_path_factory.mktemp(name) for name in ("cache", "certificates")
-    }
-    return own | {name: str(path) for name, path in made.items()}
+    return own | {"TRANSCRIBED_CERTIFICATES": str(tmp_path_factory.mktemp("certificates"))}
+
+
+@pytest.fixture(scope="session")
+def environment(environment_alone: dict[str, str], model_cache: Path) -> dict[str, str]:
+    """The environment without the settings of whoever runs the tests; the model is prepared once."""
+    return environment_alone | {"TRANSCRIBED_CACHE": str(model_cache)}
 
 
 @pytest.fixture(scope="session")

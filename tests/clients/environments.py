@@ -1,4 +1,7 @@
-"""Where Amazon's clients run: each in an environment of its own, installed from its lock file."""
+"""Where clients run: each in an environment of its own, installed from its lock file.
+
+They are kept from run to run, and of processes that need one at once a single one makes it.
+"""
 
 import hashlib
 import os
@@ -9,6 +12,8 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+from filelock import FileLock
+
 CLIENTS = Path(__file__).parent
 PYTHON_3_12 = (3, 12)
 
@@ -16,28 +21,38 @@ PYTHON_3_12 = (3, 12)
 @cache
 def python_environment(name: str, python: str) -> Path:
     """The interpreter that has the packages of tests/clients/NAME/requirements.txt and no others."""
-    folder = CLIENTS / name
-    requirements = folder / "requirements.txt"
-    interpreter, stamp = folder / ".venv" / "bin" / "python", folder / ".venv" / "installed"
-    wanted = hashlib.sha256(requirements.read_bytes() + python.encode()).hexdigest()
-    if not (stamp.exists() and stamp.read_text() == wanted):
-        uv = [str(Path(sysconfig.get_path("scripts")) / "uv"), "-q"]
-        shutil.rmtree(folder / ".venv", ignore_errors=True)
-        run([*uv, "venv", "-p", python, str(folder / ".venv")])
-        run([*uv, "pip", "sync", "-p", str(interpreter), "--require-hashes", str(requirements)])
-        stamp.write_text(wanted)
+    requirements = CLIENTS / name / "requirements.txt"
+    folder = CLIENTS / name / ".venv"
+    interpreter = folder / "bin" / "python"
+    uv = [str(Path(sysconfig.get_path("scripts")) / "uv"), "-q"]
+    _make(
+        folder,
+        requirements.read_bytes() + python.encode(),
+        [*uv, "venv", "--clear", "-p", python, str(folder)],
+        [*uv, "pip", "sync", "-p", str(interpreter), "--require-hashes", str(requirements)],
+    )
     return interpreter
 
 
 @cache
-def node_environment() -> None:
-    folder = CLIENTS / "javascript"
-    lock, stamp = folder / "package-lock.json", folder / "node_modules" / "installed"
-    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
-    if not (stamp.exists() and stamp.read_text() == wanted):
-        # Without the packages' own scripts: esbuild's is for machines that have no package of it.
-        run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
-        stamp.write_text(wanted)
+def node_environment(folder: Path = CLIENTS / "javascript") -> Path:
+    """The folder `node_modules` that has the packages of the folder's package-lock.json."""
+    modules = folder / "node_modules"
+    # Without the packages' own scripts: esbuild's is for machines that have no package of it.
+    npm = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+    _make(modules, (folder / "package-lock.json").read_bytes(), npm)
+    return modules
+
+
+def _make(folder: Path, source: bytes, *commands: list[str]) -> None:
+    """Make an environment unless it is there, made of the same source; others wait while one makes it."""
+    wanted, stamp = hashlib.sha256(source).hexdigest(), folder / "installed"
+    with FileLock(folder.with_name(".installing"), timeout=100):
+        if not (stamp.exists() and stamp.read_text() == wanted):
+            stamp.unlink(missing_ok=True)
+            for command in commands:
+                run(command, folder.parent)
+            stamp.write_text(wanted)
 
 
 def run(command: list[str], folder: Path | None = None) -> None:

@@ -571,9 +571,9 @@ async def test_calls_that_are_cancelled_do_no_harm(store: TranscriptStore) -> No
     await keep(store, "one")
     calls = [asyncio.create_task(store.append(said("one", n, "said"))) for n in range(50)]
     await asyncio.sleep(0)
-    for call in calls:
-        call.cancel()
-    results = await asyncio.gather(*calls, return_exceptions=True)
+    cancelled = [call for call in calls if call.cancel()]  # Not those that were quicker.
+    assert len(cancelled) > len(calls) / 2
+    results = await asyncio.gather(*cancelled, return_exceptions=True)
     assert all(isinstance(result, asyncio.CancelledError) for result in results)
     await store.append(said("one", 50, "the last"))
     assert (await texts(store, "one"))[-1] == "the last"

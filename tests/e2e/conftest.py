@@ -18,27 +18,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 from amazon_client import KEY, SECRET
+from environments import CLIENTS, node_environment
 
 if TYPE_CHECKING:
     from tests.conftest import Server
 
-CLIENTS = Path(__file__).parents[1] / "clients"
 WAIT = 20
 PATH = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest, eventually: Callable[..., None]) -> Iterator[None]:
-    """A test on the shared server leaves no stream open, nothing staged and no error in the log."""
-    if "server" not in request.fixturenames:
-        yield
-        return
-    server: Server = request.getfixturevalue("server")
-    streams, staged = server.streams, server.staged
+    """A test on a shared server leaves no stream open, nothing staged and no error in the log."""
+    names = {"server", "guarded"}.intersection(request.fixturenames)
+    servers: list[Server] = [request.getfixturevalue(name) for name in names]
+    before = [(server, server.streams, server.staged) for server in servers]
     yield
-    eventually(lambda: server.streams <= streams, 5, "all streams have ended")
-    eventually(lambda: server.staged <= staged, 5, "nothing is staged")
-    server.assert_no_errors()
+    for server, streams, staged in before:
+        eventually(lambda: server.streams <= streams, 5, "all streams have ended")  # noqa: B023
+        eventually(lambda: server.staged <= staged, 5, "nothing is staged")  # noqa: B023
+        server.assert_no_errors()
 
 
 @pytest.fixture(scope="session")
@@ -64,24 +63,29 @@ def scripted(script: Path, start_server: "Callable[..., Server]") -> "Callable[.
     return start
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of a server with the tests' access key."""
-    path = tmp_path / "keys"
+    path = tmp_path_factory.mktemp("keys") / "keys"
     path.write_text(f"{KEY} {SECRET}\n")
     path.chmod(0o600)
     return ["--access-keys", str(path)]
 
 
 @pytest.fixture(scope="session")
+def guarded(
+    run_server: "Callable[..., AbstractContextManager[Server]]", script: Path, keys: list[str]
+) -> "Iterator[Server]":
+    """A server with the tests' access key that recognises what the script says, shared by the tests."""
+    with run_server("--engine", "scripted", "--script", str(script), *keys) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def wscat() -> list[str]:
     """The command, installed from the lock file where it is not there yet."""
-    script = CLIENTS / "node_modules" / "wscat" / "bin" / "wscat"
-    if not script.exists():
-        npm = shutil.which("npm", path=PATH)
-        assert npm is not None, "These tests need Node.js with npm."
-        command = [npm, "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=CLIENTS, check=True, timeout=100)
+    assert shutil.which("npm"), "These tests need Node.js with npm."
+    script = node_environment(CLIENTS) / "wscat" / "bin" / "wscat"
     node = shutil.which("node", path=PATH)
     assert node is not None, "These tests need Node.js."
     return [node, str(script)]

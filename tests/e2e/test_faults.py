@@ -243,6 +243,7 @@ FULL = {
 }
 
 
+@pytest.mark.alone
 def test_one_live_stream_too_many_is_refused_at_once_and_the_others_go_on(
     scripted: "Callable[..., Server]", sentence: bytes, said: bytes
 ) -> None:
@@ -267,6 +268,7 @@ def test_one_live_stream_too_many_is_refused_at_once_and_the_others_go_on(
 
 
 @pytest.mark.parametrize("way", ["end", "close", "break", "kill", "error", "next request"])
+@pytest.mark.alone
 def test_a_place_is_free_whichever_way_its_stream_ends(
     scripted: "Callable[..., Server]",
     sentence: bytes,
@@ -342,6 +344,7 @@ with connect(sys.argv[1], legacy=True) as ws:
 """
 
 
+@pytest.mark.alone
 def test_a_client_much_faster_than_real_time_delays_nobody_else(
     start_server: "Callable[..., Server]", said: bytes
 ) -> None:

@@ -273,38 +273,44 @@ def own(tmp_path: Path) -> Callable[..., Files]:
     return write
 
 
-def rsa_key(bits: int) -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, bits)
+def ec_key(curve: type[ec.EllipticCurve]) -> Callable[[], Key]:
+    return lambda: ec.generate_private_key(curve())
+
+
+def rsa_key(bits: int) -> Callable[[], Key]:
+    return lambda: rsa.generate_private_key(65537, bits)
 
 
 @pytest.mark.parametrize(
-    ("key", "form"),
+    ("new_key", "form"),
     [
-        (ec.generate_private_key(ec.SECP256R1()), PrivateFormat.PKCS8),
-        (ec.generate_private_key(ec.SECP384R1()), PrivateFormat.TraditionalOpenSSL),
+        (ec_key(ec.SECP256R1), PrivateFormat.PKCS8),
+        (ec_key(ec.SECP384R1), PrivateFormat.TraditionalOpenSSL),
         (rsa_key(2048), PrivateFormat.TraditionalOpenSSL),
-        (ed25519.Ed25519PrivateKey.generate(), PrivateFormat.PKCS8),
+        (ed25519.Ed25519PrivateKey.generate, PrivateFormat.PKCS8),
     ],
 )
-def test_what_can_serve(own: Callable[..., Files], key: Key, form: PrivateFormat) -> None:
-    certificate, path = own(key, form=form)
+def test_what_can_serve(own: Callable[..., Files], new_key: Callable[[], Key], form: PrivateFormat) -> None:
+    certificate, path = own(new_key(), form=form)
     assert own_certificate(certificate, path) == ServerCertificate(certificate, path)
 
 
 @pytest.mark.parametrize(
-    "key",
+    "new_key",
     [
-        ec.generate_private_key(ec.SECP521R1()),
-        ec.generate_private_key(ec.SECP256K1()),
+        ec_key(ec.SECP521R1),
+        ec_key(ec.SECP256K1),
         rsa_key(1024),
         rsa_key(4608),
-        dsa.generate_private_key(2048),
+        lambda: dsa.generate_private_key(2048),
     ],
 )
-def test_a_kind_of_key_that_cannot_serve_is_told(own: Callable[..., Files], key: Key) -> None:
+def test_a_kind_of_key_that_cannot_serve_is_told(
+    own: Callable[..., Files], new_key: Callable[[], Key]
+) -> None:
     """Given to Granian, most of them would end the process."""
     with pytest.raises(ConfigurationError, match="of a kind that cannot be used"):
-        own_certificate(*own(key))
+        own_certificate(*own(new_key()))
 
 
 def test_a_key_of_another_certificate_is_told(own: Callable[..., Files]) -> None:
