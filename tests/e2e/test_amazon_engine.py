@@ -147,10 +147,8 @@ async def test_the_text_is_that_of_the_native_front(server: "Server", name: str,
     assert finals(found) == await asyncio.to_thread(native, server, audio)
 
 
-async def test_hypotheses_are_what_the_script_says(
-    scripted: "Callable[..., Server]", keys: list[str]
-) -> None:
-    engine = engine_at(scripted(*keys).url)
+async def test_hypotheses_are_what_the_script_says(guarded: "Server") -> None:
+    engine = engine_at(guarded.url)
     async with opened(engine, StreamOptions(pace=Pace.FAST, stability=Stability.HIGH)) as stream:
         await say_all(stream, silence(1.2))
         found = [hypothesis async for hypothesis in stream]
@@ -167,15 +165,13 @@ async def test_hypotheses_are_what_the_script_says(
     assert stream.status == StreamStatus(Pace.FAST, 1.2, 0.0, 1.2)
 
 
-async def test_who_asks_for_no_partials_gets_none(scripted: "Callable[..., Server]") -> None:
-    found = await heard(engine_at(scripted().url), silence(1.2), replace(FAST, partials=False))
+async def test_who_asks_for_no_partials_gets_none(guarded: "Server") -> None:
+    found = await heard(engine_at(guarded.url), silence(1.2), replace(FAST, partials=False))
     assert [(h.segment, h.text) for h in found] == [(0, "first"), (1, "second")]
 
 
-async def test_recordings_are_sent_at_their_speed_and_live_audio_at_once(
-    scripted: "Callable[..., Server]",
-) -> None:
-    engine = engine_at(scripted().url, speed=2.0)
+async def test_recordings_are_sent_at_their_speed_and_live_audio_at_once(guarded: "Server") -> None:
+    engine = engine_at(guarded.url, speed=2.0)
     loop = asyncio.get_running_loop()
     began = loop.time()
     await heard(engine, silence(4.0), FAST)
@@ -189,9 +185,9 @@ async def test_recordings_are_sent_at_their_speed_and_live_audio_at_once(
 
 
 async def test_wrong_keys_are_refused_each_in_its_way(
-    scripted: "Callable[..., Server]", keys: list[str], account: pytest.MonkeyPatch
+    guarded: "Server", account: pytest.MonkeyPatch
 ) -> None:
-    url = scripted(*keys).url
+    url = guarded.url
     account.setenv("AWS_SECRET_ACCESS_KEY", "another")
     _, error = await refusal(engine_at(url))
     assert type(error) is errors.InvalidSignature
@@ -202,27 +198,23 @@ async def test_wrong_keys_are_refused_each_in_its_way(
     assert "AKIDUNKNOWN" in error.message
 
 
-async def test_a_clock_that_is_wrong_is_said_to_be(
-    scripted: "Callable[..., Server]", keys: list[str]
-) -> None:
+async def test_a_clock_that_is_wrong_is_said_to_be(guarded: "Server") -> None:
     long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=10)  # noqa: TID251 - it is a date
-    engine = engine_at(scripted(*keys).url)
+    engine = engine_at(guarded.url)
     with mock.patch("botocore.auth.get_current_datetime", return_value=long_ago):
         _, error = await refusal(engine)
     assert type(error) is errors.InvalidSignature
     assert "clock" in error.message
 
 
-async def test_a_language_that_is_not_known_is_a_bad_request(
-    scripted: "Callable[..., Server]", keys: list[str]
-) -> None:
-    _, error = await refusal(engine_at(scripted(*keys).url), StreamOptions(language="tlh-QO"))
+async def test_a_language_that_is_not_known_is_a_bad_request(guarded: "Server") -> None:
+    _, error = await refusal(engine_at(guarded.url), StreamOptions(language="tlh-QO"))
     assert type(error) is errors.BadRequest
     assert "tlh-QO" in error.message
 
 
-async def test_what_is_asked_for_all_streams_is_asked(scripted: "Callable[..., Server]") -> None:
-    _, error = await refusal(engine_at(scripted().url, asked={"show-speaker-label": "true"}))
+async def test_what_is_asked_for_all_streams_is_asked(guarded: "Server") -> None:
+    _, error = await refusal(engine_at(guarded.url, asked={"show-speaker-label": "true"}))
     assert type(error) is errors.BadRequest
     assert "show-speaker-label" in error.message
 
@@ -553,9 +545,8 @@ async def test_who_takes_no_audio_is_given_up(serving: Start) -> None:
             await say(stream, silence(3600.0), SAMPLE_RATE)
 
 
-async def test_a_dead_way_is_noticed(scripted: "Callable[..., Server]", free_port: int) -> None:
-    server = scripted()
-    async with FaultProxy(free_port, server.address) as proxy:
+async def test_a_dead_way_is_noticed(guarded: "Server", free_port: int) -> None:
+    async with FaultProxy(free_port, guarded.address) as proxy:
         proxy.expect([Fault(What.SILENCE, Spot(Way.UP, Place.PAYLOAD, message=8))])
         timeouts = replace(SOON, pong=2)
         # Without silence in the gap, which would be the message at which it falls silent.
@@ -703,7 +694,7 @@ async def test_gaps_are_bridged_and_times_stand_still_in_them(
 
 
 async def test_renewed_credentials_are_taken_by_the_next_stream(
-    scripted: "Callable[..., Server]", keys: list[str], account: pytest.MonkeyPatch, tmp_path: Path
+    guarded: "Server", account: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     account.delenv("AWS_ACCESS_KEY_ID")
     account.delenv("AWS_SECRET_ACCESS_KEY")
@@ -718,7 +709,7 @@ async def test_renewed_credentials_are_taken_by_the_next_stream(
     )
     program.chmod(0o700)
     (tmp_path / "config").write_text(f"[default]\ncredential_process = {program}\n")
-    engine = engine_at(scripted(*keys).url)
+    engine = engine_at(guarded.url)
     (tmp_path / "key").write_text("AKIDEXPIRED")
     _, error = await refusal(engine)
     assert type(error) is errors.UnknownClient
@@ -727,13 +718,13 @@ async def test_renewed_credentials_are_taken_by_the_next_stream(
 
 
 async def test_keys_that_were_refused_are_read_again(
-    scripted: "Callable[..., Server]", keys: list[str], account: pytest.MonkeyPatch, tmp_path: Path
+    guarded: "Server", account: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     account.delenv("AWS_ACCESS_KEY_ID")
     account.delenv("AWS_SECRET_ACCESS_KEY")
     file = tmp_path / "credentials"
     file.write_text("[default]\naws_access_key_id = AKIDOLD\naws_secret_access_key = s\n")
-    engine = engine_at(scripted(*keys).url)
+    engine = engine_at(guarded.url)
     await refusal(engine)
     file.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
     assert finals(await heard(engine, silence(1.2))) == ["first", "second"]

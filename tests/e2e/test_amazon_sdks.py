@@ -328,7 +328,7 @@ def single(secured: Start, failing: list[str]) -> Iterator[Secured]:
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest, eventually: Callable[..., None]) -> Iterator[None]:
     yield
-    for shared in {"real", "single"} & set(request.fixturenames):
+    for shared in {"real", "single", "counting"} & set(request.fixturenames):
         server = request.getfixturevalue(shared).server
         eventually(lambda server=server: server.streams == 0, 10, "all streams have ended")
         server.assert_no_errors()
@@ -398,15 +398,21 @@ def test_in_real_time_partials_come_while_it_is_spoken(real: Secured, said: Path
     assert real.server.http.get(f"/transcripts/{session}.txt").text.strip() == "This is a test."
 
 
+@pytest.fixture(scope="module")
+def counting(secured: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A server that hears numbers."""
+    script = tmp_path_factory.mktemp("script") / "script.json"
+    events = [{"at": "end", "text": "It was $50, at 10:30 AM.", "final": True}]
+    script.write_text(json.dumps({"events": events}))
+    with secured("--engine", "scripted", "--script", str(script)) as running:
+        yield running
+
+
 # amazon-transcribe is older than the parameter.
 @pytest.mark.parametrize("name", [name for name in ALL if name != "amazon-transcribe"])
 @pytest.mark.usefixtures("installed")
-def test_numbers_are_words(secured: Start, said: Path, tmp_path: Path, name: str) -> None:
-    script = tmp_path / "script.json"
-    events = [{"at": "end", "text": "It was $50, at 10:30 AM.", "final": True}]
-    script.write_text(json.dumps({"events": events}))
-    with secured("--engine", "scripted", "--script", str(script)) as at:
-        heard = at.heard(name, said, format="spoken")
+def test_numbers_are_words(counting: Secured, said: Path, name: str) -> None:
+    heard = counting.heard(name, said, format="spoken")
     assert heard.finals == ["It was fifty dollars, at ten thirty a m."]
 
 

@@ -107,10 +107,8 @@ def test_amazons_clients_reach_amazon_through_the_gateway(
     at.assert_no_errors()
 
 
-def test_each_channel_is_a_stream_upstream(
-    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]"
-) -> None:
-    at = gateway(scripted(), "--amazon-streams", "2")
+def test_each_channel_is_a_stream_upstream(guarded: "Server", gateway: "Callable[..., Server]") -> None:
+    at = gateway(guarded, "--amazon-streams", "2")
     apart = PCM | {"enable-channel-identification": "true", "number-of-channels": "2"}
     with Http2(at.address, apart) as stream:
         stream.send(bytes(64_000))
@@ -120,7 +118,7 @@ def test_each_channel_is_a_stream_upstream(
         ]
     assert {("ch_0", "first"), ("ch_0", "second"), ("ch_1", "first"), ("ch_1", "second")} <= set(found)
     assert numbers(at, "amazon")["audio_sent_seconds_total"] == pytest.approx(2.0, abs=0.2)
-    narrow = gateway(scripted(), "--amazon-streams", "1")
+    narrow = gateway(guarded, "--amazon-streams", "1")
     with pytest.raises(Refused) as refused, Http2(narrow.address, apart) as stream:
         list(stream.events())
     assert refused.value.name == "LimitExceededException"
@@ -177,9 +175,9 @@ def test_the_commands_send_their_audio_too(
 
 
 def test_what_is_sent_is_in_sight(
-    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]", eventually: Callable[..., None]
+    guarded: "Server", gateway: "Callable[..., Server]", eventually: Callable[..., None]
 ) -> None:
-    at = gateway(scripted())
+    at = gateway(guarded)
     with opened(at) as ws:
         for _ in range(20):
             ws.send(SECOND[:3_200])
@@ -196,11 +194,10 @@ def test_what_is_sent_is_in_sight(
 
 
 def test_streams_elsewhere_have_a_limit_of_their_own(
-    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]"
+    guarded: "Server", gateway: "Callable[..., Server]"
 ) -> None:
-    upstream = scripted()
-    assert gateway(upstream).http.get("/health").json()["places"] == 25
-    at = gateway(upstream, "--amazon-streams", "1")
+    assert gateway(guarded).http.get("/health").json()["places"] == 25
+    at = gateway(guarded, "--amazon-streams", "1")
     with opened(at) as first:
         first.send(SECOND)
         at.wait_until_heard(1.0)
@@ -273,10 +270,10 @@ def test_the_fallback_goes_on_where_upstream_is_killed_and_hands_back(
 
 
 def test_the_fallback_goes_on_where_upstream_refuses(
-    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]", keys: list[str], script: Path
+    guarded: "Server", gateway: "Callable[..., Server]", script: Path
 ) -> None:
     options = ("--fallback", "scripted", "--script", str(script))
-    at = gateway(scripted(*keys), *options, secret=SECRET[::-1])
+    at = gateway(guarded, *options, secret=SECRET[::-1])
     with opened(at) as ws:
         ws.send(SECOND)
         ws.send(b"")
@@ -291,20 +288,20 @@ def test_the_fallback_goes_on_where_upstream_refuses(
 
 
 def test_a_fallback_shows_nothing_that_amazon_was_to_take_out(
-    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]", keys: list[str], script: Path
+    guarded: "Server", gateway: "Callable[..., Server]", script: Path
 ) -> None:
     asked = ("--amazon-parameters", "content-redaction-type=PII")
     options = ("--fallback", "scripted", "--script", str(script), *asked)
-    at = gateway(scripted(*keys), *options, secret=SECRET[::-1])
+    at = gateway(guarded, *options, secret=SECRET[::-1])
     texts, error = heard(at, "", SECOND)
     assert texts == []
     assert error["Code"] == "InvalidSignatureException"
 
 
 def test_without_a_fallback_the_refusal_is_told(
-    scripted: "Callable[..., Server]", gateway: "Callable[..., Server]", keys: list[str]
+    guarded: "Server", gateway: "Callable[..., Server]"
 ) -> None:
-    at = gateway(scripted(*keys), secret=SECRET[::-1])
+    at = gateway(guarded, secret=SECRET[::-1])
     texts, error = heard(at, "", SECOND)
     assert texts == []
     assert error["Code"] == "InvalidSignatureException"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +85,21 @@ def secured(
     return start
 
 
+@pytest.fixture(scope="module")
+def shared(
+    run_server: Callable[..., AbstractContextManager["Server"]],
+    script: Path,
+    new_port: Callable[[], int],
+    environment: dict[str, str],
+) -> Iterator[Secured]:
+    """A server with both listeners and two more names, for all tests that neither stop nor fill it."""
+    port = new_port()
+    said = ("--engine", "scripted", "--script", str(script))
+    names = ("--tls-names", "scribe.lan, 192.168.1.20")
+    with run_server(*said, "--tls", "--tls-port", str(port), *names) as server:
+        yield Secured(server, port, Path(environment["TRANSCRIBED_CERTIFICATES"]) / "ca.pem")
+
+
 def curl(*arguments: str, settings: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     clean = {name: value for name, value in os.environ.items() if name not in TRUST}
     command = ["curl", "-sS", "--noproxy", "*", "--max-time", str(WAIT), *arguments]
@@ -106,74 +121,63 @@ def curl(*arguments: str, settings: dict[str, str] | None = None) -> "subprocess
         ("https://127.0.0.1:{tls}", "--http2", "2"),
     ],
 )
-def test_both_speak_http_1_and_2(
-    secured: Callable[..., Secured], url: str, option: str, version: str
-) -> None:
-    at = secured()
-    url = url.format(plain=at.port, tls=at.tls_port)
-    form = ["-w", "\n%{http_version}", "--cacert", str(at.authority)]
+def test_both_speak_http_1_and_2(shared: Secured, url: str, option: str, version: str) -> None:
+    url = url.format(plain=shared.port, tls=shared.tls_port)
+    form = ["-w", "\n%{http_version}", "--cacert", str(shared.authority)]
     answer, found = curl(option, *form, f"{url}/health").stdout.splitlines()
     assert json.loads(answer)["status"] == "ready"
     assert found == version
 
 
 def test_an_upload_over_http_2_and_tls_is_heard_over_the_plain_port(
-    secured: Callable[..., Secured], sentence: bytes, tmp_path: Path
+    shared: Secured, sentence: bytes, tmp_path: Path
 ) -> None:
-    at = secured()
     (tmp_path / "said.wav").write_bytes(sentence)
     file = f"file=@{tmp_path / 'said.wav'};type=audio/wav"
-    url = f"https://localhost:{at.tls_port}/audio"
-    done = curl("--http2", "--cacert", str(at.authority), "-F", file, url)
+    url = f"https://localhost:{shared.tls_port}/audio"
+    done = curl("--http2", "--cacert", str(shared.authority), "-F", file, url)
     assert done.stdout == '"said.wav"', done.stderr
-    assert at.server.http.get("/audio/said.wav").content == sentence
+    assert shared.server.http.get("/audio/said.wav").content == sentence
 
 
 @pytest.mark.parametrize("name", ["localhost", socket.gethostname(), "scribe.lan", "127.0.0.1"])
-def test_the_certificate_is_for_every_name_of_the_server(
-    secured: Callable[..., Secured], name: str
-) -> None:
-    at = secured("--tls-names", "scribe.lan, 192.168.1.20")
-    found = ["--resolve", f"{name}:{at.tls_port}:127.0.0.1", "--cacert", str(at.authority)]
-    assert "ready" in curl(*found, f"https://{name}:{at.tls_port}/health").stdout
+def test_the_certificate_is_for_every_name_of_the_server(shared: Secured, name: str) -> None:
+    found = ["--resolve", f"{name}:{shared.tls_port}:127.0.0.1", "--cacert", str(shared.authority)]
+    assert "ready" in curl(*found, f"https://{name}:{shared.tls_port}/health").stdout
 
 
-def test_and_for_no_other_and_not_for_whom_nobody_told(secured: Callable[..., Secured]) -> None:
-    at = secured()
-    elsewhere = f"elsewhere.lan:{at.tls_port}"
-    found = ["--resolve", f"{elsewhere}:127.0.0.1", "--cacert", str(at.authority)]
+def test_and_for_no_other_and_not_for_whom_nobody_told(shared: Secured) -> None:
+    elsewhere = f"elsewhere.lan:{shared.tls_port}"
+    found = ["--resolve", f"{elsewhere}:127.0.0.1", "--cacert", str(shared.authority)]
     assert curl(*found, f"https://{elsewhere}/health").returncode == 60
-    assert curl(f"https://localhost:{at.tls_port}/health").returncode == 60
+    assert curl(f"https://localhost:{shared.tls_port}/health").returncode == 60
 
 
-def test_tls_is_1_2_or_newer(secured: Callable[..., Secured]) -> None:
-    at = secured()
-
+def test_tls_is_1_2_or_newer(shared: Secured) -> None:
     def spoken(version: ssl.TLSVersion) -> str | None:
-        context = at.context
+        context = shared.context
         context.minimum_version = context.maximum_version = version
         with (
-            socket.create_connection(("127.0.0.1", at.tls_port), WAIT) as raw,
+            socket.create_connection(("127.0.0.1", shared.tls_port), WAIT) as raw,
             context.wrap_socket(raw, server_hostname="localhost") as client,
         ):
             return client.version()
 
     assert spoken(ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
     assert spoken(ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
-    old = ["--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0", "--cacert", str(at.authority)]
-    refused = curl(*old, f"https://localhost:{at.tls_port}/health")
+    old = ["--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0", "--cacert", str(shared.authority)]
+    refused = curl(*old, f"https://localhost:{shared.tls_port}/health")
     assert refused.returncode == 35
     assert "alert" in refused.stderr, "it is the server that refuses"
 
 
-def test_what_is_not_tls_does_no_harm(secured: Callable[..., Secured]) -> None:
-    at = secured()
+def test_what_is_not_tls_does_no_harm(shared: Secured) -> None:
     for nonsense in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(300), bytes(5000)):
-        with socket.create_connection(("127.0.0.1", at.tls_port), WAIT) as raw:
+        with socket.create_connection(("127.0.0.1", shared.tls_port), WAIT) as raw:
             raw.sendall(nonsense)
-    with at.open(tls=True) as ws:
+    with shared.open(tls=True) as ws:
         assert heard(ws) == ["first", "second"]
-    at.server.assert_no_errors()
+    shared.server.assert_no_errors()
 
 
 def messages(ws: ClientConnection) -> Iterator[dict[str, Any]]:
@@ -204,8 +208,8 @@ def heard(ws: ClientConnection) -> list[str]:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_both_speak_websocket(secured: Callable[..., Secured], *, tls: bool) -> None:
-    with secured().open(tls=tls) as ws:
+def test_both_speak_websocket(shared: Secured, *, tls: bool) -> None:
+    with shared.open(tls=tls) as ws:
         assert heard(ws) == ["first", "second"]
 
 
