@@ -155,8 +155,8 @@ async def test_two_processes_write_at_once(place: str) -> None:
 
 
 _KILLED_IN_MIGRATION = """
+    import alembic.command, sqlalchemy.ext.asyncio, transcribed.storage.sql  # Once, not in each process.
     from sqlalchemy import Engine, event
-    left = int(sys.argv[3])
 
     @event.listens_for(Engine, "after_cursor_execute")
     def count(connection, cursor, statement, *_):
@@ -166,21 +166,31 @@ _KILLED_IN_MIGRATION = """
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.argv[3] = "0"
-    asyncio.run(main())
+    for line in sys.stdin:
+        left = int(line)
+        migrating = os.fork()
+        if migrating == 0:
+            asyncio.run(main())
+            break
+        _, status = os.waitpid(migrating, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
 async def test_an_interrupted_migration_leaves_the_old_state(place: str) -> None:
     interrupted = 0
-    for statements in range(100):
-        with program(_KILLED_IN_MIGRATION, place, "one", statements) as process:
-            process.communicate(timeout=PATIENCE)
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL
-        interrupted += 1
-        assert await tables(place) == set()
+    with program(_KILLED_IN_MIGRATION, place, "one", 0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for statements in range(100):
+            process.stdin.write(f"{statements}\n")
+            process.stdin.flush()
+            if (status := int(process.stdout.readline())) == 0:
+                break
+            assert status == -signal.SIGKILL
+            interrupted += 1
+            assert await tables(place) == set()
+        ended(process)
     assert interrupted >= 6, "the test must interrupt between all statements"
     async with opened(place) as store:
         await store.append(said("one", 0))

@@ -209,7 +209,7 @@ _SHORT_RULES = st.builds(
 
 
 @settings(max_examples=200)
-@given(_SPANS, _SHORT_RULES, st.randoms(use_true_random=False), st.integers(0, WINDOW - 1))
+@given(_SPANS, _SHORT_RULES, st.builds(Random, st.integers()), st.integers(0, WINDOW - 1))
 def test_segments_hold_all_speech_in_order_once_and_nothing_else(
     spans: list[tuple[float, int]], rules: EndpointingRules, levels: Random, spare: int
 ) -> None:
