@@ -192,12 +192,12 @@ class MediaReader:
 
     def _open(self, part: Part) -> None:
         options = (_LIVE_LIMITS if self._live else _LIMITS) | part.options
-        self._sized = part.sized
+        self._sized, self._names = part.sized, part.codecs
         with self._own_errors():
             self._container = _opened(part, options)
         try:
             with self._own_errors():
-                streams = candidates(self._container, self._wanted(), self._what)
+                streams = candidates(self._container, self._wanted(), self._what, part.codecs)
                 sounding = 0 if len(streams) == 1 else _first_sounding(part, options, streams)
                 self._stream = streams[sounding]
                 context = self._stream.codec_context
@@ -226,7 +226,7 @@ class MediaReader:
             channels=context.channels,
             duration=self._declared_end(),
             track=1 + self._container.streams.audio.index(self._stream),
-            tracks=tracks(self._container),
+            tracks=tracks(self._container, self._names),
         )
 
     def _declared_end(self) -> float | None:

@@ -8,6 +8,7 @@ AU, CAF, ASF, FLV and finished Matroska. They are walked from header to header, 
 import io
 import struct
 from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from transcribed.audio.frames import check_form
@@ -24,6 +25,8 @@ _HEADER, _CHUNK, _CAF_CHUNK = 16, 8, 12
 _POSITIVE = 0x80
 _MOST_HEADERS = 100_000
 _LARGE_BOX, _BOX = 1, 8
+_DEEPEST = 6
+_MOST_SAMPLES = 8_000_000
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
 _ASF_OBJECT = 24
@@ -52,14 +55,43 @@ class ByteSource(ByteStream, Protocol):
         ...
 
 
+@dataclass
+class _Found:
+    """What a walk knows, and what it finds on its way."""
+
+    live: bool
+    codecs: list[str] = field(default_factory=list)
+    """What the sound tracks of ISO media say they are written in, four letters each."""
+    handler: bytes = b""
+    codec: bytes = b""
+    counted: int = 0
+    uniform: bool = False
+    samples: int = 0
+    boxes: int = 0
+
+    def end_track(self) -> None:
+        """Take in what the tables of a track said. Raises UnreadableAudio."""
+        if self.handler == b"soun":
+            self.codecs.append(self.codec.decode("ascii", "replace").strip())
+        self.samples += 0 if self.uniform else self.counted
+        self.counted, self.uniform = 0, False
+        if self.samples > _MOST_SAMPLES:
+            raise UnreadableAudio(
+                f"The recording says that it has over {_MOST_SAMPLES} pieces, which would be days of sound: its "
+                "index is damaged, or made to. Send a recording that other players can play."
+            )
+
+
 class Part(Protocol):
     """One container, as a file for FFmpeg to read.
 
-    `options` are those that its demuxer needs; `sized` is false if its header may have a wrong length.
+    `options` are those that its demuxer needs; `sized` is false if its header may have a wrong length;
+    `codecs` are the names that the sound tracks of ISO media have for theirs, as far as they are known.
     """
 
     options: dict[str, str]
     sized: bool
+    codecs: list[str]
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the container's end."""
@@ -72,12 +104,20 @@ class Part(Protocol):
 class StoredPart:
     """A stretch of a file, as a file of its own: [start, end), or to the end of the file."""
 
-    def __init__(self, parts: "StoredParts", start: int, end: int | None, options: dict[str, str]) -> None:
+    def __init__(
+        self,
+        parts: "StoredParts",
+        start: int,
+        end: int | None,
+        options: dict[str, str],
+        codecs: list[str],
+    ) -> None:
         self._parts = parts
         self._start = start
         self._end = end
         self._position = 0
         self.options = options
+        self.codecs = codecs
         self.sized = end is not None or not options
         """Whether its header can be believed, where it says how long it is."""
 
@@ -124,12 +164,13 @@ class StoredParts:
             return None
         start = self._next
         head = self._exactly(start, _HEADER)
-        end = self._walked(_container(start, live=False))
+        found = _Found(live=False)
+        end = self._walked(_container(start, found))
         self._next = None
         if end is not None:
             self._next = self._walked(_following(end))
             self.left_behind = self._next == _NO_CONTAINER
-        return StoredPart(self, start, end, _options(head))
+        return StoredPart(self, start, end, _options(head), found.codecs)
 
     def read(self, at: int, size: int) -> bytes:
         """Up to `size` bytes from there."""
@@ -173,9 +214,10 @@ class StoredParts:
 class LivePart:
     """What comes of a stream until its container ends. It cannot seek."""
 
-    def __init__(self, parts: "LiveParts", options: dict[str, str]) -> None:
+    def __init__(self, parts: "LiveParts", options: dict[str, str], codecs: list[str]) -> None:
         self._parts = parts
         self.options = options
+        self.codecs = codecs
         self.sized = True
 
     def read(self, size: int, /) -> bytes:
@@ -214,8 +256,9 @@ class LiveParts:
             return None
         head = self._waited_for(_HEADER)
         self._end = None
-        self._begin(_container(start, live=True))
-        return LivePart(self, _options(head))
+        found = _Found(live=True)
+        self._begin(_container(start, found))
+        return LivePart(self, _options(head), found.codecs)
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes of the container; none at its end."""
@@ -300,10 +343,10 @@ def _options(head: bytes) -> dict[str, str]:
     return {"ignore_length": "1"} if _format(head) is _wav else {}
 
 
-def _container(at: int, *, live: bool) -> Walk:
+def _container(at: int, found: _Found) -> Walk:
     """Where the container ends behind which another one begins, or something else that is no sound."""
     walker = _format((yield at, _HEADER))
-    return None if walker is None else (yield from walker(at, live))
+    return None if walker is None else (yield from walker(at, found))
 
 
 def _following(at: int) -> Walk:
@@ -328,7 +371,7 @@ def _following(at: int) -> Walk:
     return None
 
 
-def _format(head: bytes) -> Callable[[int, bool], Walk] | None:
+def _format(head: bytes) -> Callable[[int, _Found], Walk] | None:
     """How to walk through a container that begins like this."""
     if head[4:8] in _FIRST_BOXES:
         return _iso
@@ -344,7 +387,7 @@ def _format(head: bytes) -> Callable[[int, bool], Walk] | None:
     }.get(head)
 
 
-def _iso(at: int, live: bool) -> Walk:
+def _iso(at: int, found: _Found) -> Walk:
     """ISO/IEC 14496-12, 4.2: boxes of a size and a type."""
     indexed = False
     for _ in range(_MOST_HEADERS):
@@ -354,7 +397,7 @@ def _iso(at: int, live: bool) -> Walk:
         size, kind = struct.unpack_from(">I4s", head)
         if kind == b"ftyp" and indexed:
             return at
-        if live and kind == b"mdat" and not indexed:
+        if found.live and kind == b"mdat" and not indexed:
             raise UnreadableAudio(
                 "The stream is an MP4 whose index stands at its end, so that nothing can be heard before "
                 "all of it has come. Upload the file; or write it with the index in front (ffmpeg: "
@@ -364,12 +407,42 @@ def _iso(at: int, live: bool) -> Walk:
             (size,) = struct.unpack_from(">Q", head, 8)
         if size < _BOX:
             return None
+        if kind == b"moov":
+            yield from _index(at + _BOX, at + size, found)
         indexed = indexed or kind in {b"moov", b"moof"}
         at += size
     return None
 
 
-def _wav(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _index(at: int, end: int, found: _Found, depth: int = 0) -> Generator[tuple[int, int], bytes, None]:
+    """The boxes of an index, down to the tables of its tracks. Raises UnreadableAudio for one that lies."""
+    while at + _BOX <= end and depth < _DEEPEST:
+        head = yield at, _BOX
+        found.boxes += 1
+        if len(head) < _BOX or found.boxes > _MOST_HEADERS:
+            return
+        size, kind = struct.unpack(">I4s", head)
+        if size < _BOX:
+            return
+        body = at + _BOX
+        if kind in {b"trak", b"mdia", b"minf", b"stbl"}:
+            yield from _index(body, min(at + size, end), found, depth + 1)
+            if kind == b"stbl":
+                found.end_track()
+        elif kind == b"hdlr":
+            found.handler = (yield body, _HEADER)[8:12]
+        elif kind == b"stsd":
+            found.codec = (yield body, _HEADER)[12:]
+        elif kind == b"stts":
+            # PCM of one sample each takes no room in FFmpeg's index.
+            times = yield body, _HEADER
+            found.uniform = times[4:8] == times[12:] == b"\0\0\0\1"
+        elif kind == b"stsz":
+            found.counted = int.from_bytes((yield body, _HEADER)[8:12], "big")
+        at += size
+
+
+def _wav(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """RIFF chunks, of a name and a size; in RF64 the audio's size stands in a chunk of its own."""
     at += 12
     large: int | None = None
@@ -395,27 +468,27 @@ def _wav(at: int, live: bool) -> Walk:  # noqa: ARG001
     return None
 
 
-def _wave64(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _wave64(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """Sony Wave64: a GUID, and the size of all."""
     head = yield at, 24
     return (yield from _followed_by(at + int.from_bytes(head[16:], "little"), _W64_RIFF))
 
 
-def _aiff(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _aiff(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """EA IFF 85: FORM and the size of the rest, at even offsets."""
     head = yield at, 8
     size = int.from_bytes(head[4:], "big")
     return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + 8 + size + size % 2, b"FORM"))
 
 
-def _au(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _au(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """Sun's .snd: where the audio begins, and its size."""
     head = yield at, 12
     offset, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:], "big")
     return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + offset + size, b".snd"))
 
 
-def _caf(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _caf(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """Apple's Core Audio Format: chunks of a name and a size of 64 bits, -1 for one to the file's end."""
     at += 8
     for _ in range(_MOST_HEADERS):
@@ -428,7 +501,7 @@ def _caf(at: int, live: bool) -> Walk:  # noqa: ARG001
     return None
 
 
-def _asf(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _asf(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """Advanced Systems Format: objects of a GUID and a size; the first is the header, another the audio."""
     start = at
     for _ in range(_MOST_HEADERS):
@@ -442,7 +515,7 @@ def _asf(at: int, live: bool) -> Walk:  # noqa: ARG001
     return None
 
 
-def _flv(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _flv(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """Flash video: a header, and tags of a type and a size, the size of each behind it."""
     head = yield at, _HEADER
     at += int.from_bytes(head[5:9], "big")
@@ -456,7 +529,7 @@ def _flv(at: int, live: bool) -> Walk:  # noqa: ARG001
     return None
 
 
-def _matroska(at: int, live: bool) -> Walk:  # noqa: ARG001
+def _matroska(at: int, found: _Found) -> Walk:  # noqa: ARG001
     """EBML (RFC 8794): a header and a segment, each of an identifier of four bytes and a size."""
     for identifier in (_EBML, b"\x18\x53\x80\x67"):
         head = yield at, 12

@@ -1,5 +1,7 @@
 """Which of a recording's audio tracks is read."""
 
+from collections.abc import Sequence
+
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
@@ -27,19 +29,23 @@ _BESIDE = Disposition.comment | Disposition.visual_impaired | Disposition.descri
 _MOST_NAMED = 20
 
 
-def tracks(container: InputContainer) -> tuple[Track, ...]:
-    """The audio tracks of a container, in its order."""
-    return tuple(_track(number, stream) for number, stream in enumerate(container.streams.audio, 1))
+def tracks(container: InputContainer, names: Sequence[str] = ()) -> tuple[Track, ...]:
+    """The audio tracks of a container, in its order. `names` stand for codecs that FFmpeg has none for."""
+    streams = container.streams.audio
+    own = names if len(names) == len(streams) else [""] * len(streams)
+    return tuple(_track(number, *track) for number, track in enumerate(zip(streams, own, strict=True), 1))
 
 
-def candidates(container: InputContainer, asked: int | None, what: str) -> list[AudioStream]:
+def candidates(
+    container: InputContainer, asked: int | None, what: str, names: Sequence[str] = ()
+) -> list[AudioStream]:
     """The tracks among which the first that sounds is the one to read: of one, it is that.
 
     `asked` is the number of a track. Else it is the one that the file marks as default; where it marks
     several or none, each of them that is not a comment or a description.
     Raises UnreadableAudio where there is none that can be decoded. `what` is it all: a file or a stream.
     """
-    there = tracks(container)
+    there = tracks(container, names)
     if not there:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnreadableAudio(
@@ -49,7 +55,7 @@ def candidates(container: InputContainer, asked: int | None, what: str) -> list[
         there = tuple(track for track in there if track.number == asked)
         if not there:
             raise UnreadableAudio(
-                f"The {what} has no audio track {asked}. It has: {_listed(tracks(container))}."
+                f"The {what} has no audio track {asked}. It has: {_listed(tracks(container, names))}."
             )
     decodable = [track for track in there if track.decodable]
     if not decodable:
@@ -65,13 +71,13 @@ def candidates(container: InputContainer, asked: int | None, what: str) -> list[
     return [stream for stream in among if not stream.disposition & _BESIDE] or among
 
 
-def _track(number: int, stream: AudioStream) -> Track:
+def _track(number: int, stream: AudioStream, name: str) -> Track:
     # What PyAV says is never None: there is no context where FFmpeg has no decoder.
     context = stream.codec_context if _has_context(stream) else None
     language = stream.metadata.get("language")
     return Track(
         number=number,
-        codec=_UNKNOWN if context is None else context.name,
+        codec=name or _UNKNOWN if context is None else context.name,
         sample_rate=0 if context is None else context.sample_rate,
         channels=0 if context is None else context.channels,
         language=None if language in {None, "", "und"} else language,

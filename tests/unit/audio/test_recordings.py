@@ -261,7 +261,7 @@ def _with_unknown_codec(content: bytes) -> bytes:
 @pytest.mark.parametrize("live", [True, False])
 def test_a_codec_that_nobody_knows_is_unreadable(tone: Tone, *, live: bool) -> None:
     content = _with_unknown_codec(tone("mp4", "aac", 16_000, 1, 1.0, **_FRAGMENTS))
-    with pytest.raises(UnreadableAudio, match="cannot be read here"):
+    with pytest.raises(UnreadableAudio, match=r"cannot be read here: 1 \(zzzz\)\. Convert it"):
         _hear(content, live=live)
 
 
@@ -399,6 +399,32 @@ def test_a_rate_that_changes_to_none_on_the_way_ends_the_recording(tone: Tone) -
     heard = _hear(content + tone("flac", "flac", 5, 1, 4_000.0))
     assert heard.seconds == pytest.approx(3, abs=0.3)
     assert any("has 5 samples a second" in sentence for sentence in heard.warnings), heard.warnings
+
+
+def _moov(count: int, step: int, *, nested: int = 0) -> bytes:
+    """An index that says that it has so many samples, each so many ticks long."""
+
+    def box(kind: bytes, *content: bytes) -> bytes:
+        body = b"".join(content)
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    times = box(b"stts", bytes(4), struct.pack(">III", 1, count, step))
+    table = box(b"stbl", times, box(b"stsz", bytes(4), struct.pack(">II", 1, count)))
+    track = box(b"trak", box(b"mdia", box(b"hdlr", bytes(8), b"soun"), box(b"minf", table)))
+    for _ in range(nested):
+        track = box(b"trak", track)
+    return box(b"ftyp", b"qt  ") + box(b"moov", track, track, track) + box(b"mdat", bytes(64))
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_an_index_of_days_is_refused_before_it_is_built(*, live: bool) -> None:
+    with pytest.raises(UnreadableAudio, match="over 8000000 pieces"):
+        _hear(_moov(40_000_000, 2), live=live)
+    # One sample after the other is how MOV writes PCM, and takes no room; here nothing is behind it.
+    with pytest.raises(UnreadableAudio, match=r"Send a recording"):
+        _hear(_moov(40_000_000, 1), live=live)
+    with pytest.raises(UnreadableAudio, match=r"Send a recording"):
+        _hear(_moov(40_000_000, 2, nested=20_000), live=live)
 
 
 # --- All layouts that Apple has a number for
