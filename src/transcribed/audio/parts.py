@@ -77,8 +77,8 @@ class _Found:
         self.counted, self.uniform = 0, False
         if self.samples > _MOST_SAMPLES:
             raise UnreadableAudio(
-                f"The recording says that it has over {_MOST_SAMPLES} pieces, which would be days of sound: its "
-                "index is damaged, or made to. Send a recording that other players can play."
+                f"The recording says that it has over {_MOST_SAMPLES} pieces, which are days of sound: "
+                "its index is damaged, or made to. Send a recording that other players can play."
             )
 
 
