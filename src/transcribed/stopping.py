@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -17,7 +18,6 @@ STOP_SECONDS = 15.0
 
 # For the log, which may hang like anything else.
 _WORD_SECONDS = 1.0
-_MOST_NAMED = 20
 _OWN = str(Path(__file__).parent)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -68,12 +68,10 @@ class StopSignals:
         os._exit(1)
 
     def _say(self) -> None:
-        waited = [*_threads(), *_tasks(self._loop)]
-        more = f", and {len(waited) - _MOST_NAMED} more" if len(waited) > _MOST_NAMED else ""
+        waited = Counter([*_threads(), *_tasks(self._loop)])
         _log.error(
-            "The stop takes longer than it may, and the process ends as it is. It was waiting for: %s%s.",
-            "; ".join(waited[:_MOST_NAMED]),
-            more,
+            "The stop takes longer than it may, and the process ends as it is. It was waiting for: %s.",
+            "; ".join(f"{count} times {what}" if count > 1 else what for what, count in waited.items()),
         )
         logging.shutdown()
 
@@ -90,10 +88,11 @@ def _threads() -> Iterator[str]:
         if frame is None or thread.daemon:
             continue
         stack = traceback.extract_stack(frame)
-        own = [place for place in stack if place.filename.startswith(_OWN)] or stack
+        own = next((place for place in reversed(stack) if place.filename.startswith(_OWN)), stack[-1])
         if stack[-1].name in {"select", "_worker"}:
             continue  # The event loop, which waits for one of the others; one of a pool, without work.
-        yield f"the thread {thread.name} in {own[-1].name} ({own[-1].filename}, line {own[-1].lineno})"
+        inner = "" if own is stack[-1] else f", within it {stack[-1].name}"
+        yield f"the thread {thread.name} in {own.name} ({own.filename}, line {own.lineno}{inner})"
 
 
 def _tasks(loop: asyncio.AbstractEventLoop) -> Iterator[str]:

@@ -65,7 +65,7 @@ def run(
         end: Callable[[dict[str, Server], asyncio.Event], None], goodbye: Callable[[], Awaitable[None]]
     ) -> None:
         servers, stopping = listeners(), asyncio.Event()
-        task = asyncio.create_task(listen(servers, Connections(Bounds(100)), goodbye, stopping))
+        task = asyncio.create_task(listen(servers, Connections(Bounds(100, 100)), goodbye, stopping))
         await asyncio.to_thread(eventually, lambda: all(map(listens, ports)), WAIT, "both listen")
         end(servers, stopping)
         async with asyncio.timeout(WAIT):
@@ -107,7 +107,7 @@ def test_neither_listens_when_a_port_is_in_use(
 ) -> None:
     with socket.create_server(("127.0.0.1", ports[taken])):
         with pytest.raises(ConfigurationError, match=["--port", "--tls-port"][taken]):
-            asyncio.run(listen(listeners(), Connections(Bounds(100)), no_goodbye, asyncio.Event()))
+            asyncio.run(listen(listeners(), Connections(Bounds(100, 100)), no_goodbye, asyncio.Event()))
         assert not listens(ports[1 - taken])
 
 

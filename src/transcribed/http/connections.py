@@ -33,7 +33,7 @@ Granian reads up to 128 KiB of the next message together with the end of one.
 UNFINISHED_BYTES = 96 * 1024 * 1024
 """The most of all unfinished messages together."""
 REQUESTS = 1024
-"""HTTP requests that may run at once."""
+"""HTTP requests that may run at once, but for the first of each connection, which always may."""
 
 # Pings are no messages, and nobody tells of them.
 _PINGS_BYTES, _PINGS_A_SECOND = 4096, 64
@@ -87,9 +87,10 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many connections there may be, WebSockets and others each, and the part for one address."""
+    """How many connections there may be, that are no WebSockets and that are, and one address's part."""
 
     connections: int
+    websockets: int
     share: float = 1.0
 
 
@@ -160,15 +161,15 @@ class Connections:
     def _refused(self, connection: Connection) -> str | None:
         """Why a request cannot be let in; None where it can."""
         if connection.websocket:
-            if self._websockets >= self.bounds.connections:
+            if self._websockets >= self.bounds.websockets:
                 return "No more WebSockets can be open at once."
             return None
         running, host = self._requests.total(), connection.ends.host
         # The more run, the fewer may be one connection's, so that one alone does not take all.
-        much = connection.running >= max(_REQUESTS_OF_ANY, (REQUESTS - running) // 4)
+        much = running >= REQUESTS or connection.running >= max(_REQUESTS_OF_ANY, (REQUESTS - running) // 4)
         if sharing(host):
             much = much or self._requests[host] >= shared(REQUESTS, self.bounds.share)
-        if much or running >= REQUESTS:
+        if much and connection.running:
             return f"{running} requests are being answered, and no more can be for you. Try again later."
         return None
 
@@ -277,13 +278,13 @@ def superfluous(
             left.append(each)
         else:
             out.setdefault(reason, []).append(each)
-    for websockets in (False, True):
+    for websockets, most in ((False, bounds.connections), (True, bounds.websockets)):
         some = [each for each in left if each.websocket is websockets]
-        beyond = list(_beyond_share(some, bounds))
+        beyond = list(_beyond_share(some, most, bounds.share))
         if beyond:
             out.setdefault("were more than one address's share", []).extend(beyond)
             some = [each for each in some if each not in set(beyond)]
-        pressed = list(_pressed_out(some, now, bounds))
+        pressed = list(_pressed_out(some, now, most))
         if pressed:
             out.setdefault("were quiet while others wanted in", []).extend(pressed)
     return out
@@ -298,11 +299,13 @@ def _late(connection: Connection, now: float) -> str | None:
     return "were idle" if now - connection.active > most else None
 
 
-def _beyond_share(connections: Collection[Connection], bounds: Bounds) -> Iterator[Connection]:
+def _beyond_share(
+    connections: Collection[Connection], all_of_them: int, share: float
+) -> Iterator[Connection]:
     """The newest of an address that has more than its share."""
-    if bounds.share == 1:
+    if share == 1:
         return
-    most = shared(bounds.connections, bounds.share)
+    most = shared(all_of_them, share)
     held: dict[str, list[Connection]] = {}
     for each in connections:
         held.setdefault(each.ends.host, []).append(each)
@@ -311,9 +314,9 @@ def _beyond_share(connections: Collection[Connection], bounds: Bounds) -> Iterat
             yield from sorted(some, key=lambda each: each.since)[most:]
 
 
-def _pressed_out(connections: Collection[Connection], now: float, bounds: Bounds) -> Iterator[Connection]:
+def _pressed_out(connections: Collection[Connection], now: float, most: int) -> Iterator[Connection]:
     """Where there are many: of the addresses with the most, those that have been quiet the longest."""
-    over = len(connections) - int(bounds.connections * _PRESS)
+    over = len(connections) - int(most * _PRESS)
     if over <= 0:
         return
     held = Counter(each.ends.host for each in connections)

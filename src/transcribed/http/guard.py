@@ -123,7 +123,7 @@ class Guard:
             (),
             now,
         )
-        return Bounds(min(bounds.connections, there), bounds.share)
+        return Bounds(min(bounds.connections, there), min(bounds.websockets, there), bounds.share)
 
     def _look_at_messages(self, now: float) -> None:
         receiving = [each for each in self._connections.all.values() if each.receiving and not each.closing]

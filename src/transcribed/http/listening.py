@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from transcribed.storage.certificates import ServerCertificate
 
 CONNECTIONS = 4096
-"""The most at once; as many WebSockets again."""
+"""The most at once that are no WebSockets."""
+WEBSOCKETS = 1024
+"""The most WebSockets at once: Granian has 150 KiB for each."""
 HEADER_BYTES = 64 * 1024
 """The most of one request."""
 STREAMS_OF_A_CONNECTION = 100
@@ -45,14 +47,16 @@ def connections(share: float, ports: int = 1) -> Connections:
     each = min(CONNECTIONS, (most - max(_OTHER_DESCRIPTORS, most // 4)) // (ports + 1))
     if each < CONNECTIONS:
         _log.warning(
-            "This process may open %d files: at most %d connections and as many WebSockets are served at "
-            "once. With ulimit -n %d (LimitNOFILE in systemd, --ulimit nofile in Docker) it is %d of each.",
+            "This process may open %d files: at most %d connections and %d WebSockets are served at once. "
+            "With ulimit -n %d (LimitNOFILE in systemd, --ulimit nofile in Docker) it is %d and %d.",
             most,
             max(1, each),
+            max(1, min(WEBSOCKETS, each)),
             _DESCRIPTORS,
             CONNECTIONS,
+            WEBSOCKETS,
         )
-    return Connections(Bounds(max(1, each), share))
+    return Connections(Bounds(max(1, each), max(1, min(WEBSOCKETS, each)), share))
 
 
 def _allowed_descriptors() -> int:

@@ -81,6 +81,10 @@ class BoundedRequests:
         self._requests.running.add(answering)
         try:
             await answering
+        except asyncio.CancelledError:
+            # Granian must not hear of what the stop cuts off: it would be busy with it for 15 ms each.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
         finally:
             self._requests.running.discard(answering)
 

@@ -59,7 +59,7 @@ async def guarded(connections: Connections, port: Port, descriptors: int = 10_00
 
 def test_who_says_nothing_and_who_is_idle_is_closed_in_time(port: Port, in_virtual_time: Virtual) -> None:
     async def run() -> None:
-        connections = Connections(Bounds(100))
+        connections = Connections(Bounds(100, 100))
         (silent, _), (idle, idle_ends), (busy, busy_ends) = (port.connect() for _ in range(3))
         for ends, running in ((idle_ends, 0), (busy_ends, 1)):
             known = connections.at(ends, 0.0)
@@ -79,7 +79,7 @@ def test_where_files_run_out_the_quiet_are_closed_and_the_log_says_so(
     port: Port, in_virtual_time: Virtual, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> None:
-        connections = Connections(Bounds(1000))
+        connections = Connections(Bounds(1000, 1000))
         clients = [port.connect()[0] for _ in range(20)]
         async with guarded(connections, port, descriptors=40):
             await asyncio.sleep(3)
@@ -96,7 +96,7 @@ def test_a_look_that_goes_wrong_leaves_a_guard(
     port: Port, in_virtual_time: Virtual, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> None:
-        connections = Connections(Bounds(100))
+        connections = Connections(Bounds(100, 100))
         silent, _ = port.connect()
         async with guarded(connections, port):
             with monkeypatch.context() as patched:
