@@ -18,7 +18,7 @@ from transcribed.audio.source import Source
 from transcribed.decoding import messages
 from transcribed.decoding.forkserver import ForkServer
 from transcribed.decoding.messages import Job, Kind, Reason
-from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, UnreadableAudio
+from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable, UnreadableAudio
 
 PROBES = 8
 """Sources that are looked at at once, as long as each takes less than QUICK_PROBE_SECONDS."""
@@ -240,7 +240,12 @@ class _Process:
 
     async def _message(self, reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
         try:
-            kind, length = messages.HEADER.unpack(await reader.readexactly(messages.HEADER.size))
+            header = await reader.readexactly(messages.HEADER.size)
+        except (asyncio.IncompleteReadError, OSError) as error:
+            # What a file does to its process is told, if by the fork server. This was somebody else.
+            raise Unavailable("The decoding of the audio was interrupted. Send it again.") from error
+        try:
+            kind, length = messages.HEADER.unpack(header)
             if length > messages.LONGEST:
                 raise _death(None)
             return Kind(kind), await reader.readexactly(length)
@@ -298,6 +303,9 @@ class _Process:
                 raise _too_large(self._job.memory)
             case Reason.MEMORY:
                 raise _OutOfMemory
+            case Reason.NO_PROCESS:
+                _log.error("No process could be started to decode audio in: %s", failure.message)
+                raise LimitExceeded("Too much audio is being decoded. Try again in a moment.")
             case Reason.UNEXPECTED:
                 _log.error("Decoding failed in a way that nobody foresaw:\n%s", failure.message)
                 raise _death(None)

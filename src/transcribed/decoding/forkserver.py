@@ -165,7 +165,11 @@ class _Forks:
 
     def fork(self, number: int, connection: socket.socket) -> bool:
         """Make one. True in the new process, whose socket alone is left open."""
-        process = os.fork()
+        try:
+            process = os.fork()
+        except OSError as error:
+            _tell(connection, messages.packed_failure(messages.Reason.NO_PROCESS, str(error)))
+            return False
         if process != 0:
             self._running[number] = process, connection
             return False
@@ -193,15 +197,20 @@ class _Forks:
                 continue
             del self._running[number]
             if os.WIFSIGNALED(status):
-                connection.setblocking(False)
-                with suppress(OSError):
-                    connection.send(messages.packed_death(os.WTERMSIG(status)))
+                _tell(connection, messages.packed_death(os.WTERMSIG(status)))
             connection.close()
 
     def kill_all(self) -> None:
         """End all."""
         for number in self._running:
             self.kill(number)
+
+
+def _tell(connection: socket.socket, message: bytes) -> None:
+    """Say something in a process's place, unless what it said itself fills the socket; then close it."""
+    with connection, suppress(OSError):
+        connection.setblocking(False)
+        connection.send(message)
 
 
 def main(control: socket.socket) -> None:
@@ -236,7 +245,7 @@ def main(control: socket.socket) -> None:
                 name, number = _COMMAND.unpack(command)
                 if name == _KILL:
                     forks.kill(number)
-                elif forks.fork(number, connection := socket.socket(fileno=passed[0])):
+                elif passed and forks.fork(number, connection := socket.socket(fileno=passed[0])):
                     ready.close()
                     os.close(reading)
                     confinement.die_with_parent()

@@ -62,6 +62,8 @@ class Reason(IntEnum):
     """It needed more memory than it was given."""
     UNEXPECTED = 3
     """Anything else; the message is a traceback."""
+    NO_PROCESS = 4
+    """There is none: the system lets no more be started."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,14 @@ from transcribed.audio.source import FileSource
 from transcribed.decoding import decoders as decoding
 from transcribed.decoding.decoders import Decoders, Stream
 from transcribed.decoding.forkserver import ForkServer
-from transcribed.errors import BadRequest, EngineFailure, LimitExceeded, MediaChanged, UnreadableAudio
+from transcribed.errors import (
+    BadRequest,
+    EngineFailure,
+    LimitExceeded,
+    MediaChanged,
+    Unavailable,
+    UnreadableAudio,
+)
 
 pytestmark = pytest.mark.anyio
 TIMEOUT = 30
@@ -407,13 +414,41 @@ async def test_a_fork_server_that_is_killed_is_started_again() -> None:
             await anext(blocks)
             process = _first_process(found)
             psutil.Process(found._server.process_id).kill()
-            with pytest.raises(UnreadableAudio):
+            with pytest.raises(
+                (Unavailable, UnreadableAudio)
+            ):  # As it falls: between two messages, or in one.
                 async for _ in blocks:
                     pass
         await _gone(process)
         assert await seconds_of(found, MemorySource(wav(1.0))) == 1.0
     with pytest.raises(EngineFailure, match="stopping"):
         await seconds_of(found, MemorySource(wav(1.0)))
+
+
+async def test_a_system_that_lets_no_process_be_started_is_told_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = (
+        "import errno, os, sys, socket\n"
+        "from transcribed.decoding import forkserver\n"
+        "fork, failures = os.fork, [BlockingIOError(errno.EAGAIN, 'none left')]\n"
+        "def failing():\n"
+        "    if failures:\n"
+        "        raise failures.pop()\n"
+        "    return fork()\n"
+        "os.fork = failing\n"
+        "forkserver.main(socket.socket(fileno=int(sys.argv[1])))\n"
+    )
+    started = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda command, **how: started([sys.executable, "-c", script, command[-1]], **how),
+    )
+    with Decoders() as found:
+        with pytest.raises(LimitExceeded, match="Try again"):
+            await seconds_of(found, MemorySource(wav(1.0)))
+        assert await seconds_of(found, MemorySource(wav(1.0))) == 1.0
 
 
 def test_a_server_that_is_killed_leaves_no_process() -> None:
