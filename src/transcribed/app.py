@@ -309,13 +309,17 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         transcripts = await application.load()
         ready(Started(application.store.place, transcripts, certificate))
 
+    failure: BaseException | None = None
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:
             tasks.create_task(load())
             goodbye, ping = application.say_goodbye, settings.ping_interval
             tasks.create_task(listening.listen(listeners, connected, goodbye, stopping, ping))
     except* TranscribedError as errors:
-        raise errors.exceptions[0] from None
+        # Raised below: Python 3.11.2, which Debian has, makes a group of what is raised here.
+        failure = errors.exceptions[0]
+    if failure is not None:
+        raise failure
 
 
 def access_keys(settings: ServerSettings, address: str) -> AccessKeys:

@@ -67,12 +67,16 @@ class _Batch:
         self.failed = len(made.problems)
 
     async def run(self, recogniser: Recognition, at_once: int) -> None:
+        failure: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(at_once):
                     tasks.create_task(self._work(recogniser))
         except* StorageFull as errors:
-            raise errors.exceptions[0] from None
+            # Raised below: Python 3.11.2, which Debian has, makes a group of what is raised here.
+            failure = errors.exceptions[0]
+        if failure is not None:
+            raise failure
 
     async def _work(self, recogniser: Recognition) -> None:
         for job in self._waiting:
