@@ -1,37 +1,71 @@
 ARG PYTHON=3.11
 
-FROM python:${PYTHON}-slim-bookworm AS build
+FROM docker.io/library/python:${PYTHON}-slim-bookworm AS build
 WORKDIR /build
-COPY requirements/run.txt requirements/run.txt
-RUN python -m venv /opt/transcribed \
- && /opt/transcribed/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/run.txt
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+COPY requirements requirements
+# The secrets are for who has an index or an authority of certificates of his own: `make image` hands on those of pip here.
+# --no-deps, because the locks name all that is needed, and leave out what packages ask for and nobody runs.
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=certificates \
+    --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /opt/transcribed \
+ && python -m venv --without-pip /build/tools \
+ && python -m pip --python /opt/transcribed/bin/python install --no-compile --no-deps --require-hashes -r requirements/image.txt \
+ && python -m pip --python /build/tools/bin/python install --no-compile --no-deps --require-hashes -r requirements/image-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN /opt/transcribed/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
-# The networks are built here, so that a container starts at once, also where it can write nothing.
-RUN TRANSCRIBED_CACHE=/opt/transcribed/cache /opt/transcribed/bin/python -c "\
-from transcribed.engines.registry import load_engine; \
-from transcribed.settings import RecognitionSettings; \
-settings = RecognitionSettings(); \
-load_engine(settings.engine, settings.for_engines())" \
- && chmod -R a+rX /opt/transcribed/cache
+# Of Moonshine goes in its model alone, and the speech on which it is measured at the start. The networks are built here, so
+# that a container starts at once, also where it can write nothing.
+RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+ && tools=$(/build/tools/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+ && /build/tools/bin/hatchling build -t wheel -d dist \
+ && python -m pip --python /opt/transcribed/bin/python install --no-compile --no-deps --no-index dist/*.whl \
+ && mkdir -p $packages/moonshine_voice/assets \
+ && cp -r $tools/moonshine_voice/assets/tiny-en $tools/moonshine_voice/assets/beckett.wav $packages/moonshine_voice/assets \
+ && cp -r $tools/moonshine_voice-*.dist-info $packages \
+ && PYTHONPATH=$tools TRANSCRIBED_CACHE=/opt/transcribed/cache PYTHONDONTWRITEBYTECODE=1 \
+    /opt/transcribed/bin/transcribed transcribe $packages/moonshine_voice/assets/beckett.wav
+# What nobody runs is taken out: a library for programs in C, tools for models, tests, and the data of Amazon's services but
+# for those that hand out credentials. A path that is not there ends the build: then the package has changed. At last the
+# speech is recognised with what is left.
+RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+ && cd $packages \
+ && rm onnxruntime/capi/libonnxruntime.so.* \
+ && rm -r onnxruntime/quantization onnxruntime/tools onnxruntime/transformers numpy/f2py \
+ && find . -type d -name tests -prune -exec rm -r {} + \
+ && find botocore/data -mindepth 1 -maxdepth 1 -type d \
+    ! -name signin ! -name sso ! -name sso-oidc ! -name sts ! -name transcribe -exec rm -r {} + \
+ && cd /build \
+ && /opt/transcribed/bin/python -m compileall -q -j 0 $packages \
+ && /build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+    -o /opt/transcribed/sbom.cdx.json /opt/transcribed/bin/python \
+ && TRANSCRIBED_CACHE=/opt/transcribed/cache \
+    /opt/transcribed/bin/transcribed transcribe $packages/moonshine_voice/assets/beckett.wav \
+ && chmod -R a+rX /opt/transcribed
 
-FROM python:${PYTHON}-slim-bookworm
+FROM docker.io/library/python:${PYTHON}-slim-bookworm
+LABEL org.opencontainers.image.title="transcribed" \
+      org.opencontainers.image.description="A real-time transcription server: speech in, words out while they are spoken, offline." \
+      org.opencontainers.image.version="0.1.0"
+# Whoever the container runs as, a new volume can be written: it gets the owner and the mode of its folder here.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent transcribed \
- && install -d -o transcribed -g transcribed /data/audio /data/transcripts \
- && install -d -m 700 -o transcribed -g transcribed /data/certificates
+ && install -d -o transcribed -g transcribed -m 1777 /data/audio /data/certificates /data/transcripts /data/vocabulary-filters
 COPY --from=build /opt/transcribed /opt/transcribed
 ENV PATH=/opt/transcribed/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    TMPDIR=/var/tmp \
     TRANSCRIBED_AUDIO=/data/audio \
     TRANSCRIBED_CACHE=/opt/transcribed/cache \
     TRANSCRIBED_CERTIFICATES=/data/certificates \
     TRANSCRIBED_HOST=0.0.0.0 \
     TRANSCRIBED_PORT=3000 \
-    TRANSCRIBED_TRANSCRIPTS=/data/transcripts/transcripts.db
+    TRANSCRIBED_TRANSCRIPTS=/data/transcripts/transcripts.db \
+    TRANSCRIBED_VOCABULARY_FILTERS=/data/vocabulary-filters
+WORKDIR /data
 USER transcribed
-VOLUME /data/audio /data/certificates /data/transcripts
+VOLUME /data/audio /data/certificates /data/transcripts /data/vocabulary-filters /var/tmp
 EXPOSE 3000 8443
 # http.client and not urllib, which would ask a proxy that the environment names.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

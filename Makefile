@@ -7,13 +7,21 @@ UV_VERSION := 0.13.9
 # Without bytecode each of the processes that the tests start would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check docs format lock bench bench-live clean
+.PHONY: run test test-image test-pythons check docs format lock image bench bench-live clean
 
 run: $(VENV)/run
 	@$(BIN)/transcribed serve
 
 test: $(VENV)/dev
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# With each of Python 3.12 and 3.13 that is found.
+test-pythons: $(VENV)/dev
+	@$(BIN)/python tests/pythons.py $(TESTS)
+
+# Needs Docker, or podman; takes some minutes.
+test-image: $(VENV)/dev
+	@$(BIN)/python -m pytest -m image tests/image
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -29,18 +37,25 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Versions move only here; the files name no address, so that any index can serve them.
+# Versions move only here; the files name no address, so that any index can serve them. After a change of what
+# pyproject.toml asks for, `make lock UPGRADE=` moves no other.
+UPGRADE := --upgrade
+LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+  --python-version $(1) $(UPGRADE)
+# In the image nobody runs these: they build the networks, or a package asks for them that is itself left out.
+NOT_IN_THE_IMAGE := charset-normalizer colorama ml-dtypes moonshine-voice onnx protobuf requests sounddevice tqdm
+
 lock: $(BIN)/uv
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --upgrade --extra build --extra amazon --extra postgresql pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --upgrade --extra build --extra amazon --extra postgresql --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --upgrade tests/clients/python_awslabs/requirements.in -o tests/clients/python_awslabs/requirements.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --upgrade tests/clients/python_boto3/requirements.in -o tests/clients/python_boto3/requirements.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.12 --upgrade tests/clients/python_smithy/requirements.in -o tests/clients/python_smithy/requirements.txt
+	$(call LOCK,3.11) --extra build --extra amazon --extra postgresql pyproject.toml -o requirements/run.txt
+	$(call LOCK,3.11) --extra build --extra amazon --extra postgresql --extra dev -c requirements/run.txt \
+	  pyproject.toml -o requirements/dev.txt
+	$(call LOCK,3.11) --extra amazon --extra postgresql -c requirements/run.txt \
+	  $(NOT_IN_THE_IMAGE:%=--no-emit-package %) pyproject.toml -o requirements/image.txt
+	$(call LOCK,3.11) --group pyproject.toml:image -c requirements/run.txt --no-emit-package numpy \
+	  -o requirements/image-build.txt
+	$(call LOCK,3.11) tests/clients/python_awslabs/requirements.in -o tests/clients/python_awslabs/requirements.txt
+	$(call LOCK,3.11) tests/clients/python_boto3/requirements.in -o tests/clients/python_boto3/requirements.txt
+	$(call LOCK,3.12) tests/clients/python_smithy/requirements.in -o tests/clients/python_smithy/requirements.txt
 	cd tests/clients/javascript && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 $(BIN)/uv:
@@ -59,6 +74,9 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip sync -q -p $(BIN)/python --require-hashes requirements/dev.txt
 	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run
+
+image: $(BIN)/uv
+	@$(BIN)/python docker/build.py
 
 # SPEECH is a folder of recordings with a manifest.jsonl, as bench/README.md describes it.
 bench: $(VENV)/dev

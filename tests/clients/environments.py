@@ -64,14 +64,17 @@ def newer_python() -> str | None:
     """A Python that aws-sdk-transcribe-streaming runs on."""
     if sys.version_info >= PYTHON_3_12:
         return sys.executable
-    names = [f"python3.{minor}" for minor in range(12, 16)]
+    return next(filter(None, map(python, range(12, 16))), None)
+
+
+def python(minor: int) -> str | None:
+    """A Python 3 of this minor version, in the PATH or of pyenv."""
+    name = f"python3.{minor}"
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = [shutil.which(name) for name in names]
-    found += [str(path) for name in names for path in sorted(pyenv.glob(f"*/bin/{name}"))]
-    for python in filter(None, found):
+    for found in filter(None, [shutil.which(name), *map(str, sorted(pyenv.glob(f"*/bin/{name}")))]):
         # pyenv puts commands in the PATH that say no more than that there are none.
-        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return python
+        if subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return found
     return None
 
 
