@@ -88,9 +88,9 @@ class Server:
 
     @property
     def stored(self) -> list[str]:
-        """Every file in the audio folder, staged ones too."""
-        files = (path for path in self.audio.rglob("*") if path.is_file())
-        return sorted(str(path.relative_to(self.audio)) for path in files)
+        """Every file in the audio folder, staged ones too, but for what is noted beside recordings."""
+        files = (str(path.relative_to(self.audio)) for path in self.audio.rglob("*") if path.is_file())
+        return sorted(path for path in files if not path.startswith(".notes/"))
 
     @property
     def staged(self) -> set[str]:

@@ -11,10 +11,14 @@ class TranscribedError(Exception):
     """The root. Raised itself only for what no branch below describes."""
 
     code: ClassVar[str] = "InternalFailureException"
+    told_at_most: ClassVar[str | None] = None
+    """What clients are told of the kind, where a message may name paths and addresses."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, told: str | None = None) -> None:
+        """`told` is for clients, where the message is for whoever runs the server."""
         super().__init__(message)
         self.message = message
+        self.told = told or self.told_at_most or message
 
 
 class BadRequest(TranscribedError):
@@ -94,15 +98,20 @@ class Conflict(TranscribedError):
 class StorageFailure(TranscribedError):
     """The store could not be read or written."""
 
+    told_at_most = "The store failed on this; the server's log says how."
+
 
 class StorageFull(StorageFailure):
     """The store has no room left."""
+
+    told_at_most = "The store has no room left. Delete something, then retry."
 
 
 class StorageUnavailable(StorageFailure):
     """The store does not answer or refuses, for now or until its owner mends it."""
 
     code = "ServiceUnavailableException"
+    told_at_most = "The store does not answer, or refuses; the server's log says how. Try again later."
 
 
 class EngineFailure(TranscribedError):
@@ -118,8 +127,10 @@ class Unavailable(TranscribedError):
 class Stopping(Unavailable):
     """The server is stopping: what was asked for breaks off, and nothing new begins."""
 
-    def __init__(self, message: str = "The server is stopping. Try again in a moment.") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "The server is stopping. Try again in a moment.", told: str | None = None
+    ) -> None:
+        super().__init__(message, told)
 
 
 class UpstreamLost(Unavailable):
@@ -138,6 +149,8 @@ class LimitExceeded(TranscribedError):
 
 class ConfigurationError(TranscribedError):
     """A setting that the server cannot start with."""
+
+    told_at_most = "The server is not set up for this; its log says how."
 
 
 class Disconnected(TranscribedError):

@@ -1,18 +1,22 @@
 # ruff: noqa: RUF001 - names of every script
 """Recordings over HTTP, on a real server."""
 
+import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -25,6 +29,7 @@ from websockets.sync.client import connect
 if TYPE_CHECKING:
     from tests.conftest import Server
 
+TEST_WAV = Path(__file__).parents[1] / "data" / "test.wav"
 BOUNDARY = "two-hyphens-and-a-boundary"
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -584,14 +589,24 @@ def test_a_full_disk_is_told(scripted: "Callable[..., Server]", sentence: bytes)
     server.upload("after.wav", sentence)
 
 
-def _mounting() -> list[list[str]]:
+ROOM = "mount -t tmpfs -o size=1m tmpfs audio"
+READ_ONLY = f'{ROOM} && cp "$KEPT" audio/kept.wav && mount -o remount,ro audio'
+
+
+def _mounting(prepared: str = ROOM) -> list[list[str]]:
     """The ways in which this machine lets a process have a small disk of its own."""
-    script = 'mkdir -p audio && mount -t tmpfs -o size=1m tmpfs audio && exec "$@"'
+    script = f'mkdir -p audio && {prepared} && exec "$@"'
     ways = [["unshare", "--mount", *more, "sh", "-c", script, "sh"] for more in ([], ["--map-root-user"])]
     for way in ways:
         try:
-            here = {"cwd": os.environ.get("TMPDIR", "/tmp")}  # noqa: S108
-            if subprocess.run([*way, "true"], capture_output=True, check=False, **here).returncode == 0:
+            done = subprocess.run(
+                [*way, "true"],
+                capture_output=True,
+                check=False,
+                cwd=os.environ.get("TMPDIR", "/tmp"),  # noqa: S108
+                env=os.environ | {"KEPT": str(TEST_WAV)},
+            )
+            if done.returncode == 0:
                 return [way]
         except OSError:
             pass
@@ -779,3 +794,93 @@ def test_health_says_what_runs(server: "Server") -> None:
     assert (health["engine"], health["languages"], health["streams"]) == ("moonshine", ["en-US"], 0)
     assert server.http.get("/live").status_code == 200
     assert server.http.get("/ready").json() == {"status": "ready"}
+
+
+# --- Stores that fail
+
+
+@pytest.mark.parametrize("way", _mounting(READ_ONLY), ids=lambda _: "tmpfs")
+def test_a_folder_that_cannot_be_written_is_told_at_the_start_and_serves_what_it_has(
+    scripted: "Callable[..., Server]", sentence: bytes, way: list[str]
+) -> None:
+    server = scripted(launcher=way, settings={"KEPT": str(TEST_WAV)})
+
+    assert "cannot be written" in server.log.read_text()
+    assert names(server) == ["kept.wav"]
+    assert server.http.get("/audio/kept.wav").content == sentence
+    for answer in [upload(server, "new.wav", sentence), server.http.delete("/audio/kept.wav")]:
+        assert answer.status_code == 503
+        assert "log" in answer.json()["detail"]
+        assert "/" not in answer.json()["detail"]
+        assert ".incoming" not in answer.json()["detail"]
+    assert names(server) == ["kept.wav"]
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("launcher", _mounting(), ids=lambda _: "tmpfs")
+def test_a_recording_can_be_deleted_on_a_full_disk(
+    scripted: "Callable[..., Server]", sentence: bytes, launcher: list[str]
+) -> None:
+    server = scripted(launcher=launcher)
+    server.upload("before.wav", sentence)
+    disk = Path(f"/proc/{server.process.pid}/root{server.audio}")
+    with (disk / "filling").open("wb", buffering=0) as filling, contextlib.suppress(OSError):
+        while True:
+            filling.write(bytes(512))
+    assert upload(server, "more.wav", sentence).status_code == 507
+
+    assert server.http.delete("/audio/before.wav").status_code == 204
+    assert names(server) == ["filling"]
+
+
+def test_an_object_store_that_does_not_answer_holds_up_nothing_but_itself(
+    scripted: "Callable[..., Server]", sentence: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        sooner = (
+            "import sys; from datetime import timedelta; import transcribed.storage.objects as o; "
+            "o._ANSWERING = timedelta(seconds=2); sys.argv = sys.argv[1:]; "
+            "from transcribed.cli import main; main()"
+        )
+        server = scripted(
+            "--audio",
+            "s3://bucket/prefix",
+            launcher=[sys.executable, "-c", sooner],
+            settings={
+                "AWS_ENDPOINT_URL": f"http://{address}",
+                "AWS_REGION": "us-east-1",
+                "AWS_ACCESS_KEY_ID": "any",
+                "AWS_SECRET_ACCESS_KEY": "any",
+            },
+        )
+        with ThreadPoolExecutor(12) as pool:
+            waiting = [pool.submit(server.http.get, "/audio") for _ in range(8)]
+            waiting += [
+                pool.submit(server.http.get, "/audio/a.wav"),
+                pool.submit(server.http.delete, "/audio/a.wav"),
+            ]
+            with connect(f"{server.stream_url}?format=json") as stream:
+                stream.send(bytes(64_000))
+                stream.send(b"")
+                while "Done" not in json.loads(stream.recv(10)):
+                    pass
+            assert not waiting[0].done(), "the stream did not wait for the store"
+            for answer in (each.result() for each in waiting):
+                assert answer.status_code == 503
+                assert address not in answer.text
+                assert "bucket" not in answer.text
+            # The stop does not wait for an upload that the store does not take.
+            with socket.create_connection(server.address) as uploading:
+                body = multipart(b"a.wav", sentence)
+                head = f"POST /audio HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+                head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+                uploading.sendall(head.encode() + body)
+                began = time.monotonic()
+                server.process.send_signal(signal.SIGTERM)
+                assert server.process.wait(40) == 0
+                assert time.monotonic() - began < 20
+        log = server.log.read_text()
+        assert "What earlier uploads left" in log
+        assert "Traceback" not in log

@@ -53,12 +53,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+def log_untold(error: TranscribedError) -> None:
+    """Keep what clients are not told for whoever runs the server."""
+    if error.told != error.message:
+        _log.error("Clients are told no more than that something failed: %s", error.message)
+
+
 async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, TranscribedError)  # noqa: S101 - what it is installed for
     status = status_of(error)
     if status == _STATUS[TranscribedError]:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
-    return JSONResponse({"detail": error.message}, status)
+    else:
+        log_untold(error)
+    return JSONResponse({"detail": error.told}, status)
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as all handlers

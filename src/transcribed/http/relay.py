@@ -25,6 +25,7 @@ from transcribed.errors import (
     TranscribedError,
     Unread,
 )
+from transcribed.http.errors import log_untold
 from transcribed.http.inbox import Inbox, LiveAudio, Spooled
 from transcribed.http.spool import Spools
 from transcribed.http.transports import Transport
@@ -196,7 +197,7 @@ _LONGEST_REASON = 123
 def code_and_reason(error: TranscribedError) -> tuple[int, str]:
     """The close code and reason of the nearest class that has one. A BadRequest's reason is its own."""
     code, reason = next(_CLOSINGS[kind] for kind in type(error).__mro__ if kind in _CLOSINGS)
-    return code, (reason or error.message).encode()[:_LONGEST_REASON].decode(errors="ignore")
+    return code, (reason or error.told).encode()[:_LONGEST_REASON].decode(errors="ignore")
 
 
 def _closing_normally(_: TranscribedError) -> tuple[int, str]:
@@ -206,6 +207,7 @@ def _closing_normally(_: TranscribedError) -> tuple[int, str]:
 async def _part(
     transport: Transport[Any], speaker: Speaker, error: TranscribedError, closing: Closing
 ) -> None:
+    log_untold(error)
     with suppress(Disconnected):
         await transport.send(speaker.encode_error(error))
     await transport.close(*closing(error))
@@ -306,6 +308,7 @@ async def _send(
     except TranscribedError as error:
         if error is inbox.error:
             raise
+        log_untold(error)
         if not inbox.gone.is_set():
             await transport.send(speaker.encode_error(error))
 

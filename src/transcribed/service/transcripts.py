@@ -227,7 +227,7 @@ class _Growing:
             )
         if isinstance(error, TranscribedError):
             _log.warning("A transcript cannot be kept: %s", error.message)
-            code, cause = error.code, error.message
+            code, cause = error.code, error.told
         else:
             _log.error("A transcript cannot be kept.", exc_info=error)
             code, cause = StorageFailure.code, "The server's log says why."

@@ -111,15 +111,17 @@ def changed(name: str) -> MediaChanged:
 
 def full() -> StorageFull:
     """Nothing more fits."""
-    return StorageFull("There is no room left for recordings. Delete some, then retry.")
+    told = "There is no room left for recordings. Delete some, then retry."
+    return StorageFull(told, told)
 
 
 def unavailable(subject: str, error: Exception) -> StorageUnavailable:
     """The store failed on a recording, or on what else is named; the cause is logged."""
     _log.error("The store of recordings failed on %r: %s", subject, first_line(error))
-    return StorageUnavailable(
+    told = (
         "The store of recordings does not answer, or refuses; the server's log says how. Try again later."
     )
+    return StorageUnavailable(told, told)
 
 
 def not_a_place(location: str, error: Exception) -> ConfigurationError:

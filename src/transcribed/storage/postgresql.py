@@ -216,7 +216,8 @@ class PostgresqlDatabase:
             (_MEANINGS[state[:length]] for length in (5, 3, 2) if state[:length] in _MEANINGS),
             (StorageFailure, "failed: {error}."),
         )
-        return kind(f"The transcripts in {self.place} {meaning.format(error=error)}")
+        told = None if "{error}" in meaning else f"The transcripts {meaning}"
+        return kind(f"The transcripts in {self.place} {meaning.format(error=error)}", told)
 
 
 def _shown(address: str) -> str:

@@ -199,7 +199,10 @@ class SqliteDatabase:
         self, threads: ThreadPoolExecutor, engine: Engine, operation: Callable[[Connection], T]
     ) -> T:
         if self._waiting >= _MOST_WAITING:
-            raise StorageFailure(f"The transcripts in {self.place} cannot be kept as fast as they come.")
+            raise StorageFailure(
+                f"The transcripts in {self.place} cannot be kept as fast as they come.",
+                "The transcripts cannot be kept as fast as they come. Try again in a moment.",
+            )
         deadline = time.monotonic() + _TIMEOUT
         self._waiting += 1
         try:
@@ -281,11 +284,13 @@ class SqliteDatabase:
         where = f"The transcripts in {self.place}"
         if name == "SQLITE_FULL":
             return StorageFull(
-                f"There is no room left for {where[:1].lower()}{where[1:]}. Make room, then retry."
+                f"There is no room left for {where[:1].lower()}{where[1:]}. Make room, then retry.",
+                "There is no room left for transcripts. Make room, then retry.",
             )
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return _Locked(
-                f"{where} are locked by another process. Wait until it is done or end it, then retry."
+                f"{where} are locked by another process. Wait until it is done or end it, then retry.",
+                "The transcripts are locked by another process. Wait until it is done, then retry.",
             )
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return self._damaged()
@@ -305,7 +310,8 @@ class SqliteDatabase:
 
     def _too_slow(self, seconds: float) -> StorageFailure:
         return StorageFailure(
-            f"The transcripts in {self.place} did not answer within {seconds:.0f} s. Retry."
+            f"The transcripts in {self.place} did not answer within {seconds:.0f} s. Retry.",
+            f"The transcripts did not answer within {seconds:.0f} s. Retry.",
         )
 
 

@@ -102,5 +102,6 @@ def _unknown(name: str) -> NotFound:
 
 def _failure(error: Exception) -> StorageFailure:
     if isinstance(error, OSError) and is_full(error):
-        return StorageFull("There is no room left for vocabulary filters.")
+        told = "There is no room left for vocabulary filters."
+        return StorageFull(told, told)
     return StorageFailure(f"The vocabulary filters could not be read or written: {error}.")

@@ -96,14 +96,14 @@ def exception_message(error: TranscribedError) -> bytes:
     signature of a message is wrong.
     """
     code = error.code if error.code in EXCEPTIONS else "BadRequestException"
-    return _message("exception", code, {"Message": error.message})
+    return _message("exception", code, {"Message": error.told})
 
 
 def refusal(error: TranscribedError) -> tuple[int, list[tuple[str, str]], bytes]:
     """An error in place of a stream: HTTP status, headers and body."""
     code = error.code if error.code in _STATUS else "BadRequestException"
     headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
-    return _STATUS[code], headers, _json({"Message": error.message})
+    return _STATUS[code], headers, _json({"Message": error.told})
 
 
 def _message(kind: str, name: str, body: Mapping[str, Any]) -> bytes:

@@ -61,8 +61,8 @@ def encode(event: LiveEvent, form: Format) -> str | None:
 def encode_error(error: TranscribedError, form: Format) -> str:
     """An error as a WebSocket message."""
     if form == "text":
-        return f"error: {error.message}"
-    return _json({"Error": {"Code": error.code, "Message": error.message}})
+        return f"error: {error.told}"
+    return _json({"Error": {"Code": error.code, "Message": error.told}})
 
 
 def _done(event: Done) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_the_exceptions_are_those_of_the_service_model() -> None:
 
 @pytest.mark.parametrize("kind", kinds_of_errors())
 def test_every_error_is_an_exception_that_the_sdks_have_a_type_for(kind: type[TranscribedError]) -> None:
-    content = amazon.exception_message(kind("Do “this”."))
+    content = amazon.exception_message(kind("Log that.", "Do “this”."))
     name = decode(content).headers[":exception-type"]
     with pytest.raises(getattr(awslabs_exceptions, str(name)), match=r"Do “this”\."):
         read_by_awslabs(content)
@@ -270,7 +270,7 @@ def test_an_error_in_mid_stream_is_one_message(error: TranscribedError, exceptio
         (errors.MissingAuthentication("m"), 403, "MissingAuthenticationTokenException"),
         (errors.MediaChanged("m"), 409, "ConflictException"),
         (errors.LimitExceeded("m"), 429, "LimitExceededException"),
-        (errors.StorageFull("m"), 500, "InternalFailureException"),
+        (errors.StorageFull("/var/m", "m"), 500, "InternalFailureException"),
         (errors.Unavailable("m"), 503, "ServiceUnavailableException"),
     ],
 )
