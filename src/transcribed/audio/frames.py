@@ -28,6 +28,9 @@ _DIRECT = {"u8", "s16", "s32", "flt", "dbl"}
 """Sample formats that numpy has too."""
 
 
+_Values = npt.NDArray[np.generic]
+
+
 class FrameConverter:
     """Stateful: the output does not depend on how the sound is cut into frames.
 
@@ -41,8 +44,8 @@ class FrameConverter:
         self._channels = channels
         self._live = live
         self._resampler: Resampler | None = None
-        self._format: tuple[str, int] | None = None
-        self._held: list[Samples] = []
+        self._format: tuple[str, str, int] | None = None
+        self._held: list[_Values] = []
         self._held_length = 0
         self._least = 0
 
@@ -52,7 +55,7 @@ class FrameConverter:
         Raises UnreadableAudio for a form that no speech has, and for another number of channels.
         """
         _check(frame, self._channels)
-        described = (frame.layout.name, frame.sample_rate)
+        described = (frame.format.name, frame.layout.name, frame.sample_rate)
         if described != self._format:
             yield from self.flush()
             self._format = described
@@ -83,7 +86,7 @@ class FrameConverter:
         assert self._resampler is not None  # noqa: S101 - what is held has come through it
         joined = self._held[0] if len(self._held) == 1 else np.concatenate(self._held, axis=1)
         self._held, self._held_length = [], 0
-        return self._resampler.push(joined)
+        return self._resampler.push(_floats(joined))
 
 
 def check_form(rate: int, channels: int) -> None:
@@ -103,7 +106,7 @@ def check_form(rate: int, channels: int) -> None:
 def is_sound(frame: av.AudioFrame) -> bool:
     """Whether the frame is anything but silence, or the noise of an open input: -60 dB."""
     check_form(frame.sample_rate, frame.layout.nb_channels)
-    return any(bool((np.abs(piece) > _SILENCE).any()) for piece in _pieces(frame))
+    return any(bool((np.abs(_floats(piece)) > _SILENCE).any()) for piece in _pieces(frame))
 
 
 def _check(frame: av.AudioFrame, asked: int | None) -> None:
@@ -116,8 +119,8 @@ def _check(frame: av.AudioFrame, asked: int | None) -> None:
         )
 
 
-def _pieces(frame: av.AudioFrame) -> Iterator[Samples]:
-    """The frame's samples [channels, n], in [-1, 1] but for floats, which may say more."""
+def _pieces(frame: av.AudioFrame) -> Iterator[_Values]:
+    """The frame's samples [channels, n], as they are written."""
     channels = frame.layout.nb_channels
     planar = frame.format.is_planar
     if frame.format.packed.name not in _DIRECT or (planar and channels > _MOST_PLANES):
@@ -126,17 +129,22 @@ def _pieces(frame: av.AudioFrame) -> Iterator[Samples]:
     if not planar:
         values = values.reshape(-1, channels).T
     for start in range(0, values.shape[1], max(_PIECE // channels, 1)):
-        yield _floats(values[:, start : start + max(_PIECE // channels, 1)])
+        yield values[:, start : start + max(_PIECE // channels, 1)]
 
 
-def _floats(values: "npt.NDArray[np.generic]") -> Samples:
+def _floats(values: _Values) -> Samples:
+    """Samples in [-1, 1], but for floats, which may say more."""
     if values.dtype == np.uint8:
         return (values.astype(np.float32) - 128) * np.float32(1 / 128)
     if np.issubdtype(values.dtype, np.integer):
         return values.astype(np.float32) * np.float32(0.5 ** (8 * values.dtype.itemsize - 1))
-    # A broken float file can hold NaN, which would spoil every later result of the stream.
-    floats: Samples = np.nan_to_num(values.astype(np.float32), copy=False, posinf=1.0, neginf=-1.0)
-    return np.clip(floats, -_LOUDEST, _LOUDEST, out=floats)
+    with np.errstate(over="ignore"):
+        floats: Samples = values.astype(np.float32)
+    if not np.abs(floats).max(initial=0) <= _LOUDEST:
+        # A broken float file can hold NaN, which would spoil every later result of the stream.
+        np.nan_to_num(floats, copy=False, posinf=1.0, neginf=-1.0)
+        np.clip(floats, -_LOUDEST, _LOUDEST, out=floats)
+    return floats
 
 
 def _packed(frame: av.AudioFrame) -> av.AudioFrame:
