@@ -168,7 +168,7 @@ def came(client: socket.socket) -> bytes:
 
 @asynccontextmanager
 async def pinged(port: Port, *, plain: bool = True) -> AsyncIterator[tuple[socket.socket, Spoken]]:
-    connections = Connections(Bounds(100))
+    connections = Connections(Bounds(100, 100))
     client, ends = port.connect()
     plain_ports = {port.number} if plain else ()
     guard = asyncio.create_task(Guard(connections, {port.number}, 10_000, plain_ports, 20).run())
