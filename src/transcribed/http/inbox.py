@@ -23,6 +23,9 @@ R = TypeVar("R")
 # What a chunk takes beside its bytes.
 _CHUNK_COST = 128
 _SPOOLED_CHUNK_BYTES = 64 * 1024
+# A client whose messages follow one another as closely as this sends as fast as it can.
+_FLOOD_SECONDS = 0.05
+_FLOOD_PAUSE = 0.25
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ class Inbox(Generic[R]):
         self._spool = spool
         self._held = 0
         self._requests = 0
+        self._spooled_at = float("-inf")
         self._stopped = False
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -91,6 +95,7 @@ class Inbox(Generic[R]):
             last.size += size
         else:
             self._items.append(Spooled(size))
+        self._spooled_at = asyncio.get_running_loop().time()
         await self._spool.write(chunk.data)
 
     def _append(self, item: R | EndOfAudio | TranscribedError | None) -> None:
@@ -141,7 +146,13 @@ class Inbox(Generic[R]):
         self._emptied.set()
 
     async def spooled(self, waiting: Spooled) -> bytes:
-        """Some of the spooled audio that came first; what is left of it stays here."""
+        """Some of the spooled audio that came first; what is left of it stays here.
+
+        While more comes as fast as it can, that is received first: it is 64 KiB in a quarter of a second.
+        Recognition would slow the client tenfold, which may read no result, and no pong, until all is sent.
+        """
+        if asyncio.get_running_loop().time() - self._spooled_at < _FLOOD_SECONDS:
+            await asyncio.sleep(_FLOOD_PAUSE)
         data = await self._spool.read(min(waiting.size, _SPOOLED_CHUNK_BYTES))
         waiting.size -= len(data)
         if not waiting.size and self._items and self._items[0] is waiting:

@@ -183,6 +183,33 @@ def test_what_comes_while_the_spool_is_read_keeps_its_place(in_virtual_time: InV
     in_virtual_time(take())
 
 
+def test_while_a_client_sends_as_fast_as_it_can_that_is_received_first(
+    in_virtual_time: InVirtualTime,
+) -> None:
+    async def take() -> None:
+        loop, piece = asyncio.get_running_loop(), AudioChunk(bytes(65_536))
+        inbox = await _filled(*LONG[:2], spooled=2**24)
+        audio = LiveAudio(inbox)
+
+        async def flood() -> None:
+            for _ in range(200):
+                await inbox.put(piece)
+                await asyncio.sleep(0.01)
+
+        flooding, taken = asyncio.create_task(flood()), 0
+        await asyncio.sleep(0)
+        while not flooding.done():
+            taken += len(await anext(audio))
+        assert 7 <= taken // 65_536 <= 9, "a piece each quarter of the two seconds"
+        ended = loop.time()
+        for _ in range(100):
+            await anext(audio)
+        assert loop.time() - ended <= 0.25, "from then on as fast as it is recognised"
+        await inbox.aclose()
+
+    in_virtual_time(take())
+
+
 def test_at_the_stop_what_waits_in_the_spool_is_left(in_virtual_time: InVirtualTime) -> None:
     async def take() -> None:
         inbox = await _filled(*LONG, EndOfAudio(), "x", spooled=100_000)
