@@ -117,12 +117,6 @@ class Server:
         assert "panicked" not in log, log
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "alone: no other test runs meanwhile; for short ones that take times"
-    )
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, for much of what tests do is waiting."""

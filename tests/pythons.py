@@ -30,7 +30,7 @@ def main() -> int:
         print(f"== Python {major}.{minor}: {found}", flush=True)
         interpreter = _environment(f"python{major}.{minor}", found)
         tests = subprocess.run(
-            [interpreter, "-m", "pytest", *(sys.argv[1:] or _TESTS)], cwd=ROOT, check=False
+            [interpreter, "-m", "pytest", *_AT_ONCE, *(sys.argv[1:] or _TESTS)], cwd=ROOT, check=False
         )
         failed |= tests.returncode != 0
     return int(failed)
