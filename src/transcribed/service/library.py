@@ -38,7 +38,7 @@ class Library:
         self._store = store
         self._decoders = decoders
         self._max_bytes = max_bytes
-        self._formats: dict[tuple[str, str], AudioFormat | None] = {}
+        self._formats: dict[str, tuple[str, AudioFormat | None]] = {}
         self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
@@ -74,11 +74,13 @@ class Library:
         looking = {media: task for media in stored if (task := self._looking_at(media)) is not None}
         if looking:
             await asyncio.wait(looking.values(), timeout=LISTING_SECONDS)
-        return [Recording(media, self._formats.get(_key(media))) for media in stored]
+        return [Recording(media, self._format(media)) for media in stored]
 
     async def delete(self, name: str) -> None:
         """Remove a recording. Raises InvalidName and NotFound."""
-        await self._store.delete(valid_name(name))
+        name = valid_name(name)
+        await self._store.delete(name)
+        self._formats.pop(name, None)
 
     async def open(self, name: str) -> Source:
         """A recording, to be read and closed. Raises InvalidName and NotFound."""
@@ -111,8 +113,8 @@ class Library:
 
     def _looking_at(self, media: StoredMedia) -> "asyncio.Task[None] | None":
         """The task that finds out what a recording is; None where that is known."""
-        key = _key(media)
-        if key in self._formats:
+        key = media.name, media.version
+        if self._formats.get(media.name, ("", None))[0] == media.version:
             return None
         if key not in self._looking:
             task = self._looking[key] = asyncio.create_task(self._look(media))
@@ -162,8 +164,8 @@ class Library:
     def _remember(self, media: StoredMedia, found: AudioFormat | None) -> None:
         if len(self._formats) >= _REMEMBERED_FORMATS:
             self._formats.clear()
-        self._formats[_key(media)] = found
+        self._formats[media.name] = media.version, found
 
-
-def _key(media: StoredMedia) -> tuple[str, str]:
-    return media.name, media.version
+    def _format(self, media: StoredMedia) -> AudioFormat | None:
+        version, found = self._formats.get(media.name, ("", None))
+        return found if version == media.version else None
