@@ -26,11 +26,13 @@ def stream(ws: ClientConnection, data: bytes, chunk: int = 4_000) -> None:
     ws.send(b"")
 
 
-def answer(ws: ClientConnection) -> tuple[list[str], dict[str, Any]]:
-    """The final texts, and what came behind them: Done's members, or Error's."""
+def answer(ws: ClientConnection, wait: float = WAIT) -> tuple[list[str], dict[str, Any]]:
+    """The final texts, and what came behind them: Done's members, or Error's. Warnings are passed over."""
     finals: list[str] = []
     while True:
-        message = json.loads(ws.recv(WAIT))
+        message = json.loads(ws.recv(wait))
+        if "Warning" in message:
+            continue
         if "Transcript" not in message:
             (last,) = message.values()
             return finals, last
