@@ -104,10 +104,10 @@ def attack(server: "Server", count: int, seed: int) -> tuple[Counter[str], Trace
         # What is made once, at its first use, is there before anything is counted.
         for _ in threads.map(try_it, range(-100, 0)):
             pass
-        before = _settled(server)
+        before = settled(server)
         ends = Counter(threads.map(try_it, range(count)))
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (after := _settled(server)).left_behind(before) and time.monotonic() < deadline:
+    while (after := settled(server)).left_behind(before) and time.monotonic() < deadline:
         time.sleep(0.5)
     with Http2(server.address, PCM) as client:
         client.wait_for_headers()
@@ -118,8 +118,8 @@ def attack(server: "Server", count: int, seed: int) -> tuple[Counter[str], Trace
     return ends, before, after
 
 
-def _settled(server: "Server") -> Traces:
-    """Once no stream runs."""
+def settled(server: "Server") -> Traces:
+    """What it has once no stream runs."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while (streams := server.streams) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -6,9 +6,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import containers
 import mutations
 import offline
 import served
+import served_containers
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -33,3 +35,21 @@ def test_a_server_survives_mutated_streams(
         ends, before, after = served.attack(server, 200, seed=1)
     assert after.left_behind(before) == {}
     assert {"Http2: BadRequestException", "Ws: BadRequestException", "Http2: in good order"} <= set(ends)
+
+
+def test_a_server_survives_mutated_containers(
+    tmp_path: Path, run_server: Callable[..., AbstractContextManager["Server"]]
+) -> None:
+    launcher = [sys.executable, str(served.WATCHED)]
+    kept = containers.recordings()
+    with run_server(*served_containers.options(tmp_path), launcher=launcher) as server:
+        figures, before, after = served_containers.attack(server, kept, range(150), seed=1)
+    assert after.left_behind(before) == {}
+    assert after.resident < before.resident + served_containers.MOST_GROWTH
+    assert figures.most_memory < served_containers.MOST_MEMORY
+    # Of each kind of answer there were some.
+    assert {"uploaded: 200", "uploaded: 415", "streamed: in good order", "live: in good order"} <= set(
+        figures.ends
+    )
+    assert len(figures.lateness) > 1
+    assert max(figures.lateness) < served_containers.LATE
