@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -128,6 +129,12 @@ def serve(**given: Any) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if re.search(r"://[^/]*:[^/]*@|[?&]password=", given.get("transcripts") or ""):
+        logging.getLogger(__name__).warning(
+            "The password of the transcripts' database stands on the command line, where every user of "
+            "this machine can read it. Give the address in TRANSCRIBED_TRANSCRIPTS, or leave the password "
+            "out of it and put it into PGPASSWORD or ~/.pgpass."
+        )
     try:
         asyncio.run(app.serve(settings, lambda started: _announce(settings, started)))
         code = 0

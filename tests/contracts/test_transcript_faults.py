@@ -8,12 +8,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -21,7 +22,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from transcribed.errors import ConfigurationError, NotFound, StorageFailure, StorageFull, TranscribedError
+from transcribed.errors import (
+    ConfigurationError,
+    NotFound,
+    StorageFailure,
+    StorageFull,
+    StorageUnavailable,
+    TranscribedError,
+)
+from transcribed.http.errors import status_of
+from transcribed.service import transcripts as transcripts_module
+from transcribed.service.transcripts import Transcripts
 from transcribed.storage import postgresql as postgresql_module
 from transcribed.storage import sqlite as sqlite_module
 from transcribed.storage.migrations import run as migrations
@@ -30,7 +41,7 @@ from transcribed.storage.postgresql import PostgresqlDatabase
 from transcribed.storage.sqlite import SqliteDatabase
 from transcribed.storage.tables import key_of, metadata, segment_id
 from transcribed.storage.transcripts import Query, Source, TranscriptInfo, TranscriptStore
-from transcribed.transcript import Segment
+from transcribed.transcript import Done, LiveEvent, Notice, Segment
 
 pytestmark = pytest.mark.anyio
 
@@ -606,6 +617,55 @@ async def test_an_address_that_cannot_be_read_is_told() -> None:
         assert "postgresql://USER:PASSWORD@HOST" in await refused(address)
 
 
+SECRET = "s3cret"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:s3cret@127.0.0.1:1/base",
+        "postgresql://127.0.0.1:1/base?user=user&password=s3cret",
+        "postgresql://user:s3cret@127.0.0.1:1/base?sslmode=nonsense",
+        "postgresql://user:s3cret@host:port/base",
+        "postgresql://user:s3cret@[x",
+        "postgresql://user:pass@s3cret@127.0.0.1:1/base",
+        "postgresql://user:s3cret/more@127.0.0.1:1/base",
+        "postgresql://user:s3cret#more@127.0.0.1:1/base",
+        "postgresql:/user:s3cret@host/base",
+        "postgres:user:s3cret@host",
+        "postgresql+asyncpg://user:s3cret@host/base",
+        " Postgresql://user:s3cret@host/base",
+        "mysql://user:s3cret@host/base",
+    ],
+)
+async def test_a_password_is_never_told(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("DEBUG")
+    assert SECRET not in await refused(address)
+    assert SECRET not in caplog.text
+    assert not any(tmp_path.iterdir()), "it was not taken for a file"  # noqa: ASYNC240
+
+
+async def test_the_password_need_not_stand_in_the_address(
+    postgresql: Any, postgresql_place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = postgresql_place.replace("of%20the%20tests", "").replace(":@", "@")
+    assert "password" in (await refused(address)).lower()
+    monkeypatch.setenv("PGPASSWORD", "of the tests")
+    async with opened(address) as store:
+        await keep(store, "one", "said")
+        assert "tests" not in store.place
+    monkeypatch.delenv("PGPASSWORD")
+    file = tmp_path / "pgpass"
+    file.write_text("*:*:*:tester:of the tests\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    async with opened(address) as store:
+        assert await store.has("one")
+
+
 async def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     for address in (
         "postgresql://user:secret@127.0.0.1:1/base",
@@ -675,6 +735,66 @@ async def test_a_query_that_takes_too_long_is_given_up(
                 database._reader, lambda connection: connection.execute(text("SELECT pg_sleep(60)")), 0.3
             )
         await keep(store, "one", "said")
+
+
+@contextmanager
+def frozen(postgresql: Any) -> Iterator[None]:
+    """PostgreSQL stands still: it takes connections, as the kernel does, and answers nothing."""
+    number = (postgresql.folder / "data" / "postmaster.pid").read_text().split()[0]
+    postmaster = psutil.Process(int(number))
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+async def test_a_frozen_server_is_given_up_in_time_and_used_again(
+    postgresql: Any, postgresql_place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_module, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(postgresql_module, "_CONNECT_SECONDS", 0.5)
+    async with opened(postgresql_place) as store:
+        await keep(store, "one", "said")
+        with frozen(postgresql):
+            begun = time.monotonic()
+            calls = [store.page(Query()) for _ in range(12)]
+            calls += [store.append(said("one", 1)), store.has("one")]  # type: ignore[list-item]
+            for error in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(error, StorageUnavailable), error
+                assert status_of(error) == 503
+                assert "did not answer in time" in error.message
+            assert time.monotonic() - begun < 8, "cutting a connection that does not answer takes 2 s"
+        monkeypatch.undo()
+        await store.append(said("one", 2))
+        assert 2 in [segment.number for segment in (await store.get("one")).segments]
+
+
+async def test_a_frozen_server_does_not_hold_up_captions_nor_the_end(
+    postgresql: Any, postgresql_place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcripts_module, "PATIENCE", 0.3)
+    monkeypatch.setattr(transcripts_module, "STOP_SECONDS", 0.5)
+    store = await open_transcripts(postgresql_place)
+    await asyncio.gather(*(store.page(Query()) for _ in range(8)))
+
+    async def events() -> AsyncGenerator[LiveEvent, None]:
+        for number in range(3):
+            yield said("one", number)
+        yield Done("one", 5.0, 1.0)
+
+    with frozen(postgresql):
+        begun = time.monotonic()
+        async with Transcripts(store) as kept:
+            heard = [event async for event in kept.kept(events(), Source.LIVE, "moonshine")]
+            assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10
+    notices = [event for event in heard if isinstance(event, Notice)]
+    assert [notice.code for notice in notices] == ["ServiceUnavailableException"]
+    assert [event.number for event in heard if isinstance(event, Segment)] == [0, 1, 2]
 
 
 async def test_connections_that_were_cut_are_made_anew(postgresql: Any, postgresql_place: str) -> None:

@@ -109,6 +109,15 @@ async def store(place: str) -> AsyncIterator[TranscriptStore]:
 # --- What is kept
 
 
+async def test_whether_there_is_a_transcript_is_known_without_reading_it(store: TranscriptStore) -> None:
+    await store.add(info("one"))
+    assert await store.has("one")
+    for unknown in ("two", "on%", "", "\ud800", "\0"):
+        assert not await store.has(unknown)
+    await store.delete("one")
+    assert not await store.has("one")
+
+
 async def test_a_transcript_comes_back_as_it_was_kept(store: TranscriptStore, place: str) -> None:
     began = info("one", recording="speech.wav", source=Source.FILE)
     segments = [

@@ -3,8 +3,10 @@
 import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import (
@@ -26,9 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
+from transcribed.errors import ConfigurationError, StorageFailure, StorageFull, StorageUnavailable
 from transcribed.storage.search import Phrase, tsquery, tsvector
 from transcribed.storage.tables import NewestBelow, newest_matching
 
@@ -39,6 +42,7 @@ _CONNECT_SECONDS = 5.0
 _LOCKED_SECONDS = 5.0
 _TIMEOUT = 20.0
 """For one operation, its wait for a connection and for locks included."""
+_CLOSE_SECONDS = 2.0
 _START_TIMEOUT = 600.0
 _FEW = 2000
 """Hits that are rather read than looked for one by one."""
@@ -46,14 +50,19 @@ _START_LOCK = 0x7472616E73637269
 """Any number that no other program takes."""
 _FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
+_UNREADABLE = (
+    f"The address of the transcripts cannot be read. Write {_FORM}, and of the password's characters "
+    "%40 for @, %3A for :, %2F for /, %23 for #, %25 for %."
+)
+
 _Meaning = tuple[type[StorageFailure], str]
-_SLOW: _Meaning = (StorageFailure, "did not answer in time. See what holds them up, then retry.")
+_SLOW: _Meaning = (StorageUnavailable, "did not answer in time. See what holds them up, then retry.")
 _AWAY: _Meaning = (
-    StorageFailure,
+    StorageUnavailable,
     "cannot be reached: {error}. See that PostgreSQL runs there, then retry.",
 )
 _REFUSED: _Meaning = (
-    StorageFailure,
+    StorageUnavailable,
     "cannot be opened: {error}. Correct user and password in the address.",
 )
 _MEANINGS: Mapping[str, _Meaning] = {
@@ -62,7 +71,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "3D000": (StorageFailure, "cannot be opened: {error}. Make the database: createdb."),
     "42501": (StorageFailure, "cannot be kept: {error}. Let the user CREATE in the schema, and use it."),
     "53100": (StorageFull, "have no room left. Make room, then retry."),
-    "53300": (StorageFailure, "cannot be reached: {error}. Let PostgreSQL have more, then retry."),
+    "53300": (StorageUnavailable, "cannot be reached: {error}. Let PostgreSQL have more, then retry."),
     "55P03": _SLOW,
     "57014": _SLOW,
     "57P": _AWAY,
@@ -120,7 +129,9 @@ class PostgresqlDatabase:
     def __init__(self, address: str) -> None:
         """The address is as libpq's, with its parameters (host, sslmode) and variables (PGPASSWORD)."""
         self.place = _shown(address)
+        self._secrets = _secrets(address)
         self._closed = False
+        self._connections: WeakSet[asyncpg.Connection] = WeakSet()
 
         async def connect() -> asyncpg.Connection:
             settings = {
@@ -130,9 +141,13 @@ class PostgresqlDatabase:
                 "idle_in_transaction_session_timeout": _milliseconds(_TIMEOUT),
             }
             try:
-                return await asyncpg.connect(address, timeout=_CONNECT_SECONDS, server_settings=settings)
+                connection = await asyncpg.connect(
+                    address, timeout=_CONNECT_SECONDS, server_settings=settings
+                )
             except ValueError as error:
-                raise ConfigurationError(f"{error}. Write {_FORM}") from error
+                raise ConfigurationError(f"{self._plain(error)}. Write {_FORM}") from error
+            self._connections.add(connection)
+            return connection
 
         self._writer = create_async_engine(
             "postgresql+asyncpg://",
@@ -174,20 +189,29 @@ class PostgresqlDatabase:
         """Run an operation in a transaction that is committed when this returns."""
         return await self._run(self._writer, operation)
 
+    async def make_room(self) -> bool:
+        """There is no reserve: PostgreSQL's disk is its own affair."""
+        return False
+
     def forget(self) -> None:
         """It is PostgreSQL's own VACUUM that frees the place of what was removed."""
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections; those that do not answer are cut."""
         self._closed = True
-        await self._writer.dispose()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._writer.dispose()
+        for connection in self._connections:
+            if not connection.is_closed():
+                connection.terminate()
 
     async def _run(
-        self, engine: AsyncEngine, operation: Callable[[Connection], T], seconds: float = _TIMEOUT
+        self, engine: AsyncEngine, operation: Callable[[Connection], T], seconds: float | None = None
     ) -> T:
         if self._closed:
             raise StorageFailure(f"The transcripts in {self.place} are closed.")
-        async with self._translated(), asyncio.timeout(seconds), engine.begin() as connection:
+        async with self._translated(), asyncio.timeout(seconds or _TIMEOUT), engine.begin() as connection:
             return await connection.run_sync(operation)
 
     @asynccontextmanager
@@ -208,7 +232,7 @@ class PostgresqlDatabase:
 
     def _explained(self, error: BaseException | None) -> StorageFailure:
         state = getattr(error, "sqlstate", None) or ""
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError | PoolTimeout):
             state = asyncpg.QueryCanceledError.sqlstate
         elif isinstance(error, OSError):
             state = asyncpg.PostgresConnectionError.sqlstate
@@ -217,19 +241,36 @@ class PostgresqlDatabase:
             (StorageFailure, "failed: {error}."),
         )
         told = None if "{error}" in meaning else f"The transcripts {meaning}"
-        return kind(f"The transcripts in {self.place} {meaning.format(error=error)}", told)
+        message = f"The transcripts in {self.place} {meaning.format(error=self._plain(error))}"
+        return kind(message, told)
+
+    def _plain(self, error: object) -> str:
+        """What an error says, without the passwords of the address: others may read it."""
+        said = str(error)
+        for secret in self._secrets:
+            said = said.replace(secret, "…")
+        return said
 
 
 def _shown(address: str) -> str:
     """The address without what is secret."""
     try:
         url = make_url(address)
+        # asyncpg reads it so: what stands behind an unquoted @ or / of a password would be host or port.
+        _ = urlsplit(address).port
     except (SQLAlchemyError, ValueError) as error:
-        raise ConfigurationError(
-            f"The address of the transcripts cannot be read. Write {_FORM}."
-        ) from error
+        raise ConfigurationError(_UNREADABLE) from error
+    if "@" in (url.host or ""):
+        raise ConfigurationError(_UNREADABLE)
     hosts = {name: url.query[name] for name in ("host", "port") if name in url.query}
     return str(URL.create("postgresql", url.username, None, url.host, url.port, url.database, hosts))
+
+
+def _secrets(address: str) -> list[str]:
+    """The passwords in an address, as they stand there and as they are meant; the longest first."""
+    parts = urlsplit(address)
+    found = [parts.password or "", *parse_qs(parts.query).get("password", [])]
+    return sorted({form for each in found for form in (each, unquote(each)) if form}, key=len, reverse=True)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from transcribed.errors import BadRequest, ConfigurationError, NotFound, StorageFailure
+from transcribed.errors import BadRequest, ConfigurationError, NotFound, StorageFailure, StorageFull
 from transcribed.storage.migrations.run import migrate
 from transcribed.storage.search import Phrase, excerpt, phrases_of
 from transcribed.storage.sqlite import SqliteDatabase
@@ -70,9 +70,11 @@ EXCERPTS = 3
 
 _WORD_FIELDS = [field.name for field in fields(Word)]
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_LIKE_POSTGRESQL = re.compile(r"\s*postgres\w*(\+\w+)?:", re.IGNORECASE)
 _CURSOR = re.compile(r"[0-9a-f]{1,11}")
 
 _FIND = select(transcripts).where(transcripts.c.id == bindparam("transcript"))
+_EXISTS = select(transcripts.c.key).where(transcripts.c.id == bindparam("transcript"))
 _FOLLOWING = transcripts.alias()
 _NEXT_FREE_KEY = (
     select(transcripts.c.key + 1)
@@ -185,6 +187,10 @@ class Database(Protocol):
         """Run an operation; it is committed when this returns."""
         ...
 
+    async def make_room(self) -> bool:
+        """Where the disk is full: whether there is room now for a deletion. Followed by `forget`."""
+        ...
+
     def forget(self) -> None:
         """Something was removed: see to it, in the background, that nothing of it stays in the files."""
         ...
@@ -222,9 +228,10 @@ def _database(place: str) -> Database:
                 "Transcripts in PostgreSQL need another package: pip install 'transcribed[postgresql]'."
             ) from error
         return PostgresqlDatabase(place)
-    if "://" in place:
+    if "://" in place or _LIKE_POSTGRESQL.match(place):
+        # Nothing behind the colon is shown: a password may stand there.
         raise ConfigurationError(
-            f"Transcripts cannot be kept in {place.partition('://')[0]}://…: name a file, or "
+            f"Transcripts cannot be kept in {place.partition(':')[0].strip()}:…: name a file, or "
             "postgresql://USER:PASSWORD@HOST/DATABASE."
         )
     return SqliteDatabase(place)
@@ -269,6 +276,13 @@ class SqlTranscriptStore:
         wanted = _wanted(query)
         return await self._database.read(lambda connection: self._page(connection, wanted, query.limit))
 
+    async def has(self, transcript: str) -> bool:
+        """Whether there is one of this id."""
+        known = {"transcript": transcript}
+        return _storable(transcript) and await self._database.read(
+            lambda connection: connection.execute(_EXISTS, known).first() is not None
+        )
+
     async def get(self, transcript: str) -> Transcript:
         """One transcript."""
         return await self._database.read(lambda connection: _get(connection, transcript))
@@ -285,7 +299,7 @@ class SqlTranscriptStore:
     async def delete(self, transcript: str) -> None:
         """Remove a transcript and all its segments."""
         condition = transcripts.c.id == _known(transcript)
-        if not await self._database.write(partial(self._delete, condition)):
+        if not await self._deleted(condition):
             raise _no_transcript(transcript)
         self._database.forget()
 
@@ -298,7 +312,7 @@ class SqlTranscriptStore:
         # One at a time, so that what is said meanwhile is not kept waiting.
         deleted = 0
         for key in keys:
-            deleted += await self._database.write(partial(self._delete, old & (transcripts.c.key == key)))
+            deleted += await self._deleted(old & (transcripts.c.key == key))
         if deleted:
             self._database.forget()
         return deleted
@@ -306,6 +320,20 @@ class SqlTranscriptStore:
     async def aclose(self) -> None:
         """Give everything back."""
         await self._database.aclose()
+
+    async def _deleted(self, condition: ColumnElement[bool]) -> int:
+        """How many of at most one were deleted, on a full disk too."""
+        operation = partial(self._delete, condition)
+        try:
+            return await self._database.write(operation)
+        except StorageFull:
+            if not await self._database.make_room():
+                raise
+        try:
+            return await self._database.write(operation)
+        except StorageFull:
+            self._database.forget()  # The reserve is taken again.
+            raise
 
     def _add(self, connection: Connection, row: Fields) -> None:
         if connection.execute(_FIND, {"transcript": row["id"]}).first() is not None:

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
-from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
+from transcribed.errors import ConfigurationError, StorageFailure, StorageFull, StorageUnavailable
 from transcribed.storage.search import Phrase, fts5_query, words_of
 from transcribed.storage.tables import NewestBelow, newest_matching
 
@@ -56,6 +56,9 @@ _MERGED_PAGES = 32
 _REST = 4.0
 """After each, times as long as it took."""
 _LOG_TRIES, _LOG_PAUSE = 100, 0.1
+_RESERVE_BYTES = 4 * 1024 * 1024
+"""Of the disk, kept for deletions, which need room before they make some: what is to change in the file
+stands in the log first. It is enough for some hours of speech at once."""
 _CLOCK_EVERY = 100_000
 """Steps of SQLite's machine between two looks at the clock: a millisecond or a few."""
 
@@ -122,6 +125,7 @@ class SqliteDatabase:
         self._reader = create_engine(url, pool_size=_READERS, max_overflow=0, connect_args=settings)
         _prepare(self._writer, "BEGIN IMMEDIATE", ["synchronous = NORMAL", "secure_delete = ON"])
         _prepare(self._reader, "BEGIN", ["query_only = ON"])
+        self._reserve = Path(f"{path}-reserve")
         self._waiting = 0
         self._forgetting: asyncio.Task[None] | None = None
 
@@ -138,6 +142,7 @@ class SqliteDatabase:
             self._make_file()
             self._use_wal(deadline)
             self._run(self._writer, operation, deadline)
+            self._keep_reserve()
 
         await self._in_thread(self._writing, run, _START_TIMEOUT)
         if await self.read(_remains) is not _Remains.NONE:
@@ -150,6 +155,19 @@ class SqliteDatabase:
     async def write(self, operation: Callable[[Connection], T]) -> T:
         """Run an operation in a transaction that is committed when this returns."""
         return await self._operate(self._writing, self._writer, operation)
+
+    async def make_room(self) -> bool:
+        """Give the reserve of the disk for what is to be deleted; False if there is none."""
+
+        def run() -> bool:
+            try:
+                self._reserve.unlink()
+            except OSError:
+                return False
+            self._empty_log()
+            return True
+
+        return await self._in_thread(self._writing, run, _TIMEOUT)
 
     def forget(self) -> None:
         """Take what was removed out of the index and the log too, a little at a time."""
@@ -177,12 +195,30 @@ class SqliteDatabase:
                 await asyncio.sleep(_REST * (time.monotonic() - began))
             for _ in range(_LOG_TRIES):
                 if await self._in_thread(self._writing, self._empty_log, _TIMEOUT):
+                    await self._in_thread(self._writing, self._keep_reserve, _TIMEOUT)
                     return
                 await asyncio.sleep(_LOG_PAUSE)
         except StorageFailure as error:
             _log.warning(
                 "What was deleted stays in the file until the next start or deletion. %s", error.message
             )
+
+    def _keep_reserve(self) -> None:
+        """Take the reserve, where there is room for it."""
+        if self._reserve.exists():
+            return
+        try:
+            file = os.open(self._reserve, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file, 0, _RESERVE_BYTES)
+                else:
+                    os.write(file, bytes(_RESERVE_BYTES))
+            finally:
+                os.close(file)
+        except OSError as error:
+            self._reserve.unlink(missing_ok=True)
+            _log.debug("There is no reserve of the disk for deletions: %s.", error.strerror)
 
     def _empty_log(self) -> bool:
         """Move the log into the file; False if somebody still reads it."""
@@ -199,8 +235,8 @@ class SqliteDatabase:
         self, threads: ThreadPoolExecutor, engine: Engine, operation: Callable[[Connection], T]
     ) -> T:
         if self._waiting >= _MOST_WAITING:
-            raise StorageFailure(
-                f"The transcripts in {self.place} cannot be kept as fast as they come.",
+            raise StorageUnavailable(
+                f"The transcripts in {self.place} cannot be kept as fast as they come. Retry.",
                 "The transcripts cannot be kept as fast as they come. Try again in a moment.",
             )
         deadline = time.monotonic() + _TIMEOUT
@@ -309,7 +345,7 @@ class SqliteDatabase:
         )
 
     def _too_slow(self, seconds: float) -> StorageFailure:
-        return StorageFailure(
+        return StorageUnavailable(
             f"The transcripts in {self.place} did not answer within {seconds:.0f} s. Retry.",
             f"The transcripts did not answer within {seconds:.0f} s. Retry.",
         )
@@ -339,7 +375,7 @@ def _merge(connection: Connection) -> None:
         _set_remains(connection, _Remains.NONE)
 
 
-class _Locked(StorageFailure):
+class _Locked(StorageUnavailable):
     """By another process, for longer than we wait."""
 
 

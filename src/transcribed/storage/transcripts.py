@@ -137,6 +137,10 @@ class TranscriptStore(Protocol):
         """
         ...
 
+    async def has(self, transcript: str) -> bool:
+        """Whether there is a transcript of this id; nothing of it is read."""
+        ...
+
     async def get(self, transcript: str) -> Transcript:
         """One transcript."""
         ...
