@@ -320,7 +320,7 @@ def test_captions_go_on_while_another_process_locks_the_database(
             for client in (ws, in_text):
                 client.send(TENTH * 2)
             warning = message(ws)["Warning"]
-            assert warning["Code"] == "InternalFailureException"
+            assert warning["Code"] == "ServiceUnavailableException"
             assert "Captions go on" in warning["Message"]
             assert [text(final(ws)) for _ in range(2)] == ["two", "three"]
             assert [in_text.recv(WAIT) for _ in range(2)] == ["two", "three"]
@@ -363,9 +363,9 @@ def test_captions_go_on_where_the_file_cannot_grow(saying: "Callable[..., Server
     assert "are lost" in server.log.read_text()
 
 
-def _mounting() -> list[list[str]]:
+def _mounting(size: str = "300k") -> list[list[str]]:
     """The ways in which this machine lets a process have a small disk of its own."""
-    script = 'mkdir -p disk && mount -t tmpfs -o size=300k tmpfs disk && exec "$@"'
+    script = f'mkdir -p disk && mount -t tmpfs -o size={size} tmpfs disk && exec "$@"'
     ways = [["unshare", "--mount", *more, "sh", "-c", script, "sh"] for more in ([], ["--map-root-user"])]
     for way in ways:
         here = {"cwd": os.environ.get("TMPDIR", "/tmp")}  # noqa: S108
@@ -399,6 +399,22 @@ def test_captions_go_on_where_the_disk_is_full(
     assert "are lost" in server.log.read_text()
 
 
+@pytest.mark.parametrize("launcher", _mounting("6m"), ids=lambda _: "tmpfs")
+def test_a_transcript_can_be_deleted_where_the_disk_is_full(
+    saying: "Callable[..., Server]", launcher: list[str]
+) -> None:
+    server = saying("some words " * 1_000, options=("--transcripts", "disk/kept.db"), launcher=launcher)
+    name, _ = speak(server)
+    disk = Path(f"/proc/{server.process.pid}/root") / server.audio.parent.relative_to("/") / "disk"
+    with (disk / "other").open("wb", buffering=0) as other, suppress(OSError):
+        while other.write(bytes(4096)) == 4096:
+            pass
+    body = {"json": {"text": "other " * 3_000}}
+    assert "no room" in detail(server, "PATCH", f"/transcripts/{name}/segments/0", 507, **body)
+    assert server.http.delete(f"/transcripts/{name}").status_code == 204
+    assert listed(server) == []
+
+
 def test_a_damaged_database_ends_the_start_with_what_to_do(
     run: "Callable[..., subprocess.CompletedProcess[str]]", said: list[str], file: Path
 ) -> None:
@@ -422,6 +438,22 @@ def test_a_place_that_cannot_be_written_ends_the_start(
         assert done.returncode == 1
         assert f"Error: Transcripts cannot be kept in {place}" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_password_is_in_no_output_and_warned_of_on_the_command_line(
+    run: "Callable[..., subprocess.CompletedProcess[str]]", said: list[str]
+) -> None:
+    place = "postgresql://user:s3cret@127.0.0.1:1/base"
+    done = run("serve", "--transcripts", place, "--log-level", "debug", *said)
+    assert done.returncode == 1
+    assert "stands on the command line" in done.stderr
+    settings = {"TRANSCRIBED_TRANSCRIPTS": place}
+    other = run("serve", "--log-level", "debug", *said, settings=settings)
+    assert other.returncode == 1
+    assert "stands on the command line" not in other.stderr
+    for output in (done.stdout, done.stderr, other.stdout, other.stderr):
+        assert "s3cret" not in output
+    assert "postgresql://user@127.0.0.1:1/base cannot be reached" in other.stderr
 
 
 # --- Settings

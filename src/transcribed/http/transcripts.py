@@ -283,7 +283,9 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         """
         text = _correction(await small_body(request, CORRECTION_BYTES))
         stored = await transcripts().store.correct(transcript, number, text)
-        return Response(_dumped(_result(stored)), media_type="application/json")
+        async with one_at_a_time:
+            body = await in_thread(lambda: _dumped(_result(stored)).encode())
+        return Response(body, media_type="application/json")
 
     @routes.delete("/{transcript}", status_code=204, summary="Delete a transcript", responses=_problems())
     async def delete(transcript: Id) -> None:

@@ -8,6 +8,10 @@ from difflib import SequenceMatcher
 from transcribed.storage.transcripts import StoredSegment
 from transcribed.transcript import Segment, Word
 
+MOST_COMPARED = 40_000
+"""Words that differ, those of one text times those of the other, up to which it is asked which of them are
+the same: some ten milliseconds at worst. Two hundred words are more than a minute of speech."""
+
 
 def as_corrected(stored: StoredSegment) -> Segment:
     """The segment with its correction, if it has one, as its text, and with the words of that."""
@@ -23,14 +27,15 @@ def corrected_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
     A word that differs from a recognised one in its case and punctuation alone keeps its times and
     confidence. Words in place of others share the time of those, by their length; words that are new
     between two share that of the one before. Where the recognised words have no times, there are none.
-    Whoever said the first of the words that are replaced says what stands in their place.
+    Whoever said the first of the words that are replaced says what stands in their place. Where more words
+    differ than can be compared in passing, all of them between the first and the last one that differ are
+    replaced by all.
     """
     said = text.split()
     pieces: list[tuple[Sequence[Word], list[str]]] = []
     leading: list[str] = []
     recognised = [_key(word.text) for word in words]
-    changes = SequenceMatcher(None, recognised, [_key(new) for new in said], autojunk=False).get_opcodes()
-    for tag, i, i_end, j, j_end in changes:
+    for tag, i, i_end, j, j_end in _changes(recognised, [_key(new) for new in said]):
         if tag == "equal":
             pieces += [([word], [new]) for word, new in zip(words[i:i_end], said[j:j_end], strict=True)]
         elif tag == "replace":
@@ -41,6 +46,26 @@ def corrected_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
         return tuple(Word(new) for new in said)
     pieces[0][1][:0] = leading
     return tuple(word for replaced, new in pieces for word in _in_place_of(replaced, new))
+
+
+def _changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int, int, int, int]]:
+    """As difflib's opcodes.
+
+    What both texts begin and end with is found without it: its time may grow as the cube of the words.
+    """
+    most = min(len(old), len(new))
+    begin = next((i for i in range(most) if old[i] != new[i]), most)
+    most -= begin
+    end = next((i for i in range(most) if old[-1 - i] != new[-1 - i]), most)
+    old_end, new_end = len(old) - end, len(new) - end
+    yield "equal", 0, begin, 0, begin
+    if (old_end - begin) * (new_end - begin) > MOST_COMPARED:
+        yield "replace", begin, old_end, begin, new_end
+    else:
+        matcher = SequenceMatcher(None, old[begin:old_end], new[begin:new_end], autojunk=False)
+        for tag, i, i_end, j, j_end in matcher.get_opcodes():
+            yield tag, begin + i, begin + i_end, begin + j, begin + j_end
+    yield "equal", old_end, len(old), new_end, len(new)
 
 
 def _in_place_of(replaced: Sequence[Word], said: Sequence[str]) -> Iterator[Word]:

@@ -11,8 +11,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from transcribed.errors import BadRequest, NotFound, StorageFailure, TranscribedError
-from transcribed.storage.transcripts import Source, TranscriptInfo, TranscriptStore
+from transcribed.errors import (
+    BadRequest,
+    NotFound,
+    StorageFailure,
+    StorageUnavailable,
+    TranscribedError,
+)
+from transcribed.service.clock_steps import WallClock
+from transcribed.storage.transcripts import Query, Source, TranscriptInfo, TranscriptStore
 from transcribed.transcript import Done, LiveEvent, Notice, Segment
 
 PATIENCE = 2.0
@@ -79,12 +86,9 @@ class Transcripts:
         if self._store is None:
             return False
         try:
-            await self._store.get(transcript)
-        except NotFound:
-            return False
+            return await self._store.has(transcript)
         except TranscribedError:
             return True
-        return True
 
     async def kept(
         self,
@@ -184,7 +188,7 @@ class _Growing:
         writing = self._write()
         await asyncio.wait({writing}, timeout=self._patience)
         _log.debug("Waited %.2f ms for the store of transcripts.", (time.monotonic() - begun) * 1e3)
-        error = writing.result() if writing.done() else StorageFailure(_NO_ANSWER)
+        error = writing.result() if writing.done() else StorageUnavailable(_NO_ANSWER)
         self._patience = _LITTLE_PATIENCE if self._waiting else PATIENCE
         return None if error is None or self._told else self._notice(error)
 
@@ -249,18 +253,51 @@ class _Growing:
 
 
 async def _delete_old(store: TranscriptStore, age: timedelta) -> None:
+    clock: WallClock | None = None
     while True:
-        pause = _DAY
         try:
-            deleted = await store.delete_before(_now() - age)
+            if clock is None:
+                clock = WallClock(await _newest(store))
+            pause = await _delete_if_believed(store, age, clock)
         except TranscribedError as error:
             _log.error("Old transcripts could not be deleted: %s", error.message)
             pause = _HOUR
-        else:
-            if deleted:
-                _log.info("%d transcripts older than %d days were deleted.", deleted, age.days)
         await asyncio.sleep(pause)
+
+
+async def _newest(store: TranscriptStore) -> datetime | None:
+    """When the newest transcript was last heard of."""
+    page = await store.page(Query(limit=1))
+    if not page.found:
+        return None
+    info = page.found[0].info
+    return info.ended or info.started + timedelta(seconds=info.audio_seconds)
+
+
+async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: WallClock) -> float:
+    """Returns the seconds until it is to be done again."""
+    now = _now()
+    step = clock.look(now, _monotonic())
+    if step is not None:
+        if step.new:
+            _log.warning(
+                "The clock says %s, which is %.1f days %s than the newest transcript or this machine's "
+                "other clock lets expect. No old transcripts are deleted until it has stood for an hour. "
+                "Set the clock if it is wrong.",
+                now.isoformat(timespec="seconds"),
+                abs(step.by) / timedelta(days=1),
+                "later" if step.by > timedelta() else "earlier",
+            )
+        return step.wait.total_seconds()
+    deleted = await store.delete_before(now - age)
+    if deleted:
+        _log.info("%d transcripts older than %d days were deleted.", deleted, age.days)
+    return _DAY
 
 
 def _now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - when something was said is a date
+
+
+def _monotonic() -> timedelta:
+    return timedelta(seconds=time.monotonic())

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,32 @@ def test_where_nothing_was_timed_nothing_is() -> None:
     )
     assert corrected_words((), "One two") == (Word("One"), Word("two"))
     assert corrected_words(recognised, "") == ()
+
+
+def test_what_differs_in_very_many_words_is_replaced_as_a_whole() -> None:
+    """Word by word this would take minutes."""
+    recognised = _timed("first", *["a", "b"] * 1000, "last")
+    new = ["b", "b", "a"] * 3000
+    words = corrected_words(recognised, " ".join(["First", *new, "last."]))
+    assert [word.text for word in words] == ["First", *new, "last."]
+    assert (words[0].start, words[0].confidence) == (0, 0.9)
+    assert words[1].start == recognised[1].start
+    assert words[-2].end == pytest.approx(recognised[-2].end)
+    assert words[-1].start == recognised[-1].start
+
+
+def test_one_change_in_a_long_text_changes_one_word() -> None:
+    recognised = _timed(*["a"] * 3000)
+    words = corrected_words(recognised, " ".join(["a"] * 1500 + ["b"] + ["a"] * 1499))
+    assert [number for number, word in enumerate(words) if word.confidence is None] == [1500]
+    longer = corrected_words(recognised, " ".join(["a"] * 3001))
+    assert len(longer) == 3001
+
+
+def test_a_correction_is_said_by_whoever_said_what_it_replaces() -> None:
+    recognised = (Word("helo", 0, 1, 0.9, speaker="0"), Word("there", 1, 2, 0.9, speaker="1"))
+    assert [word.speaker for word in corrected_words(recognised, "Hello, there")] == ["0", "1"]
+    assert [word.speaker for word in corrected_words((Word("x", speaker="0"),), "a b")] == ["0", "0"]
 
 
 _TEXTS = st.lists(st.sampled_from(["one", "two,", "Two", "three", "-", "größe", "你好"]), max_size=12)

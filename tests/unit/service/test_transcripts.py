@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 SHORT = 0.2
 SOON = 10
-FAILURE = "InternalFailureException"
+FAILURE = "ServiceUnavailableException"
 Keep = Callable[..., AsyncGenerator[LiveEvent, None]]
 
 
@@ -402,6 +403,56 @@ async def test_what_is_older_than_some_days_is_deleted_at_the_start(
     assert len(await listed()) == 5
     async with Transcripts(await open_transcripts(str(file)), keep_days=30):
         await eventually(lambda: _are(listed, ["0 days", "1 days", "29 days"]))
+
+
+async def test_a_clock_that_has_jumped_deletes_nothing(
+    store: TranscriptStore, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, after years; while it runs; and not before the clock has stood an hour."""
+    now = datetime.now(UTC)  # noqa: TID251 - as what is kept
+    ended = now - timedelta(days=2)
+    await store.add(TranscriptInfo("last", Source.LIVE, "scripted", "en-US", ended))
+    await store.end("last", ended, 1.0)
+    pauses: asyncio.Queue[float] = asyncio.Queue()
+    passed = 0.0
+    go_on = asyncio.Event()
+
+    class Asyncio:
+        """asyncio, but for the sleep of what deletes."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(asyncio, name)
+
+        async def sleep(self, seconds: float) -> None:
+            nonlocal passed
+            pauses.put_nowait(seconds)
+            await go_on.wait()
+            go_on.clear()
+            passed += seconds
+
+    moment = now
+    begun = time.monotonic()
+    monkeypatch.setattr(transcripts, "asyncio", Asyncio())
+    monkeypatch.setattr(transcripts, "_now", lambda: moment + timedelta(seconds=passed))
+    monkeypatch.setattr(transcripts, "_monotonic", lambda: timedelta(seconds=begun + passed))
+    moment = now + timedelta(days=4000)
+    async with Transcripts(await open_transcripts(str(file)), keep_days=30):
+        assert await pauses.get() == 3600
+        assert "4002.0 days later" in caplog.text
+        assert await store.has("last")
+        moment = now
+        go_on.set()
+        assert await pauses.get() == 3600, "it is another clock again"
+        go_on.set()
+        assert await pauses.get() == 24 * 3600
+        assert await store.has("last")
+        moment = now + timedelta(days=100)
+        go_on.set()
+        assert await pauses.get() == 3600
+        assert await store.has("last")
+        go_on.set()
+        assert await pauses.get() == 24 * 3600
+        assert not await store.has("last"), "an hour later it is a hundred days old"
 
 
 async def _are(listed: Callable[[], Awaitable[list[str]]], expected: list[str]) -> bool:
