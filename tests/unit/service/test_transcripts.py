@@ -375,7 +375,7 @@ async def test_whatever_a_store_raises_captions_go_on(
     seen = await heard(live(kept, final(0), final(1), done(2.0)))
     assert seen[1:] == [final(0), final(1), done(2.0)]
     assert isinstance(seen[0], Notice)
-    assert seen[0].code == FAILURE
+    assert seen[0].code == "InternalFailureException"
     assert "log" in seen[0].message
     (record,) = [record for record in caplog.records if record.exc_info]
     assert record.levelno == logging.ERROR
