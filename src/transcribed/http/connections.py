@@ -111,6 +111,7 @@ class Connections:
         """Whether there is a WebSocket of which nobody has looked where it is."""
         self._requests: Counter[str] = Counter()
         self._websockets = 0
+        self._beginning = asyncio.Lock()
 
     def at(self, ends: Ends, now: float) -> Connection:
         """The one between two ends; a new one where there is none."""
@@ -140,6 +141,9 @@ class Connections:
             self._count(connection, 1)
             try:
                 if refused is None:
+                    # One in a turn of the event loop: of thousands, live audio would wait for all.
+                    async with self._beginning:
+                        await asyncio.sleep(0)
                     await app(scope, self._receiving(connection, receive), _sending(connection, send))
                 else:
                     await _refuse(refused, scope, receive, send)

@@ -151,7 +151,8 @@ async def begun(connections: Connections, scope: Scope, app: Any) -> tuple[Clien
     """A request, and the application at work on it."""
     client = Client()
     task = asyncio.create_task(connections.watched(app)(scope, client.receive, client.send))  # type: ignore[arg-type]
-    await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
     return client, task
 
 
@@ -179,6 +180,26 @@ def test_what_reaches_the_application_is_counted(in_virtual_time: Virtual) -> No
         assert not connections.all
 
     in_virtual_time(run())
+
+
+def test_of_many_requests_one_begins_in_a_turn_of_the_event_loop(in_virtual_time: Virtual) -> None:
+    begun_at: list[int] = []
+    turn = 0
+
+    async def app(*_: Any) -> None:
+        begun_at.append(turn)
+
+    async def run() -> None:
+        nonlocal turn
+        watched, client = Connections(Bounds(10, 10)).watched(app), Client()
+        tasks = [asyncio.create_task(watched(HTTP, client.receive, client.send)) for _ in range(8)]  # type: ignore[arg-type]
+        while not all(task.done() for task in tasks):
+            turn += 1
+            await asyncio.sleep(0)
+
+    in_virtual_time(run())
+    assert len(begun_at) == len(set(begun_at)) == 8
+    assert begun_at == sorted(begun_at)
 
 
 def test_the_address_is_known_to_what_runs_for_it(in_virtual_time: Virtual) -> None:
