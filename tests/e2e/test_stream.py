@@ -378,8 +378,8 @@ def test_what_waits_for_its_turn_takes_little_memory(
     with raw_stream(server, "?pace=realtime") as connection:
         connection.sendall(frame(b"busy.wav"))
         assert connection.recv(1)
-        large = frame(b"x" * 10_000_000)
-        for _ in range(20):
+        large = frame(b"x" * 1_000_000)
+        for _ in range(200):
             connection.sendall(large)
         used = psutil.Process(server.process.pid).cpu_times
 

@@ -249,6 +249,8 @@ async def _read(transport: Transport[str | bytes], conversation: Conversation[R]
             await transport.close(*code_and_reason(error))
             inbox.leave(error)
             await _last_words(error)
+        except TooLarge:
+            raise  # At once: nobody could read on, nor notice that the client goes.
         except TranscribedError as error:
             inbox.end(error)
             await _last_words(error)
