@@ -227,6 +227,8 @@ def test_what_was_said_before_a_client_died_is_kept(
 
 def _break(client: Http2 | Ws) -> None:
     wire = client.socket if isinstance(client, Http2) else client.socket.socket
+    if wire.fileno() == -1:
+        return  # The server has closed it before.
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if isinstance(client, Ws):
         wire.shutdown(socket.SHUT_RD)
