@@ -175,7 +175,7 @@ def transcribe(
 ) -> None:
     """Write down what is said in recordings.
 
-    Any format that FFmpeg knows will do; "-" is standard input. The text goes to standard output, a file
+    Any format of sound or video will do; "-" is standard input. The text goes to standard output, a file
     after the other. A progress bar and the growing text are shown besides if there is a terminal.
 
     With -o each recording gets a file of its own, as many at once as there are threads (or, with an engine

@@ -104,7 +104,7 @@ def router(library: Library) -> APIRouter:
         """Stores the file under its own name, in place of an earlier one, and returns that name.
 
         `curl -F 'file=@test.wav;type=audio/wav' http://localhost:3000/audio` answers `"test.wav"`.
-        Any container and codec that FFmpeg knows will do. What cannot be decoded is not stored (415).
+        Any format that people record, send and keep will do. What cannot be decoded is not stored (415).
         """
         file = await uploaded_file(request, "file")
         try:
