@@ -16,7 +16,11 @@ from environments import python  # noqa: E402
 
 VERSIONS = ((3, 12), (3, 13))
 _AT_ONCE = ("--numprocesses=auto", "--dist=worksteal")
-_TESTS = ("tests/unit", "tests/contracts", "tests/e2e/test_readme.py", "tests/e2e/test_wheel.py")
+_LONG = ("tests/unit/engines", "tests/unit/wire", "tests/contracts/test_transcript_faults.py")
+_TESTS = (
+    *("tests/unit", "tests/contracts", "tests/e2e/test_readme.py", "tests/e2e/test_wheel.py"),
+    *(f"--ignore={path}" for path in _LONG),
+)
 
 
 def main() -> int:
