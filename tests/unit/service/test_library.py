@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import io
 import wave
 from collections.abc import AsyncIterator, Iterable
@@ -177,6 +178,19 @@ async def test_deleting_is_for_good(library: Library, folder: Path) -> None:
     for missing in (library.find, library.open, library.delete):
         with pytest.raises(NotFound, match=r"a\.wav"):
             await missing("a.wav")
+
+
+async def test_what_is_replaced_or_deleted_leaves_nothing_in_memory(library: Library) -> None:
+    def known() -> int:
+        gc.collect()
+        return sum(isinstance(each, AudioFormat) for each in gc.get_objects())
+
+    before = known()
+    for seconds in (0.1, 0.2, 0.3):
+        await library.add("a.wav", _chunks(_wav(seconds)))
+    assert known() == before + 1
+    await library.delete("a.wav")
+    assert known() == before
 
 
 async def test_the_largest_recording_fits(folder: Path, decoders: Decoders) -> None:
