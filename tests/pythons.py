@@ -7,6 +7,7 @@ without any it runs what does not take long. A version that is not found is left
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,8 @@ def _environment(name: str, found: str) -> Path:
         ["pip", "install", "-p", str(interpreter), "--no-deps", "--no-build-isolation", "-e", "."],
     ):
         subprocess.run([*uv, *step], cwd=ROOT, env=environment, check=True)
+    (folder / "bin" / "uv").unlink(missing_ok=True)
+    (folder / "bin" / "uv").symlink_to(Path(sysconfig.get_path("scripts")) / "uv")
     return interpreter
 
 
