@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from transcribed.audio.formats import Encoding, InputFormat
-from transcribed.errors import BadRequest, Disconnected, Stopping, TranscribedError
+from transcribed.errors import BadRequest, Disconnected, Stopping, TooLarge, TranscribedError
 from transcribed.http.spool import Spool
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
@@ -51,7 +51,8 @@ class Inbox(Generic[R]):
 
     def __init__(self, audio_bytes: int, spool: Spool) -> None:
         self.gone = asyncio.Event()
-        """The client listens no more: what it said is heard, and nothing else is answered."""
+        """The client is gone, does not listen or can be read no more: what it said is heard, and nothing
+        else is answered."""
         self.error: TranscribedError | None = None
         """What ended it; None while it takes something."""
         self._items: deque[R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None] = deque()
@@ -110,10 +111,15 @@ class Inbox(Generic[R]):
         self.error = self.error or error
         self._emptied.set()
 
-    def leave(self, error: Disconnected) -> None:
-        """The client is gone, or does not listen: see `gone`."""
+    def leave(self, error: Disconnected | TooLarge) -> None:
+        """The client is gone, does not listen, or can be read no more: see `gone`."""
         self.end(error)
         self.gone.set()
+
+    @property
+    def unheard(self) -> bool:
+        """Whether nobody listens to an answer any more."""
+        return self.gone.is_set() and isinstance(self.error, Disconnected)
 
     def stop(self, error: Stopping) -> None:
         """Begin nothing; audio that has begun raises the error behind what is in memory."""

@@ -228,7 +228,7 @@ async def _tell(
     async with aclosing(answer) as events:
         async for event in events:
             encoded = speaker.encode(event)
-            if encoded is None or not told or inbox.gone.is_set():
+            if encoded is None or not told or inbox.unheard:
                 continue
             try:
                 await transport.send(encoded)
@@ -249,8 +249,10 @@ async def _read(transport: Transport[str | bytes], conversation: Conversation[R]
             await transport.close(*code_and_reason(error))
             inbox.leave(error)
             await _last_words(error)
-        except TooLarge:
-            raise  # At once: nobody could read on, nor notice that the client goes.
+        except TooLarge as error:
+            # Nobody can read on, nor notice that the client goes: what it said is heard, and no more.
+            inbox.leave(error)
+            await _last_words(error)
         except TranscribedError as error:
             inbox.end(error)
             await _last_words(error)
@@ -311,7 +313,7 @@ async def _send(
         if error is inbox.error:
             raise
         log_untold(error)
-        if not inbox.gone.is_set():
+        if not inbox.unheard:
             await transport.send(speaker.encode_error(error))
 
 
