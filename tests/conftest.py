@@ -136,7 +136,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
     The wait is in none of their own times.
     """
-    if item.config.cache is None or WORKERS == 1:
+    if WORKERS == 1 or item.config.cache is None:
         return (yield)
     folder = item.config.cache.mkdir("alone")
     how = fcntl.LOCK_SH if item.get_closest_marker("alone") is None else fcntl.LOCK_EX
