@@ -172,11 +172,11 @@ def _content_bytes(frame: bytes) -> int:
 def _frame(data: bytes) -> Unit:
     header, end = _header_bytes(data), len(data)
     places = {Place.FRAME: (0, header), Place.BETWEEN: (end, end)}
-    if data[0] & 15 != _BINARY or end - header < _AROUND:
-        return Unit(data, places | {Place.CONTROL: (header, end)})
     mask = data[header - 4 : header] if data[1] & _MASK else bytes(4)
     length = bytes(byte ^ mask[n % 4] for n, byte in enumerate(data[header : header + 8]))[4:]
     payload = header + 12 + int.from_bytes(length, "big")
+    if data[0] & 15 != _BINARY or end - header < _AROUND or payload > end - 4:  # No event's message.
+        return Unit(data, places | {Place.CONTROL: (header, end)})
     message = {
         Place.PRELUDE: (header, header + 12),
         Place.HEADERS: (header + 12, payload),

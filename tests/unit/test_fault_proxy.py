@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from fault_proxy import Fault, FaultProxy, Place, Spot, Units, Way, What
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -38,6 +38,7 @@ frames = st.builds(
 )
 
 
+@example([frame(bytes(7) + b"\x01" + bytes(8))], b"", [])
 @given(st.lists(frames, max_size=6), st.binary(max_size=1), st.lists(st.integers(0, 2_000)))
 def test_units_are_the_same_however_bytes_are_cut(sent: list[bytes], rest: bytes, cuts: list[int]) -> None:
     data = HEAD + b"".join(sent) + rest
