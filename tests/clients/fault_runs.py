@@ -19,14 +19,14 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
 from transcribed.engines.base import Engine, Hypothesis, Pace, RecognitionStream, StreamOptions
-from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling
+from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling, level
 from transcribed.engines.succession.engine import SuccessiveEngine
 from transcribed.engines.succession.rules import SuccessionRules
 from transcribed.errors import TranscribedError
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice
 
-SPELLING = Spelling(levels=tuple(f"w{level}" for level in range(1, STEPS)))
+SPELLING = Spelling(levels=tuple(f"w{number}" for number in range(1, STEPS)))
 PAUSE = SPELLING.pause
 CHUNK = SAMPLE_RATE // 10
 CHUNK_SECONDS = 0.1
@@ -83,20 +83,16 @@ def audio(seed: int, most_segments: int = 8) -> Samples:
     """Words, each at most once, in segments of 1 to 4, with pauses between them that end a segment."""
     rng = random.Random(seed)
     levels = rng.sample(range(1, STEPS), STEPS - 1)
-    parts = [_level(0, rng.uniform(0, 0.5))]
+    parts = [level(0, rng.uniform(0, 0.5))]
     for _ in range(rng.randint(1, most_segments)):
         for _ in range(rng.randint(1, 4)):
-            parts.append(_level(levels.pop(), rng.uniform(0.06, 0.3)))
+            parts.append(level(levels.pop(), rng.uniform(0.06, 0.3)))
             if rng.random() < 0.5:
-                parts.append(_level(0, rng.uniform(0.01, PAUSE - 0.1)))
-        parts.append(_level(0, rng.uniform(PAUSE + 0.02, 1.2)))
+                parts.append(level(0, rng.uniform(0.01, PAUSE - 0.1)))
+        parts.append(level(0, rng.uniform(PAUSE + 0.02, 1.2)))
     if rng.random() < 0.5:  # Speech to the last sample.
-        parts.append(_level(levels.pop(), rng.uniform(0.06, 0.3)))
+        parts.append(level(levels.pop(), rng.uniform(0.06, 0.3)))
     return np.concatenate(parts)
-
-
-def _level(level: int, seconds: float) -> Samples:
-    return np.full(round(seconds * SAMPLE_RATE), level / STEPS, np.float32)
 
 
 # --- Faults

@@ -31,7 +31,7 @@ from transcribed.engines.base import (
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
 from transcribed.engines.scripted import Script, ScriptedEngine
-from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling
+from transcribed.engines.spelled import SpelledEngine, Spelling, level
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler
@@ -107,7 +107,7 @@ def moonshine(environment: dict[str, str]) -> Spoken:
 def spelled() -> Spoken:
     spelling = Spelling(levels=_LEVELS)
     spans = [(0, 0.2), (1, 0.3), (2, 0.25), (0, 0.1), (2, 0.4), (0, 0.55), (3, 0.5), (0, 0.4), (4, 0.6)]
-    audio = np.concatenate([np.full(round(s * SAMPLE_RATE), n / STEPS, np.float32) for n, s in spans])
+    audio = np.concatenate([level(number, seconds) for number, seconds in spans])
     return Spoken(SpelledEngine(spelling), audio, ("This is is", "the", "end"))
 
 

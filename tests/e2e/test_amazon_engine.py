@@ -32,7 +32,7 @@ from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
 from transcribed.engines.amazon.streams import AmazonEngine, AmazonStream
 from transcribed.engines.base import Hypothesis, Pace, RecognitionStream, StreamOptions, StreamStatus
-from transcribed.engines.spelled import STEPS
+from transcribed.engines.spelled import level
 from transcribed.recognition.stabilizer import Stability
 from transcribed.wire.eventstream import decode, encode
 
@@ -666,9 +666,6 @@ async def test_gaps_are_bridged_and_times_stand_still_in_them(
     script.write_text(json.dumps({"levels": ["one", "two", "three"]}))
     server = start_server("--engine", "scripted", "--script", str(script), "--audio-timeout", "2")
     engine = engine_at(server.url, silence_after=0.5)
-
-    def level(number: int, seconds: float) -> Samples:
-        return silence(seconds) + np.float32(number / STEPS)
 
     async with opened(engine) as stream:
         await until(lambda: (stream.status.sent or 0) >= 0.5, "silence before the first audio is bridged")

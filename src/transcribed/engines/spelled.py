@@ -39,6 +39,13 @@ _WINDOW = SAMPLE_RATE // 10
 _SILENCE = 0
 
 
+def level(number: int, seconds: float) -> Samples:
+    """Samples of a level: of both signs in turn, since a constant is taken out of audio."""
+    samples = np.full(round(seconds * SAMPLE_RATE), number / STEPS, np.float32)
+    samples[1::2] *= -1
+    return samples
+
+
 class Spelling(BaseModel):
     """What the levels say."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis, StreamOptions
-from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling
+from transcribed.engines.spelled import SpelledEngine, Spelling, level
 from transcribed.recognition.stabilizer import Stability
 
 WORDS = ("one", "two", "three")
@@ -17,7 +17,7 @@ WORDS = ("one", "two", "three")
 
 def spoken(*spans: tuple[int, float]) -> Samples:
     """Levels and seconds."""
-    parts = [np.full(round(seconds * SAMPLE_RATE), level / STEPS, np.float32) for level, seconds in spans]
+    parts = [level(number, seconds) for number, seconds in spans]
     return np.concatenate([silence(0), *parts])
 
 

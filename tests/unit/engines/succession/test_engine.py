@@ -27,7 +27,7 @@ from transcribed.engines.base import (
     StreamOptions,
     StreamStatus,
 )
-from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling
+from transcribed.engines.spelled import SpelledEngine, Spelling, level
 from transcribed.engines.succession.engine import SuccessiveEngine
 from transcribed.engines.succession.rules import SuccessionRules
 from transcribed.engines.succession.stream import Counters, SuccessiveStream
@@ -237,7 +237,7 @@ def fallback(*fates: Fate, forever: Fate = WELL) -> FatedEngine:
 
 def spoken(*spans: tuple[int, float]) -> Samples:
     """Levels and seconds."""
-    parts = [np.full(round(seconds * SAMPLE_RATE), level / STEPS, np.float32) for level, seconds in spans]
+    parts = [level(number, seconds) for number, seconds in spans]
     return np.concatenate([silence(0), *parts])
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis, StreamOptions
-from transcribed.engines.spelled import STEPS, SpelledEngine, SpelledStream, Spelling
+from transcribed.engines.spelled import SpelledEngine, SpelledStream, Spelling, level
 from transcribed.engines.succession.splice import Splice
 from transcribed.transcript import Word
 
@@ -18,7 +18,7 @@ KEPT = 0.25
 
 def spoken(spans: Sequence[tuple[int, int]]) -> Samples:
     """Levels and samples."""
-    return np.concatenate([silence(0), *(np.full(n, level / STEPS, np.float32) for level, n in spans)])
+    return np.concatenate([silence(0), *(level(number, length / SAMPLE_RATE) for number, length in spans)])
 
 
 def new_stream() -> SpelledStream:
