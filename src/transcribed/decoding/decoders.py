@@ -242,7 +242,9 @@ class _Process:
         try:
             header = await reader.readexactly(messages.HEADER.size)
         except (asyncio.IncompleteReadError, OSError) as error:
-            # What a file does to its process is told, if by the fork server. This was somebody else.
+            if self._began:
+                raise _death(None) from error
+            # What a file does to its process at once is told by the fork server. This was somebody else.
             raise Unavailable("The decoding of the audio was interrupted. Send it again.") from error
         try:
             kind, length = messages.HEADER.unpack(header)
