@@ -108,6 +108,13 @@ class Server:
         assert self.process.wait(_STOP_SECONDS) == 0, self.log.read_text()
         self.assert_no_errors()
 
+    def assert_logged(self, error: str) -> None:
+        """Since the last look the log has this error, which then is none to `assert_no_errors`."""
+        whole = self.log.read_text()
+        log, self._read = whole[self._read :], len(whole)
+        assert error in log, log
+        assert log.count(" ERROR ") == 1, log
+
     def assert_no_errors(self) -> None:
         """Whatever clients did since the last look, it was answered, not stumbled over."""
         whole = self.log.read_text()

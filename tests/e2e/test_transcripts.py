@@ -411,6 +411,7 @@ def test_a_transcript_can_be_deleted_where_the_disk_is_full(
             pass
     body = {"json": {"text": "other " * 3_000}}
     assert "no room" in detail(server, "PATCH", f"/transcripts/{name}/segments/0", 507, **body)
+    server.assert_logged("There is no room left for the transcripts")
     assert server.http.delete(f"/transcripts/{name}").status_code == 204
     assert listed(server) == []
 
