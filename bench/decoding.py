@@ -242,9 +242,9 @@ async def _memory(decoders: Decoders, ogg: bytes, streams: int) -> None:
 
 
 def encoded(samples: Samples, container: str, codec: str) -> bytes:
-    """Samples in a container, an Ogg page for each 20 ms."""
+    """Samples in a container, an Ogg page for each tenth of a second."""
     target = io.BytesIO()
-    options = {"page_duration": "20000"} if container == "ogg" else {}
+    options = {"page_duration": "100000"} if container == "ogg" else {}
     with av.open(target, "w", format=container, options=options) as output:
         track = output.add_stream(codec, rate=48_000 if codec == "libopus" else SAMPLE_RATE, layout="mono")
         frame = av.AudioFrame.from_ndarray(
