@@ -297,7 +297,7 @@ def test_fifty_megabytes_in_one_message_disturb_nobody_else(
             while True:
                 ws.recv(WAIT)
         # What is in front of the close frame on its way back is lost where the rest comes meanwhile.
-        assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
+        assert closed.value.rcvd is None or closed.value.rcvd.code in {1002, 1009}
         stream(other, audio[16_000:])
         assert answer(other)[0] == [SENTENCE]
     assert psutil.Process(server.process.pid).memory_info().rss < 450_000_000
