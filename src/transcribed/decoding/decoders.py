@@ -88,9 +88,10 @@ class Decoders:
 
     async def probe(self, source: Source) -> AudioFormat:
         """What is in a source; its first packets are decoded. Raises UnreadableAudio and LimitExceeded."""
-        looking = asyncio.create_task(self._probe(source))
+        looking = None
         try:
             async with self._quick:
+                looking = asyncio.create_task(self._probe(source))
                 await asyncio.wait([looking], timeout=QUICK_PROBE_SECONDS)
             if looking.done():
                 return looking.result()
@@ -100,8 +101,9 @@ class Decoders:
             async with self._slow:
                 return await looking
         finally:
-            looking.cancel()
-            await asyncio.wait([looking])
+            if looking is not None:
+                looking.cancel()
+                await asyncio.wait([looking])
 
     async def _probe(self, source: Source) -> AudioFormat:
         async with self._begun(source, probe=True, track=None, channels=None) as (_, found):

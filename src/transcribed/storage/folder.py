@@ -286,7 +286,7 @@ class FolderMediaStore:
 
 
 class _FolderSource:
-    """See Source."""
+    """One version of a recording in the folder, read at any position through its own descriptor."""
 
     def __init__(self, store: FolderMediaStore, media: StoredMedia, file: "_File") -> None:
         self._store = store

@@ -184,7 +184,7 @@ class ObjectMediaStore:
 
 
 class _ObjectSource:
-    """See Source.
+    """One version of a recording on S3, read at any position.
 
     Each read asks for the one version, so that a recording that is replaced while it is read is noticed,
     and never mixed with the new one.
