@@ -376,6 +376,31 @@ async def test_a_look_that_takes_long_makes_way_for_those_that_do_not(
         assert [each.duration for each in await asyncio.gather(*held_up)] == [1.0] * len(held_up)
 
 
+async def test_no_more_looks_begin_than_have_a_place(
+    fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "PROBES", 1)
+    monkeypatch.setattr(decoding, "QUICK_PROBE_SECONDS", TIMEOUT)
+    found, begun, held = Decoders(fork_server), asyncio.Event(), asyncio.Event()
+
+    class Held(MemorySource):
+        async def read(self, offset: int, size: int) -> bytes:
+            begun.set()
+            await held.wait()
+            return await super().read(offset, size)
+
+    forks: list[int] = []
+    fork = fork_server.fork
+    monkeypatch.setattr(fork_server, "fork", lambda: forks.append(1) or fork())
+    async with asyncio.timeout(TIMEOUT):
+        looks = [asyncio.create_task(found.probe(Held(wav(1.0)))) for _ in range(3)]
+        await begun.wait()
+        assert len(forks) == 1
+        held.set()
+        assert [each.duration for each in await asyncio.gather(*looks)] == [1.0] * 3
+    assert len(forks) == 3
+
+
 @pytest.mark.parametrize("way", ["leave", "cancel"])
 async def test_leaving_early_ends_the_process(way: str) -> None:
     with Decoders() as found:
