@@ -1,6 +1,7 @@
 """The stop that comes when it is asked for, whatever hangs."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -42,32 +43,34 @@ class StopSignals:
         signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, _noticed_already)
+        self._late = threading.Event()
+        # Both begin here: Python lets no thread begin once the main thread has ended, and a stop may hang
+        # after that.
+        self._word = threading.Thread(target=self._say, name="stop-word", daemon=True)
+        self._word.start()
         threading.Thread(target=self._watch, name="stop-signals", daemon=True).start()
 
     def _watch(self) -> None:
-        first = True
-        while numbers := self._here.recv(64):
-            for number in numbers:
-                if number not in _SIGNALS:
-                    continue
-                if not first:
-                    os._exit(128 + number)
-                first = False
-                self._begin()
+        self._next_signal()
+        self._here.settimeout(self._grace + STOP_SECONDS - 2 * _WORD_SECONDS)
+        with contextlib.suppress(RuntimeError):  # The loop is closed: the stop is under way already.
+            self._loop.call_soon_threadsafe(self._stop)
+        try:
+            os._exit(128 + self._next_signal())
+        except TimeoutError:
+            self._late.set()
+            self._word.join(_WORD_SECONDS)
+            os._exit(1)
 
-    def _begin(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop)
-        late = threading.Timer(self._grace + STOP_SECONDS - 2 * _WORD_SECONDS, self._give_up)
-        late.daemon = True
-        late.start()
-
-    def _give_up(self) -> None:
-        word = threading.Thread(target=self._say, daemon=True)
-        word.start()
-        word.join(_WORD_SECONDS)
-        os._exit(1)
+    def _next_signal(self) -> int:
+        """Its number. Raises TimeoutError once the socket's time-out has passed."""
+        while True:
+            (number,) = self._here.recv(1)
+            if number in _SIGNALS:
+                return number
 
     def _say(self) -> None:
+        self._late.wait()
         waited = Counter([*_threads(), *_tasks(self._loop)])
         _log.error(
             "The stop takes longer than it may, and the process ends as it is. It was waiting for: %s.",

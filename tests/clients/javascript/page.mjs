@@ -2,8 +2,8 @@
 //
 //   node page.mjs '{"url": "http://localhost:8000/captions.html", "port": 8443, "said": "said.wav", "until": "test"}'
 //
-// Chromium's microphone hears the recording once. When the page shows the words that are waited for, Stop is
-// pressed. Prints what the page shows in the end.
+// Chromium's microphone hears the recording once. When the page shows the words that are waited for, as
+// final ones, Stop is pressed. Prints what the page shows in the end.
 
 import { chromium } from "playwright-core";
 
@@ -26,7 +26,7 @@ try {
   page.on("pageerror", (error) => console.error(error));
   await page.goto(asked.url);
   await page.getByText("Start").click();
-  await page.getByText(asked.until).waitFor();
+  await page.locator("#finals").getByText(asked.until).waitFor();
   await page.getByText("Stop").click();
   await page.locator("#start:enabled").waitFor();
   console.log((await page.locator("#finals").innerText()).trim());
