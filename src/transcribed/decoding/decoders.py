@@ -9,8 +9,8 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Self
 
 from transcribed.audio.formats import AudioFormat, Samples
@@ -129,28 +129,17 @@ class Decoders:
         size = None if isinstance(source, Stream) else source.size
         niceness = _LIVE_NICENESS if live else _PROBE_NICENESS if probe else _FILE_NICENESS
         job = Job(probe, live, channels, track, size, MEMORY, niceness)
-        process = _Process(self._server, source, job)
-        try:
-            found = await process.format()
-        except _OutOfMemory:
-            process.close()
-            if live:
-                raise _too_large(MEMORY) from None
-        except BaseException:
-            process.close()
-            raise
-        else:
-            with process:
-                yield process, found
-            return
-        async with self._room_for_large():
-            job = Job(probe, live, channels, track, size, LARGE_MEMORY, niceness)
-            with _Process(self._server, source, job) as process:
-                try:
-                    found = await process.format()
-                except _OutOfMemory:
-                    raise _too_large(LARGE_MEMORY) from None
-                yield process, found
+        async with AsyncExitStack() as held:
+            process = held.enter_context(_Process(self._server, source, job))
+            try:
+                found = await process.format()
+            except _OutOfMemory:
+                process.close()
+                await held.enter_async_context(self._room_for_large())
+                job = replace(job, memory=LARGE_MEMORY)
+                process = held.enter_context(_Process(self._server, source, job))
+                found = await process.format()
+            yield process, found
 
     @asynccontextmanager
     async def _room_for_large(self) -> AsyncIterator[None]:
@@ -168,7 +157,7 @@ class Decoders:
 
 
 class _OutOfMemory(Exception):
-    """A process could not allocate what it needed."""
+    """A process could not allocate what it needed; one with more memory might."""
 
 
 class _Process:
@@ -298,15 +287,20 @@ class _Process:
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
 
+    @property
+    def _begins_again(self) -> bool:
+        """Whether the source can be read from its start again, by a process with more memory."""
+        return not self._began and not self._job.live and self._job.memory < LARGE_MEMORY
+
     def _fail(self, payload: bytes) -> None:
         failure = messages.failure_of(payload)
         match failure.reason:
             case Reason.UNREADABLE:
                 raise UnreadableAudio(failure.message)
-            case Reason.MEMORY if self._began:
-                raise _too_large(self._job.memory)
-            case Reason.MEMORY:
+            case Reason.MEMORY if self._begins_again:
                 raise _OutOfMemory
+            case Reason.MEMORY:
+                raise _too_large(self._job.memory)
             case Reason.NO_PROCESS:
                 _log.error("No process could be started to decode audio in: %s", failure.message)
                 raise LimitExceeded("Too much audio is being decoded. Try again in a moment.")
