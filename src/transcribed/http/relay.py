@@ -157,13 +157,14 @@ async def _relay(
 ) -> None:
     names = ("relay-read", "relay-answer", "relay-stop")
     tasks = [asyncio.create_task(part, name=name) for name, part in zip(names, work, strict=True)]
+    ended: set[asyncio.Task[None]] = set()
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in outcomes:
+    for task, outcome in zip(tasks, outcomes, strict=True):
         match outcome:
             # Only now, when nothing receives any more: until then Granian would hold the close back.
             case None:
@@ -174,7 +175,9 @@ async def _relay(
                 await transport.close(*code_and_reason(outcome))
             case TranscribedError():
                 await _part(transport, speaker, outcome, closing)
-            case Exception():
+            case asyncio.CancelledError() if task not in ended:
+                pass
+            case BaseException():  # One that was cancelled from within is one that failed, too.
                 _log.error("A conversation failed.", exc_info=outcome)
                 failure = TranscribedError("The server failed; its log says how.")
                 await _part(transport, speaker, failure, closing)

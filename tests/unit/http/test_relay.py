@@ -144,6 +144,28 @@ def test_behind_a_message_that_cannot_be_read_all_before_it_is_told_and_then_the
     assert line.closed == [(21, 1009, "too large")]
 
 
+class _FailingTalk(Talk):
+    def __init__(self, failure: BaseException) -> None:
+        super().__init__()
+        self._failure = failure
+
+    async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
+        async for chunk in chunks:
+            yield Notice("", chunk.decode())
+            raise self._failure
+
+
+@pytest.mark.parametrize("failure", [ValueError("a fault"), asyncio.CancelledError()])
+def test_a_conversation_that_fails_is_answered_and_the_log_says_why(
+    in_virtual_time: InVirtualTime, failure: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    line, talk = Line(b"a", b"b"), _FailingTalk(failure)
+    in_virtual_time(_run(line, talk))
+    assert line.sent == ["a", "error: The server failed; its log says how."]
+    assert line.closed == [(1, 1011, "internal error")]
+    assert type(failure).__name__ in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
