@@ -3,7 +3,7 @@
     python bench/equality.py SPEECH [--speed 30] [--at-once 2] [--only PART_OF_A_PATH]
 
 SPEECH is a folder with a manifest.jsonl (path). Each recording is heard, as live audio of 16 bits, by
-the embedded engine in this process, and by engines/amazon and engines/succession, whose service is another
+the embedded engine in this process, and by engines/amazon and engines/failover, whose service is another
 process: `transcribed serve`, by its Amazon front.
 
 A live stream's text and times depend a little on which partials there was time for, which are drafts of
@@ -35,7 +35,7 @@ from transcribed.audio.media import MediaReader
 from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.engines.base import Engine, Hypothesis, Pace, StreamOptions
-from transcribed.engines.succession.engine import SuccessiveEngine
+from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.settings import RecognitionSettings
 
 ROUNDED = 0.002
@@ -76,7 +76,7 @@ class Differences:
 
 
 @dataclass
-class Found:
+class Comparison:
     """Recordings, and what was found in them."""
 
     recordings: int = 0
@@ -87,11 +87,11 @@ class Found:
     slowly: Differences = field(default_factory=Differences)
 
 
-async def compare(paths: Sequence[Path], endpoint: str, speed: float, at_once: int) -> Found:
+async def compare(paths: Sequence[Path], endpoint: str, speed: float, at_once: int) -> Comparison:
     """Hear all, each way."""
     settings = AmazonSettings(region="us-east-1", endpoint_url=endpoint, speed=speed)
-    amazon = SuccessiveEngine(load(settings))
-    waiting, found = iter(paths), Found()
+    amazon = FailoverEngine(load(settings))
+    waiting, found = iter(paths), Comparison()
 
     async def work(embedded: Engine) -> None:
         for path in waiting:

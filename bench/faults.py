@@ -4,7 +4,7 @@
 
 A server of this project stands for Amazon; its engine says what levels of the audio stand for, whatever
 came before. In between is a proxy that breaks connections at exact places (tests/clients/fault_proxy.py).
-Each run is one stream of random audio through engines/amazon and engines/succession, with random faults;
+Each run is one stream of random audio through engines/amazon and engines/failover, with random faults;
 its finals are compared with those of the same audio without faults. All is decided by the run's seed, but
 for who is faster.
 """

@@ -88,10 +88,10 @@ def engine(endpoint: str, *, alone: bool) -> Open:
     from transcribed.engines.amazon.engine import load  # noqa: PLC0415
     from transcribed.engines.amazon.settings import AmazonSettings  # noqa: PLC0415
     from transcribed.engines.base import Engine, Hypothesis, StreamOptions  # noqa: PLC0415
-    from transcribed.engines.succession.engine import SuccessiveEngine  # noqa: PLC0415
+    from transcribed.engines.failover.engine import FailoverEngine  # noqa: PLC0415
 
     amazon: Engine = load(AmazonSettings(region=REGION, endpoint_url=endpoint))
-    used = amazon if alone else SuccessiveEngine(amazon)
+    used = amazon if alone else FailoverEngine(amazon)
     chunk = np.zeros(BYTES // 2, np.float32)
 
     @asynccontextmanager

@@ -27,7 +27,7 @@ import numpy as np
 from running import machine
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.tables import key_of, segment_id
-from transcribed.storage.transcripts import Query, Source, TranscriptInfo, TranscriptStore
+from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
 from transcribed.transcript import Segment, Word
 
 WORDS, SEGMENT_WORDS = 1000, 20
@@ -184,7 +184,7 @@ async def _measure_search(store: TranscriptStore, vocabulary: Sequence[str]) -> 
         everything += taken
         _print(kind, taken, f"{statistics.mean(found):.1f} on a page")
     _print("all of these", everything)
-    taken, _ = await _search(store, kinds["two common words"], source=Source.FILE)
+    taken, _ = await _search(store, kinds["two common words"], source=TranscriptSource.FILE)
     _print("two common words, of files (1 in 10)", taken)
     taken, _ = await _search(store, kinds["two common words"], until=BEGIN + 2_000 * EVERY)
     _print("two common words, of the oldest", taken)
@@ -246,7 +246,7 @@ async def _stream(
     )
     session = str(uuid.uuid4())
     now = BEGIN + timedelta(days=365 * 10 + chance.random())
-    await store.add(TranscriptInfo(session, Source.LIVE, "moonshine", "en-US", now))
+    await store.add(TranscriptInfo(session, TranscriptSource.LIVE, "moonshine", "en-US", now))
     begin = asyncio.get_running_loop().time() + offset
     taken = []
     for number, ranks in enumerate(drawn.tolist()):

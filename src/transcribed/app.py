@@ -13,9 +13,9 @@ from fastapi import FastAPI
 
 from transcribed import __version__
 from transcribed.decoding.decoders import Decoders
-from transcribed.engines.registry import ELSEWHERE, LOCAL
-from transcribed.engines.succession.engine import SuccessiveEngine
-from transcribed.engines.succession.rules import SuccessionRules
+from transcribed.engines.failover.engine import FailoverEngine
+from transcribed.engines.failover.rules import FailoverRules
+from transcribed.engines.registry import LOCAL, REMOTE
 from transcribed.errors import (
     BadRequest,
     ConfigurationError,
@@ -37,8 +37,8 @@ from transcribed.http import (
 from transcribed.http import errors as http_errors
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
+from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
-from transcribed.scheduling.serving import Places, ServedEngine
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.library import Library
 from transcribed.service.sessions import Sessions
@@ -73,7 +73,7 @@ _log = logging.getLogger(__name__)
 class Recognition:
     """What turns recordings into text."""
 
-    engine: ServedEngine
+    engine: AdmittedEngine
     decoders: Decoders
 
 
@@ -82,7 +82,7 @@ async def recognition(settings: RecognitionSettings) -> AsyncIterator[Recognitio
     """A loaded engine, with inference threads and decoding processes of its own."""
     with Decoders() as decoders:
         async with Scheduler(settings.threads or None) as scheduler:
-            engines = Engines(settings, scheduler, Places())
+            engines = Engines(settings, scheduler, AdmissionLimit())
             engines.show(await engines.load())
             yield Recognition(engines.named(None), decoders)
 
@@ -90,19 +90,19 @@ async def recognition(settings: RecognitionSettings) -> AsyncIterator[Recognitio
 class Engines:
     """Those that are loaded, by their names; the first is what is meant where none is named."""
 
-    def __init__(self, settings: RecognitionSettings, scheduler: Scheduler, places: Places) -> None:
+    def __init__(self, settings: RecognitionSettings, scheduler: Scheduler, limit: AdmissionLimit) -> None:
         self._settings = settings
         self._scheduler = scheduler
-        self._places = places
+        self._limit = limit
         self._local: dict[str, ScheduledEngine] = {}
-        self._loaded: Mapping[str, ServedEngine] = {}
+        self._loaded: Mapping[str, AdmittedEngine] = {}
 
     @property
-    def all(self) -> list[ServedEngine]:
+    def all(self) -> list[AdmittedEngine]:
         """In the order in which they were asked for; none until all are shown."""
         return list(self._loaded.values())
 
-    def named(self, name: str | None) -> ServedEngine:
+    def named(self, name: str | None) -> AdmittedEngine:
         """The engine of a name. Raises BadRequest, and Unavailable until they are shown."""
         if not self._loaded:
             raise Unavailable("The model is being loaded. Try again in a moment.")
@@ -113,40 +113,40 @@ class Engines:
             )
         return found
 
-    async def load(self, also: Iterable[str] = ()) -> Mapping[str, ServedEngine]:
+    async def load(self, also: Iterable[str] = ()) -> Mapping[str, AdmittedEngine]:
         """Load the engine, others, and the fallback, for `show`. Raises ConfigurationError."""
         names, fallback = [self._settings.engine, *also], self._settings.fallback
         if fallback in LOCAL:
-            if not ELSEWHERE.keys() & set(names):
+            if not REMOTE.keys() & set(names):
                 raise ConfigurationError(
                     f"--fallback {fallback} goes on where an engine elsewhere cannot, and there is none: "
-                    f"say --engine {' or '.join(ELSEWHERE)} too, or leave --fallback out."
+                    f"say --engine {' or '.join(REMOTE)} too, or leave --fallback out."
                 )
             names.append(fallback)
         return {name: await self._served(name) for name in dict.fromkeys(names)}
 
-    def show(self, loaded: Mapping[str, ServedEngine]) -> None:
+    def show(self, loaded: Mapping[str, AdmittedEngine]) -> None:
         """From now on they can be asked for."""
         self._loaded = loaded
 
-    async def _served(self, name: str) -> ServedEngine:
-        if name in ELSEWHERE:
-            return await self._served_elsewhere(name)
+    async def _served(self, name: str) -> AdmittedEngine:
+        if name in REMOTE:
+            return await self._served_remotely(name)
         scheduled = await self._scheduled(name)
-        return ServedEngine(scheduled, self._places, lambda: scheduled.places)
+        return AdmittedEngine(scheduled, self._limit, lambda: scheduled.capacity)
 
-    async def _served_elsewhere(self, name: str) -> ServedEngine:
+    async def _served_remotely(self, name: str) -> AdmittedEngine:
         """Its streams made to last."""
         settings = self._settings
-        first = await in_thread(ELSEWHERE[name], settings.for_engines())
+        first = await in_thread(REMOTE[name], settings.for_engines())
         fallback = await self._scheduled(settings.fallback) if settings.fallback in LOCAL else None
-        rules = SuccessionRules(lifetime=settings.amazon_longest_stream)
-        lasting = SuccessiveEngine(first, fallback, rules, general=settings.for_amazon().asked)
-        return ServedEngine(
+        rules = FailoverRules(lifetime=settings.amazon_longest_stream)
+        lasting = FailoverEngine(first, fallback, rules, general=settings.for_amazon().asked)
+        return AdmittedEngine(
             lasting,
-            self._places,
+            self._limit,
             lambda: settings.amazon_streams,
-            elsewhere=True,
+            remote=True,
             counters=lambda: asdict(lasting.counters),
         )
 
@@ -168,7 +168,7 @@ class Application:
         self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
         self._engines = Engines(
-            settings, self._scheduler, Places(settings.max_sessions or None, settings.client_share)
+            settings, self._scheduler, AdmissionLimit(settings.max_sessions or None, settings.client_share)
         )
         self.store = media_store(settings.audio)
         self._decoders = Decoders()
@@ -201,7 +201,7 @@ class Application:
         self.asgi.include_router(vocabulary_filters.router(filters))
         self._sessions = Sessions()
         limits = amazon.Limits(settings.audio_timeout, settings.longest_stream, settings.strict_end)
-        rooms = amazon.Rooms(
+        dependencies = amazon.AmazonDependencies(
             self.engine,
             self._decoders,
             self.transcripts,
@@ -211,11 +211,11 @@ class Application:
             self.access_keys,
             limits,
         )
-        self.asgi.include_router(amazon.router(rooms))
+        self.asgi.include_router(amazon.router(dependencies))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
         self.asgi.include_router(metrics.router(lambda: self._engines.all, __version__))
 
-    def engine(self, name: str | None = None) -> ServedEngine:
+    def engine(self, name: str | None = None) -> AdmittedEngine:
         """An engine by its name, or the one that is meant without.
 
         Raises BadRequest for one that is not there, Unavailable until they are loaded, Stopping at the end.
@@ -245,7 +245,7 @@ class Application:
             if isinstance(outcome, Exception):
                 _log.error("What earlier uploads left could not be swept.", exc_info=outcome)
 
-    async def say_goodbye(self) -> None:
+    async def drain(self) -> None:
         """Begin nothing new, let what runs come to its end within the grace, and tell all clients."""
         await self._relays.stop(self._settings.stop_grace)
         await self._sessions.aclose()
@@ -313,8 +313,8 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:
             tasks.create_task(load())
-            goodbye, ping = application.say_goodbye, settings.ping_interval
-            tasks.create_task(listening.listen(listeners, connected, goodbye, stopping, ping))
+            drain, ping = application.drain, settings.ping_interval
+            tasks.create_task(listening.listen(listeners, connected, drain, stopping, ping))
     except* TranscribedError as errors:
         # Raised below: Python 3.11.2, which Debian has, makes a group of what is raised here.
         failure = errors.exceptions[0]

@@ -279,7 +279,7 @@ def listen(
         if devices:
             click.echo("\n".join(microphone.devices()))
             return
-        audio: live.Source
+        audio: live.LiveSource
         if source is None:
             audio = microphone.Microphone(device)
         else:

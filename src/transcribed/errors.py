@@ -74,7 +74,7 @@ class InvalidSignature(AccessDenied):
 
 
 class NoCredentials(AccessDenied):
-    """There is nothing to sign requests to a recogniser elsewhere with."""
+    """There is nothing to sign requests to a remote recogniser with."""
 
 
 class NotFound(TranscribedError):
@@ -134,11 +134,11 @@ class Stopping(Unavailable):
 
 
 class UpstreamLost(Unavailable):
-    """A recogniser elsewhere cannot be reached, has gone, or answers what cannot be read."""
+    """A remote recogniser cannot be reached, has gone, or answers what cannot be read."""
 
 
 class ExpiredCredentials(Unavailable):
-    """What requests to a recogniser elsewhere are signed with has run out; there may be new ones by now."""
+    """What requests to a remote recogniser are signed with has run out; there may be new ones by now."""
 
 
 class LimitExceeded(TranscribedError):

@@ -19,9 +19,9 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
 from transcribed.engines.base import Engine, Hypothesis, Pace, RecognitionStream, StreamOptions
+from transcribed.engines.failover.engine import FailoverEngine
+from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling, level
-from transcribed.engines.succession.engine import SuccessiveEngine
-from transcribed.engines.succession.rules import SuccessionRules
 from transcribed.errors import TranscribedError
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice
@@ -34,7 +34,7 @@ GIVE_UP_SECONDS = 60
 SPEED = 25.0
 """Times as fast as speech."""
 TIMEOUTS = Timeouts(open=1.0, send=1.0, last_words=1.0, close=0.5, ping=0.2, pong=0.5)
-RULES = SuccessionRules(
+RULES = FailoverRules(
     first_delay=0.02,
     busy_delay=0.05,
     longest_delay=0.2,
@@ -257,7 +257,7 @@ async def lanes(
                 tries_before_fallback=0 if kind == "outage" else 1,
             )
             fallback = other if kind in {"fallback", "outage"} else None
-            engine = SuccessiveEngine(load(settings), fallback, rules)
+            engine = FailoverEngine(load(settings), fallback, rules)
             made.append(Lane(kind, engine, proxy, fallback is not None, kind == "outage"))
         yield made
 

@@ -40,7 +40,7 @@ from transcribed.storage.opening import open_transcripts
 from transcribed.storage.postgresql import PostgresqlDatabase
 from transcribed.storage.sqlite import SqliteDatabase
 from transcribed.storage.tables import key_of, metadata, segment_id
-from transcribed.storage.transcripts import Query, Source, TranscriptInfo, TranscriptStore
+from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
 from transcribed.transcript import Done, LiveEvent, Notice, Segment
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +55,7 @@ def said(session: str, number: int, text: str = "said") -> Segment:
 
 
 async def keep(store: TranscriptStore, id_: str, *texts: str) -> None:
-    await store.add(TranscriptInfo(id_, Source.LIVE, "moonshine", "en-US", START))
+    await store.add(TranscriptInfo(id_, TranscriptSource.LIVE, "moonshine", "en-US", START))
     for number, spoken in enumerate(texts):
         await store.append(said(id_, number, spoken))
 
@@ -95,11 +95,12 @@ _PRELUDE = """
 import asyncio, os, signal, sys
 from datetime import UTC, datetime
 from transcribed.storage.opening import open_transcripts
-from transcribed.storage.transcripts import Source, TranscriptInfo
+from transcribed.storage.transcripts import TranscriptSource, TranscriptInfo
 from transcribed.transcript import Segment
 
 place, name = sys.argv[1:3]
-info = TranscriptInfo(name, Source.LIVE, "moonshine", "en-US", datetime(2026, 1, 31, 12, tzinfo=UTC))
+started = datetime(2026, 1, 31, 12, tzinfo=UTC)
+info = TranscriptInfo(name, TranscriptSource.LIVE, "moonshine", "en-US", started)
 
 def said(number, text):
     return Segment(name, number, number * 1.5, number * 1.5 + 1, text, final=True, language="en-US")
@@ -789,7 +790,9 @@ async def test_a_frozen_server_does_not_hold_up_captions_nor_the_end(
     with frozen(postgresql):
         begun = time.monotonic()
         async with Transcripts(store) as kept:
-            heard = [event async for event in kept.kept(events(), Source.LIVE, "moonshine")]
+            heard = [
+                event async for event in kept.persist_finals(events(), TranscriptSource.LIVE, "moonshine")
+            ]
             assert time.monotonic() - begun < 3
         assert time.monotonic() - begun < 10
     notices = [event for event in heard if isinstance(event, Notice)]

@@ -19,10 +19,10 @@ from transcribed.storage.transcripts import (
     Excerpt,
     Page,
     Query,
-    Source,
     StoredSegment,
     Transcript,
     TranscriptInfo,
+    TranscriptSource,
     TranscriptStore,
 )
 from transcribed.transcript import Entity, LanguageScore, Segment, Word
@@ -55,7 +55,7 @@ SCRIPTS = [
 
 
 def info(id_: str, after: float = 0.0, **more: object) -> TranscriptInfo:
-    made = TranscriptInfo(id_, Source.LIVE, "moonshine", "en-US", START + after * SECOND)
+    made = TranscriptInfo(id_, TranscriptSource.LIVE, "moonshine", "en-US", START + after * SECOND)
     return replace(made, **more)
 
 
@@ -119,7 +119,7 @@ async def test_whether_there_is_a_transcript_is_known_without_reading_it(store: 
 
 
 async def test_a_transcript_comes_back_as_it_was_kept(store: TranscriptStore, place: str) -> None:
-    began = info("one", recording="speech.wav", source=Source.FILE)
+    began = info("one", recording="speech.wav", source=TranscriptSource.FILE)
     segments = [
         Segment("one", 0, 0.1, 2.0000000000000004, "This is", final=True, language="en-US", words=WORDS),
         Segment("one", 7, 3.0, 4.25, "Ende.", final=True, language="de-DE"),
@@ -304,7 +304,7 @@ async def test_pages_go_on_where_the_one_before_ended(store: TranscriptStore, wo
     query=st.builds(
         Query,
         words=st.none() | st.just("said"),
-        source=st.none() | st.sampled_from(Source),
+        source=st.none() | st.sampled_from(TranscriptSource),
         since=st.none() | st.sampled_from(SECONDS),
         until=st.none() | st.sampled_from(SECONDS),
         limit=st.integers(1, 5),
@@ -324,7 +324,10 @@ async def test_pages_together_are_what_was_asked_for(
     kept = []
     for number, start in enumerate(starts):
         infos = info(
-            str(number), start, source=Source.FILE if number % 2 else Source.LIVE, recording=f"{number % 3}"
+            str(number),
+            start,
+            source=TranscriptSource.FILE if number % 2 else TranscriptSource.LIVE,
+            recording=f"{number % 3}",
         )
         kept.append(infos)
         await store.add(infos)
@@ -396,12 +399,12 @@ async def test_hits_are_shown_in_their_context(store: TranscriptStore) -> None:
 
 
 async def test_search_with_every_filter(store: TranscriptStore) -> None:
-    await keep(store, "one", "said", recording="a.wav", source=Source.FILE)
+    await keep(store, "one", "said", recording="a.wav", source=TranscriptSource.FILE)
     await keep(store, "two", "said", after=1, recording="a.wav")
-    await keep(store, "three", "said", after=2, source=Source.FILE)
-    await keep(store, "four", "written", after=3, recording="a.wav", source=Source.FILE)
+    await keep(store, "three", "said", after=2, source=TranscriptSource.FILE)
+    await keep(store, "four", "written", after=3, recording="a.wav", source=TranscriptSource.FILE)
     assert await found(store, words="said", recording="a.wav") == ["two", "one"]
-    assert await found(store, words="said", recording="a.wav", source=Source.FILE) == ["one"]
+    assert await found(store, words="said", recording="a.wav", source=TranscriptSource.FILE) == ["one"]
     assert await found(store, words="said", since=START + SECOND) == ["three", "two"]
     assert await found(store, words="said", until=START + 2 * SECOND) == ["two", "one"]
     assert await found(store, recording="b.wav") == []

@@ -7,23 +7,23 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from transcribed.engines.base import Capabilities, RecognitionStream, StreamOptions
-from transcribed.engines.succession.stream import Counters
+from transcribed.engines.failover.stream import Counters
 from transcribed.http import metrics
-from transcribed.scheduling.serving import Places, ServedEngine
+from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
 
 class _Engine:
-    capabilities = Capabilities("elsewhere", ("en-US",))
+    capabilities = Capabilities("remote", ("en-US",))
 
     async def open(self, options: StreamOptions) -> RecognitionStream:
         raise NotImplementedError
 
 
-def served() -> ServedEngine:
+def served() -> AdmittedEngine:
     counters = dict.fromkeys(metrics.OF_SUCCESSION, 0.0)
-    return ServedEngine(_Engine(), Places(), lambda: 25, elsewhere=True, counters=lambda: counters)
+    return AdmittedEngine(_Engine(), AdmissionLimit(), lambda: 25, remote=True, counters=lambda: counters)
 
 
 def test_the_metrics_are_those_of_the_code() -> None:

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from transcribed.storage.opening import open_transcripts
-from transcribed.storage.transcripts import Source, TranscriptInfo
+from transcribed.storage.transcripts import TranscriptInfo, TranscriptSource
 from transcribed.transcript import Segment
 
 if TYPE_CHECKING:
@@ -489,7 +489,7 @@ def test_what_is_older_than_keep_days_is_deleted_at_the_start(
         store = await open_transcripts(str(file))
         for days, name in ages.items():
             then = now - timedelta(days=days)
-            await store.add(TranscriptInfo(name, Source.LIVE, "scripted", "en-US", then))
+            await store.add(TranscriptInfo(name, TranscriptSource.LIVE, "scripted", "en-US", then))
             await store.append(Segment(name, 0, 0.0, 1.0, "once upon a time", True, "en-US"))
             await store.end(name, then, 1.0)
         await store.aclose()

@@ -46,7 +46,7 @@ WATCHED = Path(__file__).with_name("watched.py")
 # What the one session that may be gone on with has, for as long as it may be.
 _STAYS = {
     "transcribed.service.sessions.ResumableSession": 1,
-    "transcribed.service.live.Timeline": 1,
+    "transcribed.service.live.SessionTimeline": 1,
     "transcribed.transcript.Segment": 64,
     "transcribed.transcript.Word": 64,
 }

@@ -19,18 +19,18 @@ _FULL_SCALE = np.float32(1 / 32_768)
 class RawDecoder:
     """Stateful: the Samples do not depend on how the bytes are cut into chunks.
 
-    With `apart` the Samples have the shape [channels, n], else the channels are mixed (see Mixer).
+    With `split_channels` the Samples have the shape [channels, n], else the channels are mixed (see Mixer).
     A WAV header in front is skipped if it says what the format does; else `push` raises UnreadableAudio.
     So is what stands behind a WAV's audio, and the header of a WAV that follows it.
     Cheap enough for the event loop: a chunk of 16 kHz mono takes some ten microseconds.
     """
 
-    def __init__(self, form: InputFormat, *, apart: bool = False) -> None:
+    def __init__(self, form: InputFormat, *, split_channels: bool = False) -> None:
         self._format = form
         self._wav = WavStream(self._begin)
         self._rest = b""
         self._values = _CONVERSIONS[form.encoding]
-        self._resampler = Resampler(form.sample_rate, form.channels, apart=apart)
+        self._resampler = Resampler(form.sample_rate, form.channels, split_channels=split_channels)
 
     def push(self, data: bytes) -> Samples:
         """The Samples that the chunk completes."""

@@ -64,7 +64,7 @@ class FrameConverter:
             self._resampler = Resampler(
                 frame.sample_rate,
                 frame.layout.nb_channels,
-                apart=self._channels is not None,
+                split_channels=self._channels is not None,
                 names=names,
                 ahead=not self._live,
             )

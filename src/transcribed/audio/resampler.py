@@ -14,8 +14,9 @@ from transcribed.audio.mixing import Mixer, OffsetRemover
 class Resampler:
     """Stateful: the output does not depend on how the input is cut up. What comes out lies in [-1, 1].
 
-    Several channels are mixed to one (see Mixer, which `names` are for); with `apart` they are not, and the
-    output has the shape [channels, n]. `ahead` is for what is not live: it holds some of the input back.
+    Several channels are mixed to one (see Mixer, which `names` are for); with `split_channels` they are
+    not, and the output has the shape [channels, n]. `ahead` is for what is not live: it holds some of the
+    input back.
     """
 
     def __init__(
@@ -23,13 +24,13 @@ class Resampler:
         rate: int,
         channels: int,
         *,
-        apart: bool = False,
+        split_channels: bool = False,
         names: Sequence[str] = (),
         ahead: bool = False,
     ) -> None:
         self._rate = rate
-        self._apart = apart
-        self._width = channels if apart else 1
+        self._split_channels = split_channels
+        self._width = channels if split_channels else 1
         self._steps: list[Mixer | OffsetRemover] = [OffsetRemover(self._width, rate, ahead=ahead)]
         if channels > self._width:
             self._steps.insert(0, Mixer(channels, rate, names, ahead=ahead))
@@ -50,7 +51,7 @@ class Resampler:
         if self._filter is None:
             return ready
         rest = np.clip(self._filtered(self._filter, None), -1, 1)
-        return np.concatenate([ready, rest if self._apart else rest[0]], axis=-1)
+        return np.concatenate([ready, rest if self._split_channels else rest[0]], axis=-1)
 
     def _resampled(self, samples: Samples) -> Samples:
         if self._filter is None or samples.shape[1] == 0:
@@ -62,7 +63,7 @@ class Resampler:
             ready = self._filtered(self._filter, frame)
         # The filter may swing beyond what it was given.
         ready = np.clip(ready, -1, 1)
-        return ready if self._apart else ready[0]
+        return ready if self._split_channels else ready[0]
 
     def _filtered(self, graph: Graph, frame: av.AudioFrame | None) -> Samples:
         graph.push(frame)

@@ -1,6 +1,6 @@
 """Engines by name. Nothing of an engine is imported before it is asked for.
 
-Some compute in this process, and others are elsewhere: only their streams are here.
+Some compute in this process, and others are remote: only their streams are here.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,5 +50,5 @@ LOCAL: Mapping[str, Callable[[EngineSettings], LocalEngine]] = {
     "scripted": _scripted,
 }
 """What loads an engine. Blocking; each raises ConfigurationError for what cannot be loaded."""
-ELSEWHERE: Mapping[str, Callable[[EngineSettings], Engine]] = {"amazon": _amazon}
+REMOTE: Mapping[str, Callable[[EngineSettings], Engine]] = {"amazon": _amazon}
 """As LOCAL."""

@@ -32,12 +32,19 @@ from transcribed.recognition.stabilizer import Stability
 from transcribed.recognition.word_filter import FilterMethod, WordFilter
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.channels import ChannelSession
-from transcribed.service.live import Feed, LiveSession, Session, Timeline, said_in, shown
-from transcribed.service.live_audio import LiveInput, Timely
-from transcribed.service.sessions import Holding, ResumableSession, Sessions
+from transcribed.service.live import (
+    Feed,
+    LiveSession,
+    Session,
+    SessionTimeline,
+    session_events,
+    transform_segments,
+)
+from transcribed.service.live_audio import IdleTimeout, LiveInput
+from transcribed.service.sessions import ResumableSession, SessionLease, Sessions
 from transcribed.service.threads import in_thread
 from transcribed.service.transcripts import Transcripts
-from transcribed.storage.transcripts import Source
+from transcribed.storage.transcripts import TranscriptSource
 from transcribed.storage.vocabulary_filters import VocabularyFilters
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import amazon as wire
@@ -72,7 +79,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class AmazonDependencies:
     """What is needed to serve a stream."""
 
     engine: Callable[[], Engine]
@@ -89,13 +96,13 @@ class Rooms:
 class OpenSession:
     """What a connection has of a session: its id, what is heard, and how to say that the client lives."""
 
-    holding: Holding
+    lease: SessionLease
     hear: Callable[[Feed], AsyncGenerator[LiveEvent, None]]
     confirm: Callable[[], None]
 
 
-class AmazonStream:
-    """One StartStreamTranscription, its stream of the engine open: see OneStream."""
+class AmazonStreamHandler:
+    """One StartStreamTranscription, its stream of the engine open: see LiveStreamHandler."""
 
     def __init__(
         self,
@@ -117,11 +124,11 @@ class AmazonStream:
 
     @property
     def audio_ahead(self) -> int:
-        """See Speaker."""
+        """See FrontEnd."""
         return audio_ahead(self._request.format)
 
     def decode(self, message: Message | None) -> AudioChunk | EndOfAudio:
-        """See OneStream. None is the end of a request's body."""
+        """See LiveStreamHandler. None is the end of a request's body."""
         self._session.confirm()
         if self._loop.time() >= self._until:
             raise LimitExceeded(
@@ -148,28 +155,28 @@ class AmazonStream:
             self._magic = b""
 
     async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
-        """See Speaker."""
-        with closing(Timely(chunks, self._limits.audio_timeout)) as timely:
-            self._session.holding.watch(timely)
-            events = self._session.hear(partial(self._input.send, timely))
+        """See FrontEnd."""
+        with closing(IdleTimeout(chunks, self._limits.audio_timeout)) as timed:
+            self._session.lease.watch(timed)
+            events = self._session.hear(partial(self._input.send, timed))
             async with aclosing(events):
                 async for event in events:
                     yield event
 
     def encode(self, event: LiveEvent) -> bytes | None:
-        """See Speaker."""
+        """See FrontEnd."""
         return wire.transcript_message(event) if isinstance(event, Segment) else None
 
     def encode_error(self, error: TranscribedError) -> bytes:
-        """See Speaker."""
+        """See FrontEnd."""
         return wire.exception_message(error)
 
 
 class AmazonFront:
     """Opens the streams that clients ask for."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, dependencies: AmazonDependencies) -> None:
+        self._dependencies = dependencies
 
     async def open(
         self,
@@ -178,14 +185,14 @@ class AmazonFront:
         opened: AsyncExitStack,
         *,
         unsigned: bool,
-    ) -> tuple[AmazonStream, list[tuple[str, str]]]:
+    ) -> tuple[AmazonStreamHandler, list[tuple[str, str]]]:
         """A stream, to be closed with `opened`, and the headers of the answer. Raises TranscribedError.
 
         `unsigned` messages may come, though the request is signed.
         """
-        rooms = self._rooms
+        dependencies = self._dependencies
         signature = self._signature(signed)
-        engine = rooms.engine()
+        engine = dependencies.engine()
         can = engine.capabilities
         request = stream_request(given(), can.languages, can.features)
         words = await self._filter(request)
@@ -195,11 +202,13 @@ class AmazonFront:
         chain = None if signature is None else signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
         headers = wire.answer_headers(request, str(uuid.uuid4()), session_id)
-        return AmazonStream(request, reader, rooms.decoders, rooms.limits, open_session), headers
+        return AmazonStreamHandler(
+            request, reader, dependencies.decoders, dependencies.limits, open_session
+        ), headers
 
     def _signature(self, request: sigv4.Request) -> sigv4.Signed | None:
         """None where anybody may come in."""
-        keys = self._rooms.keys
+        keys = self._dependencies.keys
         return None if keys.open else sigv4.verify(request, keys.secret, _now())
 
     async def _filter(self, request: StreamRequest) -> WordFilter | None:
@@ -209,7 +218,7 @@ class AmazonFront:
         words: list[str] = []
         for name in wanted.names:
             try:
-                words += await in_thread(self._rooms.filters.get, name)
+                words += await in_thread(self._dependencies.filters.get, name)
             except NotFound as error:
                 raise BadRequest(error.message) from error
         return WordFilter(words, FilterMethod(wanted.method))
@@ -222,20 +231,20 @@ class AmazonFront:
         key: tuple[str | None, str],
         opened: AsyncExitStack,
     ) -> OpenSession:
-        rooms = self._rooms
-        transcripts = rooms.transcripts()
+        dependencies = self._dependencies
+        transcripts = dependencies.transcripts()
         options = StreamOptions(
             Pace.LIVE,
             Stability[(request.stability or "off").upper()],
             language=request.language,
             asked=request.asked,
         )
-        holding = await opened.enter_async_context(rooms.sessions.hold(key))
+        lease = await opened.enter_async_context(dependencies.sessions.hold(key))
         # A session's id is its client's, and may come again when its transcript is long in the store.
-        known = holding.took_over or await transcripts.has(key[1])
-        timeline = Timeline(None if known else key[1])
+        known = lease.took_over or await transcripts.has(key[1])
+        timeline = SessionTimeline(None if known else key[1])
 
-        def start(timeline: Timeline) -> Session:
+        def start(timeline: SessionTimeline) -> Session:
             if request.split_channels:
                 return ChannelSession(engine, options, request.format.channels, timeline)
             return LiveSession(engine, options, timeline)
@@ -244,25 +253,29 @@ class AmazonFront:
             changes = [spoken_form] if request.spoken else []
             # A filter sees the words as they are shown.
             changes += [] if words is None else [words.apply]
-            return transcripts.kept(shown(events, changes), Source.LIVE, engine.capabilities.name)
+            return transcripts.persist_finals(
+                transform_segments(events, changes), TranscriptSource.LIVE, engine.capabilities.name
+            )
 
         if request.resume_window is not None:
             terms = (request.split_channels, request.vocabulary_filter, request.spoken, options)
-            session = rooms.sessions.resumable(
+            session = dependencies.sessions.resumable(
                 key,
                 request.resume_window * 60,
-                lambda: ResumableSession(timeline, start, decorate, rooms.limits.audio_timeout, terms),
+                lambda: ResumableSession(
+                    timeline, start, decorate, dependencies.limits.audio_timeout, terms
+                ),
             )
             if session.terms != terms:
                 raise BadRequest(
                     "The session began with other parameters. Go on with the same, or take another "
                     "session-id."
                 )
-            attendance = await session.open()
-            opened.callback(attendance.leave)
-            return OpenSession(holding, attendance.hear, attendance.confirm)
+            attachment = await session.open()
+            opened.callback(attachment.leave)
+            return OpenSession(lease, attachment.hear, attachment.confirm)
         session_of_its_own = await opened.enter_async_context(start(timeline))
-        return OpenSession(holding, lambda feed: decorate(said_in(session_of_its_own, feed)), _nothing)
+        return OpenSession(lease, lambda feed: decorate(session_events(session_of_its_own, feed)), _nothing)
 
 
 def _nothing() -> None:
@@ -296,7 +309,7 @@ class _HttpEndpoint:
 
     async def _open(
         self, scope: Scope, opened: AsyncExitStack
-    ) -> tuple[AmazonStream, list[tuple[str, str]]]:
+    ) -> tuple[AmazonStreamHandler, list[tuple[str, str]]]:
         if not scope["http_version"].startswith(_HTTP_2):
             raise BadRequest(
                 "This came as HTTP/1.1, which cannot go both ways at once. Use HTTP/2: most clients speak "
@@ -340,10 +353,10 @@ def _request(scope: Scope, method: str) -> sigv4.Request:
     )
 
 
-def router(rooms: Rooms) -> APIRouter:
+def router(dependencies: AmazonDependencies) -> APIRouter:
     """Both endpoints."""
     routes = APIRouter()
-    front = AmazonFront(rooms)
+    front = AmazonFront(dependencies)
 
     async def websocket(websocket: WebSocket) -> None:
         request = _request(websocket.scope, "GET")
@@ -357,10 +370,10 @@ def router(rooms: Rooms) -> APIRouter:
                 return
             raw = [(name.lower().encode(), value.encode()) for name, value in headers]
             await websocket.accept(headers=[pair for pair in raw if pair[0] != b"content-type"])
-            await rooms.relays.run_stream(EventStreamSocket(websocket), stream)
+            await dependencies.relays.run_stream(EventStreamSocket(websocket), stream)
 
     # An ASGI app in place of a function, as Starlette takes it and its types do not say.
-    endpoint: Any = _HttpEndpoint(front, rooms.relays)
+    endpoint: Any = _HttpEndpoint(front, dependencies.relays)
     routes.add_route(HTTP_PATH, endpoint, methods=["POST"])
     routes.add_websocket_route(WEBSOCKET_PATH, websocket)
     return routes

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from transcribed.errors import LimitExceeded, TooLarge, TranscribedError
 from transcribed.http.sockets import Ends
-from transcribed.scheduling.serving import CLIENT, shared
+from transcribed.scheduling.admission import CLIENT, shared
 
 FIRST_REQUEST_SECONDS = 15.0
 """Within which a connection has to ask for something."""

@@ -19,7 +19,7 @@ from transcribed.http.connections import (
     to_be_pinged,
     unfinished,
 )
-from transcribed.http.sockets import Ends, Found, Sockets, taken
+from transcribed.http.sockets import Ends, OpenConnection, Sockets, taken
 
 _MESSAGES_SECONDS = 0.1
 _LOOK_SECONDS = 0.25
@@ -109,7 +109,7 @@ class Guard:
         """Proxies close what is quiet for a minute or so, and Granian sends no pings."""
         for each in to_be_pinged(there, now, self._ping):
             if each.ends.local_port in self._plain:
-                self._sockets.ping(Found(each.ends, self._at[each.ends]))
+                self._sockets.ping(OpenConnection(each.ends, self._at[each.ends]))
             each.quiet = now
 
     def _bounds(self, there: int, now: float) -> Bounds:
@@ -146,7 +146,7 @@ class Guard:
     def _close(self, reason: str, some: Iterable[Connection], now: float) -> None:
         closed = []
         for each in some:
-            if self._sockets.shut_down(Found(each.ends, self._at[each.ends])):
+            if self._sockets.shut_down(OpenConnection(each.ends, self._at[each.ends])):
                 each.closing = True
                 closed.append(each)
         if closed:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from transcribed.engines.base import Pace
 from transcribed.errors import Stopping, Unavailable
 from transcribed.http.metrics import lag
-from transcribed.scheduling.serving import ServedEngine
+from transcribed.scheduling.admission import AdmittedEngine
 
 Status = Literal["starting", "ready", "stopping"]
 
@@ -54,7 +54,7 @@ class OpenStream(BaseModel):
 
 
 def router(
-    engine: Callable[[], ServedEngine], engines: Callable[[], Sequence[ServedEngine]], version: str
+    engine: Callable[[], AdmittedEngine], engines: Callable[[], Sequence[AdmittedEngine]], version: str
 ) -> APIRouter:
     """Routes over the default engine (which raises Unavailable until it is loaded) and all engines."""
     routes = APIRouter(tags=["health"])
@@ -74,7 +74,7 @@ def router(
             engine=default.name,
             languages=list(default.capabilities.languages),
             streams=streams,
-            places=default.places,
+            places=default.capacity,
             lag=round(max(map(lag, loaded)), 3),
             engines=[
                 EngineHealth(
@@ -82,7 +82,7 @@ def router(
                     languages=list(each.capabilities.languages),
                     features=sorted(each.capabilities.features),
                     streams=len(each.statuses),
-                    places=each.places,
+                    places=each.capacity,
                 )
                 for each in loaded
             ],

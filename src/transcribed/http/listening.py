@@ -104,7 +104,7 @@ def listener(
 async def listen(
     listeners: Mapping[str, Server],
     connected: Connections,
-    say_goodbye: Callable[[], Awaitable[None]],
+    drain: Callable[[], Awaitable[None]],
     stopping: asyncio.Event,
     ping: float = 0,
 ) -> None:
@@ -127,7 +127,7 @@ async def listen(
         for task in serving:
             if task.done():
                 raise TranscribedError("The HTTP server ended by itself.") from task.exception()
-        await say_goodbye()
+        await drain()
     finally:
         stop.cancel()
         guarding.cancel()

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from transcribed.engines.base import Pace
-from transcribed.scheduling.serving import ServedEngine
+from transcribed.scheduling.admission import AdmittedEngine
 
 _PREFIX = "transcribed_"
 
@@ -42,7 +42,7 @@ OF_SUCCESSION = {
 class EngineCollector(Collector):
     """The engines' streams, as they are when somebody asks."""
 
-    def __init__(self, engines: Callable[[], Sequence[ServedEngine]], version: str) -> None:
+    def __init__(self, engines: Callable[[], Sequence[AdmittedEngine]], version: str) -> None:
         self._engines = engines
         self._version = version
 
@@ -59,7 +59,7 @@ class EngineCollector(Collector):
         for name in ("places", "lag_seconds"):
             gauge = GaugeMetricFamily(f"{_PREFIX}{name}", GAUGES[name], labels=["engine"])
             for engine in engines:
-                gauge.add_metric([engine.name], engine.places if name == "places" else lag(engine))
+                gauge.add_metric([engine.name], engine.capacity if name == "places" else lag(engine))
             yield gauge
         for name, told in (COUNTERS | OF_ENGINES_ELSEWHERE | OF_SUCCESSION).items():
             counter = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=["engine"])
@@ -70,24 +70,24 @@ class EngineCollector(Collector):
             yield counter
 
 
-def lag(engine: ServedEngine) -> float:
+def lag(engine: AdmittedEngine) -> float:
     """The longest of its live streams, in seconds."""
     return max((status.lag for status in engine.statuses if status.pace is Pace.LIVE), default=0.0)
 
 
-def _counts(engine: ServedEngine) -> Iterator[tuple[str, float]]:
+def _counts(engine: AdmittedEngine) -> Iterator[tuple[str, float]]:
     totals = engine.totals
     yield "streams_opened", totals.opened
     yield "streams_refused", totals.refused
     yield "streams_failed", totals.failed
     yield "finals", totals.finals
     yield "audio_received_seconds", totals.received
-    if engine.elsewhere:
+    if engine.remote:
         yield "audio_sent_seconds", engine.sent
     yield from engine.counters().items()
 
 
-def router(engines: Callable[[], Sequence[ServedEngine]], version: str) -> APIRouter:
+def router(engines: Callable[[], Sequence[AdmittedEngine]], version: str) -> APIRouter:
     """The route, over the engines that are loaded."""
     routes = APIRouter(tags=["health"])
     registry = CollectorRegistry()

@@ -27,11 +27,11 @@ from transcribed.recognition.spoken_form import spoken_form
 from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace, transcribe
 from transcribed.service.library import Library
-from transcribed.service.live import shown
+from transcribed.service.live import transform_segments
 from transcribed.service.live_audio import transcribe_live
 from transcribed.service.transcripts import Transcripts
 from transcribed.storage.names import valid_name
-from transcribed.storage.transcripts import Source
+from transcribed.storage.transcripts import TranscriptSource
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
 from transcribed.wire.amazon_parameters import in_any_case, one_of
@@ -119,7 +119,7 @@ class NativeConversation:
                 stopping=self._stopping,
                 track=self._query.track,
             )
-            async with aclosing(self._kept(events, engine, Source.FILE, recording)) as kept:
+            async with aclosing(self._persisted(events, engine, TranscriptSource.FILE, recording)) as kept:
                 async for event in kept:
                     yield event
 
@@ -136,19 +136,21 @@ class NativeConversation:
             idle_timeout=self._audio_timeout,
             track=self._query.track,
         )
-        async with aclosing(self._kept(events, engine, Source.LIVE)) as kept:
+        async with aclosing(self._persisted(events, engine, TranscriptSource.LIVE)) as kept:
             async for event in kept:
                 yield event
 
-    def _kept(
+    def _persisted(
         self,
         events: AsyncGenerator[LiveEvent, None],
         engine: Engine,
-        source: Source,
+        source: TranscriptSource,
         recording: str | None = None,
     ) -> AsyncGenerator[LiveEvent, None]:
         changes = [spoken_form] if self._query.transcript_format == "spoken" else []
-        return self._transcripts().kept(shown(events, changes), source, engine.capabilities.name, recording)
+        return self._transcripts().persist_finals(
+            transform_segments(events, changes), source, engine.capabilities.name, recording
+        )
 
     def encode(self, event: LiveEvent) -> str | None:
         """See Conversation."""

@@ -49,7 +49,7 @@ Closing = Callable[[TranscribedError], tuple[int, str]]
 """The close code and its reason, behind an error."""
 
 
-class Speaker(Protocol):
+class FrontEnd(Protocol):
     """What a front end hears and says."""
 
     @property
@@ -70,7 +70,7 @@ class Speaker(Protocol):
         ...
 
 
-class Conversation(Speaker, Protocol[R]):
+class Conversation(FrontEnd, Protocol[R]):
     """Requests and live streams, one after the other."""
 
     def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | None:
@@ -82,7 +82,7 @@ class Conversation(Speaker, Protocol[R]):
         ...
 
 
-class OneStream(Speaker, Protocol[M_contra]):
+class LiveStreamHandler(FrontEnd, Protocol[M_contra]):
     """One live stream, which begins with the connection. An error among its audio ends it."""
 
     def decode(self, message: M_contra) -> AudioChunk | EndOfAudio:
@@ -105,7 +105,7 @@ class Relays:
         tasks = (_read(transport, conversation, inbox), _answer(transport, conversation, inbox))
         await self._run(transport, conversation, inbox, tasks, code_and_reason)
 
-    async def run_stream(self, transport: Transport[M], stream: OneStream[M]) -> None:
+    async def run_stream(self, transport: Transport[M], stream: LiveStreamHandler[M]) -> None:
         """Hear a stream to its end, or until the server stops."""
         inbox: Inbox[Never] = Inbox(stream.audio_ahead, self._spools.spool())
         answer = stream.listen(LiveAudio(inbox))
@@ -115,12 +115,12 @@ class Relays:
     async def _run(
         self,
         transport: Transport[Any],
-        speaker: Speaker,
+        front_end: FrontEnd,
         inbox: Inbox[R],
         work: tuple[Coroutine[Any, Any, None], ...],
         closing: Closing,
     ) -> None:
-        task = asyncio.ensure_future(_relay(transport, speaker, (*work, self._stop(inbox)), closing))
+        task = asyncio.ensure_future(_relay(transport, front_end, (*work, self._stop(inbox)), closing))
         self._running.add(task)
         try:
             await task
@@ -151,7 +151,7 @@ class Relays:
 
 async def _relay(
     transport: Transport[Any],
-    speaker: Speaker,
+    front_end: FrontEnd,
     work: tuple[Coroutine[Any, Any, None], ...],
     closing: Closing,
 ) -> None:
@@ -174,13 +174,13 @@ async def _relay(
                 # Also where nobody reads: else Granian keeps the connection for as long as the client does.
                 await transport.close(*code_and_reason(outcome))
             case TranscribedError():
-                await _part(transport, speaker, outcome, closing)
+                await _part(transport, front_end, outcome, closing)
             case asyncio.CancelledError() if task not in ended:
                 pass
             case BaseException():  # One that was cancelled from within is one that failed, too.
                 _log.error("A conversation failed.", exc_info=outcome)
                 failure = TranscribedError("The server failed; its log says how.")
-                await _part(transport, speaker, failure, closing)
+                await _part(transport, front_end, failure, closing)
 
 
 _CLOSINGS: dict[type[TranscribedError], tuple[int, str]] = {
@@ -208,11 +208,11 @@ def _closing_normally(_: TranscribedError) -> tuple[int, str]:
 
 
 async def _part(
-    transport: Transport[Any], speaker: Speaker, error: TranscribedError, closing: Closing
+    transport: Transport[Any], front_end: FrontEnd, error: TranscribedError, closing: Closing
 ) -> None:
     log_untold(error)
     with suppress(Disconnected):
-        await transport.send(speaker.encode_error(error))
+        await transport.send(front_end.encode_error(error))
     await transport.close(*closing(error))
 
 
@@ -224,13 +224,13 @@ async def _last_words(error: TranscribedError) -> Never:
 
 
 async def _tell(
-    transport: Transport[Any], speaker: Speaker, inbox: Inbox[R], answer: AsyncGenerator[LiveEvent, None]
+    transport: Transport[Any], front_end: FrontEnd, inbox: Inbox[R], answer: AsyncGenerator[LiveEvent, None]
 ) -> None:
     """Send the events of an answer; where nobody listens any more they are made all the same."""
     told = True
     async with aclosing(answer) as events:
         async for event in events:
-            encoded = speaker.encode(event)
+            encoded = front_end.encode(event)
             if encoded is None or not told or inbox.unheard:
                 continue
             try:
@@ -304,12 +304,12 @@ async def _while_heard(inbox: Inbox[R], work: Coroutine[Any, Any, None]) -> None
 
 async def _send(
     transport: Transport[str | bytes],
-    speaker: Speaker,
+    front_end: FrontEnd,
     inbox: Inbox[R],
     answer: AsyncGenerator[LiveEvent, None],
 ) -> None:
     try:
-        await _tell(transport, speaker, inbox, answer)
+        await _tell(transport, front_end, inbox, answer)
     except (Disconnected, LimitExceeded, Stopping):
         raise
     except TranscribedError as error:
@@ -317,13 +317,13 @@ async def _send(
             raise
         log_untold(error)
         if not inbox.unheard:
-            await transport.send(speaker.encode_error(error))
+            await transport.send(front_end.encode_error(error))
 
 
 # --- Connections that are one stream
 
 
-async def _hear(transport: Transport[M], stream: OneStream[M], inbox: Inbox[Never]) -> None:
+async def _hear(transport: Transport[M], stream: LiveStreamHandler[M], inbox: Inbox[Never]) -> None:
     """Read to the end of the audio, or to the error that ends it: the client's going is one."""
     item: AudioChunk | EndOfAudio | TranscribedError | None = None
     while item is None or isinstance(item, AudioChunk):

@@ -45,7 +45,7 @@ def _plain(host: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-class Found(NamedTuple):
+class OpenConnection(NamedTuple):
     """A connection, and where it is."""
 
     ends: Ends
@@ -63,7 +63,7 @@ class Sockets:
         self._known: dict[tuple[int, int], Ends | None] = {}
         self.used = 0
 
-    def connections(self) -> Iterator[Found | None]:
+    def connections(self) -> Iterator[OpenConnection | None]:
         """All that are open now, and None for each descriptor that is something else."""
         known: dict[tuple[int, int], Ends | None] = {}
         descriptors = os.listdir(_DESCRIPTORS)  # noqa: PTH208 - a Path for each would take longer than all else
@@ -79,7 +79,7 @@ class Sockets:
                     known[key] = ends
             except OSError:  # It has been closed meanwhile.
                 pass
-            yield None if ends is None else Found(ends, descriptor)
+            yield None if ends is None else OpenConnection(ends, descriptor)
         self._known = known
 
     def _ends(self, descriptor: int) -> Ends | None:
@@ -97,7 +97,7 @@ class Sockets:
         finally:
             seen.detach()
 
-    def shut_down(self, connection: Found) -> bool:
+    def shut_down(self, connection: OpenConnection) -> bool:
         """End a connection in both directions, if it is still the one that was found."""
         with suppress(OSError), _own(connection) as own:
             if own is not None:
@@ -105,7 +105,7 @@ class Sockets:
                 return True
         return False
 
-    def ping(self, connection: Found) -> bool:
+    def ping(self, connection: OpenConnection) -> bool:
         """Send a WebSocket ping (RFC 6455, section 5.5.2), if it is still the connection that was found.
 
         Nothing else may be on its way to the client: Granian must have written all that it was given. What
@@ -120,7 +120,7 @@ class Sockets:
 
 
 @contextmanager
-def _own(connection: Found) -> Iterator[socket.socket | None]:
+def _own(connection: OpenConnection) -> Iterator[socket.socket | None]:
     """A descriptor of one's own for a connection; None if it is another's by now. May raise OSError."""
     with closing(socket.socket(fileno=os.dup(connection.descriptor))) as own:
         # What was duplicated stays the same, whatever becomes of the number meanwhile.

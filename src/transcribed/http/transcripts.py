@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from transcribed.errors import BadRequest
-from transcribed.http.accepting import accepted
 from transcribed.http.body import small_body
+from transcribed.http.content_negotiation import negotiate
 from transcribed.http.recordings import Problem
 from transcribed.service.corrections import as_corrected
 from transcribed.service.threads import in_thread
@@ -23,11 +23,11 @@ from transcribed.storage import transcripts as storage
 from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import (
     Excerpt,
-    Found,
-    Source,
+    FoundTranscript,
     StoredSegment,
     Transcript,
     TranscriptInfo,
+    TranscriptSource,
 )
 from transcribed.transcript import Segment, Word
 from transcribed.wire import voices
@@ -53,7 +53,7 @@ class Head(Shape):
     """What is known of a transcript without its text."""
 
     session_id: str = Field(description="Names the transcript; Done says it.", examples=[_ID])
-    source: Source = Field(examples=["file"])
+    source: TranscriptSource = Field(examples=["file"])
     recording: str | None = Field(description="Of a file: its name.", examples=["test.wav"])
     engine: str = Field(examples=["moonshine"])
     language_code: str = Field(examples=["en-US"])
@@ -108,7 +108,7 @@ class Wanted(BaseModel):
         description='Words that one segment has, in any order; "words in quotes" one behind the other.',
         examples=["test"],
     )
-    source: Source | None = Field(None, description="Recordings or live audio alone.")
+    source: TranscriptSource | None = Field(None, description="Recordings or live audio alone.")
     recording: str | None = Field(None, description="Those of this recording.", examples=["test.wav"])
     since: str | None = Field(
         None,
@@ -186,7 +186,7 @@ _CORRECTED = StoredSegment(
 _EXAMPLE = Transcript(
     TranscriptInfo(
         id=_ID,
-        source=Source.FILE,
+        source=TranscriptSource.FILE,
         engine="moonshine",
         language="en-US",
         started=datetime(2026, 11, 25, 9, 30, 0, 125_000, UTC),
@@ -259,7 +259,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     async def read(transcript: Id, accept: Accept = None) -> Response:
         """The whole transcript in the form that the header Accept names, as JSON where it names none."""
         kinds = {form.media_type: form for form in FORMS.values()}
-        kind = accepted(accept, list(kinds))
+        kind = negotiate(accept, list(kinds))
         if kind is None:
             raise HTTPException(
                 406, f"A transcript is there as {_alternatives(kinds)}. Accept one of them."
@@ -347,7 +347,7 @@ def _head(info: TranscriptInfo) -> dict[str, Any]:
     }
 
 
-def _listed(found: Found) -> Listed:
+def _listed(found: FoundTranscript) -> Listed:
     return Listed(**_head(found.info), excerpts=list(map(_listed_excerpt, found.excerpts)))
 
 

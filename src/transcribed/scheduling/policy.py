@@ -104,12 +104,12 @@ def capacity(costs: Costs, threads: int) -> int:
     return max(1, int(USABLE * threads / a_second_of_each))
 
 
-def admits(live: int, places: int, interval: float) -> bool:
-    """Whether one more live stream is let in beside `live` ones, where the machine has so many places.
+def admits(live: int, served_well: int, interval: float) -> bool:
+    """Whether one more live stream is let in beside `live` ones, where the machine can serve `served_well`.
 
-    `interval` is the time between partials that those there really see. It says more than the places
-    that were worked out, where something else uses the machine. One stream more adds its share to it.
+    `interval` is the time between partials that those there really see. It says more than the number
+    that was worked out, where something else uses the machine. One stream more adds its share to it.
     """
     if live == 0:
         return True
-    return live < places and interval + PROMISED_INTERVAL / places <= PROMISED_INTERVAL
+    return live < served_well and interval + PROMISED_INTERVAL / served_well <= PROMISED_INTERVAL

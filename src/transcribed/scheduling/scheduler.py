@@ -89,10 +89,10 @@ class Scheduler:
         """The engine, its streams run here."""
         return ScheduledEngine(engine, self)
 
-    def places(self, meter: Meter) -> int:
+    def capacity(self, meter: Meter) -> int:
         """How many live streams there is room for, if they cost what the meter says."""
-        places = capacity(meter.costs, self._workers.count)
-        return places if self._max_live is None else min(places, self._max_live)
+        served_well = capacity(meter.costs, self._workers.count)
+        return served_well if self._max_live is None else min(served_well, self._max_live)
 
     def open(self, engine: LocalEngine, options: StreamOptions, meter: Meter) -> RecognitionStream:
         """Run a stream's steps from now on. Raises LimitExceeded for a live one that has no place."""
@@ -109,8 +109,8 @@ class Scheduler:
         return stream
 
     def _admits(self, meter: Meter) -> bool:
-        places = capacity(meter.costs, self._workers.count)
-        return self._live < self.places(meter) and admits(self._live, places, meter.interval)
+        served_well = capacity(meter.costs, self._workers.count)
+        return self._live < self.capacity(meter) and admits(self._live, served_well, meter.interval)
 
     def forget(self, stream: "_ScheduledStream") -> None:
         """A stream has ended: it takes no further step."""
@@ -166,9 +166,9 @@ class ScheduledEngine:
         return self._engine.capabilities
 
     @property
-    def places(self) -> int:
+    def capacity(self) -> int:
         """How many live streams there is room for."""
-        return self._scheduler.places(self._meter)
+        return self._scheduler.capacity(self._meter)
 
     async def open(self, options: StreamOptions) -> RecognitionStream:
         """A new stream. Raises LimitExceeded and Unavailable."""

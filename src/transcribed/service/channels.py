@@ -10,7 +10,7 @@ import numpy as np
 
 from transcribed.audio.formats import Samples
 from transcribed.engines.base import Engine, StreamOptions
-from transcribed.service.live import LiveSession, Timeline
+from transcribed.service.live import LiveSession, SessionTimeline
 from transcribed.transcript import Done, LiveEvent
 
 
@@ -22,9 +22,9 @@ class ChannelSession:
     """
 
     def __init__(
-        self, engine: Engine, options: StreamOptions, channels: int, timeline: Timeline | None = None
+        self, engine: Engine, options: StreamOptions, channels: int, timeline: SessionTimeline | None = None
     ) -> None:
-        timeline = timeline or Timeline()
+        timeline = timeline or SessionTimeline()
         self.channels = channels
         self._sessions = [LiveSession(engine, options, timeline, channel) for channel in range(channels)]
 

@@ -31,7 +31,7 @@ Feed = Callable[["Session"], Awaitable[Heard | None]]
 """What sends a session all of its audio; it returns None for samples without a container."""
 
 
-class Timeline:
+class SessionTimeline:
     """What sessions share that follow one another or stand side by side: an id, the time, and numbers.
 
     `seconds` is where the next session begins.
@@ -99,10 +99,10 @@ class LiveSession:
         self,
         engine: Engine,
         options: StreamOptions,
-        timeline: Timeline | None = None,
+        timeline: SessionTimeline | None = None,
         channel: int | None = None,
     ) -> None:
-        self._timeline = timeline or Timeline()
+        self._timeline = timeline or SessionTimeline()
         self.id = self._timeline.id
         self._start = self._timeline.seconds
         self._channel = channel
@@ -175,16 +175,16 @@ class LiveSession:
 
 
 async def transcript_of(session: Session, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
-    """The events of a session that is to be opened, while `feed` sends it audio. As `said_in`.
+    """The events of a session that is to be opened, while `feed` sends it audio. As `session_events`.
 
     Raises what the engine raises.
     """
-    async with session, aclosing(said_in(session, feed)) as events:
+    async with session, aclosing(session_events(session, feed)) as events:
         async for event in events:
             yield event
 
 
-async def said_in(session: Session, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
+async def session_events(session: Session, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
     """The events of a session that is open, while `feed` sends it audio.
 
     What makes `feed` fail is raised behind all that came of the audio before; then there is no Done. What
@@ -212,7 +212,7 @@ async def _fed(session: Session, feed: Feed) -> Heard | None:
         await session.finish()
 
 
-async def shown(
+async def transform_segments(
     events: AsyncGenerator[LiveEvent, None], changes: Iterable[Callable[[Segment], Segment]]
 ) -> AsyncGenerator[LiveEvent, None]:
     """The events, with the changes made in each segment, partials too, one after the other."""

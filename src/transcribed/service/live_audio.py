@@ -45,8 +45,8 @@ async def _feed(
 ) -> Heard | None:
     if idle_timeout is None:
         return await audio.send(chunks, session)
-    with closing(Timely(chunks, idle_timeout)) as timely:
-        return await audio.send(timely, session)
+    with closing(IdleTimeout(chunks, idle_timeout)) as timed:
+        return await audio.send(timed, session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class LiveInput:
 
     async def send(self, chunks: AsyncIterator[bytes], session: Session) -> Heard | None:
         """Send a session the audio of chunks. Raises UnreadableAudio, and what the chunks raise."""
-        apart = session.channels is not None
+        split_channels = session.channels is not None
         if self.form.encoding is not Encoding.AUTO:
-            await _send_raw(session, RawDecoder(self.form, apart=apart), chunks)
+            await _send_raw(session, RawDecoder(self.form, split_channels=split_channels), chunks)
             return None
         start, header = await _start(chunks)
-        if header is not None and (known := header.format) is not None and not apart:
+        if header is not None and (known := header.format) is not None and not split_channels:
             # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
             await _send_raw(session, RawDecoder(known), chunks, start)
             return None
@@ -123,7 +123,7 @@ async def _send_container(
 # --- Patience
 
 
-class Timely:
+class IdleTimeout:
     """Chunks of a sender that is given up when none comes for some seconds, or when somebody says so.
 
     One timer watches all waits: it looks at the time when it fires, and is not set anew for each chunk.

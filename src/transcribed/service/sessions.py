@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from transcribed.errors import Conflict, Disconnected, Stopping, TranscribedError
-from transcribed.service.live import Feed, Session, Timeline
-from transcribed.service.live_audio import Timely
+from transcribed.service.live import Feed, Session, SessionTimeline
+from transcribed.service.live_audio import IdleTimeout
 from transcribed.transcript import Done, LiveEvent, Segment
 
 MOST_RESUMABLE = 1000
@@ -25,17 +25,17 @@ _log = logging.getLogger(__name__)
 Decorate = Callable[[AsyncGenerator[LiveEvent, None]], AsyncGenerator[LiveEvent, None]]
 
 
-class Holding:
-    """A connection's hold of a session's id."""
+class SessionLease:
+    """A connection's lease of a session's id, until it ends or another connection takes the id over."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
         self.took_over = False
         self._error: TranscribedError | None = None
-        self._chunks: Timely | None = None
+        self._chunks: IdleTimeout | None = None
 
-    def watch(self, chunks: Timely) -> None:
-        """From now on an end of the hold breaks these chunks off."""
+    def watch(self, chunks: IdleTimeout) -> None:
+        """From now on an end of the lease breaks these chunks off."""
         self._chunks = chunks
         if self._error is not None:
             chunks.break_off(self._error)
@@ -51,26 +51,26 @@ class Sessions:
     """All sessions of this server that have an id. To be closed."""
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, Holding] = {}
+        self._held: dict[Hashable, SessionLease] = {}
         self._resumable: dict[Hashable, ResumableSession] = {}
 
     @asynccontextmanager
-    async def hold(self, key: Hashable) -> AsyncIterator[Holding]:
+    async def hold(self, key: Hashable) -> AsyncIterator[SessionLease]:
         """Hold an id; whoever held it gets Conflict, and some time for its last words."""
-        holding = Holding()
+        lease = SessionLease()
         former = self._held.get(key)
-        holding.took_over = former is not None
-        self._held[key] = holding
+        lease.took_over = former is not None
+        self._held[key] = lease
         try:
             if former is not None:
                 former.end(Conflict(ANOTHER_STREAM))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(MAKING_WAY_SECONDS):
                         await former.ended.wait()
-            yield holding
+            yield lease
         finally:
-            holding.ended.set()
-            if self._held.get(key) is holding:
+            lease.ended.set()
+            if self._held.get(key) is lease:
                 del self._held[key]
 
     def resumable(
@@ -108,8 +108,8 @@ class ResumableSession:
 
     def __init__(
         self,
-        timeline: Timeline,
-        start: Callable[[Timeline], Session],
+        timeline: SessionTimeline,
+        start: Callable[[SessionTimeline], Session],
         decorate: Decorate,
         patience: float,
         terms: Hashable = None,
@@ -124,7 +124,7 @@ class ResumableSession:
         self._session: Session | None = None
         self._recognising: asyncio.Task[None] | None = None
         self._finishing: asyncio.Task[None] | None = None
-        self._attendance: Attendance | None = None
+        self._attachment: Attachment | None = None
         self._giving_up: asyncio.TimerHandle | None = None
         self._failure: TranscribedError | None = None
         self._events: deque[LiveEvent] = deque()
@@ -133,13 +133,14 @@ class ResumableSession:
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def open(self) -> "Attendance":
+    async def open(self) -> "Attachment":
         """A connection's part in it, with a stream of the engine. Raises what the engine raises.
 
-        Whoever attended before hears no more. One that is opened while another is being opened waits.
+        A connection that was attached before hears no more. One that is opened while another is being
+        opened waits.
         """
         async with self._opening:
-            self._attendance = None
+            self._attachment = None
             self._room.set()
             self._changed.set()
             if self._finishing is not None and self._recognising is not None:
@@ -150,18 +151,18 @@ class ResumableSession:
                 self._session, self._finishing, self._failure = session, None, None
                 self._recognising = asyncio.create_task(self._recognise(session))
             self._stay()
-            self._attendance = attendance = Attendance(self)
-            return attendance
+            self._attachment = attachment = Attachment(self)
+            return attachment
 
-    def confirm(self, attendance: "Attendance") -> None:
+    def confirm(self, attachment: "Attachment") -> None:
         """The client lives: what was told before has reached it."""
-        if self._attendance is attendance:
+        if self._attachment is attachment:
             self._unconfirmed.clear()
 
-    async def hear(self, attendance: "Attendance", feed: Feed) -> AsyncGenerator[LiveEvent, None]:
-        """See Attendance."""
+    async def hear(self, attachment: "Attachment", feed: Feed) -> AsyncGenerator[LiveEvent, None]:
+        """See Attachment."""
         session = self._session
-        if session is None or self._attendance is not attendance:
+        if session is None or self._attachment is not attachment:
             raise Conflict(ANOTHER_STREAM)
         missed = [*self._unconfirmed, *([self._telling] if self._telling else [])]
         self._events.extendleft(event for event in reversed(missed) if _is_final(event))
@@ -176,7 +177,7 @@ class ResumableSession:
                     self._telling = self._events.popleft()
                     self._room.set()
                     yield self._telling
-                    if self._attendance is not attendance:
+                    if self._attachment is not attachment:
                         raise Conflict(ANOTHER_STREAM)
                     self._unconfirmed.append(self._telling)
                     self._telling = None
@@ -187,7 +188,7 @@ class ResumableSession:
                         break
                     self._finish(session)
                 await self._changed.wait()
-                if self._attendance is not attendance:
+                if self._attachment is not attachment:
                     raise Conflict(ANOTHER_STREAM)
             if self._failure is not None:
                 raise self._failure
@@ -196,11 +197,11 @@ class ResumableSession:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
 
-    def leave(self, attendance: "Attendance") -> None:
+    def leave(self, attachment: "Attachment") -> None:
         """The connection is over; what was not finished waits for the next."""
-        if self._attendance is not attendance:
+        if self._attachment is not attachment:
             return
-        self._attendance = None
+        self._attachment = None
         self._room.set()
         if self._session is not None and self._finishing is None:
             loop = asyncio.get_running_loop()
@@ -256,7 +257,7 @@ class ResumableSession:
         if not isinstance(error, TranscribedError):
             _log.error("A session failed.", exc_info=error)
             error = TranscribedError("The server failed; its log says how.")
-        elif self._attendance is None and not isinstance(error, Stopping):
+        elif self._attachment is None and not isinstance(error, Stopping):
             _log.warning("A session whose client is away failed: %s", error.message)
         self._failure = self._failure or error
 
@@ -268,7 +269,7 @@ class ResumableSession:
             self._events.pop()
         self._events.append(event)
         self._changed.set()
-        while self._attendance is not None and len(self._events) >= _HELD_EVENTS:
+        while self._attachment is not None and len(self._events) >= _HELD_EVENTS:
             self._room.clear()
             await self._room.wait()
 
@@ -286,7 +287,7 @@ class ResumableSession:
             await asyncio.gather(self._finishing, return_exceptions=True)
 
 
-class Attendance:
+class Attachment:
     """One connection's part in a resumable session."""
 
     def __init__(self, session: ResumableSession) -> None:

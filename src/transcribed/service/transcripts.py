@@ -19,7 +19,7 @@ from transcribed.errors import (
     TranscribedError,
 )
 from transcribed.service.clock_steps import WallClock
-from transcribed.storage.transcripts import Query, Source, TranscriptInfo, TranscriptStore
+from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
 from transcribed.transcript import Done, LiveEvent, Notice, Segment
 
 PATIENCE = 2.0
@@ -90,10 +90,10 @@ class Transcripts:
         except TranscribedError:
             return True
 
-    async def kept(
+    async def persist_finals(
         self,
         events: AsyncGenerator[LiveEvent, None],
-        source: Source,
+        source: TranscriptSource,
         engine: str,
         recording: str | None = None,
     ) -> AsyncGenerator[LiveEvent, None]:
@@ -137,7 +137,7 @@ class _Growing:
         self,
         store: TranscriptStore,
         run: Callable[[Coroutine[Any, Any, Exception | None]], Task[Exception | None]],
-        source: Source,
+        source: TranscriptSource,
         engine: str,
         recording: str | None,
     ) -> None:

@@ -48,13 +48,13 @@ from transcribed.storage.tables import (
 )
 from transcribed.storage.transcripts import (
     Excerpt,
-    Found,
+    FoundTranscript,
     Page,
     Query,
-    Source,
     StoredSegment,
     Transcript,
     TranscriptInfo,
+    TranscriptSource,
     TranscriptStore,
 )
 from transcribed.transcript import Entity, LanguageScore, Segment, Word
@@ -364,7 +364,7 @@ class SqlTranscriptStore:
             excerpts = self._hits(connection, wanted.phrases, [row.key for row in shown])
         else:
             excerpts = _beginnings(connection, [row.key for row in shown])
-        found = tuple(Found(_info(row), excerpts.get(row.key, ())) for row in shown)
+        found = tuple(FoundTranscript(_info(row), excerpts.get(row.key, ())) for row in shown)
         return Page(found, next=f"{shown[-1].key:x}" if len(rows) > limit else None)
 
     def _search(self, connection: Connection, wanted: "_Wanted") -> Iterator[Row[Any]]:
@@ -531,7 +531,7 @@ def _row_of(info: TranscriptInfo) -> Fields:
 def _info(row: Row[Any]) -> TranscriptInfo:
     return TranscriptInfo(
         id=row.id,
-        source=Source(row.source),
+        source=TranscriptSource(row.source),
         engine=row.engine,
         language=row.language,
         started=row.started,

@@ -8,7 +8,7 @@ from typing import Protocol
 from transcribed.transcript import Segment
 
 
-class Source(Enum):
+class TranscriptSource(Enum):
     """Where the speech of a transcript came from."""
 
     FILE = "file"
@@ -24,7 +24,7 @@ class TranscriptInfo:
     """
 
     id: str
-    source: Source
+    source: TranscriptSource
     engine: str
     language: str
     started: datetime
@@ -69,7 +69,7 @@ class Query:
     """
 
     words: str | None = None
-    source: Source | None = None
+    source: TranscriptSource | None = None
     recording: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -87,7 +87,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTranscript:
     """A transcript of a page, with its first excerpts where words were searched, else its first words."""
 
     info: TranscriptInfo
@@ -98,7 +98,7 @@ class Found:
 class Page:
     """Transcripts, newest first; `next` is None on the last page."""
 
-    found: tuple[Found, ...]
+    found: tuple[FoundTranscript, ...]
     next: str | None = None
 
 

@@ -48,7 +48,7 @@ async def transcribe_to_files(
             async with recognition(settings) as recogniser:
                 here = settings.threads or os.cpu_count() or 1
                 engine = recogniser.engine
-                await batch.run(recogniser, engine.places if engine.elsewhere else here)
+                await batch.run(recogniser, engine.capacity if engine.remote else here)
     if len(made.jobs) + len(made.done) + len(made.problems) > 1:
         print(
             f"{batch.written} written, {len(made.done)} done before, {batch.failed} failed", file=sys.stderr

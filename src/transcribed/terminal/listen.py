@@ -19,7 +19,7 @@ from transcribed.transcript import Segment
 from transcribed.wire.native import Format
 
 
-class Source(AbstractContextManager[Any], Protocol):
+class LiveSource(AbstractContextManager[Any], Protocol):
     """Chunks of live audio, from when the context is entered."""
 
     @property
@@ -51,7 +51,7 @@ class Source(AbstractContextManager[Any], Protocol):
 
 
 async def listen(
-    settings: RecognitionSettings, source: Source, form: Format, track: int | None = None
+    settings: RecognitionSettings, source: LiveSource, form: Format, track: int | None = None
 ) -> None:
     """Print what is said until the source ends, or is ended by SIGINT or SIGTERM.
 

@@ -26,7 +26,7 @@ def devices() -> list[str]:
 
 
 class Microphone:
-    """A Source. What is not taken in time is lost, since nobody can make a speaker wait.
+    """A LiveSource. What is not taken in time is lost, since nobody can make a speaker wait.
 
     `device` is a number, or a part of a name that no other has; None stands for the system's default.
     """
@@ -46,7 +46,7 @@ class Microphone:
 
     @property
     def lost(self) -> float:
-        """See Source."""
+        """See LiveSource."""
         return self._lost_samples / self.format.sample_rate
 
     def __enter__(self) -> Self:
@@ -76,7 +76,7 @@ class Microphone:
         self._opened.close()
 
     def stop(self) -> None:
-        """See Source."""
+        """See LiveSource."""
         self._stopped = True
         self._ready.set()
 

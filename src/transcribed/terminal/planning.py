@@ -22,7 +22,7 @@ SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRecording:
     """A recording: its path (or STANDARD_INPUT), and its path below the folder that was named."""
 
     path: str
@@ -73,16 +73,16 @@ def plan(inputs: Sequence[str], output: str, suffix: str, *, force: bool) -> Pla
 # --- What is there
 
 
-def _found(path: str, problems: list[str]) -> Iterator[Found]:
+def _found(path: str, problems: list[str]) -> Iterator[FoundRecording]:
     if path == STANDARD_INPUT:
         problems.append(f"{path}: standard input has no name. Transcribe it alone, with -o FILE.")
     elif Path(path).is_dir():
         yield from _found_below(path, problems)
     else:
-        yield Found(path, Path(Path(path).name))
+        yield FoundRecording(path, Path(Path(path).name))
 
 
-def _found_below(folder: str, problems: list[str]) -> Iterator[Found]:
+def _found_below(folder: str, problems: list[str]) -> Iterator[FoundRecording]:
     """Links to files are followed, those to folders are not: they may lead in a circle."""
 
     def note(error: OSError) -> None:
@@ -95,7 +95,7 @@ def _found_below(folder: str, problems: list[str]) -> Iterator[Found]:
             path = Path(parent, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and not _is_special(path):
                 any_found = True
-                yield Found(str(path), path.relative_to(folder))
+                yield FoundRecording(str(path), path.relative_to(folder))
     if not any_found:
         problems.append(f"{folder}: it holds no recordings.")
 
@@ -111,7 +111,9 @@ def _is_special(path: Path) -> bool:
 # --- Where it goes
 
 
-def _told_apart(found: Iterable[Found], target: Path, suffix: str, problems: list[str]) -> list[Pair]:
+def _told_apart(
+    found: Iterable[FoundRecording], target: Path, suffix: str, problems: list[str]
+) -> list[Pair]:
     """talk.mp3 goes to talk.srt; if there is a talk.wav too, they go to talk.mp3.srt and talk.wav.srt."""
     distinct = list({(os.path.realpath(one.path), one.below): one for one in found}.values())
     wanted = Counter(_key(_short(one, suffix)) for one in distinct)
@@ -128,7 +130,7 @@ def _told_apart(found: Iterable[Found], target: Path, suffix: str, problems: lis
     return [pairs[0] for pairs in alike.values() if len(pairs) == 1]
 
 
-def _short(one: Found, suffix: str) -> Path:
+def _short(one: FoundRecording, suffix: str) -> Path:
     known = one.below.suffix.lower() in SUFFIXES
     return one.below.with_suffix(suffix) if known else one.below.with_name(one.below.name + suffix)
 

@@ -12,7 +12,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class StandardInput:
-    """A Source. It is read no faster than its chunks are taken, so that a pipe's writer waits."""
+    """A LiveSource. It is read no faster than its chunks are taken, so that a pipe's writer waits."""
 
     name = "standard input"
     lost = 0.0
@@ -36,7 +36,7 @@ class StandardInput:
         self.stop()
 
     def stop(self) -> None:
-        """See Source."""
+        """See LiveSource."""
         self._stopped = True
         self._ready.set()
 

@@ -90,12 +90,12 @@ def test_the_channels_are_mixed_to_what_each_says(channels: int, kind: str) -> N
     assert found[1_600:] == pytest.approx(data[1_600:, 0] / 32_768, abs=1e-6)
 
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_a_constant_is_taken_out(*, apart: bool) -> None:
+@pytest.mark.parametrize("split_channels", [True, False])
+def test_a_constant_is_taken_out(*, split_channels: bool) -> None:
     data = np.full((32_000, 2), 6_000, "<i2")
-    decoder = RawDecoder(InputFormat(channels=2), apart=apart)
+    decoder = RawDecoder(InputFormat(channels=2), split_channels=split_channels)
     found = np.concatenate([decoder.push(data.tobytes()), decoder.finish()], axis=-1)
-    assert found.shape == ((2, 32_000) if apart else (32_000,))
+    assert found.shape == ((2, 32_000) if split_channels else (32_000,))
     assert np.abs(found[..., 3_200:]).max() < 0.0011
 
 

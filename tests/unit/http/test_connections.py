@@ -11,7 +11,7 @@ from transcribed.errors import TooLarge
 from transcribed.http import connections as rules
 from transcribed.http.connections import Bounds, Connection, Connections, Unfinished
 from transcribed.http.sockets import Ends
-from transcribed.scheduling.serving import CLIENT, shared
+from transcribed.scheduling.admission import CLIENT, shared
 
 NOW = 1000.0
 HERE, THERE, ELSEWHERE = "127.0.0.1", "192.0.2.1", "192.0.2.2"

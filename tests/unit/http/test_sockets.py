@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from transcribed.http.sockets import Ends, Found, Sockets, taken
+from transcribed.http.sockets import Ends, OpenConnection, Sockets, taken
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -34,7 +34,7 @@ def test_connections_to_a_port_are_found_and_nothing_else(pair: Pair) -> None:
     sockets = Sockets({port})
     for _ in range(2):  # What is known is found again.
         found = [each for each in sockets.connections() if each is not None]
-        assert found == [Found(ends_of(here, port), here.fileno())]
+        assert found == [OpenConnection(ends_of(here, port), here.fileno())]
     assert sockets.used > 5
     assert not any(Sockets({port + 1}).connections())
 
@@ -61,12 +61,12 @@ def test_a_connection_is_shut_down_for_both_ends(pair: Pair) -> None:
 def test_one_that_is_not_the_one_that_was_found_is_left_alone(pair: Pair) -> None:
     here, there, port = pair
     for wrong in (Ends("192.0.2.1", 1, port), ends_of(here, port + 1)):
-        assert not Sockets({port}).shut_down(Found(wrong, here.fileno()))
+        assert not Sockets({port}).shut_down(OpenConnection(wrong, here.fileno()))
     there.sendall(b"a")
     assert here.recv(1) == b"a"
     number = here.fileno()
     here.close()
-    assert not Sockets({port}).shut_down(Found(Ends("127.0.0.1", 1, port), number))
+    assert not Sockets({port}).shut_down(OpenConnection(Ends("127.0.0.1", 1, port), number))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")

@@ -187,9 +187,9 @@ def test_the_promise_is_kept_by_as_many_as_the_capacity_and_not_by_one_more(
     def needed(streams: int) -> float:
         return streams * (steady + partial / PROMISED_INTERVAL)
 
-    places = capacity(Costs(steady, partial), threads)
-    assert needed(places) <= USABLE * threads + 1e-9 or places == 1
-    assert needed(places + 1) > USABLE * threads - 1e-9
+    most = capacity(Costs(steady, partial), threads)
+    assert needed(most) <= USABLE * threads + 1e-9 or most == 1
+    assert needed(most + 1) > USABLE * threads - 1e-9
 
 
 def test_streams_are_let_in_while_there_are_places() -> None:

@@ -101,7 +101,7 @@ class Talker(Listener):
 
 
 @dataclass(frozen=True)
-class OneStream:
+class SingleStreamEngine:
     """A LocalEngine of which only this stream can be opened."""
 
     stream: LocalStream
@@ -121,7 +121,7 @@ class OneStream:
 def _open(
     scheduler: Scheduler, stream: LocalStream, options: StreamOptions, meter: Meter | None = None
 ) -> RecognitionStream:
-    engine = OneStream(stream)
+    engine = SingleStreamEngine(stream)
     return scheduler.open(engine, options, meter or Meter(engine.costs))
 
 
@@ -567,7 +567,7 @@ FULL = "No more live streams can be served well: 2 are being served. Try again l
 async def test_live_streams_are_let_in_as_far_as_there_are_places() -> None:
     async with Scheduler(1) as scheduler:
         meter = Meter(Costs(steady=0.15, partial=0.15 * PROMISED_INTERVAL))
-        assert scheduler.places(meter) == 2
+        assert scheduler.capacity(meter) == 2
         for _ in range(2):
             _open(scheduler, Listener(), LIVE, meter)
         with pytest.raises(LimitExceeded) as refused:
@@ -578,8 +578,8 @@ async def test_live_streams_are_let_in_as_far_as_there_are_places() -> None:
 
 async def test_there_are_no_more_live_streams_than_the_setting_says() -> None:
     async with Scheduler(4, max_live=2) as scheduler:
-        engine = scheduler.run(OneStream(Listener()))
-        assert engine.places == 2
+        engine = scheduler.run(SingleStreamEngine(Listener()))
+        assert engine.capacity == 2
         for _ in range(2):
             await engine.open(LIVE)
         with pytest.raises(LimitExceeded, match="2 are being served"):
@@ -588,8 +588,8 @@ async def test_there_are_no_more_live_streams_than_the_setting_says() -> None:
 
 async def test_the_setting_makes_no_places_that_the_machine_has_not() -> None:
     async with Scheduler(1, max_live=100) as scheduler:
-        assert scheduler.places(Meter(Costs(steady=0.15, partial=0.15 * PROMISED_INTERVAL))) == 2
-        assert scheduler.places(Meter(Costs(steady=9.0, partial=9.0))) == 1
+        assert scheduler.capacity(Meter(Costs(steady=0.15, partial=0.15 * PROMISED_INTERVAL))) == 2
+        assert scheduler.capacity(Meter(Costs(steady=9.0, partial=9.0))) == 1
 
 
 async def test_recordings_are_always_let_in() -> None:
@@ -657,11 +657,11 @@ async def test_what_steps_cost_decides_how_many_places_there_are() -> None:
 
     async with Scheduler(1) as scheduler:
         meter = Meter(Costs(steady=1e-4, partial=1e-4))
-        before = scheduler.places(meter)
+        before = scheduler.capacity(meter)
         stream = _open(scheduler, Final(), LIVE, meter)
         await _send(stream, 10)
         await _texts(stream)
-        assert scheduler.places(meter) < before / 1.5
+        assert scheduler.capacity(meter) < before / 1.5
 
 
 @pytest.mark.parametrize("way", ["closed", "ended", "failed", "hung"])

@@ -9,7 +9,7 @@ from transcribed.engines.base import Capabilities, Engine, Hypothesis, StreamOpt
 from transcribed.engines.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, Unavailable
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.service.live import LiveSession, Timeline
+from transcribed.service.live import LiveSession, SessionTimeline
 from transcribed.transcript import Done, Entity, LiveEvent, Notice, Segment, Word
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +86,7 @@ class _Remote:
 
 
 async def test_a_remote_engine_may_find_the_language_out_and_tell_more_than_words() -> None:
-    timeline = Timeline()
+    timeline = SessionTimeline()
     timeline.seconds = 10.0
     async with LiveSession(_Remote(), StreamOptions(language="de-DE"), timeline) as session:
         yes, notice, no, _ = await _events(session)

@@ -20,9 +20,9 @@ from transcribed.errors import (
 )
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service import sessions
-from transcribed.service.live import LiveSession, Session, Timeline
-from transcribed.service.live_audio import Timely
-from transcribed.service.sessions import Attendance, ResumableSession, Sessions
+from transcribed.service.live import LiveSession, Session, SessionTimeline
+from transcribed.service.live_audio import IdleTimeout
+from transcribed.service.sessions import Attachment, ResumableSession, Sessions
 from transcribed.transcript import LiveEvent, Segment
 
 pytestmark = pytest.mark.anyio
@@ -45,10 +45,10 @@ def engine(scheduler: Scheduler) -> ScheduledEngine:
 
 
 def resumable(engine: ScheduledEngine, patience: float = 20) -> ResumableSession:
-    def start(timeline: Timeline) -> Session:
+    def start(timeline: SessionTimeline) -> Session:
         return LiveSession(engine, StreamOptions(), timeline)
 
-    session = ResumableSession(Timeline("s"), start, lambda events: events, patience)
+    session = ResumableSession(SessionTimeline("s"), start, lambda events: events, patience)
     session.until = asyncio.get_running_loop().time() + 3600
     return session
 
@@ -72,9 +72,9 @@ class Client:
             self.audio.put_nowait(item)
 
 
-async def heard(attendance: Attendance, client: Client, most: int = 1000) -> list[tuple[int, str, float]]:
+async def heard(attachment: Attachment, client: Client, most: int = 1000) -> list[tuple[int, str, float]]:
     found: list[tuple[int, str, float]] = []
-    async with aclosing(attendance.hear(client.feed)) as events:
+    async with aclosing(attachment.hear(client.feed)) as events:
         async for event in events:
             if isinstance(event, Segment) and event.final:
                 found.append((event.number, event.text, event.start))
@@ -84,11 +84,11 @@ async def heard(attendance: Attendance, client: Client, most: int = 1000) -> lis
 
 
 async def failing(
-    attendance: Attendance, client: Client
+    attachment: Attachment, client: Client
 ) -> tuple[list[LiveEvent], TranscribedError | None]:
     found: list[LiveEvent] = []
     try:
-        async with aclosing(attendance.hear(client.feed)) as events:
+        async with aclosing(attachment.hear(client.feed)) as events:
             async for event in events:
                 found.append(event)  # noqa: PERF401 - kept when it raises
     except TranscribedError as error:
@@ -102,10 +102,10 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-async def lost(attendance: Attendance, client: Client) -> list[LiveEvent]:
-    found, error = await failing(attendance, client)
+async def lost(attachment: Attachment, client: Client) -> list[LiveEvent]:
+    found, error = await failing(attachment, client)
     assert isinstance(error, Disconnected)
-    attendance.leave()
+    attachment.leave()
     return found
 
 
@@ -114,10 +114,10 @@ GONE = Disconnected("gone")
 
 async def test_without_a_break_it_is_a_session_like_any_other(engine: ScheduledEngine) -> None:
     session, client = resumable(engine), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     client.say(0.6, 0.6, None)
-    assert await heard(attendance, client) == [(0, "a", 0.0), (1, "b", 0.5), (2, "c", 1.0)]
-    attendance.leave()
+    assert await heard(attachment, client) == [(0, "a", 0.0), (1, "b", 0.5), (2, "c", 1.0)]
+    attachment.leave()
     assert session.timeline.seconds == pytest.approx(1.2)
 
 
@@ -125,15 +125,15 @@ async def test_the_stream_of_the_engine_goes_on_over_a_break(
     engine: ScheduledEngine, scheduler: Scheduler
 ) -> None:
     session, first, second = resumable(engine), Client(), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     first.say(0.3, GONE)
-    assert await lost(attendance, first) == []
+    assert await lost(attachment, first) == []
     assert len(scheduler.streams) == 1
-    attendance = await session.open()
+    attachment = await session.open()
     assert len(scheduler.streams) == 1
     second.say(0.3, 0.6, None)
-    assert await heard(attendance, second) == [(0, "a", 0.0), (1, "b", 0.5), (2, "c", 1.0)]
-    attendance.leave()
+    assert await heard(attachment, second) == [(0, "a", 0.0), (1, "b", 0.5), (2, "c", 1.0)]
+    attachment.leave()
     assert not scheduler.streams
 
 
@@ -142,15 +142,15 @@ async def test_what_a_client_may_have_missed_is_told_again(
     engine: ScheduledEngine, confirmed: bool
 ) -> None:
     session, first, second = resumable(engine), Client(), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     first.say(0.6)
-    assert await heard(attendance, first, most=1) == [(0, "a", 0.0)]
+    assert await heard(attachment, first, most=1) == [(0, "a", 0.0)]
     if confirmed:
-        attendance.confirm()
-    attendance.leave()
-    attendance = await session.open()
+        attachment.confirm()
+    attachment.leave()
+    attachment = await session.open()
     second.say(0.6, None)
-    found = await heard(attendance, second)
+    found = await heard(attachment, second)
     again = [(0, "a", 0.0)] if not confirmed else []
     # What was being told when the connection broke was told, or not: nobody knows.
     assert found in (
@@ -163,25 +163,25 @@ async def test_a_client_that_stays_away_gives_its_place_back_and_misses_nothing(
     engine: ScheduledEngine, scheduler: Scheduler
 ) -> None:
     session, first, second = resumable(engine, patience=0), Client(), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     first.say(1.1, GONE)
-    await lost(attendance, first)
+    await lost(attachment, first)
     await until(lambda: not scheduler.streams)
-    attendance = await session.open()
+    attachment = await session.open()
     second.say(0.6, None)
-    found = await heard(attendance, second)
+    found = await heard(attachment, second)
     assert found[-2:] == [(2, "c", 1.0), (3, "a", pytest.approx(1.1))]
-    attendance.leave()
+    attachment.leave()
 
 
 async def test_an_error_of_the_audio_ends_it_behind_the_last_words(engine: ScheduledEngine) -> None:
     session, client = resumable(engine), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     client.say(1.1, BadRequest("no"))
-    found, error = await failing(attendance, client)
+    found, error = await failing(attachment, client)
     assert isinstance(error, BadRequest)
     assert [event.text for event in found if isinstance(event, Segment)] == ["a", "b", "c"]
-    attendance.leave()
+    attachment.leave()
 
 
 async def test_whoever_comes_later_takes_it_over(engine: ScheduledEngine) -> None:
@@ -204,9 +204,9 @@ async def test_whoever_comes_later_takes_it_over(engine: ScheduledEngine) -> Non
 async def test_the_end_of_all_makes_last_words(engine: ScheduledEngine, scheduler: Scheduler) -> None:
     all_sessions, client = Sessions(), Client()
     session = all_sessions.resumable("key", 60, lambda: resumable(engine))
-    attendance = await session.open()
+    attachment = await session.open()
     client.say(0.3, GONE)
-    await lost(attendance, client)
+    await lost(attachment, client)
     assert len(scheduler.streams) == 1
     await all_sessions.aclose()
     assert not scheduler.streams
@@ -218,7 +218,9 @@ async def test_the_end_of_all_makes_last_words(engine: ScheduledEngine, schedule
 class Faulty(LiveSession):
     """A session one of whose parts fails, once each time."""
 
-    def __init__(self, engine: ScheduledEngine, timeline: Timeline, fault: str, error: Exception) -> None:
+    def __init__(
+        self, engine: ScheduledEngine, timeline: SessionTimeline, fault: str, error: Exception
+    ) -> None:
         super().__init__(engine, StreamOptions(), timeline)
         self._fault = fault
         self._error = error
@@ -262,7 +264,7 @@ def faulty(engine: ScheduledEngine, fault: str, error: Exception, patience: floa
     """A session whose first stream fails in a part of it; those behind are well."""
     faults = [fault]
 
-    def start(timeline: Timeline) -> Session:
+    def start(timeline: SessionTimeline) -> Session:
         return Faulty(engine, timeline, faults.pop() if faults else "", error)
 
     def decorate(events: AsyncGenerator[LiveEvent, None]) -> AsyncGenerator[LiveEvent, None]:
@@ -270,7 +272,7 @@ def faulty(engine: ScheduledEngine, fault: str, error: Exception, patience: floa
             _decorated(events, error) if fault == "decorating" and session.timeline.seconds == 0 else events
         )
 
-    session = ResumableSession(Timeline("s"), start, decorate, patience)
+    session = ResumableSession(SessionTimeline("s"), start, decorate, patience)
     session.until = asyncio.get_running_loop().time() + 3600
     return session
 
@@ -288,14 +290,14 @@ async def test_whatever_fails_is_told_once_and_the_place_is_free_and_the_session
     error: Exception,
 ) -> None:
     session, client = faulty(engine, part, error), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     client.say(1.1, None)
     failure: Exception | None = None
     try:
-        await heard(attendance, client)
+        await heard(attachment, client)
     except Exception as told:  # noqa: BLE001 - which one it is, is what is tested
         failure = told
-    attendance.leave()
+    attachment.leave()
     expected = isinstance(error, TranscribedError)
     if expected or part == "sending":  # What a client's own feeding raises is for its connection to log.
         assert failure is error
@@ -305,11 +307,11 @@ async def test_whatever_fails_is_told_once_and_the_place_is_free_and_the_session
         assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
     await until(lambda: not scheduler.streams)
 
-    attendance, client = await session.open(), Client()
+    attachment, client = await session.open(), Client()
     assert len(scheduler.streams) == 1
     client.say(1.1, None)
-    assert [text for _, text, _ in await heard(attendance, client)][-3:] == ["a", "b", "c"]
-    attendance.leave()
+    assert [text for _, text, _ in await heard(attachment, client)][-3:] == ["a", "b", "c"]
+    attachment.leave()
     assert not scheduler.streams
 
 
@@ -319,9 +321,9 @@ async def test_what_fails_while_the_client_is_away_is_logged_once_and_the_place_
 ) -> None:
     error = ValueError("broken")
     session, client = faulty(engine, part, error, patience=0), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     client.say(1.1, GONE)
-    await lost(attendance, client)
+    await lost(attachment, client)
     await until(lambda: not scheduler.streams and caplog.records)
     await session.aclose()
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
@@ -335,15 +337,15 @@ async def test_where_no_stream_can_be_opened_the_next_try_begins_anew(
     with pytest.raises(type(error)):
         await session.open()
     assert not scheduler.streams
-    attendance = await session.open()
+    attachment = await session.open()
     client.say(1.1, None)
-    assert [text for _, text, _ in await heard(attendance, client)] == ["a", "b", "c"]
+    assert [text for _, text, _ in await heard(attachment, client)] == ["a", "b", "c"]
 
 
 class Slow(LiveSession):
     """A session whose stream of the engine takes its time to be opened."""
 
-    def __init__(self, engine: ScheduledEngine, timeline: Timeline, gate: asyncio.Event) -> None:
+    def __init__(self, engine: ScheduledEngine, timeline: SessionTimeline, gate: asyncio.Event) -> None:
         super().__init__(engine, StreamOptions(), timeline)
         self._gate = gate
 
@@ -359,7 +361,7 @@ class Slow(LiveSession):
 
 def slow(engine: ScheduledEngine, gate: asyncio.Event) -> ResumableSession:
     session = ResumableSession(
-        Timeline("s"), lambda timeline: Slow(engine, timeline, gate), lambda events: events, 20
+        SessionTimeline("s"), lambda timeline: Slow(engine, timeline, gate), lambda events: events, 20
     )
     session.until = asyncio.get_running_loop().time() + 3600
     return session
@@ -375,10 +377,10 @@ async def test_two_that_come_at_once_get_one_stream_of_the_engine(
     gate.set()
     *older, newest = await asyncio.gather(*opening)
     assert len(scheduler.streams) == 1
-    for attendance in older:
+    for attachment in older:
         with pytest.raises(Conflict):
-            await heard(attendance, client)
-        attendance.leave()
+            await heard(attachment, client)
+        attachment.leave()
     client.say(1.1, None)
     assert [text for _, text, _ in await heard(newest, client)] == ["a", "b", "c"]
     newest.leave()
@@ -395,10 +397,10 @@ async def test_who_gives_up_while_a_stream_is_opened_holds_nothing_and_nobody_up
     first.cancel()
     await asyncio.wait({first})
     gate.set()
-    attendance = await second
+    attachment = await second
     assert len(scheduler.streams) == 1
     client.say(1.1, None)
-    assert [text for _, text, _ in await heard(attendance, client)] == ["a", "b", "c"]
+    assert [text for _, text, _ in await heard(attachment, client)] == ["a", "b", "c"]
 
 
 async def test_who_comes_back_to_many_unheard_words_is_not_held_up_by_them(
@@ -407,28 +409,28 @@ async def test_who_comes_back_to_many_unheard_words_is_not_held_up_by_them(
     """While the last words are made, the one that comes back is not there yet to make room for them."""
     monkeypatch.setattr(sessions, "_HELD_EVENTS", 1)
     session, first, second = resumable(engine, patience=0), Client(), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     first.say(1.1, GONE)
-    await lost(attendance, first)
+    await lost(attachment, first)
     async with asyncio.timeout(10):
-        attendance = await session.open()
+        attachment = await session.open()
     second.say(1.1, None)
-    assert [text for _, text, _ in await heard(attendance, second)][-3:] == ["a", "b", "c"]
+    assert [text for _, text, _ in await heard(attachment, second)][-3:] == ["a", "b", "c"]
 
 
 async def test_a_connection_that_breaks_while_the_audio_ends_does_not_hold_the_place_for_ever(
     engine: ScheduledEngine, scheduler: Scheduler
 ) -> None:
     session, client = resumable(engine), Client()
-    attendance = await session.open()
+    attachment = await session.open()
     client.say(1.1, None)
-    hearing = asyncio.create_task(heard(attendance, client))
+    hearing = asyncio.create_task(heard(attachment, client))
     await until(lambda: client.taken)
     for _ in range(20):
         hearing.cancel()
         await asyncio.sleep(0)
     await asyncio.wait({hearing})
-    attendance.leave()
+    attachment.leave()
     await session.aclose()
     assert not scheduler.streams
 
@@ -457,9 +459,9 @@ async def test_an_id_is_held_by_one_at_a_time() -> None:
         yield b""
 
     async def older(begun: asyncio.Event) -> None:
-        async with held.hold("id") as holding:
-            chunks = Timely(never(), 60)
-            holding.watch(chunks)
+        async with held.hold("id") as lease:
+            chunks = IdleTimeout(never(), 60)
+            lease.watch(chunks)
             begun.set()
             with pytest.raises(Conflict):
                 await anext(aiter(chunks))
@@ -488,7 +490,7 @@ async def test_an_id_that_was_taken_before_it_is_watched_is_taken_all_the_same()
 
     async with held.hold("id") as older:
         older.end(Conflict("taken"))
-        chunks = Timely(some(), 60)
+        chunks = IdleTimeout(some(), 60)
         older.watch(chunks)
         with pytest.raises(Conflict):
             await anext(aiter(chunks))

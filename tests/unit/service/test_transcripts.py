@@ -19,7 +19,7 @@ from transcribed.service import transcripts
 from transcribed.service.live import LiveSession, transcript_of
 from transcribed.service.transcripts import Transcripts
 from transcribed.storage.opening import open_transcripts
-from transcribed.storage.transcripts import Query, Source, TranscriptInfo, TranscriptStore
+from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
 from transcribed.transcript import Done, LiveEvent, Notice, Segment
 
 pytestmark = pytest.mark.anyio
@@ -91,7 +91,7 @@ async def said(
 
 
 def live(kept: Transcripts, *events: Any) -> AsyncGenerator[LiveEvent, None]:
-    return kept.kept(said(*events), Source.LIVE, "scripted")
+    return kept.persist_finals(said(*events), TranscriptSource.LIVE, "scripted")
 
 
 async def heard(events: AsyncGenerator[LiveEvent, None]) -> list[LiveEvent]:
@@ -149,7 +149,7 @@ async def test_a_session_of_an_engine_is_kept_under_its_id(
             ScriptedEngine(Script.model_validate({"language": "de-DE", "events": script}))
         )
         events = transcript_of(LiveSession(engine, StreamOptions()), feed)
-        seen = await heard(kept.kept(events, Source.FILE, "scripted", "größe.wav"))
+        seen = await heard(kept.persist_finals(events, TranscriptSource.FILE, "scripted", "größe.wav"))
     (*segments, end) = seen
     assert isinstance(end, Done)
     transcript = await store.get(end.session_id)
@@ -158,7 +158,7 @@ async def test_a_session_of_an_engine_is_kept_under_its_id(
     ]
     info = transcript.info
     assert (info.source, info.recording, info.engine, info.language) == (
-        Source.FILE,
+        TranscriptSource.FILE,
         "größe.wav",
         "scripted",
         "de-DE",
@@ -394,7 +394,7 @@ async def test_what_is_older_than_some_days_is_deleted_at_the_start(
     now = datetime.now(UTC)  # noqa: TID251 - as what is kept
     for days in (0, 1, 29, 31, 400):
         started = now - timedelta(days=days)
-        await store.add(TranscriptInfo(f"{days} days", Source.LIVE, "scripted", "en-US", started))
+        await store.add(TranscriptInfo(f"{days} days", TranscriptSource.LIVE, "scripted", "en-US", started))
         await store.append(final(0, session=f"{days} days"))
         if days != 31:
             await store.end(f"{days} days", started, 1.0)
@@ -415,7 +415,7 @@ async def test_a_clock_that_has_jumped_deletes_nothing(
     """At the start, after years; while it runs; and not before the clock has stood an hour."""
     now = datetime.now(UTC)  # noqa: TID251 - as what is kept
     ended = now - timedelta(days=2)
-    await store.add(TranscriptInfo("last", Source.LIVE, "scripted", "en-US", ended))
+    await store.add(TranscriptInfo("last", TranscriptSource.LIVE, "scripted", "en-US", ended))
     await store.end("last", ended, 1.0)
     pauses: asyncio.Queue[float] = asyncio.Queue()
     passed = 0.0

@@ -33,7 +33,7 @@ _HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundCredentials:
     """Credentials, and the way in which they were found, by botocore's name for it."""
 
     method: str
@@ -133,7 +133,7 @@ class Account:
                 f"The certificates in {bundle} (AWS_CA_BUNDLE) are no use: {error}"
             ) from error
 
-    def credentials(self) -> Found:
+    def credentials(self) -> FoundCredentials:
         """Those that are good now, renewed if need be. Raises NoCredentials and Unavailable."""
         with self._lock:
             try:
@@ -158,7 +158,7 @@ class Account:
                 raise NoCredentials(f"No credentials for Amazon: {_plain(error)}. {_HOW}") from error
         if not keys or not keys.access_key or not keys.secret_key:
             raise NoCredentials(f"There are no credentials for Amazon Transcribe. {_HOW}")
-        return Found(found.method or "unknown", keys)
+        return FoundCredentials(found.method or "unknown", keys)
 
     def refused(self) -> None:
         """The credentials were refused: look for them anew the next time. Does not block."""

@@ -66,7 +66,7 @@ class Pacer:
         self._next = due + samples / SAMPLE_RATE / self._speed
 
 
-class Timeline:
+class TimeMapping:
     """Amazon's times as ours, which know nothing of the silence that was put in between.
 
     What Amazon hears in such a silence is heard at the moment in which it stands. Silences are kept: in the

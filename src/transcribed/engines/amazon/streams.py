@@ -26,7 +26,7 @@ from transcribed.engines.amazon.request import (
     stabilizes,
     stream_parameters,
 )
-from transcribed.engines.amazon.sending import USUAL, Outbox, Pacer, Timeline
+from transcribed.engines.amazon.sending import USUAL, Outbox, Pacer, TimeMapping
 from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
 from transcribed.engines.base import (
     Capabilities,
@@ -170,7 +170,7 @@ class AmazonStream:
         self._hypotheses = _Hypotheses(parameters, options)
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox()
-        self._timeline = Timeline()
+        self._mapping = TimeMapping()
         self._pacer = Pacer(settings.speed) if options.pace is Pace.FAST else None
         self._received = 0
         self._unread: deque[Hypothesis] = deque()
@@ -231,7 +231,7 @@ class AmazonStream:
     @property
     def status(self) -> StreamStatus:
         """What waits is what has not been sent yet. What was sent is with the silence that was put in."""
-        waiting, sent = self._outbox.samples, self._timeline.sent
+        waiting, sent = self._outbox.samples, self._mapping.sent
         return StreamStatus(
             self._pace, self._received / SAMPLE_RATE, waiting / SAMPLE_RATE, sent / SAMPLE_RATE
         )
@@ -290,9 +290,9 @@ class AmazonStream:
         if not piece and not self._finishing and self._is_quiet:
             piece = self._outbox.take(all_of_it=True)
             silence = USUAL
-        self._timeline.audio(len(piece) // _SAMPLE_BYTES)
+        self._mapping.audio(len(piece) // _SAMPLE_BYTES)
         if silence:
-            self._timeline.silence(silence)
+            self._mapping.silence(silence)
         return piece + bytes(silence * _SAMPLE_BYTES)
 
     @property
@@ -345,7 +345,7 @@ class AmazonStream:
         match headers.get(":message-type"), headers.get(":event-type"):
             case "event", "TranscriptEvent":
                 for reading in read_event(payload):
-                    self._say(self._hypotheses.of(reading, self._timeline))
+                    self._say(self._hypotheses.of(reading, self._mapping))
             case "exception", _:
                 name = str(headers.get(":exception-type", ""))
                 self._end(refusal_of_status(0, {"x-amzn-errortype": name}, payload))
@@ -421,7 +421,7 @@ class _Hypotheses:
         self._segment = 0
         self._shown: tuple[tuple[str, bool | None], ...] | None = None
 
-    def of(self, reading: Reading, timeline: Timeline) -> Hypothesis | None:
+    def of(self, reading: Reading, mapping: TimeMapping) -> Hypothesis | None:
         """None for what says nothing new. A segment that has been shown and turns out empty has a final."""
         words = reading.words
         if reading.final and self._stabilizes:
@@ -436,8 +436,8 @@ class _Hypotheses:
                 return None
             self._shown = shown
         start, end, entities = reading.start, reading.end, reading.entities
-        if timeline.silent or end > timeline.sent / SAMPLE_RATE:
-            ours = timeline.ours
+        if mapping.silent or end > mapping.sent / SAMPLE_RATE:
+            ours = mapping.ours
             start, end = ours(start), ours(end)
             words = tuple(_moved(word, ours) for word in words)
             entities = tuple(replace(each, start=ours(each.start), end=ours(each.end)) for each in entities)

@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from transcribed.audio.formats import Samples
 from transcribed.engines.runtime import session
-from transcribed.recognition.levelling import Leveller
+from transcribed.recognition.gain_control import AutomaticGainControl
 from transcribed.recognition.vad import WINDOW
 
 _CONTEXT = 64
@@ -46,11 +46,11 @@ class SpeechDetector:
         self._model = model
         self._h = self._c = np.zeros((1, 1, 128), np.float32)
         self._context = np.zeros(_CONTEXT, np.float32)
-        self._leveller = Leveller()
+        self._gain_control = AutomaticGainControl()
 
     def push(self, samples: Samples) -> list[float]:
         """A whole number of windows → the probability of speech in each."""
-        joined = np.concatenate([self._context, self._leveller.push(samples)])
+        joined = np.concatenate([self._context, self._gain_control.push(samples)])
         self._context = joined[-_CONTEXT:]
         windows = np.lib.stride_tricks.sliding_window_view(joined, _CONTEXT + WINDOW)[::WINDOW]
         probabilities, self._h, self._c = self._model.run(np.ascontiguousarray(windows), self._h, self._c)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.amazon.sending import LONGEST, SHORTEST, Outbox, Pacer, Timeline
+from transcribed.engines.amazon.sending import LONGEST, SHORTEST, Outbox, Pacer, TimeMapping
 
 
 def _samples(integers: list[int]) -> Samples:
@@ -61,31 +61,31 @@ def test_never_is_more_than_half_a_second_caught_up_with(speed: float, late: lis
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 3 * SAMPLE_RATE)), min_size=1, max_size=30))
 def test_times_are_those_of_the_audio_without_the_silence(sent: list[tuple[bool, int]]) -> None:
-    timeline = Timeline()
+    times = TimeMapping()
     # For each sample that was sent, how much audio was before it: the definition, sample by sample.
     expected: list[tuple[int, int]] = []
     ours = theirs = 0
     for silent, samples in sent:
-        (timeline.silence if silent else timeline.audio)(samples)
+        (times.silence if silent else times.audio)(samples)
         shares = (0, samples // 3, samples - 1)
         expected += [(theirs + share, ours if silent else ours + share) for share in shares]
         theirs += samples
         ours += 0 if silent else samples
-    assert (timeline.sent, timeline.silent) == (theirs, theirs - ours)
+    assert (times.sent, times.silent) == (theirs, theirs - ours)
     for at, is_at in expected:
-        assert timeline.ours(at / SAMPLE_RATE) == pytest.approx(is_at / SAMPLE_RATE, abs=1e-9)
-    moments = [timeline.ours(at / SAMPLE_RATE) for at, _ in expected]
+        assert times.ours(at / SAMPLE_RATE) == pytest.approx(is_at / SAMPLE_RATE, abs=1e-9)
+    moments = [times.ours(at / SAMPLE_RATE) for at, _ in expected]
     assert moments == sorted(moments) or max(np.diff(moments) * -1) < 1e-9
 
 
 def test_without_silence_times_are_amazons_to_the_last_digit() -> None:
-    timeline = Timeline()
-    timeline.audio(SAMPLE_RATE)
-    assert timeline.ours(0.123) == 0.123
+    times = TimeMapping()
+    times.audio(SAMPLE_RATE)
+    assert times.ours(0.123) == 0.123
 
 
 def test_nothing_is_heard_behind_what_was_sent() -> None:
-    timeline = Timeline()
-    timeline.audio(SAMPLE_RATE)
-    timeline.silence(SAMPLE_RATE)
-    assert timeline.ours(1.5) == timeline.ours(7.0) == 1.0
+    times = TimeMapping()
+    times.audio(SAMPLE_RATE)
+    times.silence(SAMPLE_RATE)
+    assert times.ours(1.5) == times.ours(7.0) == 1.0

@@ -1,6 +1,6 @@
 import pytest
 
-from transcribed.http.accepting import accepted
+from transcribed.http.content_negotiation import negotiate
 
 OFFERED = ["application/json", "text/plain", "text/vtt"]
 
@@ -28,4 +28,4 @@ OFFERED = ["application/json", "text/plain", "text/vtt"]
     ],
 )
 def test_the_form_that_a_client_wants_most(header: str | None, kind: str | None) -> None:
-    assert accepted(header, OFFERED) == kind
+    assert negotiate(header, OFFERED) == kind

@@ -1,6 +1,6 @@
 """What is tried after a failure, and when: pure functions (docs/decisions/0017-succession.md).
 
-Times are readings of any one clock, in seconds. `chance` is a random number in [0, 1).
+Times are readings of any one clock, in seconds. `jitter` is a random number in [0, 1).
 """
 
 import math
@@ -20,7 +20,7 @@ from transcribed.errors import (
 
 
 @dataclass(frozen=True, slots=True)
-class SuccessionRules:
+class FailoverRules:
     """When streams follow one another; all but `tries` and `tries_before_fallback` in seconds."""
 
     lifetime: float | None = 3 * 3600 + 50 * 60
@@ -71,7 +71,7 @@ class SuccessionRules:
     """Audio held of a segment that does not end."""
 
 
-class Trouble(Enum):
+class FailureKind(Enum):
     """What a failure means for the next try."""
 
     LOST = auto()
@@ -84,27 +84,27 @@ class Trouble(Enum):
     """Whoever tries would fail likewise, or should not try."""
 
 
-def trouble_of(error: TranscribedError, *, proven: bool) -> Trouble:
+def classify_failure(error: TranscribedError, *, proven: bool) -> FailureKind:
     """What the error of an engine means. `proven`: it has said something to what is asked of it before."""
     match error:
         case Stopping():
-            return Trouble.HOPELESS
+            return FailureKind.HOPELESS
         case BadRequest():
             # Amazon also says it of a stream that it has had enough of.
-            return Trouble.LOST if proven else Trouble.HOPELESS
+            return FailureKind.LOST if proven else FailureKind.HOPELESS
         case LimitExceeded():
-            return Trouble.BUSY
+            return FailureKind.BUSY
         case AccessDenied() | ConfigurationError():
-            return Trouble.REFUSED
+            return FailureKind.REFUSED
         case _:
-            return Trouble.LOST
+            return FailureKind.LOST
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
     """From a failure until a segment is final again.
 
-    `failures` and `trouble` (the last) are the first engine's; `fallback` says whether there is another one
+    `failures` and `last_failure` are the first engine's; `fallback` says whether there is another one
     that has not failed in this outage.
     """
 
@@ -112,16 +112,16 @@ class Outage:
     patience: float
     fallback: bool
     failures: int = 0
-    trouble: Trouble = Trouble.LOST
+    last_failure: FailureKind = FailureKind.LOST
 
-    def failed(self, trouble: Trouble) -> "Outage":
+    def failed(self, kind: FailureKind) -> "Outage":
         """So did the first engine."""
-        return replace(self, failures=self.failures + 1, trouble=trouble)
+        return replace(self, failures=self.failures + 1, last_failure=kind)
 
-    def fallback_failed(self, trouble: Trouble, *, for_now: bool = False) -> "Outage":
+    def fallback_failed(self, kind: FailureKind, *, for_now: bool = False) -> "Outage":
         """So did the other one; `for_now`: it may do better when it is asked again."""
-        if trouble is Trouble.HOPELESS:
-            return replace(self, trouble=trouble)
+        if kind is FailureKind.HOPELESS:
+            return replace(self, last_failure=kind)
         return replace(self, fallback=self.fallback and for_now)
 
 
@@ -151,36 +151,36 @@ class GiveUp:
         return "and given up"
 
 
-def decide(outage: Outage, rules: SuccessionRules, now: float, chance: float) -> Retry | FailOver | GiveUp:
+def decide(outage: Outage, rules: FailoverRules, now: float, jitter: float) -> Retry | FailOver | GiveUp:
     """What to do after the last failure.
 
     Delays are random in full, from 0 to a limit that doubles (Brooker, "Exponential Backoff And Jitter",
     2015): streams that were lost together do not come back together.
     """
-    if outage.trouble is Trouble.HOPELESS:
+    if outage.last_failure is FailureKind.HOPELESS:
         return GiveUp()
-    if outage.trouble is not Trouble.REFUSED:
+    if outage.last_failure is not FailureKind.REFUSED:
         tries, patience = rules.tries, outage.patience
         if outage.fallback:
             tries, patience = rules.tries_before_fallback, min(patience, rules.patience_before_fallback)
-        shortest = rules.busy_delay if outage.trouble is Trouble.BUSY else rules.first_delay
-        delay = chance * min(rules.longest_delay, shortest * 2.0 ** max(0, outage.failures - 1))
+        shortest = rules.busy_delay if outage.last_failure is FailureKind.BUSY else rules.first_delay
+        delay = jitter * min(rules.longest_delay, shortest * 2.0 ** max(0, outage.failures - 1))
         if outage.failures <= tries and now + delay <= outage.since + patience:
             return Retry(delay)
     return FailOver() if outage.fallback else GiveUp()
 
 
 @dataclass(slots=True)
-class Standing:
-    """What the streams of an engine tell one another of it, where another can take over.
+class CircuitBreaker:
+    """What the streams of an engine share of its failures, where a fallback can take over.
 
-    One that could not reach the engine spares new ones the same wait.
+    A stream that could not reach the engine spares new ones the same wait: they begin with the fallback.
     """
 
     avoided_until: float = -math.inf
     reason: str = ""
 
-    def unreachable(self, reason: str, rules: SuccessionRules, now: float) -> None:
+    def unreachable(self, reason: str, rules: FailoverRules, now: float) -> None:
         """It could not be opened."""
         self.avoided_until, self.reason = now + rules.return_first, reason
 
@@ -189,10 +189,10 @@ class Standing:
         self.avoided_until = -math.inf
 
 
-def return_delay(tries: int, rules: SuccessionRules, chance: float) -> float:
+def return_delay(tries: int, rules: FailoverRules, jitter: float) -> float:
     """Until the first engine is tried again, after so many tries that came to nothing."""
     delay = min(rules.return_longest, rules.return_first * 2.0 ** min(tries, 30))
-    return delay * (0.75 + 0.5 * chance)
+    return delay * (0.75 + 0.5 * jitter)
 
 
 _NEVER_WITHOUT = frozenset({"content-redaction-type", "vocabulary-filter-name", "vocabulary-filter-names"})

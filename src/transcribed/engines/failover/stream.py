@@ -18,22 +18,22 @@ from transcribed.engines.base import (
     StreamStatus,
     leave_unread,
 )
-from transcribed.engines.succession.rules import (
+from transcribed.engines.failover.rules import (
+    CircuitBreaker,
     FailOver,
+    FailoverRules,
+    FailureKind,
     GiveUp,
     Outage,
     Retry,
-    Standing,
-    SuccessionRules,
-    Trouble,
+    classify_failure,
     decide,
     for_fallback,
     lacking,
     return_delay,
-    trouble_of,
     with_general,
 )
-from transcribed.engines.succession.splice import Splice
+from transcribed.engines.failover.splice import Splice
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
 from transcribed.transcript import Notice
 
@@ -74,7 +74,7 @@ class _Part:
     said: int = 0
 
 
-class SuccessiveStream:
+class FailoverStream:
     """A RecognitionStream. One task owns all others, and the engines' streams: one hears, one may wait."""
 
     def __init__(
@@ -83,11 +83,11 @@ class SuccessiveStream:
         fallback: Engine | None,
         options: StreamOptions,
         *,
-        rules: SuccessionRules,
+        rules: FailoverRules,
         counters: Counters,
-        standing: Standing,
+        breaker: CircuitBreaker,
         general: Mapping[str, str],
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._first = first
         self._fallback = fallback
@@ -100,8 +100,8 @@ class SuccessiveStream:
             self._asked_of_fallback = for_fallback(self._wanted, first.capabilities, fallback.capabilities)
         self._rules = rules
         self._counters = counters
-        self._standing = standing
-        self._chance = chance
+        self._breaker = breaker
+        self._jitter = jitter
         self._splice = Splice(rules.silence_kept, rules.most_held)
         self._said: deque[Hypothesis | Notice] = deque()
         self._finishing = False
@@ -132,13 +132,13 @@ class SuccessiveStream:
     async def _open_one(self) -> tuple[_Part, str]:
         """And why it is not the first engine's, if it is not."""
         outage = self._new_outage(self._rules.patience_opening)
-        if outage.fallback and _now() < self._standing.avoided_until:
+        if outage.fallback and _now() < self._breaker.avoided_until:
             with suppress(TranscribedError):
-                return await self._open(is_fallback=True), self._standing.reason
+                return await self._open(is_fallback=True), self._breaker.reason
         try:
             return await self._open(), ""
         except TranscribedError as error:
-            part = await self._reopen(outage.failed(self._trouble(error)), error)
+            part = await self._reopen(outage.failed(self._failure_kind(error)), error)
             return part, error.message
 
     # --- RecognitionStream
@@ -290,7 +290,7 @@ class SuccessiveStream:
     async def _prepare(self, part: _Part) -> None:
         """When it is time, open the stream that comes next, and wait for the end of a segment."""
         if part.is_fallback:
-            delay = return_delay(self._returns, self._rules, self._chance())
+            delay = return_delay(self._returns, self._rules, self._jitter())
         elif self._rules.lifetime is not None:
             delay = part.since + self._rules.lifetime - _now()
         else:
@@ -302,7 +302,7 @@ class SuccessiveStream:
                 self._next = await self._open()
             except TranscribedError as error:
                 _log.warning("%s opens no new stream yet: %s", _name(self._first), error.message)
-            delay = return_delay(self._returns, self._rules, self._chance())
+            delay = return_delay(self._returns, self._rules, self._jitter())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._rules.boundary):
                 await self._boundary.wait()
@@ -320,11 +320,8 @@ class SuccessiveStream:
         lasted = _now() - part.since > self._rules.settled and not self._splice.is_open
         if fresh := outage is None or lasted:
             outage = self._new_outage(self._rules.patience)
-        trouble = self._trouble(failure, is_fallback=part.is_fallback)
-        if part.is_fallback:
-            outage = outage.fallback_failed(trouble, for_now=fresh)
-        else:
-            outage = outage.failed(trouble)
+        kind = self._failure_kind(failure, is_fallback=part.is_fallback)
+        outage = outage.fallback_failed(kind, for_now=fresh) if part.is_fallback else outage.failed(kind)
         self._outage = outage
         return self._take_next() or await self._reopen(outage, failure)
 
@@ -332,7 +329,7 @@ class SuccessiveStream:
         """A new stream of either engine, or the last error."""
         while True:
             self._outage = outage
-            decision = decide(outage, self._rules, _now(), self._chance())
+            decision = decide(outage, self._rules, _now(), self._jitter())
             _log.warning("A stream is interrupted, %s: %s", decision, error.message)
             if isinstance(decision, GiveUp):
                 raise error
@@ -343,14 +340,14 @@ class SuccessiveStream:
                 return await self._open(is_fallback=is_fallback)
             except TranscribedError as failure:
                 error = failure
-                trouble = self._trouble(error, is_fallback=is_fallback)
-                outage = outage.fallback_failed(trouble) if is_fallback else outage.failed(trouble)
+                kind = self._failure_kind(error, is_fallback=is_fallback)
+                outage = outage.fallback_failed(kind) if is_fallback else outage.failed(kind)
 
     def _new_outage(self, patience: float) -> Outage:
         return Outage(_now(), patience, fallback=self._asked_of_fallback is not None)
 
-    def _trouble(self, error: TranscribedError, *, is_fallback: bool = False) -> Trouble:
-        return trouble_of(error, proven=self._proven or is_fallback)
+    def _failure_kind(self, error: TranscribedError, *, is_fallback: bool = False) -> FailureKind:
+        return classify_failure(error, proven=self._proven or is_fallback)
 
     def _take_next(self) -> _Part | None:
         ready, self._next = self._next, None
@@ -365,11 +362,11 @@ class SuccessiveStream:
                 async with asyncio.timeout(self._rules.opening):
                     stream = await engine.open(options)
         except TranscribedError as error:
-            if not is_fallback and self._trouble(error) is Trouble.LOST:
-                self._standing.unreachable(error.message, self._rules, _now())
+            if not is_fallback and self._failure_kind(error) is FailureKind.LOST:
+                self._breaker.unreachable(error.message, self._rules, _now())
             raise
         if not is_fallback:
-            self._standing.reached()
+            self._breaker.reached()
         return _Part(stream, name, is_fallback, since=_now())
 
     def _begin(self, part: _Part) -> None:

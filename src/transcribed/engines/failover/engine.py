@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from transcribed.engines.base import Capabilities, Engine, StreamOptions
-from transcribed.engines.succession.rules import Standing, SuccessionRules
-from transcribed.engines.succession.stream import Counters, SuccessiveStream
+from transcribed.engines.failover.rules import CircuitBreaker, FailoverRules
+from transcribed.engines.failover.stream import Counters, FailoverStream
 
 
 @dataclass(frozen=True, slots=True)
-class SuccessiveEngine:
+class FailoverEngine:
     """The first engine's streams, made to last; where it fails, the fallback's.
 
     `general` is what the first engine does for every stream without being asked, by names of its features:
@@ -18,9 +18,9 @@ class SuccessiveEngine:
 
     first: Engine
     fallback: Engine | None = None
-    rules: SuccessionRules = field(default_factory=SuccessionRules)
+    rules: FailoverRules = field(default_factory=FailoverRules)
     counters: Counters = field(default_factory=Counters)
-    standing: Standing = field(default_factory=Standing)
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     general: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -28,15 +28,15 @@ class SuccessiveEngine:
         """The first engine's."""
         return self.first.capabilities
 
-    async def open(self, options: StreamOptions) -> SuccessiveStream:
+    async def open(self, options: StreamOptions) -> FailoverStream:
         """A new stream. Raises what an engine raises, where nothing helps."""
-        stream = SuccessiveStream(
+        stream = FailoverStream(
             self.first,
             self.fallback,
             options,
             rules=self.rules,
             counters=self.counters,
-            standing=self.standing,
+            breaker=self.breaker,
             general=self.general,
         )
         await stream.open()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 _NAMED, _KIND, _ANY = 2, 1, 0
 
 
-def accepted(header: str | None, offered: Sequence[str]) -> str | None:
+def negotiate(header: str | None, offered: Sequence[str]) -> str | None:
     """The offered type that an Accept header wants most; None where it wants none of them.
 
     Among those that it wants as much, one that it names goes before one that is among "text/*", and that

@@ -3,17 +3,17 @@ from dataclasses import replace
 import pytest
 
 from transcribed.engines.base import Capabilities, StreamOptions
-from transcribed.engines.succession.rules import (
+from transcribed.engines.failover.rules import (
     FailOver,
+    FailoverRules,
+    FailureKind,
     GiveUp,
     Outage,
     Retry,
-    SuccessionRules,
-    Trouble,
+    classify_failure,
     decide,
     for_fallback,
     return_delay,
-    trouble_of,
     with_general,
 )
 from transcribed.errors import (
@@ -29,37 +29,37 @@ from transcribed.errors import (
     Unavailable,
 )
 
-RULES = SuccessionRules()
+RULES = FailoverRules()
 LATEST = 1 - 1e-9
-"""The highest chance."""
+"""The highest random number."""
 
 
 @pytest.mark.parametrize(
     ("error", "at_first", "later"),
     [
-        (Unavailable(""), Trouble.LOST, Trouble.LOST),
-        (Disconnected(""), Trouble.LOST, Trouble.LOST),
-        (EngineFailure(""), Trouble.LOST, Trouble.LOST),
-        (TranscribedError(""), Trouble.LOST, Trouble.LOST),
-        (LimitExceeded(""), Trouble.BUSY, Trouble.BUSY),
-        (AccessDenied(""), Trouble.REFUSED, Trouble.REFUSED),
-        (InvalidSignature(""), Trouble.REFUSED, Trouble.REFUSED),
-        (ConfigurationError(""), Trouble.REFUSED, Trouble.REFUSED),
-        (BadRequest(""), Trouble.HOPELESS, Trouble.LOST),
-        (Stopping(), Trouble.HOPELESS, Trouble.HOPELESS),
+        (Unavailable(""), FailureKind.LOST, FailureKind.LOST),
+        (Disconnected(""), FailureKind.LOST, FailureKind.LOST),
+        (EngineFailure(""), FailureKind.LOST, FailureKind.LOST),
+        (TranscribedError(""), FailureKind.LOST, FailureKind.LOST),
+        (LimitExceeded(""), FailureKind.BUSY, FailureKind.BUSY),
+        (AccessDenied(""), FailureKind.REFUSED, FailureKind.REFUSED),
+        (InvalidSignature(""), FailureKind.REFUSED, FailureKind.REFUSED),
+        (ConfigurationError(""), FailureKind.REFUSED, FailureKind.REFUSED),
+        (BadRequest(""), FailureKind.HOPELESS, FailureKind.LOST),
+        (Stopping(), FailureKind.HOPELESS, FailureKind.HOPELESS),
     ],
 )
-def test_what_errors_mean(error: TranscribedError, at_first: Trouble, later: Trouble) -> None:
-    assert trouble_of(error, proven=False) is at_first
-    assert trouble_of(error, proven=True) is later
+def test_what_errors_mean(error: TranscribedError, at_first: FailureKind, later: FailureKind) -> None:
+    assert classify_failure(error, proven=False) is at_first
+    assert classify_failure(error, proven=True) is later
 
 
-def _course(outage: Outage, trouble: Trouble, chance: float, opening: float = 0.0) -> list[object]:
+def _course(outage: Outage, kind: FailureKind, jitter: float, opening: float = 0.0) -> list[object]:
     """What is done where every try fails likewise, after `opening` seconds; delays as numbers."""
     now, course = outage.since, []
     while True:
-        outage = outage.failed(trouble)
-        decision = decide(outage, RULES, now, chance)
+        outage = outage.failed(kind)
+        decision = decide(outage, RULES, now, jitter)
         if not isinstance(decision, Retry):
             return [*course, decision]
         course.append(round(decision.delay, 3))
@@ -68,45 +68,45 @@ def _course(outage: Outage, trouble: Trouble, chance: float, opening: float = 0.
 
 def test_delays_double_at_most_and_end() -> None:
     alone = Outage(100.0, RULES.patience, fallback=False)
-    assert _course(alone, Trouble.LOST, 0.0) == [0.0] * 8 + [GiveUp()]
-    assert _course(alone, Trouble.LOST, LATEST) == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, GiveUp()]
-    assert _course(alone, Trouble.BUSY, LATEST) == [2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0, GiveUp()]
-    assert _course(alone, Trouble.LOST, LATEST, opening=20.0) == [0.2, 0.4, 0.8, GiveUp()]
-    assert _course(alone, Trouble.REFUSED, LATEST) == [GiveUp()]
-    assert _course(alone, Trouble.HOPELESS, LATEST) == [GiveUp()]
+    assert _course(alone, FailureKind.LOST, 0.0) == [0.0] * 8 + [GiveUp()]
+    assert _course(alone, FailureKind.LOST, LATEST) == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, GiveUp()]
+    assert _course(alone, FailureKind.BUSY, LATEST) == [2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0, GiveUp()]
+    assert _course(alone, FailureKind.LOST, LATEST, opening=20.0) == [0.2, 0.4, 0.8, GiveUp()]
+    assert _course(alone, FailureKind.REFUSED, LATEST) == [GiveUp()]
+    assert _course(alone, FailureKind.HOPELESS, LATEST) == [GiveUp()]
 
 
 def test_with_another_engine_less_is_tried() -> None:
     outage = Outage(100.0, RULES.patience, fallback=True)
-    assert _course(outage, Trouble.LOST, LATEST) == [0.2, 0.4, 0.8, FailOver()]
-    assert _course(outage, Trouble.BUSY, LATEST) == [2.0, FailOver()]
-    assert _course(outage, Trouble.LOST, LATEST, opening=10.0) == [0.2, FailOver()]
-    assert _course(outage, Trouble.REFUSED, LATEST) == [FailOver()]
-    assert _course(outage, Trouble.HOPELESS, LATEST) == [GiveUp()]
+    assert _course(outage, FailureKind.LOST, LATEST) == [0.2, 0.4, 0.8, FailOver()]
+    assert _course(outage, FailureKind.BUSY, LATEST) == [2.0, FailOver()]
+    assert _course(outage, FailureKind.LOST, LATEST, opening=10.0) == [0.2, FailOver()]
+    assert _course(outage, FailureKind.REFUSED, LATEST) == [FailOver()]
+    assert _course(outage, FailureKind.HOPELESS, LATEST) == [GiveUp()]
 
 
 def test_who_waits_for_an_answer_waits_less() -> None:
     outage = Outage(100.0, RULES.patience_opening, fallback=False)
-    assert _course(outage, Trouble.LOST, LATEST) == [0.2, 0.4, 0.8, 1.6, 3.2, GiveUp()]
+    assert _course(outage, FailureKind.LOST, LATEST) == [0.2, 0.4, 0.8, 1.6, 3.2, GiveUp()]
 
 
 def test_where_the_other_engine_fails_too_the_first_is_tried_for_longer() -> None:
     outage = Outage(100.0, RULES.patience, fallback=True)
     for _ in range(4):
-        outage = outage.failed(Trouble.LOST)
+        outage = outage.failed(FailureKind.LOST)
     assert decide(outage, RULES, 103.0, 0.5) == FailOver()
-    outage = outage.fallback_failed(Trouble.BUSY)
+    outage = outage.fallback_failed(FailureKind.BUSY)
     assert decide(outage, RULES, 103.0, 0.5) == Retry(0.8)
     assert decide(outage, RULES, 161.0, 0.5) == GiveUp()
-    refused = outage.failed(Trouble.REFUSED)
+    refused = outage.failed(FailureKind.REFUSED)
     assert decide(refused, RULES, 103.0, 0.5) == GiveUp()
 
 
 def test_another_engine_that_has_served_well_may_do_so_again() -> None:
-    outage = Outage(100.0, RULES.patience, fallback=True).fallback_failed(Trouble.LOST, for_now=True)
+    outage = Outage(100.0, RULES.patience, fallback=True).fallback_failed(FailureKind.LOST, for_now=True)
     assert decide(outage, RULES, 100.0, 0.5) == Retry(0.1)
-    assert decide(outage.failed(Trouble.REFUSED), RULES, 100.0, 0.5) == FailOver()
-    stopping = outage.fallback_failed(Trouble.HOPELESS, for_now=True)
+    assert decide(outage.failed(FailureKind.REFUSED), RULES, 100.0, 0.5) == FailOver()
+    stopping = outage.fallback_failed(FailureKind.HOPELESS, for_now=True)
     assert decide(stopping, RULES, 100.0, 0.5) == GiveUp()
 
 

@@ -27,10 +27,10 @@ from transcribed.engines.base import (
     StreamOptions,
     StreamStatus,
 )
+from transcribed.engines.failover.engine import FailoverEngine
+from transcribed.engines.failover.rules import FailoverRules
+from transcribed.engines.failover.stream import Counters, FailoverStream
 from transcribed.engines.spelled import SpelledEngine, Spelling, level
-from transcribed.engines.succession.engine import SuccessiveEngine
-from transcribed.engines.succession.rules import SuccessionRules
-from transcribed.engines.succession.stream import Counters, SuccessiveStream
 from transcribed.errors import (
     AccessDenied,
     BadRequest,
@@ -50,7 +50,7 @@ FAILED_OVER, HANDED_BACK, TAKEN_OVER = "FailedOver", "HandedBack", "TakenOver"
 LEVELS = ("one", "two", "three")
 WITHIN = 1.5 / SAMPLE_RATE
 LIVE, FAST = StreamOptions(pace=Pace.LIVE), StreamOptions(pace=Pace.FAST)
-RULES = SuccessionRules(lifetime=None)
+RULES = FailoverRules(lifetime=None)
 NEVER = 10**12
 
 
@@ -249,9 +249,7 @@ SAID = [(0, "one two"), (1, "three"), (2, "one one")]
 
 
 @asynccontextmanager
-async def opened(
-    engine: SuccessiveEngine, options: StreamOptions = LIVE
-) -> AsyncIterator[RecognitionStream]:
+async def opened(engine: FailoverEngine, options: StreamOptions = LIVE) -> AsyncIterator[RecognitionStream]:
     """A stream, after which nothing is left."""
     before = asyncio.all_tasks()
     stream = await engine.open(options)
@@ -278,7 +276,7 @@ async def listen(stream: RecognitionStream, into: list[Hypothesis | Notice]) -> 
 
 
 async def transcript(
-    engine: SuccessiveEngine, audio: Samples, options: StreamOptions = LIVE, **feeding: Any
+    engine: FailoverEngine, audio: Samples, options: StreamOptions = LIVE, **feeding: Any
 ) -> list[Hypothesis | Notice]:
     said: list[Hypothesis | Notice] = []
     async with opened(engine, options) as stream:
@@ -372,7 +370,7 @@ def test_no_word_is_lost_and_none_doubled(
     first = FatedEngine(*of_first)
     second = fallback(*of_fallback) if with_fallback else None
     patience = {"patience": 1e6, "patience_opening": 1e6, "return_first": 3.0}
-    engine = SuccessiveEngine(first, second, replace(RULES, lifetime=lifetime, boundary=5.0, **patience))
+    engine = FailoverEngine(first, second, replace(RULES, lifetime=lifetime, boundary=5.0, **patience))
     audio = spoken(*spans)
     said = in_virtual_time(transcript(engine, audio, options, chunk=chunk, pace=pace))
     check(said, audio)
@@ -385,7 +383,7 @@ def test_no_word_is_lost_and_none_doubled(
 def test_a_stream_that_fails_is_followed_by_another(in_virtual_time: Run, how: How, seconds: float) -> None:
     fate = Fate(after=round(seconds * SAMPLE_RATE), how=how, lag=0.1)
     first = FatedEngine(fate)
-    engine = SuccessiveEngine(first, rules=RULES)
+    engine = FailoverEngine(first, rules=RULES)
     said = in_virtual_time(transcript(engine, SENTENCES))
     check(said, SENTENCES)
     assert finals(said) == SAID
@@ -396,7 +394,7 @@ def test_a_stream_that_fails_is_followed_by_another(in_virtual_time: Run, how: H
 
 def test_an_open_segment_keeps_its_number(in_virtual_time: Run) -> None:
     audio = spoken((1, 0.5), (0, 0.5), (2, 0.5), (1, 0.5), (0, 0.5))
-    engine = SuccessiveEngine(FatedEngine(Fate(after=22_000)), fallback(), RULES)
+    engine = FailoverEngine(FatedEngine(Fate(after=22_000)), fallback(), RULES)
     said = in_virtual_time(transcript(engine, audio))
     assert [(s.segment, s.text, s.final) if isinstance(s, Hypothesis) else s.code for s in said] == [
         (0, "one", False),
@@ -416,7 +414,7 @@ def test_an_open_segment_keeps_its_number(in_virtual_time: Run) -> None:
 
 def test_a_new_stream_takes_over_without_a_pause_at_the_end_of_a_segment(in_virtual_time: Run) -> None:
     first = FatedEngine(WELL, Fate(opening=0.5))
-    engine = SuccessiveEngine(first, rules=replace(RULES, lifetime=2.6))
+    engine = FailoverEngine(first, rules=replace(RULES, lifetime=2.6))
     said = in_virtual_time(transcript(engine, SENTENCES))
     check(said, SENTENCES)
     assert notices(said) == []
@@ -429,7 +427,7 @@ def test_a_new_stream_takes_over_without_a_pause_at_the_end_of_a_segment(in_virt
 
 def test_a_segment_that_does_not_end_is_gone_on_with(in_virtual_time: Run) -> None:
     first = FatedEngine()
-    engine = SuccessiveEngine(first, rules=replace(RULES, lifetime=10.0, boundary=5.0))
+    engine = FailoverEngine(first, rules=replace(RULES, lifetime=10.0, boundary=5.0))
     audio = spoken(*[(1, 1.0), (2, 1.0)] * 10)
     said = in_virtual_time(transcript(engine, audio))
     check(said, audio)
@@ -438,7 +436,7 @@ def test_a_segment_that_does_not_end_is_gone_on_with(in_virtual_time: Run) -> No
 
 def test_an_old_stream_stays_while_there_is_no_new_one(in_virtual_time: Run) -> None:
     first = FatedEngine(WELL, Fate(refusal=LimitExceeded("Full.")), Fate(refusal=AccessDenied("No.")))
-    engine = SuccessiveEngine(first, rules=replace(RULES, lifetime=10.0))
+    engine = FailoverEngine(first, rules=replace(RULES, lifetime=10.0))
     audio = spoken(*[(1, 1.0), (0, 1.0)] * 90)
     said = in_virtual_time(transcript(engine, audio))
     check(said, audio)
@@ -449,7 +447,7 @@ def test_an_old_stream_stays_while_there_is_no_new_one(in_virtual_time: Run) -> 
 
 def test_a_stream_that_waits_follows_at_once_where_the_old_one_fails(in_virtual_time: Run) -> None:
     first = FatedEngine(Fate(after=12 * SAMPLE_RATE), WELL, Fate(refusal=Unavailable("Not again.")))
-    engine = SuccessiveEngine(first, rules=replace(RULES, lifetime=10.0, tries=0))
+    engine = FailoverEngine(first, rules=replace(RULES, lifetime=10.0, tries=0))
     audio = spoken((1, 20.0))
     said = in_virtual_time(transcript(engine, audio))
     check(said, audio)
@@ -463,7 +461,7 @@ def test_a_stream_that_waits_follows_at_once_where_the_old_one_fails(in_virtual_
 def test_the_fallback_takes_over_and_hands_back_at_the_end_of_a_segment(in_virtual_time: Run) -> None:
     second, lost = fallback(), Fate(refusal=Unavailable("Not there."))
     first = FatedEngine(Fate(after=30_000), lost, lost, lost, lost, WELL)
-    engine = SuccessiveEngine(first, second, replace(RULES, return_first=2.0, boundary=5.0))
+    engine = FailoverEngine(first, second, replace(RULES, return_first=2.0, boundary=5.0))
     audio = spoken((1, 1.0), (0, 0.5), *[(2, 0.5), (3, 1.0), (0, 0.5)] * 10)
     said = in_virtual_time(transcript(engine, audio))
     check(said, audio)
@@ -485,7 +483,7 @@ def test_the_fallback_takes_over_and_hands_back_at_the_end_of_a_segment(in_virtu
 def test_what_is_refused_is_not_tried_again(in_virtual_time: Run) -> None:
     denied = Fate(refusal=AccessDenied("No credentials."))
     first = FatedEngine(forever=denied)
-    engine = SuccessiveEngine(first, fallback(), RULES)
+    engine = FailoverEngine(first, fallback(), RULES)
     said = in_virtual_time(transcript(engine, SENTENCES))
     check(said, SENTENCES)
     assert said[0] == Notice(FAILED_OVER, "From 0.0 s on, fallback listens. No credentials.")
@@ -509,7 +507,7 @@ def test_without_another_engine_the_error_is_that_of_the_first(
 
     async def refused() -> None:
         with pytest.raises(type(error), match=error.message):
-            await SuccessiveEngine(first, rules=RULES).open(LIVE)
+            await FailoverEngine(first, rules=RULES).open(LIVE)
         assert asyncio.get_running_loop().time() <= RULES.patience_opening
 
     in_virtual_time(refused())
@@ -521,7 +519,7 @@ def test_a_bad_request_is_not_hidden_behind_the_fallback(in_virtual_time: Run) -
 
     async def refused() -> None:
         with pytest.raises(BadRequest, match=r"No such vocabulary\."):
-            await SuccessiveEngine(first, second, RULES).open(LIVE)
+            await FailoverEngine(first, second, RULES).open(LIVE)
 
     in_virtual_time(refused())
     assert second.tries == []
@@ -529,7 +527,7 @@ def test_a_bad_request_is_not_hidden_behind_the_fallback(in_virtual_time: Run) -
 
 def test_a_bad_request_of_a_stream_that_was_good_is_an_end_like_others(in_virtual_time: Run) -> None:
     first = FatedEngine(Fate(after=30_000, error=BadRequest("No audio for 15 s.")))
-    said = in_virtual_time(transcript(SuccessiveEngine(first, rules=RULES), SENTENCES))
+    said = in_virtual_time(transcript(FailoverEngine(first, rules=RULES), SENTENCES))
     check(said, SENTENCES)
     assert notices(said) == [TAKEN_OVER]
 
@@ -538,7 +536,7 @@ def test_a_fallback_without_room_leaves_more_tries_to_the_first(in_virtual_time:
     lost = Fate(refusal=Unavailable("Not there."))
     first = FatedEngine(Fate(after=30_000), *[lost] * 6)
     second = fallback(forever=Fate(refusal=LimitExceeded("No place.")))
-    engine = SuccessiveEngine(first, second, RULES)
+    engine = FailoverEngine(first, second, RULES)
     said = in_virtual_time(transcript(engine, SENTENCES))
     check(said, SENTENCES)
     assert len(second.tries) == 1
@@ -547,7 +545,7 @@ def test_a_fallback_without_room_leaves_more_tries_to_the_first(in_virtual_time:
 
 def test_where_nothing_helps_all_that_was_said_comes_before_the_last_error(in_virtual_time: Run) -> None:
     first = FatedEngine(Fate(after=30_000), forever=Fate(refusal=AccessDenied("No more.")))
-    engine = SuccessiveEngine(first, fallback(Fate(refusal=LimitExceeded("No place."))), RULES)
+    engine = FailoverEngine(first, fallback(Fate(refusal=LimitExceeded("No place."))), RULES)
     said: list[Hypothesis | Notice] = []
 
     async def failing() -> None:
@@ -565,7 +563,7 @@ def test_where_nothing_helps_all_that_was_said_comes_before_the_last_error(in_vi
 def test_a_fallback_that_fails_after_it_has_served_is_asked_again(in_virtual_time: Run) -> None:
     first = FatedEngine(Fate(after=3_200), forever=Fate(refusal=AccessDenied("No.")))
     second = fallback(Fate(after=40_000, error=EngineFailure("It fell over.")))
-    engine = SuccessiveEngine(first, second, RULES)
+    engine = FailoverEngine(first, second, RULES)
     said = in_virtual_time(transcript(engine, SENTENCES))
     check(said, SENTENCES)
     assert len(second.streams) == 2
@@ -576,7 +574,7 @@ def test_the_end_of_the_server_is_nothing_to_recover_from(in_virtual_time: Run) 
     first, second = FatedEngine(Fate(after=30_000, error=Stopping())), fallback()
 
     async def stopping() -> None:
-        async with opened(SuccessiveEngine(first, second, RULES)) as stream:
+        async with opened(FailoverEngine(first, second, RULES)) as stream:
             with pytest.raises(Stopping):
                 await feed(stream, SENTENCES)
 
@@ -595,7 +593,7 @@ def test_a_fallback_that_does_not_know_the_language_is_none(in_virtual_time: Run
 
     async def refused() -> None:
         with pytest.raises(AccessDenied):
-            await SuccessiveEngine(first, French(), RULES).open(LIVE)
+            await FailoverEngine(first, French(), RULES).open(LIVE)
 
     in_virtual_time(refused())
 
@@ -605,7 +603,7 @@ def test_the_fallback_is_asked_for_what_it_can_do_and_the_client_told_what_it_ca
 ) -> None:
     first, second = FatedEngine(forever=Fate(refusal=AccessDenied("No."))), fallback()
     options = replace(LIVE, partials=False, language="en-GB", asked={"show-speaker-label": "true"})
-    said = in_virtual_time(transcript(SuccessiveEngine(first, second, RULES), SENTENCES, options))
+    said = in_virtual_time(transcript(FailoverEngine(first, second, RULES), SENTENCES, options))
     assert second.options == [replace(LIVE, language="en-US")]
     assert said[0] == Notice(
         FAILED_OVER, "From 0.0 s on, fallback listens, without show-speaker-label. No."
@@ -618,7 +616,7 @@ def test_those_who_watch_see_what_waits_and_what_was_sent(in_virtual_time: Run) 
 
     async def watched() -> list[tuple[float, float, float | None]]:
         statuses = []
-        async with opened(SuccessiveEngine(first, fallback(), RULES)) as stream:
+        async with opened(FailoverEngine(first, fallback(), RULES)) as stream:
             for start in (0, 1, 2, 3, 9):
                 if start < 9:
                     await stream.send(audio[start * SAMPLE_RATE : (start + 1) * SAMPLE_RATE])
@@ -641,7 +639,7 @@ def test_those_who_watch_see_what_waits_and_what_was_sent(in_virtual_time: Run) 
 def test_streams_spare_one_another_the_wait_for_an_engine_that_is_not_there(in_virtual_time: Run) -> None:
     hanging = Fate(opening=100.0)
     first, second = FatedEngine(hanging, hanging, hanging), fallback()
-    engine = SuccessiveEngine(first, second, replace(RULES, return_first=60.0))
+    engine = FailoverEngine(first, second, replace(RULES, return_first=60.0))
     waits = []
 
     async def one_after_the_other() -> None:
@@ -659,7 +657,7 @@ def test_streams_spare_one_another_the_wait_for_an_engine_that_is_not_there(in_v
 
 def test_an_engine_that_was_reached_is_there_for_all(in_virtual_time: Run) -> None:
     first, second = FatedEngine(Fate(refusal=Unavailable("Not there."))), fallback()
-    engine = SuccessiveEngine(first, second, RULES)
+    engine = FailoverEngine(first, second, RULES)
 
     async def one_after_the_other() -> None:
         for _ in range(2):
@@ -677,7 +675,7 @@ def test_a_stream_goes_on_with_the_engine_that_computes_here(in_virtual_time: Ru
     async def both() -> list[Hypothesis | Notice]:
         first = FatedEngine(Fate(after=30_000), forever=Fate(refusal=AccessDenied("No.")))
         async with Scheduler(1) as scheduler:
-            engine = SuccessiveEngine(first, scheduler.run(here), RULES)
+            engine = FailoverEngine(first, scheduler.run(here), RULES)
             said = await transcript(engine, SENTENCES)
             stream = await engine.open(LIVE)
             await feed(stream, SENTENCES)
@@ -701,7 +699,7 @@ async def _outage(
     first = FatedEngine(Fate(after=20_000), *[Fate(opening=ready / 4)] * 4)
     rules = replace(RULES, opening=ready / 4 - 0.1)
     said: list[Hypothesis | Notice] = []
-    async with opened(SuccessiveEngine(first, rules=rules), options) as stream:
+    async with opened(FailoverEngine(first, rules=rules), options) as stream:
         listening = asyncio.create_task(listen(stream, said))
         await feed(stream, np.concatenate([SENTENCES, SENTENCES]))
         await stream.finish()
@@ -719,7 +717,7 @@ def test_a_sender_waits_where_seconds_wait_to_be_sent(in_virtual_time: Run) -> N
 def test_the_end_may_come_in_an_outage(in_virtual_time: Run) -> None:
     audio = SENTENCES[: 4 * SAMPLE_RATE]
     first = FatedEngine(Fate(after=20_000), *[Fate(opening=9.0)], Fate(opening=30))
-    engine = SuccessiveEngine(first, fallback(), RULES)
+    engine = FailoverEngine(first, fallback(), RULES)
     said = in_virtual_time(transcript(engine, audio))
     check(said, audio)
 
@@ -730,7 +728,7 @@ def test_at_the_end_nothing_is_opened_for_what_is_final(in_virtual_time: Run) ->
 
     async def ended() -> list[Hypothesis | Notice]:
         said: list[Hypothesis | Notice] = []
-        async with opened(SuccessiveEngine(first, rules=RULES)) as stream:
+        async with opened(FailoverEngine(first, rules=RULES)) as stream:
             await stream.send(audio)
             await asyncio.sleep(1)
             inner = first.streams[0]
@@ -750,7 +748,7 @@ def test_a_reader_who_is_late_misses_partials_alone(in_virtual_time: Run) -> Non
 
     async def late() -> list[Hypothesis | Notice]:
         said: list[Hypothesis | Notice] = []
-        async with opened(SuccessiveEngine(first, rules=RULES)) as stream:
+        async with opened(FailoverEngine(first, rules=RULES)) as stream:
             feeding = asyncio.create_task(feed(stream, audio))
             await asyncio.sleep(200)
             assert not feeding.done()
@@ -767,7 +765,7 @@ def test_a_reader_who_is_late_misses_partials_alone(in_virtual_time: Run) -> Non
 
 def test_a_stream_whose_last_words_are_not_read_is_not_lost(in_virtual_time: Run) -> None:
     audio = spoken(*[(1, 0.2), (0, 0.5)] * 100)
-    engine = SuccessiveEngine(FatedEngine(), rules=RULES)
+    engine = FailoverEngine(FatedEngine(), rules=RULES)
 
     async def late() -> list[Hypothesis | Notice]:
         said: list[Hypothesis | Notice] = []
@@ -775,7 +773,7 @@ def test_a_stream_whose_last_words_are_not_read_is_not_lost(in_virtual_time: Run
             await feed(stream, audio)
             await stream.finish()
             await asyncio.sleep(1_000)
-            assert isinstance(stream, SuccessiveStream)
+            assert isinstance(stream, FailoverStream)
             assert len(stream._said) == 64
             await listen(stream, said)
         return said
@@ -790,7 +788,7 @@ def test_a_segment_that_nobody_has_read_of_is_held(in_virtual_time: Run) -> None
 
     async def late() -> list[Hypothesis | Notice]:
         said: list[Hypothesis | Notice] = []
-        async with opened(SuccessiveEngine(first, rules=RULES)) as stream:
+        async with opened(FailoverEngine(first, rules=RULES)) as stream:
             feeding = asyncio.create_task(feed(stream, audio))
             await asyncio.sleep(200)
             listening = asyncio.create_task(listen(stream, said))
@@ -808,7 +806,7 @@ def test_it_may_be_closed_at_any_moment(
     in_virtual_time: Run, of_first: list[Fate], with_fallback: bool, moment: float, times: int
 ) -> None:
     first, second = FatedEngine(*of_first), fallback() if with_fallback else None
-    engine = SuccessiveEngine(first, second, replace(RULES, lifetime=5.0, return_first=3.0))
+    engine = FailoverEngine(first, second, replace(RULES, lifetime=5.0, return_first=3.0))
 
     async def closed() -> None:
         try:
@@ -833,7 +831,7 @@ def test_opening_may_be_given_up_at_any_moment(
     first = FatedEngine(*of_first)
 
     async def given_up() -> None:
-        opening = asyncio.create_task(SuccessiveEngine(first, fallback(), RULES).open(LIVE))
+        opening = asyncio.create_task(FailoverEngine(first, fallback(), RULES).open(LIVE))
         await asyncio.wait({opening}, timeout=moment)
         if opening.cancel():
             await asyncio.wait({opening})
@@ -875,7 +873,7 @@ def test_a_day_of_failures_leaves_nothing_behind(
     """Streams that break after 75 s or are left after 60."""
     hours, every = 24, 17
     first = FatedEngine(forever=Fate(after=75 * SAMPLE_RATE), kind=Seconds)
-    engine = SuccessiveEngine(first, rules=replace(RULES, lifetime=60.0))
+    engine = FailoverEngine(first, rules=replace(RULES, lifetime=60.0))
     heard, held = 0, []
 
     async def reading(stream: RecognitionStream) -> None:

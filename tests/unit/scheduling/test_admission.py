@@ -19,15 +19,15 @@ from transcribed.engines.base import (
 )
 from transcribed.engines.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, UpstreamLost
+from transcribed.scheduling.admission import CLIENT, AdmissionLimit, AdmittedEngine, shared
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.scheduling.serving import CLIENT, Places, ServedEngine, shared
 from transcribed.transcript import Notice
 
 pytestmark = pytest.mark.anyio
 
 
 class _Stream:
-    """Says what it is given at its end; it sends all audio elsewhere, twice."""
+    """Says what it is given at its end; it sends all audio to a remote service, twice."""
 
     def __init__(self, options: StreamOptions, *said: Hypothesis | Notice | Exception) -> None:
         self._pace = options.pace
@@ -57,8 +57,8 @@ class _Stream:
         self.closed += 1
 
 
-class _Elsewhere:
-    capabilities = Capabilities("elsewhere", ("en-US",))
+class _Remote:
+    capabilities = Capabilities("remote", ("en-US",))
 
     def __init__(self, *said: Hypothesis | Notice | Exception) -> None:
         self._said = said
@@ -78,15 +78,15 @@ class _Elsewhere:
 FAST, LIVE = StreamOptions(Pace.FAST), StreamOptions(Pace.LIVE)
 
 
-def served(engine: _Elsewhere, most: int | None = None, capacity: int = 2) -> ServedEngine:
-    return ServedEngine(engine, Places(most), lambda: capacity, elsewhere=True)
+def served(engine: _Remote, most: int | None = None, capacity: int = 2) -> AdmittedEngine:
+    return AdmittedEngine(engine, AdmissionLimit(most), lambda: capacity, remote=True)
 
 
 async def test_what_is_elsewhere_is_given_so_many_streams_recordings_too() -> None:
-    engine = served(_Elsewhere())
+    engine = served(_Remote())
     first, second = await engine.open(LIVE), await engine.open(FAST)
     for options in (FAST, LIVE):
-        with pytest.raises(LimitExceeded, match="elsewhere is given 2 streams at once and no more"):
+        with pytest.raises(LimitExceeded, match="remote is given 2 streams at once and no more"):
             await engine.open(options)
     await first.aclose()
     await first.aclose()
@@ -100,40 +100,40 @@ async def test_what_is_elsewhere_is_given_so_many_streams_recordings_too() -> No
 
 
 async def test_a_stream_takes_its_place_while_it_is_being_opened() -> None:
-    elsewhere = _Elsewhere()
-    engine = served(elsewhere, capacity=1)
-    elsewhere.door.clear()
+    remote = _Remote()
+    engine = served(remote, capacity=1)
+    remote.door.clear()
     opening = asyncio.create_task(engine.open(LIVE))
     await asyncio.sleep(0)
     with pytest.raises(LimitExceeded):
         await engine.open(LIVE)
     opening.cancel()
     await asyncio.wait({opening})
-    elsewhere.door.set()
+    remote.door.set()
     await (await engine.open(LIVE)).aclose()
 
 
 async def test_what_is_refused_elsewhere_takes_no_place() -> None:
-    elsewhere = _Elsewhere()
-    engine = served(elsewhere, most=1, capacity=1)
+    remote = _Remote()
+    engine = served(remote, most=1, capacity=1)
     for refusal in (UpstreamLost("gone"), LimitExceeded("full")):
-        elsewhere.refusal = refusal
+        remote.refusal = refusal
         with pytest.raises(type(refusal)):
             await engine.open(LIVE)
     assert (engine.totals.failed, engine.totals.refused) == (1, 1)
-    elsewhere.refusal = None
+    remote.refusal = None
     await (await engine.open(LIVE)).aclose()
 
 
 async def test_live_streams_of_all_engines_have_one_limit() -> None:
-    places = Places(2)
+    limit = AdmissionLimit(2)
     async with Scheduler(1) as scheduler:
         local = scheduler.run(ScriptedEngine(Script(events=())))
         engines = [
-            ServedEngine(local, places, lambda: local.places),
-            ServedEngine(_Elsewhere(), places, lambda: 25, elsewhere=True),
+            AdmittedEngine(local, limit, lambda: local.capacity),
+            AdmittedEngine(_Remote(), limit, lambda: 25, remote=True),
         ]
-        assert [engine.places for engine in engines] == [2, 2]
+        assert [engine.capacity for engine in engines] == [2, 2]
         streams = [await engine.open(LIVE) for engine in engines]
         for engine in engines:
             with pytest.raises(LimitExceeded, match="2 are being served"):
@@ -145,8 +145,8 @@ async def test_live_streams_of_all_engines_have_one_limit() -> None:
 
 
 async def test_a_place_is_free_when_the_last_word_is_out() -> None:
-    elsewhere = _Elsewhere(Hypothesis(0, 0.0, 1.0, "a", False), Hypothesis(0, 0.0, 1.0, "a", True))
-    engine = served(elsewhere, capacity=1)
+    remote = _Remote(Hypothesis(0, 0.0, 1.0, "a", False), Hypothesis(0, 0.0, 1.0, "a", True))
+    engine = served(remote, capacity=1)
     stream = await engine.open(LIVE)
     await stream.send(silence(1.0))
     assert engine.statuses == [StreamStatus(Pace.LIVE, 1.0, 0.5, 2.0)]
@@ -157,12 +157,12 @@ async def test_a_place_is_free_when_the_last_word_is_out() -> None:
     ]
     await (await engine.open(LIVE)).aclose()
     await stream.aclose()
-    assert elsewhere.streams[0].closed == 1
+    assert remote.streams[0].closed == 1
     assert (engine.totals.finals, engine.totals.received, engine.totals.failed) == (1, 1.0, 0)
 
 
 async def test_what_was_sent_elsewhere_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    engine = served(_Elsewhere(Notice("Told", "so"), EngineFailure("fell over")))
+    engine = served(_Remote(Notice("Told", "so"), EngineFailure("fell over")))
     with caplog.at_level(logging.INFO):
         stream = await engine.open(FAST)
         await stream.send(silence(1.5))
@@ -174,7 +174,7 @@ async def test_what_was_sent_elsewhere_is_counted_and_logged(caplog: pytest.LogC
     assert engine.sent == 3.0
     assert (engine.totals.failed, engine.totals.finals) == (1, 0)
     assert [record.message for record in caplog.records] == [
-        "A stream ended: 1.5 s of audio were received, and 3.0 s sent to elsewhere."
+        "A stream ended: 1.5 s of audio were received, and 3.0 s sent to remote."
     ]
 
 
@@ -189,15 +189,15 @@ def client(address: str | None) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("places", "share", "most"),
+    ("capacity", "share", "most"),
     [(1, 0.9, 1), (9, 0.9, 9), (10, 0.9, 9), (19, 0.9, 18), (40, 0.9, 36), (40, 1.0, 40), (40, 0.01, 1)],
 )
-def test_a_share_leaves_whole_places_for_others(places: int, share: float, most: int) -> None:
-    assert shared(places, share) == most
+def test_a_share_leaves_whole_places_for_others(capacity: int, share: float, most: int) -> None:
+    assert shared(capacity, share) == most
 
 
 async def test_one_address_has_its_share_and_others_have_the_rest() -> None:
-    engine = ServedEngine(_Elsewhere(), Places(4, 0.75), lambda: 100, elsewhere=True)
+    engine = AdmittedEngine(_Remote(), AdmissionLimit(4, 0.75), lambda: 100, remote=True)
     with client("192.0.2.1"):
         streams = [await engine.open(LIVE) for _ in range(3)]
         with pytest.raises(LimitExceeded, match=r"3 live streams of 192\.0\.2\.1 are being served"):
@@ -216,7 +216,7 @@ async def test_one_address_has_its_share_and_others_have_the_rest() -> None:
 
 
 async def test_without_an_address_there_is_no_share() -> None:
-    engine = ServedEngine(_Elsewhere(), Places(4, 0.25), lambda: 100, elsewhere=True)
+    engine = AdmittedEngine(_Remote(), AdmissionLimit(4, 0.25), lambda: 100, remote=True)
     for stream in [await engine.open(LIVE) for _ in range(4)]:
         await stream.aclose()
 
@@ -232,7 +232,7 @@ def test_who_sends_next_to_nothing_gives_way(in_virtual_time: Callable[[Any], An
     async def run() -> None:
         async with Scheduler(1, 2) as scheduler:
             local = scheduler.run(ScriptedEngine(Script(events=())))
-            engine = ServedEngine(local, Places(2), lambda: local.places)
+            engine = AdmittedEngine(local, AdmissionLimit(2), lambda: local.capacity)
             idle, busy = await engine.open(LIVE), await engine.open(LIVE)
             with pytest.raises(LimitExceeded, match="2 are being served"):
                 await engine.open(LIVE)  # Nobody has had the time to say anything.
@@ -256,7 +256,7 @@ def test_who_sends_next_to_nothing_gives_way(in_virtual_time: Callable[[Any], An
 
 def test_who_has_said_all_keeps_its_place_to_the_end(in_virtual_time: Callable[[Any], Any]) -> None:
     async def run() -> None:
-        engine = served(_Elsewhere(), capacity=1)
+        engine = served(_Remote(), capacity=1)
         stream = await engine.open(LIVE)
         await stream.finish()
         await asyncio.sleep(30)
@@ -271,7 +271,7 @@ def test_where_an_address_has_its_share_its_own_streams_give_way(
     in_virtual_time: Callable[[Any], Any],
 ) -> None:
     async def run() -> None:
-        engine = ServedEngine(_Elsewhere(), Places(4, 0.5), lambda: 100, elsewhere=True)
+        engine = AdmittedEngine(_Remote(), AdmissionLimit(4, 0.5), lambda: 100, remote=True)
         with client("192.0.2.2"):
             other = await engine.open(LIVE)
         with client("192.0.2.1"):

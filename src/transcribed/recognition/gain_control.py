@@ -14,7 +14,7 @@ _HALF_LIFE_SECONDS = 5.0
 _DECAY = 0.5 ** (WINDOW / SAMPLE_RATE / _HALF_LIFE_SECONDS)
 
 
-class Leveller:
+class AutomaticGainControl:
     """Raises the recent peak to a tenth of full scale, by at most 34 dB; what is louder is left alone.
 
     The peak follows louder audio at once, so that nothing is clipped, and quieter audio slowly, so that

@@ -36,10 +36,10 @@ class _ShareTaken(LimitExceeded):
     """One address has as many streams as it may have."""
 
 
-class Places:
+class AdmissionLimit:
     """Live streams of all engines together, of which `most` are let in; None leaves it to the engines.
 
-    `share` is the part of the places that one address may take.
+    `share` is the part of them that one address may take.
     """
 
     def __init__(self, most: int | None = None, share: float = 1.0) -> None:
@@ -47,7 +47,7 @@ class Places:
         self._share = share
         self._taken = 0
         self._held: dict[str, int] = {}
-        self.open: set[_ServedStream] = set()
+        self.open: set[_AdmittedStream] = set()
 
     @property
     def full(self) -> bool:
@@ -79,9 +79,9 @@ class Places:
                 del self._held[client]
 
 
-def shared(places: int, share: float) -> int:
-    """How many of some places one address may take: all but those kept for others, which are whole ones."""
-    return max(1, places - int(places * (1 - share) + 1e-9))
+def shared(capacity: int, share: float) -> int:
+    """How many of `capacity` streams one address may have: all but those, whole ones, kept for others."""
+    return max(1, capacity - int(capacity * (1 - share) + 1e-9))
 
 
 @dataclass(slots=True)
@@ -104,10 +104,10 @@ def _nothing() -> Mapping[str, float]:
     return {}
 
 
-class ServedEngine:
+class AdmittedEngine:
     """An Engine over another: with a limit for its streams, and an account of them.
 
-    `capacity` says how many streams it has room for. Where `elsewhere`, what recognises is not in this
+    `capacity` says how many streams it has room for. Where `remote`, what recognises is not in this
     process: then all streams are held to that, recordings too, since whoever recognises counts them. An
     engine that is here refuses by itself what it has no room for. `counters` are totals of its own.
     """
@@ -115,18 +115,18 @@ class ServedEngine:
     def __init__(
         self,
         engine: Engine,
-        places: Places,
+        limit: AdmissionLimit,
         capacity: Callable[[], int],
         *,
-        elsewhere: bool = False,
+        remote: bool = False,
         counters: Callable[[], Mapping[str, float]] = _nothing,
     ) -> None:
         self._engine = engine
-        self._places = places
+        self._limit = limit
         self._capacity = capacity
-        self._open: set[_ServedStream] = set()
+        self._open: set[_AdmittedStream] = set()
         self._opening = 0
-        self.elsewhere = elsewhere
+        self.remote = remote
         self.totals = Totals()
         self.counters = counters
 
@@ -141,10 +141,10 @@ class ServedEngine:
         return self._engine.capabilities
 
     @property
-    def places(self) -> int:
+    def capacity(self) -> int:
         """How many streams there is room for, if no other engine had any."""
-        places, most = self._capacity(), self._places.most
-        return places if most is None else min(places, most)
+        own, most = self._capacity(), self._limit.most
+        return own if most is None else min(own, most)
 
     @property
     def statuses(self) -> list[StreamStatus]:
@@ -158,11 +158,11 @@ class ServedEngine:
 
     async def open(self, options: StreamOptions) -> RecognitionStream:
         """A new stream. Raises LimitExceeded and what the engine raises."""
-        counted = self.elsewhere or options.pace is Pace.LIVE
+        counted = self.remote or options.pace is Pace.LIVE
         client = CLIENT.get() if counted else None
         try:
             if counted:
-                stream = await self._let_in(options, client)
+                stream = await self._admit(options, client)
             else:
                 stream = await self._engine.open(options)
         except LimitExceeded:
@@ -171,54 +171,54 @@ class ServedEngine:
         except TranscribedError:
             self.totals.failed += 1
             raise
-        served = _ServedStream(stream, self, client, counted=counted)
+        served = _AdmittedStream(stream, self, client, counted=counted)
         self._open.add(served)
-        self._places.open.add(served)
+        self._limit.open.add(served)
         self.totals.opened += 1
         return served
 
-    async def _let_in(self, options: StreamOptions, client: str | None) -> RecognitionStream:
+    async def _admit(self, options: StreamOptions, client: str | None) -> RecognitionStream:
         """As soon as there is room, which one that sends next to nothing makes."""
         try:
-            return await self._take_place(options, client)
+            return await self._try_admit(options, client)
         except LimitExceeded as error:
             idle = self._idlest(client if isinstance(error, _ShareTaken) else None)
             if idle is None:
                 raise
             await idle.give_way()
-        return await self._take_place(options, client)
+        return await self._try_admit(options, client)
 
-    def _idlest(self, client: str | None) -> "_ServedStream | None":
-        """One that keeps a place for next to nothing; of one address, where that has all its places."""
-        others = self._places.open if self._places.full else set()
+    def _idlest(self, client: str | None) -> "_AdmittedStream | None":
+        """One that keeps a place for next to nothing; of one address, where that has all it may have."""
+        others = self._limit.open if self._limit.full else set()
         idle = [
             stream for stream in self._open | others if stream.gives_way and client in {None, stream.client}
         ]
         return min(idle, key=lambda stream: stream.part_of_late, default=None)
 
-    async def _take_place(self, options: StreamOptions, client: str | None) -> RecognitionStream:
+    async def _try_admit(self, options: StreamOptions, client: str | None) -> RecognitionStream:
         busy = len(self._open) + self._opening
-        if self.elsewhere and busy >= self._capacity():
+        if self.remote and busy >= self._capacity():
             raise LimitExceeded(
                 f"{self.name} is given {busy} streams at once and no more, and all are running. "
                 "Try again later."
             )
-        self._places.take(client, self.places)
+        self._limit.take(client, self.capacity)
         self._opening += 1
         try:
             return await self._engine.open(options)
         except BaseException:
-            self._places.give_back(client)
+            self._limit.give_back(client)
             raise
         finally:
             self._opening -= 1
 
-    def ended(self, stream: "_ServedStream", *, counted: bool) -> None:
+    def ended(self, stream: "_AdmittedStream", *, counted: bool) -> None:
         """A stream is over; to be called once."""
         self._open.discard(stream)
-        self._places.open.discard(stream)
+        self._limit.open.discard(stream)
         if counted:
-            self._places.give_back(stream.client)
+            self._limit.give_back(stream.client)
         status = stream.status
         if status.sent is not None:
             self.totals.sent += status.sent
@@ -230,11 +230,11 @@ class ServedEngine:
             )
 
 
-class _ServedStream:
+class _AdmittedStream:
     """A RecognitionStream over another."""
 
     def __init__(
-        self, stream: RecognitionStream, engine: ServedEngine, client: str | None, *, counted: bool
+        self, stream: RecognitionStream, engine: AdmittedEngine, client: str | None, *, counted: bool
     ) -> None:
         self._stream = stream
         self._engine = engine
