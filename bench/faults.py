@@ -29,7 +29,7 @@ from servers import started
 
 from running import machine
 from transcribed.engines.base import StreamOptions
-from transcribed.engines.spelled import SpelledEngine
+from transcribed.engines.testing.spelled import SpelledEngine
 from transcribed.scheduling.scheduler import Scheduler
 
 AUDIOS = 40

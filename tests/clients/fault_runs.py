@@ -1,8 +1,8 @@
 """Random audio whose words are known, random faults, and what must be the same with them and without.
 
-The upstream is a server with the scripted engine and the script SPELLING (engines/spelled.py): what it
-hears depends on the audio alone. So whatever happens to connections, the finals are those of an undisturbed
-run, each of them once, in their order, with their times. Everything here is decided by a seed.
+The upstream is a server with the scripted engine and the script SPELLING (engines/testing/spelled.py): what
+it hears depends on the audio alone. So whatever happens to connections, the finals are those of an
+undisturbed run, each of them once, in their order, with their times. Everything here is decided by a seed.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
 from transcribed.engines.base import Engine, Hypothesis, Pace, RecognitionStream, StreamOptions
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
-from transcribed.engines.spelled import STEPS, SpelledEngine, Spelling, level
+from transcribed.engines.testing.spelled import STEPS, SpelledEngine, Spelling, level
 from transcribed.errors import TranscribedError
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice

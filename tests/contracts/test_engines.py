@@ -30,8 +30,8 @@ from transcribed.engines.base import (
     StreamOptions,
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
-from transcribed.engines.scripted import Script, ScriptedEngine
-from transcribed.engines.spelled import SpelledEngine, Spelling, level
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler

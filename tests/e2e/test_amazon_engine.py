@@ -32,7 +32,7 @@ from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
 from transcribed.engines.amazon.streams import AmazonEngine, AmazonStream
 from transcribed.engines.base import Hypothesis, Pace, RecognitionStream, StreamOptions, StreamStatus
-from transcribed.engines.spelled import level
+from transcribed.engines.testing.spelled import level
 from transcribed.recognition.stabilizer import Stability
 from transcribed.wire.eventstream import decode, encode
 

@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 
 from transcribed.audio.formats import Samples
 from transcribed.engines.base import Hypothesis, StreamOptions
-from transcribed.engines.spelled import SpelledEngine
+from transcribed.engines.testing.spelled import SpelledEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Word
 

@@ -32,7 +32,7 @@ def _moonshine(settings: EngineSettings) -> LocalEngine:
 
 
 def _scripted(settings: EngineSettings) -> LocalEngine:
-    from transcribed.engines import scripted  # noqa: PLC0415 - see above
+    from transcribed.engines.testing import scripted  # noqa: PLC0415 - see above
 
     if settings.script is None:
         raise ConfigurationError("The scripted engine needs a script: --script FILE.")

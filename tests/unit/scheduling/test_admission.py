@@ -17,7 +17,7 @@ from transcribed.engines.base import (
     StreamOptions,
     StreamStatus,
 )
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, UpstreamLost
 from transcribed.scheduling.admission import CLIENT, AdmissionLimit, AdmittedEngine, shared
 from transcribed.scheduling.scheduler import Scheduler

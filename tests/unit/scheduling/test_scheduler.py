@@ -20,7 +20,7 @@ from transcribed.engines.base import (
     StepKind,
     StreamOptions,
 )
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
 from transcribed.scheduling.meter import Meter
 from transcribed.scheduling.policy import PROMISED_INTERVAL

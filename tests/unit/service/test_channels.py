@@ -7,7 +7,7 @@ import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Capabilities, Engine, StreamOptions
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.channels import ChannelSession

@@ -15,7 +15,7 @@ from transcribed.audio.formats import Samples
 from transcribed.audio.source import FileSource, Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Capabilities, Engine, Hypothesis, StreamOptions
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, MediaChanged, Stopping, UnreadableAudio
 from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler

@@ -6,7 +6,7 @@ import pytest
 
 from transcribed.audio.formats import Samples, silence
 from transcribed.engines.base import Capabilities, Engine, Hypothesis, StreamOptions
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, Unavailable
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.live import LiveSession, SessionTimeline

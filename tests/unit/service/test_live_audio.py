@@ -13,7 +13,7 @@ import pytest
 from transcribed.audio.formats import Encoding, InputFormat, Samples
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Capabilities, Engine, Hypothesis, Pace, StreamOptions
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import BadRequest, EngineFailure, TranscribedError, UnreadableAudio
 from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler

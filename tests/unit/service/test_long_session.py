@@ -17,7 +17,7 @@ from transcribed.audio.media import MediaReader
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import LocalEngine, StreamOptions
 from transcribed.engines.moonshine import engine as moonshine
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.live_audio import transcribe_live

@@ -9,7 +9,7 @@ import pytest
 
 from transcribed.audio.formats import Samples, silence
 from transcribed.engines.base import StreamOptions
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import (
     BadRequest,
     Conflict,

@@ -12,7 +12,7 @@ import pytest
 
 from transcribed.audio.formats import silence
 from transcribed.engines.base import StreamOptions
-from transcribed.engines.scripted import Script, ScriptedEngine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, NotFound
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service import transcripts

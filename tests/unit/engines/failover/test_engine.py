@@ -30,7 +30,7 @@ from transcribed.engines.base import (
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.failover.stream import Counters, FailoverStream
-from transcribed.engines.spelled import SpelledEngine, Spelling, level
+from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
 from transcribed.errors import (
     AccessDenied,
     BadRequest,

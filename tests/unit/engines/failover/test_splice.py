@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis, StreamOptions
 from transcribed.engines.failover.splice import Splice
-from transcribed.engines.spelled import SpelledEngine, SpelledStream, Spelling, level
+from transcribed.engines.testing.spelled import SpelledEngine, SpelledStream, Spelling, level
 from transcribed.transcript import Word
 
 WITHIN = 1.5 / SAMPLE_RATE

@@ -40,7 +40,7 @@ from transcribed.engines.base import (
     StepKind,
     StreamOptions,
 )
-from transcribed.engines.spelled import SpelledEngine, Spelling
+from transcribed.engines.testing.spelled import SpelledEngine, Spelling
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.recognition.stabilizer import Stability
 from transcribed.transcript import Word

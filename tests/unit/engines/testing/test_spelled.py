@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis, StreamOptions
-from transcribed.engines.spelled import SpelledEngine, Spelling, level
+from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
 from transcribed.recognition.stabilizer import Stability
 
 WORDS = ("one", "two", "three")

@@ -15,8 +15,8 @@ from transcribed.engines.base import (
     StepKind,
     StreamOptions,
 )
-from transcribed.engines.scripted import Script, ScriptedEngine, load
-from transcribed.engines.spelled import SpelledEngine, Spelling
+from transcribed.engines.testing.scripted import Script, ScriptedEngine, load
+from transcribed.engines.testing.spelled import SpelledEngine, Spelling
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.transcript import Word
 
