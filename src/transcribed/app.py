@@ -53,7 +53,7 @@ from transcribed.storage.vocabulary_filters import VocabularyFilters
 from transcribed.wire.amazon_parameters import one_of
 
 if TYPE_CHECKING:
-    from transcribed.storage.certificates import ServerCertificate
+    from transcribed.tls.certificates import ServerCertificate
 
 _DESCRIPTION = """
 Speech to text while it is spoken.
@@ -364,7 +364,7 @@ def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate |
         raise ConfigurationError(
             f"--port and --tls-port are both {settings.port}. TLS needs a port of its own."
         )
-    from transcribed.storage import certificates  # noqa: PLC0415 - every start would wait for it
+    from transcribed.tls import certificates  # noqa: PLC0415 - every start would wait for it
 
     match own:
         case None, None:

@@ -24,6 +24,7 @@ def test_every_file_of_a_room_is_named_in_its_row() -> None:
         "recognition",
         "wire",
         "storage",
+        "tls",
         "scheduling",
         "service",
         "http",

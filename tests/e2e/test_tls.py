@@ -23,7 +23,7 @@ from command_line import assert_refused
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from transcribed.storage.authority import Authority
+from transcribed.tls.authority import Authority
 
 if TYPE_CHECKING:
     from tests.conftest import Server

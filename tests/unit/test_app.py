@@ -17,7 +17,7 @@ from transcribed.errors import ConfigurationError, TranscribedError
 from transcribed.http.connections import Bounds, Connections
 from transcribed.http.listening import listen, listener
 from transcribed.settings import ServerSettings
-from transcribed.storage.certificates import local_certificate
+from transcribed.tls.certificates import local_certificate
 
 WAIT = 20
 

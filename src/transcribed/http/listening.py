@@ -17,7 +17,7 @@ from transcribed.http.connections import Bounds, Connections
 from transcribed.http.guard import Guard
 
 if TYPE_CHECKING:
-    from transcribed.storage.certificates import ServerCertificate
+    from transcribed.tls.certificates import ServerCertificate
 
 CONNECTIONS = 4096
 """The most at once that are no WebSockets."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from transcribed.settings import ServerSettings
-from transcribed.storage.certificates import Trust, local_trust
+from transcribed.tls.certificates import Trust, local_trust
 
 # The first two take the place of what a program trusts, the last is added to what Node.js trusts. Where a
 # network has an authority of its own, they may name it already: so all get all that the system trusts.

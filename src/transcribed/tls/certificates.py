@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from filelock import FileLock, Timeout
 
 from transcribed.errors import ConfigurationError
-from transcribed.storage.authority import Authority, subject_name
 from transcribed.storage.private import make_private_folder, read_secret, write_private
+from transcribed.tls.authority import Authority, subject_name
 
 _LOCK_SECONDS = 10.0
 _RSA_BITS = range(2048, 4097)

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from transcribed.errors import ConfigurationError
-from transcribed.storage import certificates
-from transcribed.storage.authority import ENOUGH, Authority
-from transcribed.storage.certificates import (
+from transcribed.tls import certificates
+from transcribed.tls.authority import ENOUGH, Authority
+from transcribed.tls.certificates import (
     ServerCertificate,
     local_certificate,
     local_trust,

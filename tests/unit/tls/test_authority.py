@@ -10,7 +10,7 @@ from cryptography.x509 import verification
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.storage.authority import ENOUGH, Authority, subject_name
+from transcribed.tls.authority import ENOUGH, Authority, subject_name
 
 NOW = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
