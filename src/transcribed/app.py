@@ -1,13 +1,10 @@
-"""The composition root: makes every part, knows every part, and owns start and stop."""
+"""The composition root: makes every part, knows every part, and owns their start and stop."""
 
 import asyncio
-import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -20,14 +17,12 @@ from transcribed.errors import (
     BadRequest,
     ConfigurationError,
     Stopping,
-    TranscribedError,
     Unavailable,
 )
 from transcribed.http import (
     amazon,
     documentation,
     health,
-    listening,
     metrics,
     native,
     recordings,
@@ -45,15 +40,10 @@ from transcribed.service.sessions import Sessions
 from transcribed.service.threads import in_thread
 from transcribed.service.transcripts import Transcripts
 from transcribed.settings import RecognitionSettings, ServerSettings
-from transcribed.stopping import StopSignals
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.places import media_store
-from transcribed.storage.private import read_secret
 from transcribed.storage.vocabulary_filters import VocabularyFilters
 from transcribed.wire.amazon_parameters import one_of
-
-if TYPE_CHECKING:
-    from transcribed.tls.certificates import ServerCertificate
 
 _DESCRIPTION = """
 Speech to text while it is spoken.
@@ -272,112 +262,3 @@ class Application:
         kept = Transcripts(store, self._settings.keep_days)
         self._transcripts = await self._opened.enter_async_context(kept)
         return place
-
-
-@dataclass(frozen=True)
-class Started:
-    """What the server has to tell when it is ready."""
-
-    audio: str
-    """The place of the recordings."""
-
-    transcripts: str
-    """The place of the transcripts."""
-
-    certificate: "ServerCertificate | None"
-    """That of the listener with TLS, where there is one."""
-
-
-async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> None:
-    """Serve until SIGINT or SIGTERM. A second one ends the process at once.
-
-    `ready` is called once recognition is possible. Raises ConfigurationError where the server cannot start.
-    """
-    address = listening.resolved(settings.host)
-    keys = access_keys(settings, address)
-    certificate = _certificate(settings, address)
-    application = Application(settings, keys)
-    connected = listening.connections(settings.client_share, ports=1 + settings.tls)
-    asgi, most = connected.watched(application.asgi), connected.bounds.connections
-    listeners = {"--port": listening.listener(asgi, address, settings.port, most)}
-    if certificate is not None:
-        listeners["--tls-port"] = listening.listener(asgi, address, settings.tls_port, most, certificate)
-    stopping = asyncio.Event()
-    StopSignals(stopping.set, settings.stop_grace)
-
-    async def load() -> None:
-        transcripts = await application.load()
-        ready(Started(application.store.place, transcripts, certificate))
-
-    failure: BaseException | None = None
-    try:
-        async with application.running(), asyncio.TaskGroup() as tasks:
-            tasks.create_task(load())
-            drain, ping = application.drain, settings.ping_interval
-            tasks.create_task(listening.listen(listeners, connected, drain, stopping, ping))
-    except* TranscribedError as errors:
-        # Raised below: Python 3.11.2, which Debian has, makes a group of what is raised here.
-        failure = errors.exceptions[0]
-    if failure is not None:
-        raise failure
-
-
-def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
-    """The keys that are configured. Raises ConfigurationError where others could come in without any."""
-    others = not ipaddress.ip_address(address).is_loopback
-    if settings.access_keys is None:
-        if others and not settings.no_auth:
-            raise ConfigurationError(
-                f"--host {settings.host} lets other machines in, and there are no access keys. Name a file "
-                "of keys with --access-keys, or say --no-auth to do without them."
-            )
-        return AccessKeys()
-    if settings.no_auth:
-        raise ConfigurationError("--access-keys and --no-auth contradict each other. Give one of them.")
-    path = settings.access_keys
-    try:
-        keys = AccessKeys.parsed(read_secret(path).decode(), str(path))
-    except OSError as error:
-        raise ConfigurationError(
-            f"The access keys in {path} cannot be read: {error.strerror}. Name a file with --access-keys."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"{path} is not text. --access-keys names a file of lines: ID SECRET."
-        ) from error
-    if others:
-        _log.warning(
-            "Access keys guard Amazon's endpoints alone: all else is open to whoever can reach %s. "
-            "See docs/operations.md, Access.",
-            settings.host,
-        )
-    return keys
-
-
-def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate | None":
-    own = settings.tls_certificate, settings.tls_key
-    if not settings.tls:
-        if any(own):
-            raise ConfigurationError("--tls-certificate and --tls-key need --tls.")
-        return None
-    if settings.tls_port == settings.port:
-        raise ConfigurationError(
-            f"--port and --tls-port are both {settings.port}. TLS needs a port of its own."
-        )
-    from transcribed.tls import certificates  # noqa: PLC0415 - every start would wait for it
-
-    match own:
-        case None, None:
-            names = [name for name in map(str.strip, settings.tls_names.split(",")) if name]
-            return certificates.local_certificate(
-                settings.certificates, f"{address}-{settings.tls_port}", [settings.host, address], names
-            )
-        case Path() as certificate, Path() as key:
-            if settings.tls_names:
-                raise ConfigurationError(
-                    "--tls-names is for a certificate of the local authority. Leave it out, or leave out "
-                    "--tls-certificate and --tls-key."
-                )
-            return certificates.own_certificate(certificate, key)
-        case _:
-            raise ConfigurationError("--tls-certificate needs --tls-key, and the other way round.")

@@ -28,7 +28,7 @@ from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
 
 if TYPE_CHECKING:
-    from transcribed.app import Started
+    from transcribed.server import Started
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def serve(**given: Any) -> None:
       npx wscat -c ws://localhost:3000/stream      and type: talk.wav
     """  # noqa: D301 - \b is for click
     settings: ServerSettings = _settings(ServerSettings, given)
-    from transcribed import app  # noqa: PLC0415 - so that --help does not wait for it
+    from transcribed import server  # noqa: PLC0415 - so that --help does not wait for it
 
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -136,7 +136,7 @@ def serve(**given: Any) -> None:
             "out of it and put it into PGPASSWORD or ~/.pgpass."
         )
     try:
-        asyncio.run(app.serve(settings, lambda started: _announce(settings, started)))
+        asyncio.run(server.serve(settings, lambda started: _announce(settings, started)))
         code = 0
     except TranscribedError as error:
         click.echo(f"Error: {error.message}", err=True)

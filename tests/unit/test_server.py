@@ -12,10 +12,10 @@ import httpx
 import pytest
 from granian.server.embed import Server
 
-from transcribed.app import access_keys
 from transcribed.errors import ConfigurationError, TranscribedError
 from transcribed.http.connections import Bounds, Connections
 from transcribed.http.listening import listen, listener
+from transcribed.server import access_keys
 from transcribed.settings import ServerSettings
 from transcribed.tls.certificates import local_certificate
 
