@@ -20,16 +20,18 @@ from transcribed.errors import (
     Unavailable,
 )
 from transcribed.http import (
-    amazon,
     documentation,
     health,
     metrics,
-    native,
     recordings,
     transcripts,
     vocabulary_filters,
 )
 from transcribed.http import errors as http_errors
+from transcribed.http.amazon import routes as amazon
+from transcribed.http.amazon.handler import Limits
+from transcribed.http.amazon.opening import AmazonDependencies
+from transcribed.http.native import routes as native
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
@@ -190,8 +192,8 @@ class Application:
         filters = VocabularyFilters(settings.vocabulary_filters)
         self.asgi.include_router(vocabulary_filters.router(filters))
         self._sessions = Sessions()
-        limits = amazon.Limits(settings.audio_timeout, settings.longest_stream, settings.strict_end)
-        dependencies = amazon.AmazonDependencies(
+        limits = Limits(settings.audio_timeout, settings.longest_stream, settings.strict_end)
+        dependencies = AmazonDependencies(
             self.engine,
             self._decoders,
             self.transcripts,

@@ -12,10 +12,11 @@ from starlette.routing import Route, WebSocketRoute
 from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
-from transcribed.http import amazon, body, connections, inbox, relay, spool, timeouts
+from transcribed.http import body, connections, inbox, relay, spool, timeouts
 from transcribed.http import transcripts as http_transcripts
+from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
-from transcribed.http.native import StreamQuery
+from transcribed.http.native.query import StreamQuery
 from transcribed.scheduling import scheduler
 from transcribed.service import sessions, transcripts
 from transcribed.settings import ServerSettings

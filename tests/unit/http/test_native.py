@@ -6,7 +6,8 @@ import pytest
 
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine
-from transcribed.http.native import NativeConversation, StreamQuery
+from transcribed.http.native.conversation import NativeConversation
+from transcribed.http.native.query import StreamQuery
 from transcribed.service.library import Library
 from transcribed.service.transcripts import Transcripts
 from transcribed.transcript import Segment, Word

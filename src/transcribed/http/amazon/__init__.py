@@ -1,0 +1,1 @@
+"""Amazon Transcribe's streaming endpoints: the front end for its clients."""

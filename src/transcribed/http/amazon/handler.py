@@ -1,0 +1,125 @@
+"""One stream of an Amazon client: its messages to audio, its events to messages."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from transcribed.decoding.decoders import Decoders
+from transcribed.errors import (
+    BadRequest,
+    LimitExceeded,
+    TranscribedError,
+    UnreadableAudio,
+)
+from transcribed.http.inbox import audio_ahead
+from transcribed.service.live import (
+    Feed,
+)
+from transcribed.service.live_audio import IdleTimeout, LiveInput
+from transcribed.service.sessions import SessionLease
+from transcribed.transcript import LiveEvent, Segment
+from transcribed.wire import amazon as wire
+from transcribed.wire.amazon_parameters import (
+    StreamRequest,
+)
+from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.wire.eventstream import Message
+
+_MAGIC = {"flac": b"fLaC", "ogg-opus": b"OggS"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of a stream: seconds without audio, seconds in all; and whether its end must be said."""
+
+    audio_timeout: float
+    longest: float
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """What a connection has of a session: its id, what is heard, and how to say that the client lives."""
+
+    lease: SessionLease
+    hear: Callable[[Feed], AsyncGenerator[LiveEvent, None]]
+    confirm: Callable[[], None]
+
+
+class AmazonStreamHandler:
+    """One StartStreamTranscription, its stream of the engine open: see LiveStreamHandler."""
+
+    def __init__(
+        self,
+        request: StreamRequest,
+        reader: wire.AudioReader,
+        decoders: Decoders,
+        limits: Limits,
+        open_session: OpenSession,
+    ) -> None:
+        self._request = request
+        self._input = LiveInput(decoders, request.format)
+        self._reader = reader
+        self._limits = limits
+        self._session = open_session
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + limits.longest
+        self._magic = _MAGIC.get(request.echo["media-encoding"], b"")
+        self._first = b""
+
+    @property
+    def audio_ahead(self) -> int:
+        """See FrontEnd."""
+        return audio_ahead(self._request.format)
+
+    def decode(self, message: Message | None) -> AudioChunk | EndOfAudio:
+        """See LiveStreamHandler. None is the end of a request's body."""
+        self._session.confirm()
+        if self._loop.time() >= self._until:
+            raise LimitExceeded(
+                f"The stream is older than {self._limits.longest:g} seconds, the most that one may "
+                "last. Go on with another."
+            )
+        if message is None:
+            if self._limits.strict:
+                raise BadRequest("A complete signal was sent without the preceding empty frame.")
+            return EndOfAudio()
+        item = self._reader.read(message, utc_now())
+        if self._magic and isinstance(item, AudioChunk):
+            self._check_container(item.data)
+        return item
+
+    def _check_container(self, data: bytes) -> None:
+        self._first += data[: len(self._magic)]
+        if not self._first.startswith(self._magic[: len(self._first)]):
+            raise UnreadableAudio(
+                f"The audio does not begin as {self._request.echo['media-encoding']} does. Send it from "
+                "its first byte, or say in media-encoding what it is."
+            )
+        if len(self._first) >= len(self._magic):
+            self._magic = b""
+
+    async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
+        """See FrontEnd."""
+        with closing(IdleTimeout(chunks, self._limits.audio_timeout)) as timed:
+            self._session.lease.watch(timed)
+            events = self._session.hear(partial(self._input.send, timed))
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
+    def encode(self, event: LiveEvent) -> bytes | None:
+        """See FrontEnd."""
+        return wire.transcript_message(event) if isinstance(event, Segment) else None
+
+    def encode_error(self, error: TranscribedError) -> bytes:
+        """See FrontEnd."""
+        return wire.exception_message(error)
+
+
+def utc_now() -> datetime:
+    """The date of a signature, by the wall clock."""
+    return datetime.now(UTC)  # noqa: TID251 - a signature is of a date

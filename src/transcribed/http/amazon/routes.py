@@ -1,0 +1,131 @@
+"""Amazon Transcribe's streaming endpoints, over HTTP/2 and over a WebSocket."""
+
+import asyncio
+import logging
+import uuid
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from transcribed.errors import (
+    BadRequest,
+    Disconnected,
+    TranscribedError,
+)
+from transcribed.http.amazon.handler import AmazonStreamHandler
+from transcribed.http.amazon.opening import AmazonDependencies, AmazonFront
+from transcribed.http.relay import Relays
+from transcribed.http.transports import EventStreamBody, EventStreamSocket
+from transcribed.wire import amazon as wire
+from transcribed.wire import sigv4
+from transcribed.wire.amazon_parameters import (
+    parameters_of_headers,
+    parameters_of_query,
+)
+
+HTTP_PATH = "/stream-transcription"
+WEBSOCKET_PATH = "/stream-transcription-websocket"
+
+_CLOSE_NORMAL = 1000
+_FIRST_MESSAGE_SECONDS = 0.5
+_HTTP_2 = "2"
+
+_log = logging.getLogger(__name__)
+
+
+class _HttpEndpoint:
+    """The HTTP/2 route: an ASGI app, since Starlette's Request would read what is the stream's."""
+
+    def __init__(self, front: AmazonFront, relays: Relays) -> None:
+        self._front = front
+        self._relays = relays
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        async with AsyncExitStack() as opened:
+            try:
+                stream, headers = await self._open(scope, opened)
+            except TranscribedError as error:
+                await _refuse(error, send)
+                return
+            transport = EventStreamBody(receive, send)
+            try:
+                await transport.start(headers)
+            except Disconnected:
+                return
+            await self._relays.run_stream(transport, stream)
+
+    async def _open(
+        self, scope: Scope, opened: AsyncExitStack
+    ) -> tuple[AmazonStreamHandler, list[tuple[str, str]]]:
+        if not scope["http_version"].startswith(_HTTP_2):
+            raise BadRequest(
+                "This came as HTTP/1.1, which cannot go both ways at once. Use HTTP/2: most clients speak "
+                "it with TLS alone (transcribed serve --tls, and https://localhost:8443)."
+            )
+        request = _request(scope, "POST")
+        given = partial(parameters_of_headers, request.headers)
+        return await self._front.open(request, given, opened, unsigned=False)
+
+
+async def _refuse(error: TranscribedError, send: Send) -> None:
+    _log.info("A stream was refused: %s", error.message)
+    status, headers, body = wire.refusal(error)
+    headers = [*headers, ("x-amzn-request-id", str(uuid.uuid4())), ("content-length", str(len(body)))]
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
+    _log.info("A stream was refused: %s", error.message)
+    await websocket.accept()
+    transport = EventStreamSocket(websocket)
+    # What comes right behind the upgrade is lost on a client that begins to listen after it has opened, as
+    # the JavaScript SDK does in Node.js. Who has sent something listens.
+    with suppress(TranscribedError, TimeoutError):
+        async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
+            await transport.receive()
+    with suppress(Disconnected):
+        await transport.send(wire.exception_message(error))
+    await transport.close(_CLOSE_NORMAL, "")
+
+
+def _request(scope: Scope, method: str) -> sigv4.Request:
+    path = scope.get("raw_path") or scope["path"].encode()
+    return sigv4.Request(
+        method,
+        path.decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+    )
+
+
+def router(dependencies: AmazonDependencies) -> APIRouter:
+    """Both endpoints."""
+    routes = APIRouter()
+    front = AmazonFront(dependencies)
+
+    async def websocket(websocket: WebSocket) -> None:
+        request = _request(websocket.scope, "GET")
+        _log.debug("GET %s?%s", WEBSOCKET_PATH, sigv4.redacted(request.query))
+        async with AsyncExitStack() as opened:
+            try:
+                given = partial(parameters_of_query, request.query)
+                stream, headers = await front.open(request, given, opened, unsigned=True)
+            except TranscribedError as error:
+                await _refuse_socket(error, websocket)
+                return
+            raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+            await websocket.accept(headers=[pair for pair in raw if pair[0] != b"content-type"])
+            await dependencies.relays.run_stream(EventStreamSocket(websocket), stream)
+
+    # An ASGI app in place of a function, as Starlette takes it and its types do not say.
+    endpoint: Any = _HttpEndpoint(front, dependencies.relays)
+    routes.add_route(HTTP_PATH, endpoint, methods=["POST"])
+    routes.add_websocket_route(WEBSOCKET_PATH, websocket)
+    return routes

@@ -1,0 +1,1 @@
+"""This server's own protocol over a WebSocket."""
