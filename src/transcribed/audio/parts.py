@@ -6,32 +6,19 @@ AU, CAF, ASF, FLV and finished Matroska. They are walked from header to header, 
 """
 
 import io
-import struct
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from transcribed.audio.frames import check_form
-from transcribed.audio.wav import CHUNK_START_BYTES, UNKNOWN_SIZES, chunk_start
-from transcribed.errors import UnreadableAudio
+from transcribed.audio.walks import (
+    HEADER_BYTES,
+    NO_CONTAINER,
+    Findings,
+    Walk,
+    container_end,
+    demuxer_options,
+    next_start,
+    returned,
+)
 
-Walk = Generator[tuple[int, int], bytes, int | None]
-"""Asks for (offset, length), is sent those bytes (fewer at the end), and returns where the container ends.
-
-The offsets grow. None: the container goes to the end of the file.
-"""
-
-_HEADER, _CHUNK, _CAF_CHUNK = 16, 8, 12
-_POSITIVE = 0x80
-_MOST_HEADERS = 100_000
-_LARGE_BOX, _BOX = 1, 8
-_DEEPEST = 6
-_MOST_SAMPLES = 8_000_000
-_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
-_ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
-_ASF_OBJECT = 24
-_FLV_TAG, _FLV_TYPES = 15, {8, 9, 18}
-_NO_CONTAINER = -1
 _READ_BYTES = 32 * 1024
 
 
@@ -53,33 +40,6 @@ class ByteSource(ByteStream, Protocol):
     def tell(self) -> int:
         """The position."""
         ...
-
-
-@dataclass
-class _Found:
-    """What a walk knows, and what it finds on its way."""
-
-    live: bool
-    codecs: list[str] = field(default_factory=list)
-    """What the sound tracks of ISO media say they are written in, four letters each."""
-    handler: bytes = b""
-    codec: bytes = b""
-    counted: int = 0
-    uniform: bool = False
-    samples: int = 0
-    boxes: int = 0
-
-    def end_track(self) -> None:
-        """Take in what the tables of a track said. Raises UnreadableAudio."""
-        if self.handler == b"soun":
-            self.codecs.append(self.codec.decode("ascii", "replace").strip())
-        self.samples += 0 if self.uniform else self.counted
-        self.counted, self.uniform = 0, False
-        if self.samples > _MOST_SAMPLES:
-            raise UnreadableAudio(
-                f"The recording says that it has over {_MOST_SAMPLES} pieces, which are days of sound: "
-                "its index is damaged, or made to. Send a recording that other players can play."
-            )
 
 
 class Part(Protocol):
@@ -160,17 +120,17 @@ class StoredParts:
 
     def next(self) -> StoredPart | None:
         """The next container, or at first what may be one. Raises UnreadableAudio."""
-        if self._next is None or self._next == _NO_CONTAINER:
+        if self._next is None or self._next == NO_CONTAINER:
             return None
         start = self._next
-        head = self._exactly(start, _HEADER)
-        found = _Found(live=False)
-        end = self._walked(_container(start, found))
+        head = self._exactly(start, HEADER_BYTES)
+        found = Findings(live=False)
+        end = self._walked(container_end(start, found))
         self._next = None
         if end is not None:
-            self._next = self._walked(_following(end))
-            self.left_behind = self._next == _NO_CONTAINER
-        return StoredPart(self, start, end, _options(head), found.codecs)
+            self._next = self._walked(next_start(end))
+            self.left_behind = self._next == NO_CONTAINER
+        return StoredPart(self, start, end, demuxer_options(head), found.codecs)
 
     def read(self, at: int, size: int) -> bytes:
         """Up to `size` bytes from there."""
@@ -205,7 +165,7 @@ class StoredParts:
             while True:
                 request = walk.send(self._exactly(*request))
         except StopIteration as found:
-            return _offset(found)
+            return returned(found)
 
 
 # --- A stream
@@ -250,15 +210,15 @@ class LiveParts:
             pass
         if self._end is None:
             return None
-        start = self._followed(_following(self._end)) if self._at else 0
-        if start is None or start == _NO_CONTAINER:
+        start = self._followed(next_start(self._end)) if self._at else 0
+        if start is None or start == NO_CONTAINER:
             self.left_behind = start is not None
             return None
-        head = self._waited_for(_HEADER)
+        head = self._waited_for(HEADER_BYTES)
         self._end = None
-        found = _Found(live=True)
-        self._begin(_container(start, found))
-        return LivePart(self, _options(head), found.codecs)
+        found = Findings(live=True)
+        self._begin(container_end(start, found))
+        return LivePart(self, demuxer_options(head), found.codecs)
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes of the container; none at its end."""
@@ -299,7 +259,7 @@ class LiveParts:
             try:
                 self._request = self._walk.send(found)
             except StopIteration as done:
-                self._walk, self._end = None, _offset(done)
+                self._walk, self._end = None, returned(done)
 
     def _followed(self, walk: Walk) -> int | None:
         """Where the walk ends, everything before it dropped."""
@@ -312,7 +272,7 @@ class LiveParts:
                         self._more()
                 offset, length = walk.send(self._waited_for(length))
         except StopIteration as done:
-            return _offset(done)
+            return returned(done)
 
     def _waited_for(self, length: int) -> bytes:
         while len(self._held) < length and not self._ended:
@@ -328,224 +288,3 @@ class LiveParts:
         dropped, self._held = self._held[:length], self._held[length:]
         self._at += len(dropped)
         return dropped
-
-
-# --- Formats
-
-
-def _offset(found: StopIteration) -> int | None:
-    value: int | None = found.value
-    return value
-
-
-def _options(head: bytes) -> dict[str, str]:
-    # The end is found here, and a header may say less than the file holds.
-    return {"ignore_length": "1"} if _format(head) is _wav else {}
-
-
-def _container(at: int, found: _Found) -> Walk:
-    """Where the container ends behind which another one begins, or something else that is no sound."""
-    walker = _format((yield at, _HEADER))
-    return None if walker is None else (yield from walker(at, found))
-
-
-def _following(at: int) -> Walk:
-    """Where the next container begins: chunks may stand between, as they do in a WAV behind its audio.
-
-    None: the file ends before. _NO_CONTAINER: there is something else.
-    """
-    for _ in range(_MOST_HEADERS):
-        head = yield at, _HEADER
-        if _format(head) is not None:
-            return at
-        if len(head) < CHUNK_START_BYTES:
-            return None
-        start = chunk_start(head)
-        if start is None:
-            return _NO_CONTAINER
-        at += start
-        if _format(head[start:]) is not None:
-            return at
-        (size,) = struct.unpack_from("<I", head, start + 4)
-        at += 8 + size + size % 2
-    return None
-
-
-def _format(head: bytes) -> Callable[[int, _Found], Walk] | None:
-    """How to walk through a container that begins like this."""
-    if head[4:8] in _FIRST_BOXES:
-        return _iso
-    if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
-        return _wav
-    if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}:
-        return _aiff
-    if head[:3] == b"FLV":
-        return _flv
-    return {b".snd": _au, b"caff": _caf, _EBML: _matroska}.get(head[:4]) or {
-        _W64_RIFF: _wave64,
-        _ASF_HEADER: _asf,
-    }.get(head)
-
-
-def _iso(at: int, found: _Found) -> Walk:
-    """ISO/IEC 14496-12, 4.2: boxes of a size and a type."""
-    indexed = False
-    for _ in range(_MOST_HEADERS):
-        head = yield at, _HEADER
-        if len(head) < _BOX:
-            return None
-        size, kind = struct.unpack_from(">I4s", head)
-        if kind == b"ftyp" and indexed:
-            return at
-        if found.live and kind == b"mdat" and not indexed:
-            raise UnreadableAudio(
-                "The stream is an MP4 whose index stands at its end, so that nothing can be heard before "
-                "all of it has come. Upload the file; or write it with the index in front (ffmpeg: "
-                "-movflags +faststart), or in fragments (-movflags +frag_keyframe+empty_moov)."
-            )
-        if size == _LARGE_BOX and len(head) == _HEADER:
-            (size,) = struct.unpack_from(">Q", head, 8)
-        if size < _BOX:
-            return None
-        if kind == b"moov":
-            yield from _index(at + _BOX, at + size, found)
-        indexed = indexed or kind in {b"moov", b"moof"}
-        at += size
-    return None
-
-
-def _index(at: int, end: int, found: _Found, depth: int = 0) -> Generator[tuple[int, int], bytes, None]:
-    """The boxes of an index, down to the tables of its tracks. Raises UnreadableAudio for one that lies."""
-    while at + _BOX <= end and depth < _DEEPEST:
-        head = yield at, _BOX
-        found.boxes += 1
-        if len(head) < _BOX or found.boxes > _MOST_HEADERS:
-            return
-        size, kind = struct.unpack(">I4s", head)
-        if size < _BOX:
-            return
-        body = at + _BOX
-        if kind in {b"trak", b"mdia", b"minf", b"stbl"}:
-            yield from _index(body, min(at + size, end), found, depth + 1)
-            if kind == b"stbl":
-                found.end_track()
-        elif kind == b"hdlr":
-            found.handler = (yield body, _HEADER)[8:12]
-        elif kind == b"stsd":
-            found.codec = (yield body, _HEADER)[12:]
-        elif kind == b"stts":
-            # PCM of one sample each takes no room in FFmpeg's index.
-            times = yield body, _HEADER
-            found.uniform = times[4:8] == times[12:] == b"\0\0\0\1"
-        elif kind == b"stsz":
-            found.counted = int.from_bytes((yield body, _HEADER)[8:12], "big")
-        at += size
-
-
-def _wav(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """RIFF chunks, of a name and a size; in RF64 the audio's size stands in a chunk of its own."""
-    at += 12
-    large: int | None = None
-    for _ in range(_MOST_HEADERS):
-        head = yield at, _CHUNK
-        if len(head) < _CHUNK:
-            return None
-        name, size = struct.unpack("<4sI", head)
-        at += 8
-        if name == b"ds64" and len(sizes := (yield at, _HEADER)) == _HEADER:
-            (large,) = struct.unpack_from("<Q", sizes, 8)
-        elif name == b"fmt " and len(form := (yield at, _CHUNK)) == _CHUNK:
-            _, channels, rate = struct.unpack("<HHI", form)
-            check_form(rate, channels)
-        elif name == b"data":
-            if size in UNKNOWN_SIZES:
-                if not large:
-                    return None
-                size = large
-            behind = yield at + size, CHUNK_START_BYTES
-            return at + size if not behind or chunk_start(behind) is not None else None
-        at += size + size % 2
-    return None
-
-
-def _wave64(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """Sony Wave64: a GUID, and the size of all."""
-    head = yield at, 24
-    return (yield from _followed_by(at + int.from_bytes(head[16:], "little"), _W64_RIFF))
-
-
-def _aiff(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """EA IFF 85: FORM and the size of the rest, at even offsets."""
-    head = yield at, 8
-    size = int.from_bytes(head[4:], "big")
-    return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + 8 + size + size % 2, b"FORM"))
-
-
-def _au(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """Sun's .snd: where the audio begins, and its size."""
-    head = yield at, 12
-    offset, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:], "big")
-    return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + offset + size, b".snd"))
-
-
-def _caf(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """Apple's Core Audio Format: chunks of a name and a size of 64 bits, -1 for one to the file's end."""
-    at += 8
-    for _ in range(_MOST_HEADERS):
-        head = yield at, 12
-        if head[:4] == b"caff":
-            return at
-        if len(head) < _CAF_CHUNK or head[4] >= _POSITIVE:
-            return None
-        at += 12 + int.from_bytes(head[4:], "big")
-    return None
-
-
-def _asf(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """Advanced Systems Format: objects of a GUID and a size; the first is the header, another the audio."""
-    start = at
-    for _ in range(_MOST_HEADERS):
-        head = yield at, _ASF_OBJECT
-        size = int.from_bytes(head[16:], "little")
-        if at > start and head[:16] == _ASF_HEADER:
-            return at
-        if size < _ASF_OBJECT:
-            return None
-        at += size
-    return None
-
-
-def _flv(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """Flash video: a header, and tags of a type and a size, the size of each behind it."""
-    head = yield at, _HEADER
-    at += int.from_bytes(head[5:9], "big")
-    for _ in range(_MOST_HEADERS):
-        head = yield at, _FLV_TAG
-        if head[4:7] == b"FLV":
-            return at + 4
-        if len(head) < _FLV_TAG or head[4] not in _FLV_TYPES:
-            return None
-        at += _FLV_TAG + int.from_bytes(head[5:8], "big")
-    return None
-
-
-def _matroska(at: int, found: _Found) -> Walk:  # noqa: ARG001
-    """EBML (RFC 8794): a header and a segment, each of an identifier of four bytes and a size."""
-    for identifier in (_EBML, b"\x18\x53\x80\x67"):
-        head = yield at, 12
-        if len(head) < _CAF_CHUNK or head[:4] != identifier or head[4] == 0:
-            return None
-        length = 9 - head[4].bit_length()
-        size = int.from_bytes(head[4 : 4 + length], "big") & ~(1 << 7 * length)
-        if size == (1 << 7 * length) - 1:
-            return None
-        at += 4 + length + size
-    return (yield from _followed_by(at, _EBML))
-
-
-def _followed_by(end: int, magic: bytes) -> Walk:
-    return end if (yield end, len(magic)) == magic else None
-
-
-_EBML = b"\x1a\x45\xdf\xa3"
-_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"}
