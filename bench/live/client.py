@@ -103,7 +103,8 @@ async def _speak(
         await socket.send(dialect.hello)
     message: str | None = None
     while not dialect.is_ready(message):
-        message = dialect.text(await asyncio.wait_for(socket.recv(), LAST_WORDS))
+        async with asyncio.timeout(LAST_WORDS):
+            message = dialect.text(await socket.recv())
         if why := dialect.refusal(message):
             return _refuse(stream, why)
     stream.started = time.monotonic()
@@ -136,7 +137,8 @@ async def _send(  # noqa: PLR0917
         now = time.monotonic()
         stream.spoke = stream.spoke or now
         message = wrap(samples[count * CHUNK : (count + 1) * CHUNK])
-        await asyncio.wait_for(socket.send(message), LAST_WORDS)
+        async with asyncio.timeout(LAST_WORDS):
+            await socket.send(message)
         free = time.monotonic()
         stream.late = max(stream.late, now - due)
         stream.blocked = max(stream.blocked, free - now)
@@ -169,7 +171,8 @@ async def _listen(stream: Stream, socket: ClientConnection, dialect: Dialect) ->
         if why := dialect.refusal(message):
             stream.detail = why
             refused_after = _since_first_audio(stream)
-            await asyncio.wait_for(socket.wait_closed(), 5)
+            async with asyncio.timeout(5):
+                await socket.wait_closed()
             if socket.close_code == TRY_AGAIN_LATER or dialect.patience is not None:
                 _refuse(stream, why, refused_after)
             return

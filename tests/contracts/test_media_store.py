@@ -437,7 +437,8 @@ def test_staging_that_is_cancelled_leaves_nothing(
             await asyncio.Event().wait()
 
         staging = asyncio.create_task(store.stage(standing_still()))
-        await asyncio.wait_for(standing.wait(), 10)
+        async with asyncio.timeout(10):
+            await standing.wait()
         staging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await staging
@@ -691,7 +692,8 @@ def forwarder(s3: Any, s3_place: Place, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 async def _refused(call: Coroutine[Any, Any, object]) -> None:
     with pytest.raises(StorageUnavailable) as refused:
-        await asyncio.wait_for(call, 5)
+        async with asyncio.timeout(5):
+            await call
     assert "127.0.0.1" not in refused.value.message
     assert ".incoming" not in refused.value.message
 
@@ -713,8 +715,10 @@ def test_a_store_that_stands_still_fails_every_call_in_time(
         await _refused(store.commit(staged, "b.wav"))
         await _refused(everything(store, media))
         await _refused(read_at(store, media, 0, 4))
-        await asyncio.wait_for(store.discard(staged), 5)
-        await asyncio.wait_for(store.sweep(), 5)
+        async with asyncio.timeout(5):
+            await store.discard(staged)
+        async with asyncio.timeout(5):
+            await store.sweep()
 
     run(main())
     assert "What earlier uploads left" in caplog.text
@@ -746,7 +750,8 @@ def test_staging_that_is_cancelled_while_the_store_stands_still_ends(
         assert await asyncio.to_thread(forwarder.standing.wait, 5)
         staging.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(staging, 5)
+            async with asyncio.timeout(5):
+                await staging
 
     run(main())
 

@@ -456,7 +456,8 @@ async def test_a_lock_of_another_process_is_waited_for(file: str) -> None:
             assert not done
             assert (await store.get("one")).segments == ()
             unlock()
-            await asyncio.wait_for(appending, PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await appending
         assert len((await store.get("one")).segments) == 1
 
 
@@ -718,7 +719,8 @@ async def test_a_table_that_somebody_locks_is_told(
                 await release.wait()
 
         locking = asyncio.create_task(lock())
-        await asyncio.wait_for(held.wait(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await held.wait()
         with pytest.raises(StorageFailure, match="did not answer in time"):
             await store.append(said("one", 0))
         release.set()

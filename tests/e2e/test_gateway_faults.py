@@ -109,7 +109,7 @@ async def test_a_connection_may_break_at_any_place(
     lanes: Callable[..., Any], samples: Samples, what: What
 ) -> None:
     spots = [Spot(way, Place.HEAD, 0, part) for way in Way for part in (0.0, 0.5)]
-    spots += [Spot(Way.UP, place, 40, 0.5) for place in MESSAGE_PLACES]
+    spots += [Spot(Way.UP, place, 20, 0.5) for place in MESSAGE_PLACES]
     spots += [Spot(Way.DOWN, place, 3, 0.5) for place in MESSAGE_PLACES]
     async with lanes("plain", "plain", "plain", "plain") as opened:
         await _each(opened, [Fault(what, spot) for spot in spots], samples)
@@ -124,7 +124,7 @@ async def test_a_connection_may_be_refused_or_fall_silent_or_change_a_bit(
         for status, name in [(429, "ThrottlingException"), (500, "InternalFailureException"), (503, "")]
     ]
     faults += [Fault(What.SILENCE, Spot(way, Place.HEAD)) for way in Way]
-    faults += [Fault(What.SILENCE, Spot(Way.UP, Place.PAYLOAD, 40, 0.5))]
+    faults += [Fault(What.SILENCE, Spot(Way.UP, Place.PAYLOAD, 20, 0.5))]
     faults += [Fault(What.SILENCE, Spot(Way.DOWN, Place.BETWEEN, 3))]
     faults += [Fault(What.DELAY, Spot(way, Place.PAYLOAD, 3, 0.5), seconds=0.3) for way in Way]
     places = (Place.PRELUDE, Place.HEADERS, Place.PAYLOAD, Place.CRC)
@@ -201,7 +201,7 @@ async def test_a_connection_alone_does_lose_what_breaks_it(
 ) -> None:
     async with lanes("plain") as (lane,):
         bare = replace(lane, engine=lane.engine.first)
-        cut = Fault(What.CUT, Spot(Way.UP, Place.PAYLOAD, 40, 0.5))
+        cut = Fault(What.CUT, Spot(Way.UP, Place.PAYLOAD, 20, 0.5))
         lane.proxy.expect([cut])
         with pytest.raises(fault_runs.TranscribedError):
             await heard(bare.engine, samples, StreamOptions())

@@ -253,7 +253,8 @@ class SqliteDatabase:
             raise StorageFailure(f"The transcripts in {self.place} are closed.") from error
         try:
             # A little more than the call allows itself, which knows better what it waits for.
-            return await asyncio.wait_for(asyncio.wrap_future(running), seconds + 1)
+            async with asyncio.timeout(seconds + 1):
+                return await asyncio.wrap_future(running)
         except TimeoutError as error:
             raise self._too_slow(seconds) from error
 
