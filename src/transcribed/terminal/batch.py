@@ -1,4 +1,4 @@
-"""Many recordings to transcripts in files, as many at once as there are threads, or places elsewhere."""
+"""Many recordings to transcripts in files: as many at once as there are threads, or remote streams."""
 
 import asyncio
 import os
