@@ -8,20 +8,19 @@ import pytest
 from transcribed.settings import RecognitionSettings, ServerSettings
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/operations.md"]
+PAGE = "docs/operations.md"
 SETTINGS = ServerSettings.model_fields
 
 
-def rows(page: str) -> dict[str, list[str]]:
-    """The cells behind each `TRANSCRIBED_…` in the page's table of settings."""
-    lines = (ROOT / page).read_text().splitlines()
+def rows() -> dict[str, list[str]]:
+    """The cells behind each `TRANSCRIBED_…` in the table of settings."""
+    lines = (ROOT / PAGE).read_text().splitlines()
     cells = ([cell.strip(" `") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines)
     return {row[1]: row for row in cells if len(row) > 1 and row[1].startswith("TRANSCRIBED_")}
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_settings_are_those_of_the_code_in_its_order(page: str) -> None:
-    documented = list(rows(page))
+def test_the_settings_are_those_of_the_code_in_its_order() -> None:
+    documented = list(rows())
     assert documented == [f"TRANSCRIBED_{name.upper()}" for name in SETTINGS]
 
 
@@ -31,10 +30,9 @@ def told(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_has_its_option_and_its_default(page: str, name: str) -> None:
-    option, _, default, *_ = rows(page)[f"TRANSCRIBED_{name.upper()}"]
+def test_a_setting_has_its_option_and_its_default(name: str) -> None:
+    option, _, default, *_ = rows()[f"TRANSCRIBED_{name.upper()}"]
     assert option == f"--{name.replace('_', '-')}"
     of_a_linux_user = {
         "cache": "~/.cache/transcribed",
@@ -48,13 +46,13 @@ def test_a_setting_has_its_option_and_its_default(page: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_allowed_range_of_a_setting_is_documented(name: str) -> None:
-    allowed = rows("docs/operations.md")[f"TRANSCRIBED_{name.upper()}"][3]
+    allowed = rows()[f"TRANSCRIBED_{name.upper()}"][3]
     for bound in SETTINGS[name].metadata:
         value = getattr(bound, "ge", getattr(bound, "le", None))
         assert re.search(rf"\b{re.escape(str(value))}\b", allowed), f"{allowed!r} does not say {bound}"
 
 
-def test_readme_counts_the_settings_that_transcribe_takes() -> None:
+def test_the_page_counts_the_settings_that_transcribe_takes() -> None:
     taken = list(RecognitionSettings.model_fields)
     assert taken == list(SETTINGS)[: len(taken)]
-    assert len(taken) == 16, "README and operations.md say that transcribe takes the first sixteen"
+    assert len(taken) == 16, "operations.md says that transcribe takes the first sixteen"
