@@ -47,7 +47,7 @@ class EngineCollector(Collector):
         self._version = version
 
     def collect(self) -> Iterable[Metric]:
-        """See Collector."""
+        """The metrics as they are now, at each request of Prometheus."""
         yield InfoMetricFamily(f"{_PREFIX}build", "What runs here.", {"version": self._version})
         engines = self._engines()
         streams = GaugeMetricFamily(f"{_PREFIX}streams", GAUGES["streams"], labels=["engine", "pace"])

@@ -61,7 +61,7 @@ class BoundedRequests:
         self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Serve a request or a WebSocket (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

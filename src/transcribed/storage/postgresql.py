@@ -122,7 +122,7 @@ class WordIndex:
 
 
 class PostgresqlDatabase:
-    """See Database. Closed by `aclose`."""
+    """A Database in PostgreSQL, over asyncpg. To be closed by `aclose`."""
 
     words = WordIndex()
 

@@ -126,12 +126,12 @@ class _KeptAlready(Exception):
 
 
 async def open_store(place: str) -> TranscriptStore:
-    """See `opening.open_transcripts`."""
+    """The store at a path of a SQLite file or a PostgreSQL URL. Raises ConfigurationError."""
     return SqlTranscriptStore(await open_database(place))
 
 
 class SqlTranscriptStore:
-    """See TranscriptStore. It owns the database."""
+    """A TranscriptStore of tables in a Database, which it owns."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -110,7 +110,7 @@ class WordIndex:
 
 
 class SqliteDatabase:
-    """See Database. Closed by `aclose`."""
+    """A Database in a file of SQLite, with threads of its own. To be closed by `aclose`."""
 
     words = WordIndex()
 

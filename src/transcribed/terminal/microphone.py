@@ -46,7 +46,7 @@ class Microphone:
 
     @property
     def lost(self) -> float:
-        """See LiveSource."""
+        """Seconds of audio that were not taken in time."""
         return self._lost_samples / self.format.sample_rate
 
     def __enter__(self) -> Self:
@@ -76,7 +76,7 @@ class Microphone:
         self._opened.close()
 
     def stop(self) -> None:
-        """See LiveSource."""
+        """Take no more audio: the chunks end behind those that are here already."""
         self._stopped = True
         self._ready.set()
 

@@ -36,7 +36,7 @@ class StandardInput:
         self.stop()
 
     def stop(self) -> None:
-        """See LiveSource."""
+        """Take no more audio: the chunks end behind those that are here already."""
         self._stopped = True
         self._ready.set()
 
