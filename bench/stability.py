@@ -22,8 +22,9 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from running import machine
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
-from transcribed.engines.moonshine.engine import MoonshineEngine, load
-from transcribed.engines.moonshine.stream import MoonshineStream, PartialRules
+from transcribed.engines.moonshine.engine import load
+from transcribed.engines.segments.engine import SegmentEngine
+from transcribed.engines.segments.stream import PartialRules, SegmentStream
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
 
@@ -71,7 +72,7 @@ def main() -> None:
         _measure(engine, material, "pace=fast", IDLE, Pace.FAST)
 
 
-def _measure(engine: MoonshineEngine, material: Material, name: str, interval: float, pace: Pace) -> None:
+def _measure(engine: SegmentEngine, material: Material, name: str, interval: float, pace: Pace) -> None:
     audio = material.samples.astype(np.float32) / 2**15
     # A little less: a partial is due when a chunk has come, which may be a few samples short of a window.
     engine = replace(engine, partials=PartialRules(live_interval=interval - 0.02))
@@ -82,7 +83,7 @@ def _measure(engine: MoonshineEngine, material: Material, name: str, interval: f
         _print_row(name, stability, material, free, _finals(stream, audio, idle=interval == IDLE))
 
 
-def _finals(stream: MoonshineStream, audio: Samples, *, idle: bool) -> list[list[Settled]]:
+def _finals(stream: SegmentStream, audio: Samples, *, idle: bool) -> list[list[Settled]]:
     """The words of each segment."""
     finals = []
     stable_since: list[float] = []
@@ -97,7 +98,7 @@ def _finals(stream: MoonshineStream, audio: Samples, *, idle: bool) -> list[list
     return finals
 
 
-def _said(stream: MoonshineStream, audio: Samples, idle: bool) -> Iterator[tuple[Hypothesis, float]]:
+def _said(stream: SegmentStream, audio: Samples, idle: bool) -> Iterator[tuple[Hypothesis, float]]:
     """Hypotheses, and how many seconds of audio had come by then."""
     for end in range(CHUNK, len(audio) + CHUNK, CHUNK):
         stream.accept(audio[end - CHUNK : end])

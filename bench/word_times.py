@@ -36,9 +36,9 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.engines.base import Hypothesis, Pace, StreamOptions
 from transcribed.engines.moonshine import engine as moonshine
-from transcribed.engines.moonshine.engine import MoonshineEngine
 from transcribed.engines.moonshine.model import Decoded, Past
-from transcribed.engines.moonshine.segment import SegmentRecogniser
+from transcribed.engines.moonshine.segment import MoonshineSegment
+from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.transcript import Word
 
@@ -109,7 +109,7 @@ def _samples(path: Path) -> Samples:
 
 
 def _heard(
-    engine: MoonshineEngine, speech: Path, entry: dict[str, str], pace: Pace, *, held_out: bool
+    engine: SegmentEngine, speech: Path, entry: dict[str, str], pace: Pace, *, held_out: bool
 ) -> Heard:
     stream = engine.open(StreamOptions(pace=pace))
     audio = _samples(speech / entry["path"])
@@ -216,7 +216,7 @@ def _report_partials(heard: Sequence[Heard]) -> None:
 # --- Cost
 
 
-def _report_cost(engine: MoonshineEngine, speech: Path, heard: Sequence[Heard]) -> None:
+def _report_cost(engine: SegmentEngine, speech: Path, heard: Sequence[Heard]) -> None:
     """The same segments with times and without, in turn; the best of three each."""
     paths = {entry["id"]: speech / entry["path"] for entry in _entries(speech, READ[0])}
     plain = timed = 0.0
@@ -230,11 +230,11 @@ def _report_cost(engine: MoonshineEngine, speech: Path, heard: Sequence[Heard]) 
             start, end = round(final.start * SAMPLE_RATE), round(final.end * SAMPLE_RATE)
 
             def without(start: int = start, end: int = end, audio: SampleBuffer = audio) -> object:
-                encoded = engine.model.encode(audio.between(start, end))
-                return engine.model.decode_on(encoded, Decoded(), (), Past())
+                encoded = engine.model.networks.encode(audio.between(start, end))
+                return engine.model.networks.decode_on(encoded, Decoded(), (), Past())
 
             def with_times(start: int = start, end: int = end, audio: SampleBuffer = audio) -> object:
-                return SegmentRecogniser(engine.model, start).whole(audio, end)
+                return MoonshineSegment(engine.model.networks, start).whole(audio, end)
 
             spent = np.array([[_seconds(without), _seconds(with_times)] for _ in range(3)]).min(axis=0)
             plain, timed = plain + spent[0], timed + spent[1]

@@ -1,6 +1,6 @@
 """One segment through the networks: in passing while it grows, and as a whole at its end."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,14 @@ from transcribed.engines.moonshine.model import (
     MoonshineModel,
     Past,
 )
-from transcribed.engines.moonshine.words import spoken_tokens
+from transcribed.engines.moonshine.words import (
+    calibrated,
+    first_words,
+    is_credible,
+    recognised,
+    spoken_tokens,
+)
+from transcribed.engines.segments.recogniser import Recognised
 from transcribed.recognition.alignment import spans, token_scores
 from transcribed.recognition.stabilizer import common_length
 from transcribed.recognition.vad import SpeechCurve
@@ -125,8 +132,8 @@ class SegmentEncoder:
         return Features(self._values.first(count), self._sums.first(sums), self._squares.first(sums))
 
 
-class SegmentRecogniser:
-    """The words of one segment.
+class MoonshineSegment:
+    """A SegmentRecogniser.
 
     `settled` tokens are never read anew: what is decided about them is the caller's affair. In passing,
     tokens that two results some time apart agreed on are not read anew, either; the whole does so. `speech`
@@ -144,6 +151,18 @@ class SegmentRecogniser:
         self._last = Decoded()
         self._compared, self._compared_end = Decoded(), start
         self._whole_end: int | None = None
+
+    def partial(self, audio: SampleBuffer, end: int) -> Recognised:
+        """What was encoded in passing says."""
+        return recognised(self._model.tokenizer, self.in_passing(audio, end))
+
+    def final(self, audio: SampleBuffer, end: int, *, wide: bool) -> Recognised:
+        """What the whole says."""
+        return recognised(self._model.tokenizer, self.whole(audio, end, wide=wide))
+
+    def settle(self, words: int) -> None:
+        """Their tokens are not read anew."""
+        self.settled = first_words(self._model.tokenizer, self._last, words)
 
     def in_passing(self, audio: SampleBuffer, end: int) -> Decoded:
         """What [start, end) probably says, while more is coming."""
@@ -166,7 +185,7 @@ class SegmentRecogniser:
 
     def whole(self, audio: SampleBuffer, end: int, *, wide: bool = False) -> Decoded:
         """What [start, end) says; at once if it was asked last. `wide` as in MoonshineModel.encode."""
-        if not self.has_whole(end):
+        if not self.has_final(end):
             encoded = self._encoder.whole(audio, end, wide=wide)
             draft = self._last.tokens[len(self.settled.tokens) :]
             decoded, _, attention = self._model.decode_on(encoded, self.settled, draft, Past())
@@ -176,7 +195,7 @@ class SegmentRecogniser:
             self._agreed, self._past = self.settled, Past()
         return self._last
 
-    def has_whole(self, end: int) -> bool:
+    def has_final(self, end: int) -> bool:
         """Whether `whole` would compute nothing."""
         return self._whole_end == end
 
@@ -201,6 +220,25 @@ class SegmentRecogniser:
             low, high = by_token.get(row, (after, after))
             found.append((low, high))
         return replace(decoded, spans=tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class MoonshineSegments:
+    """A SegmentModel."""
+
+    networks: MoonshineModel
+
+    def recogniser(self, start: int, speech: SpeechCurve) -> MoonshineSegment:
+        """One for the segment that starts at this sample."""
+        return MoonshineSegment(self.networks, start, speech)
+
+    def is_credible(self, recognised: Recognised, speech: int) -> bool:
+        """By the mean probability of the tokens."""
+        return is_credible(recognised.probability, speech)
+
+    def confidence(self, probability: float) -> float:
+        """As it was measured."""
+        return calibrated(probability)
 
 
 def _count(samples: int, stride: int, reach: int) -> int:

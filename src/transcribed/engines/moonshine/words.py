@@ -1,8 +1,7 @@
-"""Tokens to words, and which of them may be shown."""
+"""Tokens to words, and how far they are to be believed."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,10 +10,9 @@ import numpy.typing as npt
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.engines.moonshine.model import Decoded
 from transcribed.engines.moonshine.tokenizer import Tokenizer
+from transcribed.engines.segments.recogniser import Recognised
 from transcribed.transcript import Word
 
-_DOUBTFUL = 0.5
-"""A word at the edge of the audio is shown only if the model gives it more than this."""
 _NOISE, _BRIEF_NOISE = 0.3, 0.5
 """A segment whose tokens are on average less probable than this was no speech."""
 _BRIEF_SECONDS = 0.35
@@ -53,26 +51,15 @@ def first_words(tokenizer: Tokenizer, decoded: Decoded, count: int) -> Decoded:
     return decoded.first(spans[count - 1][1] if count else 0)
 
 
-def is_credible(decoded: Decoded, speech: int) -> bool:
-    """Whether tokens that were made of so many samples of speech are words at all."""
-    least = _BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE
-    return bool(decoded.tokens) and float(np.mean(decoded.probabilities)) >= least
+def recognised(tokenizer: Tokenizer, decoded: Decoded) -> Recognised:
+    """The words, and the mean probability of the tokens."""
+    mean = float(np.mean(decoded.probabilities)) if decoded.tokens else 0.0
+    return Recognised(tuple(words_of(tokenizer, decoded)), mean)
 
 
-def without_doubtful_end(words: Sequence[Word], settled: int) -> list[Word]:
-    """What may be shown while somebody is speaking.
-
-    The audio breaks off inside a word, of which the model makes some other word, and a full stop. So a
-    last word that the model itself doubts is withheld, and so is the punctuation behind it.
-    """
-    shown = list(words)
-    while len(shown) > settled and (shown[-1].confidence or 0.0) < _DOUBTFUL:
-        shown.pop()
-    if len(shown) > settled and shown:
-        last = shown[-1]
-        text = last.text.rstrip(".,!?;:…-")
-        shown[-1:] = [replace(last, text=text)] if text else []
-    return shown
+def is_credible(probability: float, speech: int) -> bool:
+    """Whether tokens of this mean probability, made of so many samples of speech, are words at all."""
+    return probability >= (_BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE)
 
 
 def calibrated(probability: float) -> float:
@@ -84,13 +71,6 @@ def calibrated(probability: float) -> float:
     kept = min(max(probability, _SUREST), 1 - _SUREST)
     odds = _SLOPE * math.log(kept / (1 - kept)) + _OFFSET
     return 1 / (1 + math.exp(-odds))
-
-
-def ending_by(word: Word, end: float) -> Word:
-    """The word in a segment that ends here: one that settled earlier may have ended later."""
-    if word.start is None or word.end is None:
-        return word
-    return replace(word, start=min(word.start, end), end=min(word.end, end))
 
 
 def _spans(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[tuple[int, int]]:

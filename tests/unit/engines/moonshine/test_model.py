@@ -6,8 +6,8 @@ import onnxruntime as ort
 import pytest
 
 from transcribed.audio.formats import Samples, silence
-from transcribed.engines.moonshine.engine import MoonshineEngine
 from transcribed.engines.moonshine.model import END, START, Decoded, MoonshineModel, shipped_file
+from transcribed.engines.segments.engine import SegmentEngine
 
 Read = Callable[[str], Samples]
 SPOKEN = {
@@ -19,8 +19,8 @@ SPOKEN = {
 
 
 @pytest.fixture(scope="module")
-def model(moonshine: MoonshineEngine) -> MoonshineModel:
-    return moonshine.model
+def model(moonshine: SegmentEngine) -> MoonshineModel:
+    return moonshine.model.networks
 
 
 @pytest.fixture(params=SPOKEN)

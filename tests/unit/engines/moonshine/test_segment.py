@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.moonshine.engine import MoonshineEngine
 from transcribed.engines.moonshine.model import Decoded, MoonshineModel, Past
-from transcribed.engines.moonshine.segment import SegmentEncoder, SegmentRecogniser
+from transcribed.engines.moonshine.segment import MoonshineSegment, SegmentEncoder
+from transcribed.engines.segments.engine import SegmentEngine
 
 Read = Callable[[str], Samples]
 SPOKEN = ["test.wav", "common_voice.mp3", "telephone.wav", "jfk.mp3", "steamers.ogg"]
@@ -23,8 +23,8 @@ UPDATE = SAMPLE_RATE * 3 // 10
 
 
 @pytest.fixture(scope="module")
-def model(moonshine: MoonshineEngine) -> MoonshineModel:
-    return moonshine.model
+def model(moonshine: SegmentEngine) -> MoonshineModel:
+    return moonshine.model.networks
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_a_segment_that_has_grown_by_hardly_anything_is_encoded(
 # --- Recognising
 
 
-def _in_passing(model: MoonshineModel, audio: Samples) -> tuple[SegmentRecogniser, Decoded]:
-    recogniser, buffer = SegmentRecogniser(model, START), _buffer(audio)
+def _in_passing(model: MoonshineModel, audio: Samples) -> tuple[MoonshineSegment, Decoded]:
+    recogniser, buffer = MoonshineSegment(model, START), _buffer(audio)
     decoded = Decoded()
     for end in [*_growing(len(audio)), START + len(audio)]:
         decoded = recogniser.in_passing(buffer, end)
@@ -160,7 +160,7 @@ def test_what_is_recognised_in_passing_is_close_to_the_whole(model: MoonshineMod
 def test_a_mistake_that_is_repeated_at_once_is_not_kept(model: MoonshineModel, samples: Read) -> None:
     """Results a tenth of a second apart agree on the same mistakes."""
     audio = samples("test.wav")
-    recogniser, buffer = SegmentRecogniser(model, START), _buffer(audio)
+    recogniser, buffer = MoonshineSegment(model, START), _buffer(audio)
     decoded = Decoded()
     for end in range(START + SAMPLE_RATE // 2, START + len(audio), SAMPLE_RATE // 10):
         decoded = recogniser.in_passing(buffer, end)
@@ -176,7 +176,7 @@ def test_the_whole_is_the_models_text(model: MoonshineModel, samples: Read, reco
 
 
 def test_what_is_settled_is_never_read_anew(model: MoonshineModel, spoken: Samples, samples: Read) -> None:
-    recogniser, buffer = SegmentRecogniser(model, START), _buffer(spoken)
+    recogniser, buffer = MoonshineSegment(model, START), _buffer(spoken)
     decoded = Decoded()
     for number, end in enumerate(_growing(len(spoken))):
         decoded = recogniser.in_passing(buffer, end)
@@ -195,7 +195,7 @@ def test_a_settled_word_stands_though_the_audio_says_another(
     model: MoonshineModel, spoken: Samples, samples: Read
 ) -> None:
     other = model.decode(model.encode(samples("test.wav")), Decoded(), ())
-    recogniser = SegmentRecogniser(model, START)
+    recogniser = MoonshineSegment(model, START)
     recogniser.settled = other
     for end in _growing(len(spoken))[10:14]:
         decoded = recogniser.in_passing(_buffer(spoken), end)
@@ -207,14 +207,14 @@ def test_the_whole_is_computed_once(model: MoonshineModel, samples: Read) -> Non
     audio = samples("test.wav")
     end = START + len(audio)
     recogniser, _ = _in_passing(model, audio)
-    assert not recogniser.has_whole(end)
+    assert not recogniser.has_final(end)
     whole = recogniser.whole(_buffer(audio), end)
-    assert recogniser.has_whole(end)
-    assert not recogniser.has_whole(end + 1)
+    assert recogniser.has_final(end)
+    assert not recogniser.has_final(end + 1)
     # Not even the audio is asked for.
     assert recogniser.whole(SampleBuffer(), end) is whole
     recogniser.in_passing(_buffer(audio), end)
-    assert not recogniser.has_whole(end), "what was recognised last is not the whole"
+    assert not recogniser.has_final(end), "what was recognised last is not the whole"
 
 
 # --- Drafts

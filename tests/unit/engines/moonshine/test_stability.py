@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
-from transcribed.engines.moonshine.engine import MoonshineEngine
-from transcribed.engines.moonshine.stream import MoonshineStream
+from transcribed.engines.segments.engine import SegmentEngine
+from transcribed.engines.segments.stream import SegmentStream
 from transcribed.recognition.stabilizer import Stability
 from transcribed.transcript import Segment
 from transcribed.wire.results import transcript_event
@@ -29,7 +29,7 @@ RECORDINGS = ["test.wav", "jfk.mp3", "common_voice.mp3", "telephone.wav", "steam
 @pytest.mark.parametrize("name", RECORDINGS)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: f"{o.pace.value}-{o.stability.name}")
 def test_a_stable_item_never_changes_and_items_are_the_transcript(
-    moonshine: MoonshineEngine, samples: Read, options: StreamOptions, name: str
+    moonshine: SegmentEngine, samples: Read, options: StreamOptions, name: str
 ) -> None:
     split = Random(f"{name} {options}")
     sizes = [round(SAMPLE_RATE ** split.random()) for _ in range(200)]
@@ -41,7 +41,7 @@ def test_a_stable_item_never_changes_and_items_are_the_transcript(
 @settings(max_examples=4, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(sizes=st.lists(st.integers(100, SAMPLE_RATE), min_size=1, max_size=30), idle=st.booleans())
 def test_so_it_is_however_the_audio_is_cut(
-    moonshine: MoonshineEngine, samples: Read, stability: Stability, sizes: list[int], idle: bool
+    moonshine: SegmentEngine, samples: Read, stability: Stability, sizes: list[int], idle: bool
 ) -> None:
     assert _checked(
         moonshine.open(StreamOptions(stability=stability)), samples("test.wav"), sizes, idle=idle
@@ -49,7 +49,7 @@ def test_so_it_is_however_the_audio_is_cut(
 
 
 def _checked(
-    stream: MoonshineStream, audio: Samples, sizes: Sequence[int], *, idle: bool
+    stream: SegmentStream, audio: Samples, sizes: Sequence[int], *, idle: bool
 ) -> list[tuple[Hypothesis, dict[str, Any]]]:
     said = list(_said(stream, audio, cycle(sizes), idle))
     for hypothesis, result in said:
@@ -75,7 +75,7 @@ def _check_kept(before: Sequence[Item], after: Sequence[Item]) -> None:
 
 
 def _said(
-    stream: MoonshineStream, audio: Samples, sizes: Iterable[int], idle: bool
+    stream: SegmentStream, audio: Samples, sizes: Iterable[int], idle: bool
 ) -> Iterator[tuple[Hypothesis, dict[str, Any]]]:
     """All that is said of audio that comes in chunks of these sizes, by a machine that is idle or not."""
     start = 0
@@ -89,7 +89,7 @@ def _said(
     yield from _stepped(stream, idle)
 
 
-def _stepped(stream: MoonshineStream, idle: bool) -> Iterator[tuple[Hypothesis, dict[str, Any]]]:
+def _stepped(stream: SegmentStream, idle: bool) -> Iterator[tuple[Hypothesis, dict[str, Any]]]:
     while (following := stream.next_step()) is not None and (idle or following.kind is not StepKind.AHEAD):
         for said in stream.step(alone=False):
             segment = Segment(

@@ -7,12 +7,10 @@ import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
-from transcribed.engines.moonshine.engine import MoonshineEngine
-from transcribed.engines.moonshine.stream import MoonshineStream
-from transcribed.engines.moonshine.words import without_doubtful_end
+from transcribed.engines.segments.engine import SegmentEngine
+from transcribed.engines.segments.stream import SegmentStream
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
-from transcribed.transcript import Word
 
 Read = Callable[[str], Samples]
 LIVE, FAST = StreamOptions(pace=Pace.LIVE), StreamOptions(pace=Pace.FAST)
@@ -21,14 +19,14 @@ STABLE = StreamOptions(pace=Pace.LIVE, stability=Stability.HIGH)
 each_pace = pytest.mark.parametrize("options", [FAST, LIVE], ids=["fast", "live"])
 
 
-def _step_through(stream: MoonshineStream) -> list[Hypothesis]:
+def _step_through(stream: SegmentStream) -> list[Hypothesis]:
     said: list[Hypothesis] = []
     while stream.next_step() is not None:
         said += stream.step(alone=False)
     return said
 
 
-def _hear(stream: MoonshineStream, audio: Samples) -> list[Hypothesis]:
+def _hear(stream: SegmentStream, audio: Samples) -> list[Hypothesis]:
     """All that is said about audio that comes a tenth of a second at a time."""
     said: list[Hypothesis] = []
     for start in range(0, len(audio), SAMPLE_RATE // 10):
@@ -69,20 +67,20 @@ def _chord(seconds: float) -> Samples:
     "noise", [silence, _pink, _clicks, _chord], ids=lambda noise: noise.__name__.strip("_")
 )
 def test_what_is_no_speech_has_no_words(
-    moonshine: MoonshineEngine, options: StreamOptions, noise: Callable[[float], Samples]
+    moonshine: SegmentEngine, options: StreamOptions, noise: Callable[[float], Samples]
 ) -> None:
     assert _hear(moonshine.open(options), noise(12.0)) == []
 
 
 @each_pace
-def test_music_has_no_words(moonshine: MoonshineEngine, samples: Read, options: StreamOptions) -> None:
+def test_music_has_no_words(moonshine: SegmentEngine, samples: Read, options: StreamOptions) -> None:
     assert _hear(moonshine.open(options), samples("trumpet.ogg")) == []
 
 
 @each_pace
 @pytest.mark.parametrize("level", [1.0, 0.1, 0.03])
 def test_quiet_speech_over_the_telephone_is_heard(
-    moonshine: MoonshineEngine, samples: Read, options: StreamOptions, level: float
+    moonshine: SegmentEngine, samples: Read, options: StreamOptions, level: float
 ) -> None:
     (final,) = _finals(_hear(moonshine.open(options), level * samples("telephone.wav")))
     assert final.lower().startswith("the seventh chapter")
@@ -90,7 +88,7 @@ def test_quiet_speech_over_the_telephone_is_heard(
 
 @each_pace
 def test_pauses_divide_speech_into_segments(
-    moonshine: MoonshineEngine, samples: Read, options: StreamOptions
+    moonshine: SegmentEngine, samples: Read, options: StreamOptions
 ) -> None:
     said = _hear(moonshine.open(options), samples("jfk.mp3"))
     for one, following in pairwise(said):
@@ -126,7 +124,7 @@ def _said(samples: Read, part: tuple[str, float, float], times: int, gap: float,
     ids=["sentence", "sentence-live", "menu", "heading", "chorus", "words", "words-live", "word"],
 )
 def test_what_is_said_several_times_is_written_as_often_and_what_follows_too(
-    moonshine: MoonshineEngine,
+    moonshine: SegmentEngine,
     samples: Read,
     options: StreamOptions,
     part: tuple[str, float, float],
@@ -142,7 +140,7 @@ def test_what_is_said_several_times_is_written_as_often_and_what_follows_too(
     assert ("chapter" if then == "telephone.wav" else "this is a test") in plain.rpartition(phrase)[2]
 
 
-def test_words_that_settle_do_not_hide_a_repetition(moonshine: MoonshineEngine, samples: Read) -> None:
+def test_words_that_settle_do_not_hide_a_repetition(moonshine: SegmentEngine, samples: Read) -> None:
     audio = _said(samples, ("test.wav", 0.0, 1.15), 4, 0.1, "telephone.wav")
     text = " ".join(_finals(_hear(moonshine.open(STABLE), audio)))
     assert text.count("test") == 4
@@ -154,7 +152,7 @@ def test_words_that_settle_do_not_hide_a_repetition(moonshine: MoonshineEngine, 
 
 @each_pace
 def test_words_are_shown_while_they_are_spoken(
-    moonshine: MoonshineEngine, samples: Read, options: StreamOptions
+    moonshine: SegmentEngine, samples: Read, options: StreamOptions
 ) -> None:
     said = _hear(moonshine.open(options), samples("steamers.ogg")[: 8 * SAMPLE_RATE])
     partials = [hypothesis for hypothesis in said if not hypothesis.final]
@@ -165,7 +163,7 @@ def test_words_are_shown_while_they_are_spoken(
 
 @each_pace
 def test_no_time_lies_behind_the_end_wherever_it_is(
-    moonshine: MoonshineEngine, samples: Read, options: StreamOptions
+    moonshine: SegmentEngine, samples: Read, options: StreamOptions
 ) -> None:
     audio = samples("test.wav")
     partials = 0
@@ -177,7 +175,7 @@ def test_no_time_lies_behind_the_end_wherever_it_is(
     assert partials > 20
 
 
-def test_live_audio_is_heard_before_a_partial_is_made(moonshine: MoonshineEngine, samples: Read) -> None:
+def test_live_audio_is_heard_before_a_partial_is_made(moonshine: SegmentEngine, samples: Read) -> None:
     stream = moonshine.open(LIVE)
     stream.accept(samples("steamers.ogg")[: 5 * SAMPLE_RATE])
     steps = []
@@ -189,7 +187,7 @@ def test_live_audio_is_heard_before_a_partial_is_made(moonshine: MoonshineEngine
 
 
 def test_a_recordings_partials_come_in_the_order_of_the_audio(
-    moonshine: MoonshineEngine, samples: Read
+    moonshine: SegmentEngine, samples: Read
 ) -> None:
     audio = samples("steamers.ogg")
     slowly = _hear(moonshine.open(FAST), audio)
@@ -199,7 +197,7 @@ def test_a_recordings_partials_come_in_the_order_of_the_audio(
     assert _step_through(stream) == slowly
 
 
-def test_one_step_listens_to_half_a_second_at_most(moonshine: MoonshineEngine) -> None:
+def test_one_step_listens_to_half_a_second_at_most(moonshine: SegmentEngine) -> None:
     stream = moonshine.open(LIVE)
     stream.accept(silence(5.0))
     backlogs = [stream.backlog]
@@ -211,32 +209,17 @@ def test_one_step_listens_to_half_a_second_at_most(moonshine: MoonshineEngine) -
     assert all(0 < before - after <= 0.513 for before, after in pairwise(backlogs))
 
 
-def test_the_end_of_what_is_being_spoken_is_shown_only_when_it_is_likely() -> None:
-    def shown(*words: tuple[str, float], settled: int = 0) -> str:
-        said = [Word(text, confidence=confidence) for text, confidence in words]
-        return " ".join(word.text for word in without_doubtful_end(said, settled))
-
-    assert shown(("This", 0.9), ("is", 0.9), ("a", 0.3)) == "This is"
-    assert shown(("This", 0.9), ("is", 0.4), ("a", 0.3)) == "This"
-    assert shown(("This", 0.9), ("is", 0.4), ("a", 0.9)) == "This is a"
-    assert shown(("This", 0.9), ("is.", 0.9)) == "This is"
-    assert shown(("This,", 0.9), ("...", 0.9)) == "This,"
-    assert shown(("This", 0.1)) == ""
-    assert shown() == ""
-    assert shown(("This", 0.1), ("is.", 0.1), settled=2) == "This is."
-
-
 # --- Settling
 
 
-def test_without_stability_no_word_is_marked(moonshine: MoonshineEngine, samples: Read) -> None:
+def test_without_stability_no_word_is_marked(moonshine: SegmentEngine, samples: Read) -> None:
     said = _hear(moonshine.open(LIVE), samples("test.wav"))
     assert said
     assert {word.stable for hypothesis in said for word in hypothesis.words} == {None}
 
 
 def test_with_stability_words_settle_while_they_are_spoken_and_stay(
-    moonshine: MoonshineEngine, samples: Read
+    moonshine: SegmentEngine, samples: Read
 ) -> None:
     said = _hear(moonshine.open(STABLE), samples("steamers.ogg")[: 10 * SAMPLE_RATE])
     settled: dict[int, list[str]] = {}
@@ -252,7 +235,7 @@ def test_with_stability_words_settle_while_they_are_spoken_and_stay(
 
 
 def test_what_settled_before_a_cut_is_not_said_again_behind_it(
-    moonshine: MoonshineEngine, samples: Read
+    moonshine: SegmentEngine, samples: Read
 ) -> None:
     engine = replace(moonshine, endpointing=EndpointingRules(longest=6.0))
     finals = _finals(_hear(engine.open(STABLE), samples("steamers.ogg")))
@@ -267,7 +250,7 @@ def test_what_settled_before_a_cut_is_not_said_again_behind_it(
 
 
 def test_memory_is_the_open_segment_however_long_the_stream(
-    moonshine: MoonshineEngine, samples: Read
+    moonshine: SegmentEngine, samples: Read
 ) -> None:
     spoken = np.concatenate([samples("telephone.wav"), silence(20.0)])
     stream = moonshine.open(LIVE)
@@ -279,9 +262,7 @@ def test_memory_is_the_open_segment_however_long_the_stream(
     assert stream._audio.end == 5 * len(spoken)
 
 
-def test_a_segment_never_grows_longer_than_the_rules_allow(
-    moonshine: MoonshineEngine, samples: Read
-) -> None:
+def test_a_segment_never_grows_longer_than_the_rules_allow(moonshine: SegmentEngine, samples: Read) -> None:
     engine = replace(moonshine, endpointing=EndpointingRules(longest=5.0))
     said = _hear(engine.open(LIVE), samples("steamers.ogg"))
     assert all(hypothesis.end - hypothesis.start <= 5.0 + 0.032 for hypothesis in said)

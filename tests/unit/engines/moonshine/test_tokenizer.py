@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.engines.moonshine.engine import MoonshineEngine
 from transcribed.engines.moonshine.tokenizer import Tokenizer
+from transcribed.engines.segments.engine import SegmentEngine
 
 
 def _file(*pieces: str) -> bytes:
@@ -49,8 +49,8 @@ def test_bytes_that_are_no_text_do_not_fail() -> None:
     assert Tokenizer(_file("a", "<0xE2>")).text([0, 1]) == "a\ufffd"
 
 
-def test_the_shipped_vocabulary(moonshine: MoonshineEngine) -> None:
-    tokenizer = moonshine.model.tokenizer
+def test_the_shipped_vocabulary(moonshine: SegmentEngine) -> None:
+    tokenizer = moonshine.model.networks.tokenizer
     assert len(tokenizer) == 32_768
     letters = {tokenizer.text([token]): token for token in reversed(range(len(tokenizer)))}
     assert tokenizer.text([letters["Hello"], letters["!"]]) in {"Hello!", "Hello !"}

@@ -6,8 +6,8 @@ import pytest
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Pace, StreamOptions
-from transcribed.engines.moonshine.engine import MoonshineEngine
-from transcribed.engines.moonshine.segment import SegmentRecogniser
+from transcribed.engines.moonshine.segment import MoonshineSegment
+from transcribed.engines.segments.engine import SegmentEngine
 
 Read = Callable[[str], Samples]
 FRAME = 0.024
@@ -16,12 +16,12 @@ START = 5_000
 
 @pytest.mark.parametrize("recording", ["test.wav", "common_voice.mp3", "jfk.mp3", "steamers.ogg"])
 def test_spans_are_in_order_inside_the_segment_in_passing_and_whole(
-    moonshine: MoonshineEngine, samples: Read, recording: str
+    moonshine: SegmentEngine, samples: Read, recording: str
 ) -> None:
     buffer = SampleBuffer()
     buffer.append(silence(START / SAMPLE_RATE))
     buffer.append(samples(recording))
-    recogniser = SegmentRecogniser(moonshine.model, START)
+    recogniser = MoonshineSegment(moonshine.model.networks, START)
     for end in (START + 500, *range(START + 8_000, buffer.end, 8_000), buffer.end):
         for recognise in (recogniser.in_passing, recogniser.whole):
             decoded = recognise(buffer, end)
@@ -31,10 +31,10 @@ def test_spans_are_in_order_inside_the_segment_in_passing_and_whole(
             assert all(START <= time <= end for time in times)
 
 
-def test_a_settled_token_keeps_its_span(moonshine: MoonshineEngine, samples: Read) -> None:
+def test_a_settled_token_keeps_its_span(moonshine: SegmentEngine, samples: Read) -> None:
     buffer = SampleBuffer()
     buffer.append(samples("jfk.mp3"))
-    recogniser = SegmentRecogniser(moonshine.model, 0)
+    recogniser = MoonshineSegment(moonshine.model.networks, 0)
     early = recogniser.in_passing(buffer, 3 * SAMPLE_RATE)
     recogniser.settled = early.first(3)
     for end in range(4 * SAMPLE_RATE, buffer.end, SAMPLE_RATE):
@@ -46,7 +46,7 @@ def test_a_settled_token_keeps_its_span(moonshine: MoonshineEngine, samples: Rea
 
 @pytest.mark.parametrize("pause", [0.4, 1.0, 3.0])
 def test_words_move_with_the_audio_that_they_are_in(
-    moonshine: MoonshineEngine, samples: Read, pause: float
+    moonshine: SegmentEngine, samples: Read, pause: float
 ) -> None:
     """Recordings with known silence between them: their words lie where they were put."""
     parts = [samples(name) for name in ("test.wav", "telephone.wav", "common_voice.mp3")]
@@ -64,9 +64,7 @@ def test_words_move_with_the_audio_that_they_are_in(
 
 
 @pytest.mark.parametrize("pace", list(Pace))
-def test_silence_between_words_belongs_to_none(
-    moonshine: MoonshineEngine, samples: Read, pace: Pace
-) -> None:
+def test_silence_between_words_belongs_to_none(moonshine: SegmentEngine, samples: Read, pace: Pace) -> None:
     """A pause of known length inside one segment."""
     first, second = samples("test.wav"), samples("telephone.wav")
     joined = np.concatenate([first, silence(0.3), second])
@@ -79,7 +77,7 @@ def test_silence_between_words_belongs_to_none(
 
 
 def _words(
-    moonshine: MoonshineEngine, audio: Samples, pace: Pace = Pace.FAST
+    moonshine: SegmentEngine, audio: Samples, pace: Pace = Pace.FAST
 ) -> list[tuple[str, float, float]]:
     """The words of a stream's finals."""
     stream = moonshine.open(StreamOptions(pace=pace))

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +7,12 @@ from transcribed.engines.moonshine.model import Decoded
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.moonshine.words import (
     calibrated,
-    ending_by,
     first_words,
     is_credible,
+    recognised,
     spoken_tokens,
-    without_doubtful_end,
     words_of,
 )
-from transcribed.transcript import Word
 
 PIECES = ["▁This", "▁is", "▁a", "▁test", ".", "▁", "ing", "▁...", "<0xE2>", "<0x82>", "<0xAC>", "'s"]
 THIS, IS, A, TEST, STOP, SPACE, ING, DOTS, E2, X82, AC, S = range(len(PIECES))
@@ -94,14 +90,6 @@ def test_a_word_lasts_from_its_first_letters_to_its_last(tokenizer: Tokenizer) -
     assert [word.start for word in words_of(tokenizer, _decoded((IS, 0.9)))] == [None]
 
 
-def test_a_word_ends_by_the_end_of_its_segment() -> None:
-    word = Word("test.", 1.0, 2.0, confidence=0.9)
-    assert ending_by(word, 3.0) == word
-    assert ending_by(word, 1.5) == Word("test.", 1.0, 1.5, confidence=0.9)
-    assert ending_by(word, 0.5) == Word("test.", 0.5, 0.5, confidence=0.9)
-    assert ending_by(Word("test."), 0.5) == Word("test.")
-
-
 # --- How sure a word is
 
 
@@ -129,27 +117,7 @@ def test_confidence_rises_with_probability_and_is_a_share(probabilities: list[fl
     ],
 )
 def test_a_noise_makes_words_that_the_model_itself_doubts(
-    probabilities: tuple[float, ...], speech: int, credible: bool
+    tokenizer: Tokenizer, probabilities: tuple[float, ...], speech: int, credible: bool
 ) -> None:
-    assert is_credible(Decoded((THIS,) * len(probabilities), probabilities), speech) is credible
-
-
-# --- What may be shown
-
-
-@given(
-    st.lists(st.builds(Word, st.sampled_from(["This", "is.", "...", "a,"]), confidence=st.floats(0, 1))),
-    st.integers(0, 9),
-)
-def test_what_is_shown_is_a_start_of_what_was_said_and_holds_what_is_settled(
-    words: list[Word], settled: int
-) -> None:
-    settled = min(settled, len(words))
-    shown = without_doubtful_end(words, settled)
-    assert shown[:settled] == words[:settled]
-    assert len(shown) <= len(words)
-    assert shown[:-1] == words[: len(shown)][:-1]
-    if len(shown) > settled:
-        last = shown[-1]
-        assert words[len(shown) - 1].text.startswith(last.text)
-        assert replace(last, text="") == replace(words[len(shown) - 1], text="")
+    found = recognised(tokenizer, Decoded((THIS,) * len(probabilities), probabilities))
+    assert is_credible(found.probability, speech) is credible

@@ -1,4 +1,4 @@
-"""One stream through the embedded engine: listening, then recognising segment by segment."""
+"""One stream of an engine that recognises segments: listening, then recognising one after the other."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,16 +9,7 @@ import numpy as np
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Hypothesis, NextStep, Pace, StepKind, StreamOptions
-from transcribed.engines.moonshine.model import Decoded, MoonshineModel
-from transcribed.engines.moonshine.segment import SegmentRecogniser
-from transcribed.engines.moonshine.words import (
-    calibrated,
-    ending_by,
-    first_words,
-    is_credible,
-    without_doubtful_end,
-    words_of,
-)
+from transcribed.engines.segments.recogniser import Recognised, SegmentModel, SegmentRecogniser
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
 from transcribed.recognition.stabilizer import Stability, Stabilizer
@@ -27,6 +18,8 @@ from transcribed.transcript import Word
 
 _LISTENED_AT_ONCE = 16
 """Windows in one step of listening (0.5 s): larger steps are hardly cheaper a window."""
+_DOUBTFUL = 0.5
+"""A word at the edge of the audio is shown only if the model gives it more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +45,12 @@ class PartialRules:
         return max(length + self.fast_interval, length * self.fast_growth)
 
 
-class MoonshineStream:
+class SegmentStream:
     """A LocalStream. Memory: the open segment, and the audio that was accepted and not listened to."""
 
     def __init__(
         self,
-        model: MoonshineModel,
+        model: SegmentModel,
         silero: SileroModel,
         options: StreamOptions,
         endpointing: EndpointingRules,
@@ -235,7 +228,7 @@ class MoonshineStream:
         """Whether the open segment has paused, and was not yet recognised as if it ended here."""
         if not self._live or self._endpointer.start is None or not self._endpointer.paused:
             return False
-        return self._recogniser is None or not self._recogniser.has_whole(self._pause_end)
+        return self._recogniser is None or not self._recogniser.has_final(self._pause_end)
 
     # --- Recognising
 
@@ -249,22 +242,23 @@ class MoonshineStream:
         end = self._pause_end if self._endpointer.paused else min(self._heard, self._audio.end)
         recogniser = self._recogniser_at(start)
         if self._live:
-            decoded = recogniser.in_passing(self._audio, end)
+            recognised = recogniser.partial(self._audio, end)
         else:
-            decoded = recogniser.whole(self._audio, end, wide=alone)
-        return self._show(start, end, decoded)
+            recognised = recogniser.final(self._audio, end, wide=alone)
+        return self._show(start, end, recognised)
 
     def _ahead(self, *, alone: bool) -> Sequence[Hypothesis]:
         """As a rule the segment ends at its pause: then the final is ready at once."""
         start = self._endpointer.start
         if start is None:
             return ()
-        decoded = self._recogniser_at(start).whole(self._audio, self._pause_end, wide=alone)
-        return self._show(start, self._pause_end, decoded)
+        recognised = self._recogniser_at(start).final(self._audio, self._pause_end, wide=alone)
+        return self._show(start, self._pause_end, recognised)
 
-    def _show(self, start: int, end: int, decoded: Decoded) -> Sequence[Hypothesis]:
+    def _show(self, start: int, end: int, recognised: Recognised) -> Sequence[Hypothesis]:
         self._recognised_until = end
-        words = self._words(decoded) if is_credible(decoded, self._endpointer.speech) else []
+        credible = self._model.is_credible(recognised, self._endpointer.speech)
+        words = self._words(recognised) if credible else []
         if end - start <= self._uncut:
             self._stabilizer.push(words, end)
         settled = self._stabilizer.settled
@@ -274,7 +268,7 @@ class MoonshineStream:
             new = words[len(self._settled_words) : settled]
             self._settled_words += [ending_by(word, earliest) for word in new]
             words[:settled] = self._settled_words
-            self._recogniser_at(start).settled = first_words(self._model.tokenizer, decoded, settled)
+            self._recogniser_at(start).settle(settled)
         if not self._endpointer.paused:
             words = without_doubtful_end(words, settled)
         text = " ".join(word.text for word in words)
@@ -286,9 +280,9 @@ class MoonshineStream:
     def _final(self, *, alone: bool) -> Sequence[Hypothesis]:
         assert self._closed is not None  # noqa: S101 - next_step says so
         start, end = self._closed.start, self._closed.end
-        decoded = self._recogniser_at(start).whole(self._audio, end, wide=alone)
-        credible = self._shown or is_credible(decoded, self._closed.speech)
-        words = self._words(decoded) if credible else []
+        recognised = self._recogniser_at(start).final(self._audio, end, wide=alone)
+        credible = self._shown or self._model.is_credible(recognised, self._closed.speech)
+        words = self._words(recognised) if credible else []
         hypotheses: list[Hypothesis] = []
         text = " ".join(word.text for word in words)
         if text and text != self._shown:
@@ -305,13 +299,12 @@ class MoonshineStream:
 
     def _recogniser_at(self, start: int) -> SegmentRecogniser:
         if self._recogniser is None:
-            self._recogniser = SegmentRecogniser(self._model, start, self._speech)
+            self._recogniser = self._model.recogniser(start, self._speech)
         return self._recogniser
 
-    def _words(self, decoded: Decoded) -> list[Word]:
+    def _words(self, recognised: Recognised) -> list[Word]:
         # A settled word stays as it is, even where the model would now put a comma behind it.
-        words = words_of(self._model.tokenizer, decoded)
-        return [*self._settled_words, *words[len(self._settled_words) :]]
+        return [*self._settled_words, *recognised.words[len(self._settled_words) :]]
 
     def _hypothesis(
         self, start: int, end: int, words: Sequence[Word], settled: int, *, final: bool
@@ -326,9 +319,32 @@ class MoonshineStream:
             words=tuple(
                 replace(
                     ending_by(word, end / SAMPLE_RATE),
-                    confidence=calibrated(word.confidence or 0.0),
+                    confidence=self._model.confidence(word.confidence or 0.0),
                     stable=i < settled if marked else None,
                 )
                 for i, word in enumerate(words)
             ),
         )
+
+
+def without_doubtful_end(words: Sequence[Word], settled: int) -> list[Word]:
+    """What may be shown while somebody is speaking.
+
+    The audio breaks off inside a word, of which the model makes some other word, and a full stop. So a
+    last word that the model itself doubts is withheld, and so is the punctuation behind it.
+    """
+    shown = list(words)
+    while len(shown) > settled and (shown[-1].confidence or 0.0) < _DOUBTFUL:
+        shown.pop()
+    if len(shown) > settled and shown:
+        last = shown[-1]
+        text = last.text.rstrip(".,!?;:…-")
+        shown[-1:] = [replace(last, text=text)] if text else []
+    return shown
+
+
+def ending_by(word: Word, end: float) -> Word:
+    """The word in a segment that ends here: one that settled earlier may have ended later."""
+    if word.start is None or word.end is None:
+        return word
+    return replace(word, start=min(word.start, end), end=min(word.end, end))

@@ -10,12 +10,12 @@ import pytest
 from transcribed.audio.formats import Samples
 from transcribed.audio.media import MediaReader
 from transcribed.engines.moonshine import engine
-from transcribed.engines.moonshine.engine import MoonshineEngine
+from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.recognition.endpointing import EndpointingRules
 
 
 @pytest.fixture(scope="session")
-def moonshine(environment: dict[str, str]) -> MoonshineEngine:
+def moonshine(environment: dict[str, str]) -> SegmentEngine:
     return engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules())
 
 

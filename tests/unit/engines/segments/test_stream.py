@@ -1,0 +1,122 @@
+"""The segment loop over a model that is none: it tells how often it was asked, and for how much."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from transcribed.audio.buffer import SampleBuffer
+from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.base import Capabilities, Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.segments.engine import SegmentEngine
+from transcribed.engines.segments.recogniser import Recognised
+from transcribed.engines.segments.stream import SegmentStream
+from transcribed.engines.silero import SileroModel
+from transcribed.recognition.endpointing import EndpointingRules
+from transcribed.recognition.stabilizer import Stability
+from transcribed.recognition.vad import SpeechCurve
+from transcribed.transcript import Word
+
+Read = Callable[[str], Samples]
+
+
+@dataclass
+class _Counting:
+    """A SegmentRecogniser: a word for each tenth of a second of the segment."""
+
+    start: int
+    asked: list[str]
+    ends: set[int] = field(default_factory=set)
+
+    def partial(self, audio: SampleBuffer, end: int) -> Recognised:
+        self.ends.clear()
+        return self._words("partial", audio, end)
+
+    def final(self, audio: SampleBuffer, end: int, *, wide: bool) -> Recognised:
+        self.ends.add(end)
+        return self._words("final", audio, end)
+
+    def has_final(self, end: int) -> bool:
+        return end in self.ends
+
+    def settle(self, words: int) -> None:
+        self.asked.append(f"settle {words}")
+
+    def _words(self, asked: str, audio: SampleBuffer, end: int) -> Recognised:
+        assert len(audio.between(self.start, end)) == end - self.start
+        self.asked.append(asked)
+        tenths = (end - self.start) // (SAMPLE_RATE // 10)
+        times = [
+            (self.start / SAMPLE_RATE + i / 10, self.start / SAMPLE_RATE + (i + 1) / 10)
+            for i in range(tenths)
+        ]
+        words = [Word(f"w{i}", *time, confidence=0.9) for i, time in enumerate(times)]
+        return Recognised(tuple(words), 0.9 if words else 0.0)
+
+
+@dataclass
+class _CountingModel:
+    """A SegmentModel."""
+
+    credible: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def recogniser(self, start: int, speech: SpeechCurve) -> _Counting:
+        return _Counting(start, self.asked)
+
+    def is_credible(self, recognised: Recognised, speech: int) -> bool:
+        return self.credible and recognised.probability > 0.5 and speech > 0
+
+    def confidence(self, probability: float) -> float:
+        return probability / 2
+
+
+def _hear(
+    model: _CountingModel, options: StreamOptions, audio: Samples
+) -> tuple[list[Hypothesis], list[StepKind]]:
+    engine = SegmentEngine(Capabilities("counting", ("en-US",)), model, SileroModel(), EndpointingRules())
+    stream, said, steps = engine.open(options), [], []
+    for start in range(0, len(audio), SAMPLE_RATE // 10):
+        stream.accept(audio[start : start + SAMPLE_RATE // 10])
+        _step(stream, said, steps)
+    stream.finish()
+    _step(stream, said, steps)
+    return said, steps
+
+
+def _step(stream: SegmentStream, said: list[Hypothesis], steps: list[StepKind]) -> None:
+    while (following := stream.next_step()) is not None:
+        steps.append(following.kind)
+        said += stream.step(alone=False)
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+def test_a_model_brings_nothing_but_the_recogniser_of_a_segment(samples: Read, pace: Pace) -> None:
+    model = _CountingModel()
+    said, _ = _hear(model, StreamOptions(pace), samples("jfk.mp3"))
+    finals = [hypothesis for hypothesis in said if hypothesis.final]
+    assert [final.segment for final in finals] == list(range(len(finals)))
+    assert len(finals) >= 2
+    assert all(len(final.words) == pytest.approx(10 * (final.end - final.start), abs=1) for final in finals)
+    assert {word.confidence for final in finals for word in final.words} == {0.45}
+    assert ("partial" in model.asked) == (pace is Pace.LIVE), "a recording's partials are finals of less"
+
+
+def test_a_live_pause_is_recognised_ahead_as_the_final_that_it_becomes(samples: Read) -> None:
+    _, steps = _hear(_CountingModel(), StreamOptions(), samples("jfk.mp3"))
+    assert steps.index(StepKind.AHEAD) < steps.index(StepKind.FINAL)
+
+
+def test_the_model_hears_which_words_have_settled(samples: Read) -> None:
+    model = _CountingModel()
+    said, _ = _hear(model, StreamOptions(stability=Stability.HIGH), samples("steamers.ogg"))
+    settled = [int(asked.split()[1]) for asked in model.asked if asked.startswith("settle")]
+    assert settled
+    stable = max(sum(word.stable is True for word in each.words) for each in said if not each.final)
+    assert max(settled) == stable
+
+
+def test_what_the_model_does_not_believe_is_not_said(samples: Read) -> None:
+    said, steps = _hear(_CountingModel(credible=False), StreamOptions(), samples("test.wav"))
+    assert said == []
+    assert StepKind.FINAL in steps
