@@ -18,6 +18,7 @@ from transcribed.errors import (
     ConfigurationError,
     Stopping,
     Unavailable,
+    shown,
 )
 from transcribed.http import (
     documentation,
@@ -101,7 +102,7 @@ class Engines:
         found = self._loaded.get(name or next(iter(self._loaded)))
         if found is None:
             raise BadRequest(
-                f"There is no engine {name!r} here. Ask for {one_of(list(self._loaded))}, or for none."
+                f"There is no engine {shown(name)} here. Ask for {one_of(list(self._loaded))}, or for none."
             )
         return found
 
@@ -158,7 +159,7 @@ class Application:
         self.access_keys = keys or AccessKeys()
         self._transcripts: Transcripts | None = None
         self._opened = AsyncExitStack()
-        self._scheduler = Scheduler(settings.threads or None, settings.max_sessions or None)
+        self._scheduler = Scheduler(settings.threads or None)
         self._engines = Engines(
             settings, self._scheduler, AdmissionLimit(settings.max_sessions or None, settings.client_share)
         )

@@ -21,6 +21,12 @@ class TranscribedError(Exception):
         self.told = told or self.told_at_most or message
 
 
+def shown(value: object, most: int = 40) -> str:
+    """A value that came from outside, in quotes, as a message may show it: of a long one the beginning."""
+    text = str(value)
+    return repr(text if len(text) <= most else f"{text[:most]}…")
+
+
 class BadRequest(TranscribedError):
     """The request cannot be served as it is; sending it again unchanged will not help."""
 

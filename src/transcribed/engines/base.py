@@ -5,11 +5,10 @@ in this process implements `LocalEngine` and `LocalStream` instead, which are sy
 question of when and where to compute to the scheduler.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from transcribed.audio.formats import Samples
 from transcribed.recognition.stabilizer import Stability
@@ -73,23 +72,6 @@ class Hypothesis:
     language: str | None = None
     entities: tuple[Entity, ...] = ()
     languages: tuple[LanguageScore, ...] = ()
-
-
-_Said = TypeVar("_Said", bound=Hypothesis | Notice)
-
-
-def leave_unread(unread: deque[_Said], said: _Said, pace: Pace) -> None:
-    """Put what a stream says behind all that its reader has not taken yet.
-
-    To a live stream's reader who is late, an old partial is worth nothing: a newer one takes its place.
-    """
-    if pace is Pace.LIVE and unread and _is_partial(unread[-1]) and _is_partial(said):
-        unread.pop()
-    unread.append(said)
-
-
-def _is_partial(said: Hypothesis | Notice) -> bool:
-    return isinstance(said, Hypothesis) and not said.final
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Resp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, shown
 from transcribed.http.body import small_body
 from transcribed.http.content_negotiation import negotiate
 from transcribed.http.recordings import Problem
@@ -247,7 +247,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         """The whole transcript in the form that the suffix names."""
         if form not in FORMS:
             suffixes = _alternatives(f".{suffix}" for suffix in FORMS)
-            raise BadRequest(f"A transcript is not there as {form!r}. Ask for {suffixes}.")
+            raise BadRequest(f"A transcript is not there as {shown(form)}. Ask for {suffixes}.")
         return await answer(transcript, FORMS[form])
 
     @routes.get(
@@ -329,7 +329,7 @@ def _moment(name: str, text: str, day: timedelta) -> datetime:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise BadRequest(
-            f"{name} is {text!r}. Give a date, 2026-11-25, or a moment, 2026-11-25T09:30:00Z "
+            f"{name} is {shown(text)}. Give a date, 2026-11-25, or a moment, 2026-11-25T09:30:00Z "
             "(a + in it is written %2B)."
         ) from error
 

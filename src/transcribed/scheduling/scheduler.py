@@ -25,9 +25,9 @@ from transcribed.engines.base import (
     RecognitionStream,
     StreamOptions,
     StreamStatus,
-    leave_unread,
 )
 from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError
+from transcribed.event_queue import EventQueue
 from transcribed.scheduling.meter import Meter
 from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose
 from transcribed.scheduling.workers import Workers
@@ -36,8 +36,6 @@ BUFFERED_SECONDS = 5.0
 """Audio that one stream may hold before its sender waits."""
 STEP_SECONDS = 20.0
 """A step that takes longer hangs: its stream ends, and another thread takes over."""
-_UNREAD = 64
-"""Hypotheses that one stream may hold unread before it computes no more."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,16 +52,12 @@ class _Stepped:
 class Scheduler:
     """Runs the steps of all local streams on a fixed number of threads, one for each core by default.
 
-    `max_live` is the most live streams that are let in, however many the machine could serve; None leaves
-    it to what streams turn out to cost. An async context manager; leaving it ends all streams with
-    Stopping and waits for the threads.
+    Of live streams it takes no more than the machine can serve, by what they turn out to cost. An async
+    context manager; leaving it ends all streams with Stopping and waits for the threads.
     """
 
-    def __init__(
-        self, threads: int | None = None, max_live: int | None = None, step_seconds: float = STEP_SECONDS
-    ) -> None:
+    def __init__(self, threads: int | None = None, step_seconds: float = STEP_SECONDS) -> None:
         self._workers = Workers(threads or os.cpu_count() or 1)
-        self._max_live = max_live
         self._step_seconds = step_seconds
         self._streams: set[_ScheduledStream] = set()
         self._candidates: dict[_ScheduledStream, Candidate[_ScheduledStream]] = {}
@@ -91,15 +85,14 @@ class Scheduler:
 
     def capacity(self, meter: Meter) -> int:
         """How many live streams there is room for, if they cost what the meter says."""
-        served_well = capacity(meter.costs, self._workers.count)
-        return served_well if self._max_live is None else min(served_well, self._max_live)
+        return capacity(meter.costs, self._workers.count)
 
     def open(self, engine: LocalEngine, options: StreamOptions, meter: Meter) -> RecognitionStream:
         """Run a stream's steps from now on. Raises LimitExceeded for a live one that has no place."""
         if self._closed:
             raise Stopping
         live = options.pace is Pace.LIVE
-        if live and not self._admits(meter):
+        if live and not admits(self._live, self.capacity(meter), meter.interval):
             raise LimitExceeded(
                 f"No more live streams can be served well: {self._live} are being served. Try again later."
             )
@@ -107,10 +100,6 @@ class Scheduler:
         self._streams.add(stream)
         self._live += live
         return stream
-
-    def _admits(self, meter: Meter) -> bool:
-        served_well = capacity(meter.costs, self._workers.count)
-        return self._live < self.capacity(meter) and admits(self._live, served_well, meter.interval)
 
     def forget(self, stream: "_ScheduledStream") -> None:
         """A stream has ended: it takes no further step."""
@@ -198,20 +187,19 @@ class _ScheduledStream:
         self._came = 0.0
         self._finish_requested = False
         self._finish_given = False
-        self._hypotheses: deque[Hypothesis] = deque()
+        self._said: EventQueue[Hypothesis] = EventQueue(newest=self.live, drained=self._proceed)
         self._stepping = False
-        self._ended = False
-        self._failure: TranscribedError | None = None
-        self._changed = asyncio.Event()
+        self._taken = asyncio.Event()
 
     # --- RecognitionStream
 
     async def send(self, samples: Samples) -> None:
-        while not self._ended and self._held_seconds >= BUFFERED_SECONDS:
-            await self._change()
-        if self._failure is not None:
-            raise self._failure
-        if not self._ended:
+        while not self._said.ended and self._held_seconds >= BUFFERED_SECONDS:
+            self._taken.clear()
+            await self._taken.wait()
+        if self._said.failure is not None:
+            raise self._said.failure
+        if not self._said.ended:
             self._arrived.append(samples)
             self._arrived_samples += len(samples)
             self._received += len(samples) / SAMPLE_RATE
@@ -222,16 +210,8 @@ class _ScheduledStream:
         self._finish_requested = True
         self._proceed()
 
-    async def __aiter__(self) -> AsyncIterator[Hypothesis]:
-        while True:
-            while self._hypotheses:
-                yield self._hypotheses.popleft()
-                self._proceed()
-            if self._ended:
-                break
-            await self._change()
-        if self._failure is not None:
-            raise self._failure
+    def __aiter__(self) -> AsyncIterator[Hypothesis]:
+        return aiter(self._said)
 
     async def aclose(self) -> None:
         # A step under way cannot be stopped; it ends by itself, and its result is dropped.
@@ -258,7 +238,7 @@ class _ScheduledStream:
         """Take the result of the step that has just run."""
         self._stepping = False
         error = step.exception()
-        if self._ended:
+        if self._said.ended:
             return
         if isinstance(error, TimeoutError):
             _log.error("A step of recognition hangs. Its stream ends alone; another thread takes over.")
@@ -272,28 +252,23 @@ class _ScheduledStream:
                 waited = asyncio.get_running_loop().time() - max(candidate.due, self._came)
                 self._meter.step(candidate.kind, stepped.seconds, stepped.heard, waited, stepped.said)
             for hypothesis in stepped.said:
-                leave_unread(self._hypotheses, hypothesis, self._pace)
+                self._said.put(hypothesis)
             self._proceed()
-            self._changed.set()
+            self._taken.set()
 
     def end(self, failure: TranscribedError | None) -> None:
         """Nothing more happens here; whoever waits is told."""
-        if not self._ended:
-            self._ended = True
-            self._failure = failure
+        if not self._said.ended:
+            self._said.end(failure)
             self._arrived.clear()
             self._scheduler.forget(self)
-            self._changed.set()
+            self._taken.set()
 
     # ---
 
     @property
     def _held_seconds(self) -> float:
         return self._arrived_samples / SAMPLE_RATE + self._backlog
-
-    async def _change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
 
     def _fail(self, error: BaseException) -> None:
         if not isinstance(error, TranscribedError):
@@ -303,7 +278,7 @@ class _ScheduledStream:
 
     def _proceed(self) -> None:
         """Between steps: hand over what has arrived, and offer the next step."""
-        if self._stepping or self._ended:
+        if self._stepping or self._said.ended:
             return
         try:
             step = self._hand_over()
@@ -313,7 +288,7 @@ class _ScheduledStream:
         if step is None:
             if self._finish_given:
                 self.end(None)
-        elif len(self._hypotheses) < _UNREAD:
+        elif not self._said.full:
             self._scheduler.offer(Candidate(self, self._pace, step.kind, self._due(step)))
 
     def _hand_over(self) -> NextStep | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from transcribed.audio.formats import Samples
 from transcribed.engines.base import Engine, StreamOptions
+from transcribed.event_queue import EventQueue
 from transcribed.service.live import LiveSession, SessionTimeline
 from transcribed.transcript import Done, LiveEvent
 
@@ -61,27 +62,27 @@ class ChannelSession:
     async def events(self) -> AsyncGenerator[LiveEvent, None]:
         """What was said, as it is recognised, of all channels."""
         # Of one: the rest waits in the engine's streams, which know what a slow reader may do without.
-        said: asyncio.Queue[LiveEvent | Exception] = asyncio.Queue(1)
+        said: EventQueue[LiveEvent] = EventQueue(1)
         reading = [asyncio.create_task(_read(session, said)) for session in self._sessions]
         try:
             ended = 0
-            while ended < len(reading):
-                event = await said.get()
-                if isinstance(event, Exception):
-                    raise event
+            async for event in said:
                 ended += isinstance(event, Done)
                 if not isinstance(event, Done) or ended == len(reading):
                     yield event
+                if ended == len(reading):
+                    break
         finally:
             for task in reading:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
 
-async def _read(session: LiveSession, said: "asyncio.Queue[LiveEvent | Exception]") -> None:
+async def _read(session: LiveSession, said: EventQueue[LiveEvent]) -> None:
     try:
         async with aclosing(session.events()) as events:
             async for event in events:
-                await said.put(event)
+                await said.room()
+                said.put(event)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the events are read
-        await said.put(error)
+        said.end(error)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from transcribed.errors import Conflict, Disconnected, Stopping, TranscribedError
+from transcribed.event_queue import EventQueue
 from transcribed.service.live import Feed, Session, SessionTimeline
 from transcribed.service.live_audio import IdleTimeout
 from transcribed.transcript import Done, LiveEvent, Segment
@@ -17,8 +18,6 @@ MAKING_WAY_SECONDS = 5.0
 """For the last words of a stream whose place another takes."""
 
 ANOTHER_STREAM = "Another stream is in progress with the same session ID."
-
-_HELD_EVENTS = 64
 
 _log = logging.getLogger(__name__)
 
@@ -127,11 +126,9 @@ class ResumableSession:
         self._attachment: Attachment | None = None
         self._giving_up: asyncio.TimerHandle | None = None
         self._failure: TranscribedError | None = None
-        self._events: deque[LiveEvent] = deque()
+        self._events: EventQueue[LiveEvent] = EventQueue(newest=True)
         self._telling: LiveEvent | None = None
         self._unconfirmed: deque[LiveEvent] = deque()
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
 
     async def open(self) -> "Attachment":
         """A connection's part in it, with a stream of the engine. Raises what the engine raises.
@@ -141,8 +138,7 @@ class ResumableSession:
         """
         async with self._opening:
             self._attachment = None
-            self._room.set()
-            self._changed.set()
+            self._events.wake()
             if self._finishing is not None and self._recognising is not None:
                 await asyncio.wait({self._recognising})
             if self._session is None:
@@ -165,21 +161,19 @@ class ResumableSession:
         if session is None or self._attachment is not attachment:
             raise Conflict(ANOTHER_STREAM)
         missed = [*self._unconfirmed, *([self._telling] if self._telling else [])]
-        self._events.extendleft(event for event in reversed(missed) if _is_final(event))
+        self._events.put_back(event for event in missed if _is_final(event))
         self._unconfirmed.clear()
         self._telling = None
         feeding = asyncio.ensure_future(feed(session))
-        feeding.add_done_callback(lambda _: self._changed.set())
+        feeding.add_done_callback(lambda _: self._events.wake())
         try:
             while True:
-                self._changed.clear()
-                while self._events:
-                    self._telling = self._events.popleft()
-                    self._room.set()
-                    yield self._telling
+                while (event := self._events.take()) is not None:
+                    self._telling = event
+                    yield event
                     if self._attachment is not attachment:
                         raise Conflict(ANOTHER_STREAM)
-                    self._unconfirmed.append(self._telling)
+                    self._unconfirmed.append(event)
                     self._telling = None
                 if self._session is not session:
                     break
@@ -187,7 +181,7 @@ class ResumableSession:
                     if isinstance(feeding.exception(), Disconnected | Conflict):
                         break
                     self._finish(session)
-                await self._changed.wait()
+                await self._events.news()
                 if self._attachment is not attachment:
                     raise Conflict(ANOTHER_STREAM)
             if self._failure is not None:
@@ -202,7 +196,7 @@ class ResumableSession:
         if self._attachment is not attachment:
             return
         self._attachment = None
-        self._room.set()
+        self._events.wake()
         if self._session is not None and self._finishing is None:
             loop = asyncio.get_running_loop()
             patience = self._patience if loop.time() < self.until else 0
@@ -250,7 +244,7 @@ class ResumableSession:
             finally:
                 self._session = None
                 self.timeline.seconds += session.heard
-                self._changed.set()
+                self._events.wake()
 
     def _failed(self, error: Exception) -> None:
         """The first failure is told, and what is no TranscribedError is explained in the log."""
@@ -264,14 +258,9 @@ class ResumableSession:
     async def _keep(self, event: LiveEvent) -> None:
         if isinstance(event, Done):
             return  # The session may go on.
-        # To a client that reads late, an old partial is worth nothing.
-        if self._events and not (_is_final(self._events[-1]) or _is_final(event)):
-            self._events.pop()
-        self._events.append(event)
-        self._changed.set()
-        while self._attachment is not None and len(self._events) >= _HELD_EVENTS:
-            self._room.clear()
-            await self._room.wait()
+        self._events.put(event)
+        while self._attachment is not None and self._events.full:
+            await self._events.taken()
 
     async def aclose(self) -> None:
         """End it; the last words are made within some seconds, or not."""

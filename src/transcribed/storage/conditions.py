@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement
 
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, shown
 from transcribed.storage.rows import aware, check_texts
 from transcribed.storage.search import Phrase, phrases_of
 from transcribed.storage.tables import EARLIEST, LAST_KEY, LATEST, key_of, transcripts
@@ -43,7 +43,7 @@ def conditions_of(query: Query) -> Conditions:
     if query.until is not None:
         conditions.append(transcripts.c.started < aware(query.until))
     if query.before is not None and not _CURSOR.fullmatch(query.before):
-        raise BadRequest(f"No page gave {query.before!r} as its next. Begin without it.")
+        raise BadRequest(f"No page gave {shown(query.before)} as its next. Begin without it.")
     end = LAST_KEY if query.before is None else min(int(query.before, 16), LAST_KEY)
     phrases = () if query.words is None else phrases_of(query.words)
     return Conditions(phrases, tuple(conditions), first, end)

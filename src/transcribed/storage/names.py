@@ -8,10 +8,9 @@ hold, what a program that makes names plainer would take for a way into another 
 import re
 import unicodedata
 
-from transcribed.errors import InvalidName
+from transcribed.errors import InvalidName, shown
 
 MAX_BYTES = 255
-_SHOWN = 40
 _FORBIDDEN = set('/\\:*?"<>|')
 _SLASHES = set("/\\")
 # What Windows makes a slash of where a program asks for plain letters ("best fit"). Nothing makes one of
@@ -36,7 +35,7 @@ def valid_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     problem = _problem(name)
     if problem is not None:
-        raise InvalidName(f"{_shown(name)} is not a valid name: {problem}.")
+        raise InvalidName(f"{shown(name)} is not a valid name: {problem}.")
     return name
 
 
@@ -79,8 +78,3 @@ def _hides(character: str) -> bool:
 
 def _seen(name: str) -> str:
     return "".join(character for character in name if unicodedata.category(character) != "Cf")
-
-
-def _shown(name: str) -> str:
-    text = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
-    return repr(text)

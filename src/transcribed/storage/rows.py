@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from transcribed.errors import BadRequest, NotFound
+from transcribed.errors import BadRequest, NotFound, shown
 from transcribed.storage.tables import EARLIEST, LATEST, MOST_SEGMENTS, split
 from transcribed.storage.transcripts import StoredSegment, TranscriptInfo, TranscriptSource
 from transcribed.transcript import Entity, LanguageScore, Segment, Word
@@ -145,7 +145,7 @@ def known_id(transcript: str) -> str:
 
 def no_transcript(transcript: str) -> NotFound:
     """The error for an id of which there is no transcript."""
-    return NotFound(f"There is no transcript {transcript!r}. GET /transcripts lists what there is.")
+    return NotFound(f"There is no transcript {shown(transcript)}. GET /transcripts lists what there is.")
 
 
 def aware(moment: datetime) -> datetime:

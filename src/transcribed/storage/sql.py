@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from transcribed.errors import NotFound, StorageFull
+from transcribed.errors import NotFound, StorageFull, shown
 from transcribed.storage.conditions import Conditions, conditions_of
 from transcribed.storage.database import Database, open_database
 from transcribed.storage.rows import (
@@ -308,7 +308,7 @@ class SqlTranscriptStore:
         row = connection.execute(select(segments).where(segments.c.id == segment)).first()
         if row is None:
             raise NotFound(
-                f"The transcript {transcript!r} has no segment {number}. Look at it for their numbers."
+                f"The transcript {shown(transcript)} has no segment {number}. Look at it for their numbers."
             )
         before = stored_segment(transcript, row)
         after = StoredSegment(before.segment, text)

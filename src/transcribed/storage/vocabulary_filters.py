@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from transcribed.errors import BadRequest, NotFound, StorageFailure, StorageFull, TooLarge
+from transcribed.errors import BadRequest, NotFound, StorageFailure, StorageFull, TooLarge, shown
 from transcribed.storage.files import is_full, write_whole
 
 MAX_BYTES = 50 * 1024
@@ -31,11 +31,11 @@ def words_of(lines: Sequence[str]) -> tuple[str, ...]:
     for word in words:
         if len(word.split()) > 1:
             raise BadRequest(
-                f"{word[:40]!r} is more than one word. A filter looks at each word by itself: give one "
+                f"{shown(word)} is more than one word. A filter looks at each word by itself: give one "
                 "on each line."
             )
         if not any(character.isalnum() for character in word):
-            raise BadRequest(f"{word[:40]!r} holds no letter and no digit. Give words.")
+            raise BadRequest(f"{shown(word)} holds no letter and no digit. Give words.")
     if not words:
         raise BadRequest("There are no words. Send one on each line, or a JSON list of them.")
     if sum(len(word.encode()) + 1 for word in words) > MAX_BYTES:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from transcribed.errors import BadRequest, TranscribedError
+from transcribed.errors import BadRequest, TranscribedError, shown
 from transcribed.transcript import Segment
 from transcribed.wire.amazon_parameters import PREFIX, StreamRequest
 from transcribed.wire.audio import AudioChunk, EndOfAudio
@@ -63,7 +63,7 @@ class AudioReader:
         kind = (message.headers.get(":message-type"), message.headers.get(":event-type"))
         if kind != _AUDIO_EVENT:
             raise BadRequest(
-                f"A message is of the type {str(kind)[:_SHOWN]}. Send AudioEvents: {_AUDIO_EVENT}."
+                f"A message is of the type {shown(kind, _SHOWN)}. Send AudioEvents: {_AUDIO_EVENT}."
             )
         audio = message.payload
         if self._chunk_bytes is not None and len(audio) > self._chunk_bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from transcribed.audio.formats import HIGHEST_RATE, LOWEST_RATE, Encoding, InputFormat
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, shown
 
 PREFIX = "x-amzn-transcribe-"
 """Of a parameter's name in a header; in a query there is none."""
@@ -27,7 +27,6 @@ _IDENTIFYING = ("identify-language", "identify-multiple-languages")
 _LEVELS = ("high", "medium", "low")
 _METHODS = ("mask", "remove", "tag")
 _FORMATS = ("written", "spoken")
-_SHOWN = 40
 _NAMED = 3
 
 
@@ -246,7 +245,7 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
-            raise BadRequest(f"The parameter {_shown(name)} comes twice. Send it once.")
+            raise BadRequest(f"The parameter {shown(name)} comes twice. Send it once.")
         found[name] = value
     return found
 
@@ -292,10 +291,10 @@ def stream_request(
 def _read(name: str, text: str, features: Collection[str]) -> Any:
     parameter = PARAMETERS.get(name)
     if parameter is None:
-        raise BadRequest(f"There is no parameter {_shown(name)}. Check its spelling, or leave it out.")
+        raise BadRequest(f"There is no parameter {shown(name)}. Check its spelling, or leave it out.")
     value = parameter.read(text)
     if value is None:
-        raise BadRequest(f"{name} is {_shown(text)}. It may be: {parameter.plain_values}.")
+        raise BadRequest(f"{name} is {shown(text)}. It may be: {parameter.plain_values}.")
     # Some SDKs send every switch, also those that nobody has touched.
     if parameter.lacking is not None and name not in features and value is not False:
         raise BadRequest(f"{name} is not possible here. {parameter.lacking}")
@@ -312,7 +311,7 @@ def _language(values: Mapping[str, Any], languages: Sequence[str], features: Col
     known = None if code is None else in_any_case(code, languages)
     if known is None:
         problem = (
-            "is missing" if code is None else f"is {_shown(code)}, which this engine does not recognise"
+            "is missing" if code is None else f"is {shown(code)}, which this engine does not recognise"
         )
         or_else = f", or send {_IDENTIFYING[0]}=true" if _IDENTIFYING[0] in features else ""
         raise BadRequest(f"language-code {problem}. Ask for {one_of(languages)}{or_else}.")
@@ -362,7 +361,3 @@ def in_any_case(name: str, names: Iterable[str]) -> str | None:
 def one_of(names: Sequence[str]) -> str:
     """Names to choose from, for a message."""
     return " or ".join(names) if len(names) <= _NAMED else f"one of: {', '.join(names)}"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

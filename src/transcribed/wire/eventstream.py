@@ -19,7 +19,7 @@ from typing import NamedTuple
 from uuid import UUID
 from zlib import crc32
 
-from transcribed.errors import MalformedMessage
+from transcribed.errors import MalformedMessage, shown
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 """Of a whole message. Amazon's own limit of 16 MiB is ten minutes of audio; a message holds a second."""
@@ -226,7 +226,7 @@ def _decoded_headers(block: bytes) -> Headers:
             if not name:
                 raise MalformedMessage("A header of a message has no name.")
             if name in headers:
-                raise MalformedMessage(f"A message has two headers of the name {name!r}.")
+                raise MalformedMessage(f"A message has two headers of the name {shown(name)}.")
             headers[name], at = _value(block[kind_at], block, kind_at + 1)
     except (IndexError, StructError):
         raise MalformedMessage("The headers of a message end in the middle of one.") from None

@@ -15,7 +15,13 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote, unquote
 
-from transcribed.errors import IncompleteSignature, InvalidSignature, MissingAuthentication, UnknownClient
+from transcribed.errors import (
+    IncompleteSignature,
+    InvalidSignature,
+    MissingAuthentication,
+    UnknownClient,
+    shown,
+)
 from transcribed.wire.eventstream import Message, Timestamp, encode, encode_headers
 
 EMPTY_PAYLOAD = sha256(b"").hexdigest()
@@ -35,7 +41,6 @@ _DAY_LENGTH = 8
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _SECONDS = re.compile(r"[1-9][0-9]{0,2}")
 _SECRET_PARAMETERS = {"x-amz-signature", "x-amz-security-token"}
-_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +116,12 @@ def verify(
     secret = secret_of(access_key)
     if secret is None:
         raise UnknownClient(
-            f"This server does not know the access key {_shown(access_key)}. Use one that it was given."
+            f"This server does not know the access key {shown(access_key)}. Use one that it was given."
         )
     moment = _moment(claim.stamp)
     if scope != (expected := Scope(claim.stamp[:_DAY_LENGTH], region or scope.region)):
         raise InvalidSignature(
-            f"Credential should be scoped to {_shown(str(expected))}, not to {_shown(str(scope))}: set the "
+            f"Credential should be scoped to {shown(expected)}, not to {shown(scope)}: set the "
             "client's region and service so."
         )
     _check_time(moment, claim.expires, now)
@@ -240,7 +245,7 @@ def _claim(request: Request) -> _Claim:
         fields = _amz_headers(request)
     if (algorithm := fields.get("X-Amz-Algorithm", "")) != _ALGORITHM:
         raise IncompleteSignature(
-            f"Requests are signed with {_ALGORITHM} here, not with {_shown(algorithm)}."
+            f"Requests are signed with {_ALGORITHM} here, not with {shown(algorithm)}."
         )
     if missing := [name for name in _NEEDED if not fields.get(f"X-Amz-{name}")]:
         raise IncompleteSignature(f"The signature comes without its {' and '.join(missing)}.")
@@ -259,7 +264,7 @@ def _amz_parameters(query: str) -> dict[str, str]:
         name, _, value = pair.partition("=")
         if name.startswith("X-Amz-"):
             if name in found:
-                raise IncompleteSignature(f"The query has {_shown(name)} twice.")
+                raise IncompleteSignature(f"The query has {shown(name)} twice.")
             found[name] = unquote(value)
     return found
 
@@ -285,7 +290,7 @@ def _amz_headers(request: Request) -> dict[str, str]:
 def _expires(seconds: str) -> int:
     if not _SECONDS.fullmatch(seconds) or int(seconds) > MAX_EXPIRES:
         raise IncompleteSignature(
-            f"X-Amz-Expires is {_shown(seconds)}, and must be a number from 1 to {MAX_EXPIRES} (seconds)."
+            f"X-Amz-Expires is {shown(seconds)}, and must be a number from 1 to {MAX_EXPIRES} (seconds)."
         )
     return int(seconds)
 
@@ -296,7 +301,7 @@ def _credential(text: str) -> tuple[str, Scope]:
         case [day, region, service, terminator] if access_key and region and terminator == _TERMINATOR:
             return access_key, Scope(day, region, service)
     raise IncompleteSignature(
-        f"The credential must be written KEY/DAY/REGION/{_SERVICE}/{_TERMINATOR}, not {_shown(text)}."
+        f"The credential must be written KEY/DAY/REGION/{_SERVICE}/{_TERMINATOR}, not {shown(text)}."
     )
 
 
@@ -365,7 +370,7 @@ def _canonical_headers(headers: Iterable[tuple[str, str]], signed: Iterable[str]
         found = values.get("host" if name == ":authority" else name)
         if found is None:
             raise InvalidSignature(
-                f"The header {_shown(name)} is among the signed ones and did not arrive. Something on the "
+                f"The header {shown(name)} is among the signed ones and did not arrive. Something on the "
                 "way has removed it, or the client did not send it."
             )
         yield f"{name}:{','.join(found)}"
@@ -400,7 +405,7 @@ def _moment(stamp: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None or _stamp(moment) != stamp:
-        raise IncompleteSignature(f"X-Amz-Date must be written 20261125T090000Z, not {_shown(stamp)}.")
+        raise IncompleteSignature(f"X-Amz-Date must be written 20261125T090000Z, not {shown(stamp)}.")
     return moment
 
 
@@ -409,12 +414,8 @@ def _stamp_of_date(date: str) -> str:
         moment = parsedate_to_datetime(date)
         return _stamp(moment.astimezone(UTC) if moment.tzinfo else moment)
     except (ValueError, OverflowError):
-        raise IncompleteSignature(f"The header Date is none: {_shown(date)}.") from None
+        raise IncompleteSignature(f"The header Date is none: {shown(date)}.") from None
 
 
 def _milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

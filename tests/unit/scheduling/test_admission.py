@@ -228,9 +228,15 @@ async def fed(stream: RecognitionStream, seconds: float, part: float) -> None:
         await asyncio.sleep(1)
 
 
+def test_the_setting_makes_no_places_that_the_machine_has_not() -> None:
+    assert AdmittedEngine(_Remote(), AdmissionLimit(100), lambda: 2).capacity == 2
+    assert AdmittedEngine(_Remote(), AdmissionLimit(2), lambda: 100).capacity == 2
+    assert AdmittedEngine(_Remote(), AdmissionLimit(), lambda: 100).capacity == 100
+
+
 def test_who_sends_next_to_nothing_gives_way(in_virtual_time: Callable[[Any], Any]) -> None:
     async def run() -> None:
-        async with Scheduler(1, 2) as scheduler:
+        async with Scheduler(1) as scheduler:
             local = scheduler.run(ScriptedEngine(Script(events=())))
             engine = AdmittedEngine(local, AdmissionLimit(2), lambda: local.capacity)
             idle, busy = await engine.open(LIVE), await engine.open(LIVE)

@@ -561,6 +561,11 @@ async def test_a_stream_that_was_closed_while_its_step_hangs_is_no_error(
 # --- Who is let in
 
 
+def _one_place() -> Meter:
+    """Live streams cost so much that one thread serves one of them."""
+    return Meter(Costs(steady=9.0, partial=9.0))
+
+
 FULL = "No more live streams can be served well: 2 are being served. Try again later."
 
 
@@ -576,28 +581,12 @@ async def test_live_streams_are_let_in_as_far_as_there_are_places() -> None:
         assert len(scheduler.streams) == 2
 
 
-async def test_there_are_no_more_live_streams_than_the_setting_says() -> None:
-    async with Scheduler(4, max_live=2) as scheduler:
-        engine = scheduler.run(SingleStreamEngine(Listener()))
-        assert engine.capacity == 2
-        for _ in range(2):
-            await engine.open(LIVE)
-        with pytest.raises(LimitExceeded, match="2 are being served"):
-            await engine.open(LIVE)
-
-
-async def test_the_setting_makes_no_places_that_the_machine_has_not() -> None:
-    async with Scheduler(1, max_live=100) as scheduler:
-        assert scheduler.capacity(Meter(Costs(steady=0.15, partial=0.15 * PROMISED_INTERVAL))) == 2
-        assert scheduler.capacity(Meter(Costs(steady=9.0, partial=9.0))) == 1
-
-
 async def test_recordings_are_always_let_in() -> None:
-    async with Scheduler(1, max_live=1) as scheduler:
-        _open(scheduler, Listener(), LIVE)
+    async with Scheduler(1) as scheduler:
+        _open(scheduler, Listener(), LIVE, _one_place())
         recordings = [_open(scheduler, Listener(), FAST) for _ in range(10)]
         with pytest.raises(LimitExceeded):
-            _open(scheduler, Listener(), LIVE)
+            _open(scheduler, Listener(), LIVE, _one_place())
         for recording in recordings:
             await _send(recording, 1)
         assert await asyncio.gather(*map(_texts, recordings)) == [["1"]] * 10
@@ -623,7 +612,7 @@ def test_a_client_that_sends_seldom_does_not_keep_others_out(
         kind = StepKind.PARTIAL
 
     async def converse() -> None:
-        async with Scheduler(1, max_live=2) as scheduler:
+        async with Scheduler(1) as scheduler:
             meter = Meter(Costs(steady=1e-3, partial=1e-3))
             stream = _open(scheduler, Recogniser(), LIVE, meter)
             for _ in range(100):
@@ -635,14 +624,6 @@ def test_a_client_that_sends_seldom_does_not_keep_others_out(
             _open(scheduler, Listener(), LIVE, meter)
 
     in_virtual_time(converse())
-
-
-async def test_the_setting_does_not_make_streams_larger() -> None:
-    async with Scheduler(1, max_live=2) as scheduler:
-        meter = Meter(Costs(steady=1e-3, partial=1e-3))
-        _open(scheduler, Listener(), LIVE, meter)
-        meter.interval = 0.8 * PROMISED_INTERVAL
-        _open(scheduler, Listener(), LIVE, meter)
 
 
 async def test_what_steps_cost_decides_how_many_places_there_are() -> None:
@@ -669,13 +650,14 @@ async def test_a_place_is_free_again_whatever_way_its_stream_goes(gate: Gate, wa
     def fail() -> None:
         raise EngineFailure("the recogniser fell over")
 
-    async with Scheduler(2, max_live=1, step_seconds=A_MOMENT if way == "hung" else TIMEOUT) as scheduler:
+    async with Scheduler(1, step_seconds=A_MOMENT if way == "hung" else TIMEOUT) as scheduler:
+        meter = _one_place()
         for _ in range(3):
             before_step = {"failed": fail, "hung": gate}.get(way, lambda: None)
-            stream = _open(scheduler, Listener(before_step), LIVE)
+            stream = _open(scheduler, Listener(before_step), LIVE, meter)
             await stream.send(HALF_SECOND)
             with pytest.raises(LimitExceeded):
-                _open(scheduler, Listener(), LIVE)
+                _open(scheduler, Listener(), LIVE, meter)
             if way == "closed":
                 await stream.aclose()
             elif way == "ended":

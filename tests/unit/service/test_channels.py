@@ -9,6 +9,7 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Capabilities, Engine, StreamOptions
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded
+from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.channels import ChannelSession
 from transcribed.transcript import Done, LiveEvent, Segment
@@ -23,12 +24,13 @@ def silence(seconds: float) -> Samples:
 
 @pytest.fixture
 async def scheduler() -> AsyncIterator[Scheduler]:
-    async with Scheduler(2, max_live=2) as scheduler:
+    async with Scheduler(2) as scheduler:
         yield scheduler
 
 
 def engine(scheduler: Scheduler, *events: dict[str, object]) -> Engine:
-    return scheduler.run(ScriptedEngine(Script.model_validate({"events": events or EVENTS})))
+    local = scheduler.run(ScriptedEngine(Script.model_validate({"events": events or EVENTS})))
+    return AdmittedEngine(local, AdmissionLimit(2), lambda: local.capacity)
 
 
 async def test_both_have_their_segments_on_one_timeline(scheduler: Scheduler) -> None:

@@ -407,8 +407,8 @@ async def test_who_comes_back_to_many_unheard_words_is_not_held_up_by_them(
     monkeypatch: pytest.MonkeyPatch, engine: ScheduledEngine
 ) -> None:
     """While the last words are made, the one that comes back is not there yet to make room for them."""
-    monkeypatch.setattr(sessions, "_HELD_EVENTS", 1)
     session, first, second = resumable(engine, patience=0), Client(), Client()
+    monkeypatch.setattr(session._events, "_most", 1)
     attachment = await session.open()
     first.say(1.1, GONE)
     await lost(attachment, first)

@@ -5,7 +5,6 @@ import logging
 import socket
 import ssl
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -34,7 +33,6 @@ from transcribed.engines.base import (
     Pace,
     StreamOptions,
     StreamStatus,
-    leave_unread,
 )
 from transcribed.errors import (
     ConfigurationError,
@@ -46,14 +44,13 @@ from transcribed.errors import (
     UnknownClient,
     UpstreamLost,
 )
+from transcribed.event_queue import EventQueue
 from transcribed.transcript import Word
 from transcribed.wire.amazon_results import Reading, read_event
 from transcribed.wire.eventstream import MAX_MESSAGE_BYTES, decode
 
 BUFFERED_SECONDS = 5.0
 """Audio that one stream may hold before its sender waits."""
-_UNREAD = 64
-"""Hypotheses that one stream may hold unread before it reads no more."""
 _SAMPLE_BYTES = 2
 _TICKS = 4
 """In the shortest of the times that are watched."""
@@ -173,13 +170,11 @@ class AmazonStream:
         self._mapping = TimeMapping()
         self._pacer = Pacer(settings.speed) if options.pace is Pace.FAST else None
         self._received = 0
-        self._unread: deque[Hypothesis] = deque()
+        self._said: EventQueue[Hypothesis] = EventQueue(newest=options.pace is Pace.LIVE)
         self._finishing = False
         self._end_sent = False
-        self._ended = False
-        self._failure: TranscribedError | None = None
         self._to_send = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._taken = asyncio.Event()
         now = self._loop.time()
         self._last_sent = self._last_read = self._pinged = now
         self._sending_since: float | None = None
@@ -202,11 +197,12 @@ class AmazonStream:
 
     async def send(self, samples: Samples) -> None:
         """Give audio."""
-        while not self._ended and self._outbox.samples >= BUFFERED_SECONDS * SAMPLE_RATE:
-            await self._change()
-        if self._failure is not None:
-            raise self._failure
-        if not self._ended:
+        while not self._said.ended and self._outbox.samples >= BUFFERED_SECONDS * SAMPLE_RATE:
+            self._taken.clear()
+            await self._taken.wait()
+        if self._said.failure is not None:
+            raise self._said.failure
+        if not self._said.ended:
             self._outbox.push(samples)
             self._received += len(samples)
             self._to_send.set()
@@ -216,17 +212,9 @@ class AmazonStream:
         self._finishing = True
         self._to_send.set()
 
-    async def __aiter__(self) -> AsyncIterator[Hypothesis]:
+    def __aiter__(self) -> AsyncIterator[Hypothesis]:
         """What Amazon hears."""
-        while True:
-            while self._unread:
-                yield self._unread.popleft()
-                self._changed.set()
-            if self._ended:
-                break
-            await self._change()
-        if self._failure is not None:
-            raise self._failure
+        return aiter(self._said)
 
     @property
     def status(self) -> StreamStatus:
@@ -266,7 +254,7 @@ class AmazonStream:
         # Why a connection ended its reader knows: there may be a message in front of its end.
         with suppress(ConnectionClosed):
             await self._ping()
-            while not self._ended:
+            while not self._said.ended:
                 if self._pacer is not None:
                     await asyncio.sleep(self._pacer.wait(self._loop.time()))
                 if piece := self._next_piece():
@@ -278,7 +266,7 @@ class AmazonStream:
                     await self._to_send.wait()
                 if self._loop.time() - self._pinged >= self._times.ping:
                     await self._ping()
-            if not self._ended:
+            if not self._said.ended:
                 self._end_sent = True
                 self._last_read = self._loop.time()
                 await self._put(b"")
@@ -300,7 +288,7 @@ class AmazonStream:
         return self._loop.time() - self._last_sent >= self._settings.silence_after
 
     async def _put(self, piece: bytes) -> None:
-        self._changed.set()
+        self._taken.set()
         self._sending_since = self._loop.time()
         await self._connection.send(audio_event(piece))
         self._sending_since = None
@@ -319,12 +307,11 @@ class AmazonStream:
 
     async def _read_all(self) -> None:
         try:
-            while not self._ended:
+            while not self._said.ended:
                 message = await self._connection.recv()
                 self._last_read = self._loop.time()
                 self._take(message)
-                while len(self._unread) >= _UNREAD and not self._ended:
-                    await self._change()
+                await self._said.room()
         except ConnectionClosed as closed:
             self._end(self._why(closed))
         except MalformedMessage as error:
@@ -345,7 +332,8 @@ class AmazonStream:
         match headers.get(":message-type"), headers.get(":event-type"):
             case "event", "TranscriptEvent":
                 for reading in read_event(payload):
-                    self._say(self._hypotheses.of(reading, self._mapping))
+                    if (hypothesis := self._hypotheses.of(reading, self._mapping)) is not None:
+                        self._said.put(hypothesis)
             case "exception", _:
                 name = str(headers.get(":exception-type", ""))
                 self._end(refusal_of_status(0, {"x-amzn-errortype": name}, payload))
@@ -355,23 +343,16 @@ class AmazonStream:
             case _:
                 _log.debug("Amazon Transcribe sends what is not known here: %s", headers)
 
-    def _say(self, hypothesis: Hypothesis | None) -> None:
-        if hypothesis is None:
-            return
-        leave_unread(self._unread, hypothesis, self._pace)
-        self._changed.set()
-
     # --- The end
 
     def _end(self, failure: TranscribedError | None) -> None:
         """Nothing more happens here; whoever waits is told."""
-        if not self._ended:
-            self._ended = True
-            self._failure = failure
+        if not self._said.ended:
+            self._said.end(failure)
             if failure is not None:
                 self._failed(failure)
             self._timer.cancel()
-            self._changed.set()
+            self._taken.set()
 
     def _lose(self, message: str) -> None:
         """Do not wait for an end that does not answer, or that nobody understands."""
@@ -381,7 +362,7 @@ class AmazonStream:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self._tick_seconds, self._tick)
         now, times = self._loop.time(), self._times
-        if len(self._unread) >= _UNREAD:
+        if self._said.full:
             # It is not read because its own reader is late.
             self._last_read = self._pinged = now
         if self._sending_since is not None and now - self._sending_since > times.send:
@@ -405,10 +386,6 @@ class AmazonStream:
         if option is not None and found is not None:
             with suppress(OSError):
                 found.setsockopt(socket.IPPROTO_TCP, option, round(self._times.send * 1000))
-
-    async def _change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
 
 
 class _Hypotheses:

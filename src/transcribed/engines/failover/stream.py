@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,10 +12,10 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     Engine,
     Hypothesis,
+    Pace,
     RecognitionStream,
     StreamOptions,
     StreamStatus,
-    leave_unread,
 )
 from transcribed.engines.failover.rules import (
     CircuitBreaker,
@@ -35,13 +34,12 @@ from transcribed.engines.failover.rules import (
 )
 from transcribed.engines.failover.splice import Splice
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
+from transcribed.event_queue import EventQueue
 from transcribed.transcript import Notice
 
 FAILED_OVER, HANDED_BACK, TAKEN_OVER = "FailedOver", "HandedBack", "TakenOver"
 """Codes of what a client is told."""
 _CHUNK_SECONDS = 0.5
-_UNREAD = 64
-"""Hypotheses that a stream may hold unread before it reads no more itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,10 +101,8 @@ class FailoverStream:
         self._breaker = breaker
         self._jitter = jitter
         self._splice = Splice(rules.silence_kept, rules.most_held)
-        self._said: deque[Hypothesis | Notice] = deque()
+        self._said: EventQueue[Hypothesis | Notice] = EventQueue(newest=options.pace is Pace.LIVE)
         self._finishing = False
-        self._ended = False
-        self._failure: TranscribedError | None = None
         self._outage: Outage | None = None
         self._proven = False
         self._returns = 0
@@ -116,8 +112,6 @@ class FailoverStream:
         self._closing: set[asyncio.Task[None]] = set()
         self._audio_came = asyncio.Event()
         self._audio_went = asyncio.Event()
-        self._news = asyncio.Event()
-        self._was_read = asyncio.Event()
         self._boundary = asyncio.Event()
 
     async def open(self) -> None:
@@ -145,11 +139,11 @@ class FailoverStream:
 
     async def send(self, samples: Samples) -> None:
         """Give audio; waits while a few seconds wait to be sent."""
-        while not self._ended and self._splice.unsent >= self._rules.buffered:
+        while not self._said.ended and self._splice.unsent >= self._rules.buffered:
             await _next(self._audio_went)
-        if self._failure is not None:
-            raise self._failure
-        if not self._ended:
+        if self._said.failure is not None:
+            raise self._said.failure
+        if not self._said.ended:
             self._splice.append(samples)
             self._audio_came.set()
 
@@ -158,17 +152,8 @@ class FailoverStream:
         self._finishing = True
         self._audio_came.set()
 
-    async def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
-        while True:
-            while self._said:
-                said = self._said.popleft()
-                self._was_read.set()
-                yield said
-            if self._ended:
-                break
-            await _next(self._news)
-        if self._failure is not None:
-            raise self._failure
+    def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
+        return aiter(self._said)
 
     @property
     def status(self) -> StreamStatus:
@@ -176,11 +161,13 @@ class FailoverStream:
         open_parts = [part for part in (self._current, self._next) if part is not None]
         sent = _sum(self._sent, *(part.stream.status.sent for part in open_parts))
         lag = self._splice.unsent + (0.0 if self._current is None else self._current.stream.status.lag)
-        return StreamStatus(self._options.pace, self._splice.received, 0.0 if self._ended else lag, sent)
+        return StreamStatus(
+            self._options.pace, self._splice.received, 0.0 if self._said.ended else lag, sent
+        )
 
     async def aclose(self) -> None:
         """Give everything back."""
-        if not self._ended:
+        if not self._said.ended:
             self._end(None)
             self._running.cancel()
         await asyncio.wait({self._running})
@@ -216,7 +203,7 @@ class FailoverStream:
                 self._announce(part, successor, failure)
                 self._begin(successor)
         if (leftover := self._splice.leftover()) is not None:
-            self._say(leftover)
+            self._said.put(leftover)
 
     async def _serve(self, part: _Part) -> _Part | None:
         """Until the part has said all (None), or another one is ready. Raises why it cannot go on."""
@@ -256,7 +243,7 @@ class FailoverStream:
         while not listening.done():
             said = part.said
             await asyncio.wait({listening}, timeout=patience)
-            if said == part.said and not self._is_full:
+            if said == part.said and not self._said.full:
                 break
 
     async def _feed(self, part: _Part) -> None:
@@ -276,14 +263,13 @@ class FailoverStream:
                     continue
                 if part.is_fallback:
                     self._counters.fallback_seconds += len(samples) / SAMPLE_RATE
-                if not self._is_full:
+                if not self._said.full:
                     self._splice.forget_silence()
 
     async def _listen(self, part: _Part) -> None:
         with _translated(part.name):
             async for said in part.stream:
-                while self._is_full:
-                    await _next(self._was_read)
+                await self._said.room()
                 part.said += 1
                 self._place(part, said)
 
@@ -312,8 +298,7 @@ class FailoverStream:
     async def _after(self, part: _Part, failure: TranscribedError) -> _Part | None:
         """The stream that follows one that has failed, if there is anything left to recognise."""
         self._let_go(part)
-        while self._is_full:
-            await _next(self._was_read)
+        await self._said.room()
         if self._finishing and self._splice.is_complete:
             return None
         outage = self._outage
@@ -397,17 +382,13 @@ class FailoverStream:
             message += f", without {', '.join(lacked)}" if lacked else ""
         notice = Notice(code, f"{message}. {reason}".rstrip())
         _log.log(logging.INFO if code == HANDED_BACK else logging.WARNING, "%s: %s", code, notice.message)
-        self._say(notice)
+        self._said.put(notice)
 
     # --- What is said
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self._said) >= _UNREAD
-
     def _place(self, part: _Part, said: Hypothesis | Notice) -> None:
         if isinstance(said, Notice):
-            self._say(said)
+            self._said.put(said)
             return
         placed = self._splice.place(said)
         if not part.is_fallback:
@@ -420,20 +401,14 @@ class FailoverStream:
         else:
             self._boundary.clear()
         if placed.final or self._options.partials:
-            self._say(placed)
-
-    def _say(self, said: Hypothesis | Notice) -> None:
-        leave_unread(self._said, said, self._options.pace)
-        self._news.set()
+            self._said.put(placed)
 
     # --- The end
 
     def _end(self, failure: TranscribedError | None) -> None:
         """Nothing more happens here; whoever waits is told."""
-        if not self._ended:
-            self._ended = True
-            self._failure = failure
-            self._news.set()
+        if not self._said.ended:
+            self._said.end(failure)
             self._audio_went.set()
 
     async def _give_back(self) -> None:

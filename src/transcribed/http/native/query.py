@@ -13,7 +13,7 @@ from transcribed.audio.formats import (
     Encoding,
 )
 from transcribed.engines.base import Engine, Pace, StreamOptions
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, shown
 from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace
 from transcribed.wire import native as wire
@@ -42,7 +42,7 @@ class StreamQuery(BaseModel):
         language = None if self.language is None else in_any_case(self.language, languages)
         if self.language is not None and language is None:
             raise BadRequest(
-                f"The language {self.language!r} is not recognised here. Ask for {one_of(languages)}, "
+                f"The language {shown(self.language)} is not recognised here. Ask for {one_of(languages)}, "
                 "or for none."
             )
         meant = language or languages[0]
