@@ -134,6 +134,15 @@ def test_the_track_that_is_marked_is_heard_and_another_if_it_is_asked_for(server
     assert heard(server, "&track=1", "tracks.mkv").words == C
 
 
+@pytest.mark.parametrize("output", [[], ["-o", "said.txt"]])
+def test_the_command_hears_the_track_that_is_asked_for(
+    run: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path, output: list[str]
+) -> None:
+    done = run("transcribe", *output, "--track", "1", str(CASES / "second-track-default.mkv"))
+    assert done.returncode == 0, done.stderr
+    assert words((tmp_path / "said.txt").read_text() if output else done.stdout) == C
+
+
 def test_a_recorder_that_began_again_is_heard_twice(server: "Server") -> None:
     for found in (
         uploaded(server, "restarted.mp4", content("recorder-restarted.mp4")),

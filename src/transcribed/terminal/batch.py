@@ -99,7 +99,11 @@ class _Batch:
             duration = await duration_of(recogniser.decoders, source) if visible else None
             with self._watch.recording(job, duration) as heard:
                 events = transcribe(
-                    recogniser.engine, source, options=_FINALS, decoders=recogniser.decoders
+                    recogniser.engine,
+                    source,
+                    options=_FINALS,
+                    decoders=recogniser.decoders,
+                    track=self._track,
                 )
                 async with aclosing(events):
                     async for event in events:
