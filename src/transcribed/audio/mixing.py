@@ -29,8 +29,8 @@ _CENTRE_HEARD = 1e-3
 """The same beside the loudest of the last seconds: -30 dB, below which it is noise."""
 _CENTRE_HELD_SECONDS = 5.0
 """For how long after it the centre is preferred: pauses between sentences belong to the speech."""
-_AROUND = 0.1
-"""How loud the other channels are then, for voices that stand beside the picture: -20 dB."""
+_AROUND = 0.03
+"""How loud the other channels are then, for loud voices that stand beside the picture: -30 dB."""
 _RUMBLE_HZ = 150.0
 """The mean frequency of the low-frequency channel below which it holds nothing of speech."""
 _SILENT = 1e-9
