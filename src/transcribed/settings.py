@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
 from transcribed.engines.registry import EngineSettings
-from transcribed.recognition.endpointing import EndpointingRules
+from transcribed.recognition.endpointing import LONGEST_SILENCE, SHORTEST_SILENCE, EndpointingRules
 from transcribed.wire.amazon_parameters import PARAMETERS, in_any_case
 
 EngineName = Literal["moonshine", "scripted", "amazon"]
@@ -123,7 +123,9 @@ class _EngineSettings(BaseSettings):
     threads: int = Field(
         0, ge=0, le=256, description="Threads that recognise speech; 0 means one for each core."
     )
-    endpoint_silence: float = Field(0.6, ge=0.2, le=5, description="Seconds of silence that end a segment.")
+    endpoint_silence: float = Field(
+        0.6, ge=SHORTEST_SILENCE, le=LONGEST_SILENCE, description="Seconds of silence that end a segment."
+    )
     longest_segment: float = Field(
         15.0, ge=5, le=30, description="Seconds after which a segment is cut even without silence."
     )

@@ -124,6 +124,24 @@ class Notice:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody speaks from `at` on, in seconds. It comes before the first segment of what is said."""
+
+    at: float
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """Nobody speaks from `at` on, in seconds. It comes before the last final of what was said."""
+
+    at: float
+    channel: int | None = None
+
+
+SpeechEvent = SpeechStarted | SpeechEnded
+
 _Timed = TypeVar("_Timed", Word, Entity)
 
 
@@ -134,4 +152,4 @@ def later(timed: _Timed, seconds: float) -> _Timed:
     return replace(timed, start=timed.start + seconds, end=timed.end + seconds)
 
 
-LiveEvent = Segment | Done | Notice
+LiveEvent = Segment | Done | Notice | SpeechEvent

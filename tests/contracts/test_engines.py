@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from transcribed.engines.base import (
     LocalEngine,
     Pace,
     RecognitionStream,
+    Said,
     StreamOptions,
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
@@ -35,6 +36,7 @@ from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler
+from transcribed.transcript import SpeechEnded, SpeechStarted
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -66,11 +68,16 @@ _LEVELS = ("This", "is", "the", "end")
 
 @dataclass(frozen=True)
 class Spoken:
-    """An engine, audio in which it finds several segments, and what it must find in them."""
+    """An engine, audio in which it finds several segments, and what it must find in them.
+
+    Where it is flushed at `flushed_at` seconds, in a segment, it must find `finals_if_flushed`.
+    """
 
     engine: Engine | LocalEngine
     audio: Samples
     finals: Sequence[str]
+    flushed_at: float
+    finals_if_flushed: Sequence[str]
 
 
 @asynccontextmanager
@@ -93,14 +100,16 @@ def _read(name: str) -> Samples:
 @pytest.fixture(scope="module")
 def scripted() -> Spoken:
     script = Script.model_validate(_SCRIPT)
-    return Spoken(ScriptedEngine(script), silence(3.0), ("This is a test", "And so on", "The end"))
+    finals = ("This is a test", "And so on", "The end")
+    return Spoken(ScriptedEngine(script), silence(3.0), finals, 1.0, ("This is a", *finals))
 
 
 @pytest.fixture(scope="module")
 def moonshine(environment: dict[str, str]) -> Spoken:
     engine = moonshine_engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules())
     audio = np.concatenate([_read("test.wav"), silence(1.0), _read("telephone.wav")])
-    return Spoken(engine, audio, ("This is a test", "The seventh chapter"))
+    finals = ("This is a test", "The seventh chapter")
+    return Spoken(engine, audio, finals, 3.1, ("This is a test", "The seventh", "Chapter"))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +117,8 @@ def spelled() -> Spoken:
     spelling = Spelling(levels=_LEVELS)
     spans = [(0, 0.2), (1, 0.3), (2, 0.25), (0, 0.1), (2, 0.4), (0, 0.55), (3, 0.5), (0, 0.4), (4, 0.6)]
     audio = np.concatenate([level(number, seconds) for number, seconds in spans])
-    return Spoken(SpelledEngine(spelling), audio, ("This is is", "the", "end"))
+    finals = ("This is is", "the", "end")
+    return Spoken(SpelledEngine(spelling), audio, finals, 0.6, ("This is", "is is", "the", "end"))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +139,7 @@ def amazon(
         patch.setenv("AWS_ACCESS_KEY_ID", "any")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "any")
         engine = load_amazon(AmazonSettings(region="us-east-1", endpoint_url=server.url, speed=100.0))
-        yield Spoken(engine, spelled.audio, spelled.finals)
+        yield replace(spelled, engine=engine)
 
 
 @pytest.fixture(scope="module", params=["scripted", "spelled", "moonshine", "amazon"])
@@ -391,3 +401,96 @@ async def test_moonshine_shows_each_final_text_as_a_partial_first(
         if following.final:
             assert (before.segment, before.text, before.final) == (following.segment, following.text, False)
     assert not heard[0].final
+
+
+# --- Closing a segment before its time
+
+
+async def _heard_in_parts(engine: Engine, parts: Sequence[Samples], options: StreamOptions) -> list[Said]:
+    """All that is said of audio that is flushed behind each of its parts."""
+
+    async def send(stream: RecognitionStream) -> None:
+        for part in parts:
+            for chunk in _chunks(part, cycle([1_600])):
+                await stream.send(chunk)
+            await stream.flush()
+        await stream.finish()
+
+    stream = await engine.open(options)
+    sending = asyncio.create_task(send(stream))
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return [said async for said in stream]
+    finally:
+        await sending
+        await stream.aclose()
+
+
+def _hypotheses(said: Iterable[Said]) -> list[Hypothesis]:
+    return [each for each in said if isinstance(each, Hypothesis)]
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_a_flush_closes_the_open_segment_and_the_words_of_both_parts_come(
+    spoken: Spoken, options: StreamOptions
+) -> None:
+    at = round(spoken.flushed_at * SAMPLE_RATE)
+    async with _running(spoken.engine) as engine:
+        heard = _hypotheses(await _heard_in_parts(engine, [spoken.audio[:at], spoken.audio[at:]], options))
+    assert _said(heard) == list(spoken.finals_if_flushed)
+    for one, following in pairwise(_finals(heard)):
+        assert one.end <= following.start
+    assert any(0 <= at / SAMPLE_RATE - final.end < 0.3 for final in _finals(heard))
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_flushes_where_nothing_is_open_change_nothing(spoken: Spoken, options: StreamOptions) -> None:
+    async with _running(_nothing_due(spoken)) as engine:
+        assert await _heard_in_parts(engine, [silence(0.3), silence(0.0), silence(0.3)], options) == []
+
+
+# --- When speech starts and ends
+
+
+@every_pace
+@pytest.mark.anyio
+async def test_speech_starts_before_its_segments_and_ends_before_their_last_final(
+    spoken: Spoken, options: StreamOptions
+) -> None:
+    async with _running(spoken.engine) as engine:
+        said = await _heard_in_parts(engine, [spoken.audio], replace(options, speech_events=True))
+    events = [each for each in said if isinstance(each, SpeechStarted | SpeechEnded)]
+    assert [type(event) for event in events] == [SpeechStarted, SpeechEnded] * (len(events) // 2)
+    assert [event.at for event in events] == sorted(event.at for event in events)
+    assert all(0 <= event.at <= len(spoken.audio) / SAMPLE_RATE for event in events)
+    speaking, ended = False, False
+    for each in said:
+        if isinstance(each, Hypothesis):
+            assert speaking or ended
+            assert ended or not each.final, "the speech of a final has ended"
+            ended = ended and not each.final
+        else:
+            speaking = isinstance(each, SpeechStarted)
+            ended = not speaking
+    assert len(_finals(_hypotheses(said))) == len(spoken.finals)
+
+
+@pytest.mark.anyio
+async def test_who_does_not_ask_is_not_told_of_speech(spoken: Spoken) -> None:
+    async with _running(spoken.engine) as engine:
+        said = await _heard_in_parts(engine, [spoken.audio], StreamOptions())
+    assert _hypotheses(said) == said
+
+
+# --- When silence ends a segment
+
+
+@pytest.mark.anyio
+async def test_a_stream_chooses_the_silence_that_ends_its_segments(spoken: Spoken) -> None:
+    if not spoken.engine.capabilities.endpoint_silence:
+        return
+    async with _running(spoken.engine) as engine:
+        heard = await _heard(engine, spoken.audio, StreamOptions(endpoint_silence=5.0))
+    assert len(_finals(heard)) == 1

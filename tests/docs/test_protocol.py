@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from fastapi.routing import APIRoute
@@ -74,8 +74,12 @@ def _choices(name: str) -> str:
         return f"{low} to {high}"
     if kind == int | None:
         return f"from {field.metadata[0].ge}"
+    if kind == float | None:
+        low, high = (getattr(bound, "ge", getattr(bound, "le", None)) for bound in field.metadata)
+        return f"{low:g} to {high:g}"
     if kind == str | None:
         return "one that is loaded" if name == "engine" else "one of the engine's"
+    kind = next((each for each in get_args(kind) if get_origin(each) is Literal), kind)
     choices = [each.value for each in kind] if isinstance(kind, type) else get_args(kind)
     return ", ".join(f"`{choice}`" for choice in choices)
 

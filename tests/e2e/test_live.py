@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from av.audio.codeccontext import AudioCodecContext
 from native_client import answer, decoded, heard, opened, stream
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from transcribed.http.inbox import CONTAINER_AHEAD_BYTES
 from transcribed.http.spool import SPOOL_BYTES
@@ -317,7 +317,7 @@ def killed_at_last(command: Sequence[str], stdout: Any) -> "Iterator[subprocess.
 
 _CLIENT = """
 import sys
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 ws = connect(sys.argv[1], legacy=True)
 ws.send(sys.stdin.buffer.read())
 ws.recv()
@@ -386,7 +386,7 @@ def test_pings_are_answered_while_audio_waits_for_its_turn_and_nothing_of_it_is_
 
 _FLOOD = """
 import sys
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 with connect(sys.argv[1]) as ws:
     print("begun", flush=True)
     while True:
@@ -584,3 +584,90 @@ def test_a_stream_on_which_nothing_is_said_survives_a_proxy_that_closes_what_is_
             ws.send(b"")
             assert answer(ws)[0] == ["at last"]
     server.assert_no_errors()
+
+
+# --- Closing a segment before its time, and when speech starts and ends
+
+
+def _messages(ws: ClientConnection) -> list[dict[str, Any]]:
+    """All up to Done, partials left out."""
+    found: list[dict[str, Any]] = []
+    while not found or "Done" not in found[-1]:
+        message = json.loads(ws.recv(WAIT))
+        if "Transcript" not in message or not message["Transcript"]["Results"][0]["IsPartial"]:
+            found.append(message)
+    return found
+
+
+def _kinds(messages: Sequence[dict[str, Any]]) -> list[str]:
+    return [kind for message in messages for kind in message]
+
+
+def test_a_flush_makes_a_final_without_waiting_for_silence(server: "Server", sentence: bytes) -> None:
+    audio = decoded(sentence, 16_000).tobytes()
+    with opened(server) as ws:
+        ws.send('{"Flush":{}}')  # Nothing is open.
+        ws.send(audio)
+        ws.send('{ "Flush": {} }')
+        while (
+            "Transcript" not in (first := json.loads(ws.recv(WAIT)))
+            or (first["Transcript"]["Results"][0]["IsPartial"])
+        ):
+            pass
+        assert first["Transcript"]["Results"][0]["Alternatives"][0]["Transcript"] == SENTENCE
+        ws.send(audio)
+        ws.send(b"")
+        (second, done) = _messages(ws)
+    (result,) = second["Transcript"]["Results"]
+    assert result["Alternatives"][0]["Transcript"] == SENTENCE
+    assert result["StartTime"] >= first["Transcript"]["Results"][0]["EndTime"]
+    assert done["Done"]["AudioSeconds"] == pytest.approx(2 * 1.149, abs=0.002)
+
+
+def test_who_asks_is_told_when_speech_starts_and_ends(
+    server: "Server", repeated: Callable[[int], bytes]
+) -> None:
+    with opened(server, "&events=speech") as ws:
+        stream(ws, decoded(repeated(2), 16_000).tobytes())
+        messages = _messages(ws)
+    said = ["SpeechStarted", "SpeechEnded", "Transcript"]
+    assert _kinds(messages) == [*said, *said, "Done"]
+    times = [event["Time"] for message in messages for kind, event in message.items() if "Speech" in kind]
+    assert times == sorted(times)
+    assert times[0] < 0.3
+
+
+def test_a_stream_chooses_the_silence_that_ends_its_segments(
+    server: "Server", repeated: Callable[[int], bytes]
+) -> None:
+    audio = decoded(repeated(2), 16_000).tobytes()
+    assert len(heard(server, "&endpoint_silence=5", audio)[0]) == 1
+    assert len(heard(server, "&endpoint_silence=0.2", audio)[0]) >= 2
+
+
+@pytest.mark.parametrize("query", ["events=speech", "format=json&events=all", "endpoint_silence=0.1"])
+def test_what_cannot_be_asked_for_is_refused(server: "Server", query: str) -> None:
+    with connect(f"{server.stream_url}?{query}", open_timeout=WAIT) as ws:
+        assert "speech" in (message := str(ws.recv(WAIT))) or "endpoint_silence" in message
+        with pytest.raises(ConnectionClosed):
+            ws.recv(WAIT)
+
+
+def test_a_client_of_text_cannot_flush(server: "Server") -> None:
+    with connect(server.stream_url, open_timeout=WAIT) as ws:
+        ws.send('{"Flush":{}}')
+        assert "is not a valid name" in str(ws.recv(WAIT))
+
+
+def test_flushes_alone_keep_no_stream_alive(
+    run_server: Callable[..., AbstractContextManager["Server"]],
+) -> None:
+    with run_server("--audio-timeout", "1") as server, opened(server) as ws:
+        ws.send(bytes(3_200))
+        started = time.monotonic()
+        while time.monotonic() - started < 3:
+            ws.send('{"Flush":{}}')
+            with suppress(TimeoutError):
+                assert json.loads(ws.recv(0.1))["Error"]["Message"] == TIMED_OUT
+                return
+    pytest.fail("The stream lives on flushes.")

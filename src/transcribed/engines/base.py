@@ -12,7 +12,15 @@ from typing import Protocol
 
 from transcribed.audio.formats import Samples
 from transcribed.recognition.stabilizer import Stability
-from transcribed.transcript import Entity, LanguageScore, Notice, Word
+from transcribed.transcript import (
+    Entity,
+    LanguageScore,
+    Notice,
+    SpeechEnded,
+    SpeechEvent,
+    SpeechStarted,
+    Word,
+)
 
 
 class Pace(Enum):
@@ -29,13 +37,16 @@ class StreamOptions:
     """What a stream asks of an engine.
 
     `partials`: whether segments come as they grow, too, and not only when they are final. Who shows them to
-    nobody asks for none: they cost. `language` is one of the engine's; None is its own choice. `asked` is
-    what else the engine shall do, by its Capabilities' `features`.
+    nobody asks for none: they cost. `speech_events`: whether it is told when speech starts and ends.
+    `endpoint_silence` is how many seconds of silence end a segment, `language` one of the engine's; None is
+    the engine's own choice. `asked` is what else the engine shall do, by its Capabilities' `features`.
     """
 
     pace: Pace = Pace.LIVE
     stability: Stability = Stability.OFF
     partials: bool = True
+    speech_events: bool = False
+    endpoint_silence: float | None = None
     language: str | None = None
     asked: Mapping[str, str] = field(default_factory=dict)
 
@@ -46,12 +57,13 @@ class Capabilities:
 
     Of `languages` the first is what it takes a stream to be in. `features` are the names of those things
     that not every engine does, and that it can be asked for: Amazon's parameters, of which
-    wire/amazon_parameters.py has the list.
+    wire/amazon_parameters.py has the list. `endpoint_silence`: whether a stream may choose it.
     """
 
     name: str
     languages: tuple[str, ...]
     features: frozenset[str] = frozenset()
+    endpoint_silence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,33 @@ class Hypothesis:
     language: str | None = None
     entities: tuple[Entity, ...] = ()
     languages: tuple[LanguageScore, ...] = ()
+
+
+LocalSaid = Hypothesis | SpeechEvent
+"""What a recogniser says."""
+Said = LocalSaid | Notice
+"""What a stream says: what a recogniser does, and what a client should know beside it."""
+
+
+class SegmentSpeech:
+    """Speech events of an engine that tells segments alone, where `asked`.
+
+    Speech starts where a segment does that has a hypothesis, and ends where it is final.
+    """
+
+    def __init__(self, *, asked: bool) -> None:
+        self._asked = asked
+        self._speaking = False
+
+    def around(self, hypothesis: Hypothesis) -> list[LocalSaid]:
+        """The hypothesis, and the events before it."""
+        said: list[LocalSaid] = []
+        if self._asked and not self._speaking:
+            said.append(SpeechStarted(hypothesis.start))
+        if self._asked and hypothesis.final:
+            said.append(SpeechEnded(hypothesis.end))
+        self._speaking = not hypothesis.final
+        return [*said, hypothesis]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +134,16 @@ class RecognitionStream(Protocol):
         """Give audio; waits while the stream holds as much as it may. Raises TranscribedError."""
         ...
 
+    async def flush(self) -> None:
+        """Close the open segment behind all audio given so far: what comes later is in another."""
+        ...
+
     async def finish(self) -> None:
         """No more audio comes. The last hypotheses do, and then the iteration ends."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
-        """The hypotheses, once, and beside them what a client should know.
+    def __aiter__(self) -> AsyncIterator[Said]:
+        """The hypotheses, once, and beside them when speech starts and ends, and what a client should know.
 
         Raises TranscribedError where recognition failed.
         """
@@ -172,6 +215,10 @@ class LocalStream(Protocol):
         """Take audio. Cheap: nothing is computed."""
         ...
 
+    def flush(self) -> None:
+        """Close the open segment behind all audio taken so far. Cheap: a step does it."""
+        ...
+
     def finish(self) -> None:
         """No more audio comes."""
         ...
@@ -190,7 +237,7 @@ class LocalStream(Protocol):
         """What `step` would do now; None while there is nothing to do. Cheap."""
         ...
 
-    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
+    def step(self, *, alone: bool) -> Sequence[LocalSaid]:
         """Do it: one bounded computation. `alone`: nobody else computes, so that it may use more cores."""
         ...
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from transcribed.audio.formats import Encoding, InputFormat
 from transcribed.errors import BadRequest, Disconnected, Stopping, TooLarge, TranscribedError
 from transcribed.http.spool import Spool
-from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 REQUESTS_AHEAD = 4096
 """Requests that a client may send before their turn; with more the conversation ends."""
@@ -20,6 +20,7 @@ AUDIO_WAIT = 60.0
 """Seconds that live audio may wait for room; then the conversation ends."""
 
 R = TypeVar("R")
+Item = AudioChunk | EndOfAudio | Flush | TranscribedError | None
 # What a chunk takes beside its bytes.
 _CHUNK_COST = 128
 _SPOOLED_CHUNK_BYTES = 64 * 1024
@@ -55,7 +56,7 @@ class Inbox(Generic[R]):
         else is answered."""
         self.error: TranscribedError | None = None
         """What ended it; None while it takes something."""
-        self._items: deque[R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None] = deque()
+        self._items: deque[R | Item | Spooled] = deque()
         self._audio_bytes = audio_bytes
         self._spool = spool
         self._held = 0
@@ -65,13 +66,15 @@ class Inbox(Generic[R]):
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
-    async def put(self, item: R | AudioChunk | EndOfAudio | TranscribedError | None) -> None:
+    async def put(self, item: R | Item) -> None:
         """Add something; waits while there is more audio than has room. Raises BadRequest for too much.
 
         After the end it is dropped.
         """
         if isinstance(item, AudioChunk):
             await self._put_audio(item)
+        elif isinstance(item, Flush) and self._items and isinstance(self._items[-1], Flush):
+            pass
         elif self._requests < REQUESTS_AHEAD:
             self._append(item)
         elif self.error is None:
@@ -99,7 +102,7 @@ class Inbox(Generic[R]):
         self._spooled_at = asyncio.get_running_loop().time()
         await self._spool.write(chunk.data)
 
-    def _append(self, item: R | EndOfAudio | TranscribedError | None) -> None:
+    def _append(self, item: R | Item) -> None:
         if self.error is None:
             self._items.append(item)
             self._requests += 1
@@ -132,14 +135,14 @@ class Inbox(Generic[R]):
                 self._forget(self._items.pop())
         self.end(error)
 
-    async def first(self) -> R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None:
+    async def first(self) -> R | Item | Spooled:
         """What came first of all that is here; waits for it, and leaves it here. Raises Stopping."""
         first = await self.first_of_begun()
         if self._stopped:
             raise Stopping
         return first
 
-    async def first_of_begun(self) -> R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None:
+    async def first_of_begun(self) -> R | Item | Spooled:
         """The same for live audio that has begun, which is heard up to the stop."""
         while not self._items:
             self._filled.clear()
@@ -170,7 +173,7 @@ class Inbox(Generic[R]):
         """Nobody takes anything any more."""
         await self._spool.aclose()
 
-    def _forget(self, item: R | AudioChunk | Spooled | EndOfAudio | TranscribedError | None) -> None:
+    def _forget(self, item: R | Item | Spooled) -> None:
         if isinstance(item, AudioChunk):
             self._held -= len(item.data) + _CHUNK_COST
         elif not isinstance(item, Spooled):
@@ -193,7 +196,7 @@ class Inbox(Generic[R]):
 
 
 class LiveAudio(Generic[R]):
-    """The chunks of one live stream, out of an inbox of which they come first.
+    """The chunks of one live stream and the flushes among them, out of an inbox of which they come first.
 
     They end at EndOfAudio, or in front of anything else that is no audio; an error among them is raised.
     """
@@ -205,7 +208,7 @@ class LiveAudio(Generic[R]):
     def __aiter__(self) -> "LiveAudio[R]":
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> bytes | Flush:
         if self._ended:
             raise StopAsyncIteration
         item = await self._inbox.first_of_begun()
@@ -214,6 +217,9 @@ class LiveAudio(Generic[R]):
         if isinstance(item, AudioChunk):
             self._inbox.drop()
             return item.data
+        if isinstance(item, Flush):
+            self._inbox.drop()
+            return item
         if isinstance(item, TranscribedError):
             if item is not self._inbox.error:
                 self._inbox.drop()

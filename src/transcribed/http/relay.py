@@ -26,11 +26,11 @@ from transcribed.errors import (
     Unread,
 )
 from transcribed.http.errors import log_untold
-from transcribed.http.inbox import Inbox, LiveAudio, Spooled
+from transcribed.http.inbox import Inbox, Item, LiveAudio, Spooled
 from transcribed.http.spool import Spools
 from transcribed.http.transports import Transport
 from transcribed.transcript import LiveEvent
-from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 R = TypeVar("R")
 M = TypeVar("M")
@@ -57,7 +57,7 @@ class FrontEnd(Protocol):
         """Bytes of live audio that may wait to be taken."""
         ...
 
-    def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
+    def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
         """The events of live audio, while it comes. May raise TranscribedError."""
         ...
 
@@ -73,8 +73,8 @@ class FrontEnd(Protocol):
 class Conversation(FrontEnd, Protocol[R]):
     """Requests and live streams, one after the other."""
 
-    def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | None:
-        """A message as a request or audio; None where the client is done. Raises TranscribedError."""
+    def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | Flush | None:
+        """A message as what it asks for; None where the client is done. Raises TranscribedError."""
         ...
 
     def answer(self, request: R) -> AsyncGenerator[LiveEvent, None]:
@@ -261,7 +261,7 @@ async def _read(transport: Transport[str | bytes], conversation: Conversation[R]
             await _last_words(error)
         # Decoded at once, and without the traceback, which holds the message: what waits is small.
         try:
-            item: R | AudioChunk | EndOfAudio | TranscribedError | None = conversation.decode(message)
+            item: R | Item = conversation.decode(message)
         except TranscribedError as error:
             item = error.with_traceback(None)
         del message
@@ -281,7 +281,7 @@ async def _answer(
         inbox.drop()
         if isinstance(item, TranscribedError) and item is inbox.error:
             raise item
-        if inbox.gone.is_set():
+        if inbox.gone.is_set() or isinstance(item, Flush):  # Where no audio is, none is open.
             continue
         if isinstance(item, TranscribedError):
             await transport.send(conversation.encode_error(item))

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.recognition.vad import WINDOW, SpeechGate
 
+SHORTEST_SILENCE, LONGEST_SILENCE = 0.2, 5
+"""Seconds of silence that may be chosen to end a segment."""
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointingRules:
@@ -26,6 +29,8 @@ class EndpointingRules:
     """Speech that opens a segment."""
     certain: float = 0.8
     """A probability that speech reaches within a segment's first run, and noise and music do not."""
+    resumed: float = 0.128
+    """Speech that opens a segment where a flush has cut it: less is the end of the word before."""
     doubt: float = 1.0
     """Likely speech that is kept while it is not certain."""
     before: float = 0.8
@@ -72,8 +77,8 @@ class Endpointer:
     """Windows in, boundaries out; every decision depends on the windows alone.
 
     `start` is the open segment's first sample, or None; `speech_start` that of its first window of
-    speech; `speech` how many of its samples were speech;
-    `paused` whether its speech has paused.
+    speech; `speech` how many of its samples were speech, the last of which ended at `speech_end`; `paused`
+    whether its speech has paused.
     """
 
     def __init__(self, rules: EndpointingRules) -> None:
@@ -82,9 +87,10 @@ class Endpointer:
         self._position = 0
         self._speech_run = 0
         self._run_peak = 0.0
-        self._last_speech_end = 0
+        self.speech_end = 0
         self._previous_end = 0
         self._levels: deque[float] = deque(maxlen=_windows(rules.longest - rules.uncut))
+        self._resumes = False
         self.start: int | None = None
         self.speech_start = 0
         self.speech = 0
@@ -97,11 +103,12 @@ class Endpointer:
         self._levels.append(level)
         self._speech_run = self._speech_run + 1 if speech else 0
         self._run_peak = max(self._run_peak, probability) if speech else 0.0
+        self._resumes = self._resumes and speech
         if self.start is None:
             return self._open() if self._is_onset() else None
         if speech:
             self.speech += WINDOW
-            self._last_speech_end = self._position
+            self.speech_end = self._position
             self.paused = False
         return self._close_or_pause(self.start)
 
@@ -109,7 +116,19 @@ class Endpointer:
         """The stream ends at this sample: close what is open."""
         return None if self.start is None else self._close(self.start, min(self.earliest_end, end))
 
+    def flush(self, end: int) -> Closed | None:
+        """Close what is open at this sample, which is less than a window ahead of what was pushed.
+
+        The next segment starts there too, if speech goes on.
+        """
+        if self.start is None:
+            return None
+        self._resumes = self._speech_run > 0
+        return self._close(self.start, end if self._resumes else min(self.earliest_end, end))
+
     def _is_onset(self) -> bool:
+        if self._resumes:
+            return self._speech_run >= _windows(self._rules.resumed)
         long_enough = self._speech_run >= _windows(self._rules.onset)
         return long_enough and self._run_peak >= self._rules.certain
 
@@ -117,14 +136,15 @@ class Endpointer:
         run = min(self._speech_run * WINDOW, _samples(self._rules.doubt))
         self.speech_start = self._position - run
         self.start = max(self.speech_start - _samples(self._rules.before), self._previous_end)
-        self._last_speech_end = self._position
+        self.speech_end = self._position
         self.speech = run
         self.paused = False
+        self._resumes = False
         return Opened(self.start)
 
     def _close_or_pause(self, start: int) -> Boundary | None:
         length = self._position - start
-        silence = self._position - self._last_speech_end
+        silence = self._position - self.speech_end
         if silence >= self._silence_needed(length):
             return self._close(start, self.earliest_end)
         if length >= _samples(self._rules.longest):
@@ -145,7 +165,7 @@ class Endpointer:
         quietest = min(range(len(self._levels) - 1), key=lambda i: (self._levels[i], -i))
         end = self._position - (len(self._levels) - quietest) * WINDOW + WINDOW // 2
         closed = self._close(start, end)
-        if self._last_speech_end > end:
+        if self.speech_end > end:
             self.start = self.speech_start = end
             self.paused = False
         return closed
@@ -161,7 +181,7 @@ class Endpointer:
     @property
     def earliest_end(self) -> int:
         """Where the open segment would end if it closed now. Unless it is cut, it ends no earlier."""
-        return min(self._last_speech_end + _samples(self._rules.after), self._position)
+        return min(self.speech_end + _samples(self._rules.after), self._position)
 
 
 def _samples(seconds: float) -> int:

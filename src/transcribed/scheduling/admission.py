@@ -13,11 +13,11 @@ from transcribed.engines.base import (
     Hypothesis,
     Pace,
     RecognitionStream,
+    Said,
     StreamOptions,
     StreamStatus,
 )
 from transcribed.errors import LimitExceeded, TranscribedError
-from transcribed.transcript import Notice
 
 _log = logging.getLogger(__name__)
 
@@ -256,11 +256,14 @@ class _AdmittedStream:
         if now - self._later[0] > _LATELY_SECONDS:
             self._earlier, self._later = self._later, (now, self._received)
 
+    async def flush(self) -> None:
+        await self._stream.flush()
+
     async def finish(self) -> None:
         self._finishing = True
         await self._stream.finish()
 
-    async def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
+    async def __aiter__(self) -> AsyncIterator[Said]:
         totals = self._engine.totals
         try:
             async for said in self._stream:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from transcribed.engines.base import Costs, Hypothesis, StepKind
+from transcribed.engines.base import Costs, Hypothesis, LocalSaid, StepKind
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 
 _REMEMBERED_SECONDS = 300.0
@@ -36,7 +36,7 @@ class Meter:
         return Costs(self._listening.mean + self._finals.mean, self._partial)
 
     def step(
-        self, kind: StepKind, seconds: float, heard: float, waited: float, said: Sequence[Hypothesis]
+        self, kind: StepKind, seconds: float, heard: float, waited: float, said: Sequence[LocalSaid]
     ) -> None:
         """A step took `seconds` and listened to `heard` seconds of audio, which had waited for `waited`."""
         self._silence = 0.0 if kind is StepKind.PARTIAL else self._silence + heard
@@ -46,7 +46,8 @@ class Meter:
             case StepKind.LISTEN:
                 self._listening.add(seconds, heard)
             case StepKind.FINAL | StepKind.AHEAD:
-                self._finals.add(seconds, sum(h.end - h.start for h in said if h.final))
+                finals = (each for each in said if isinstance(each, Hypothesis) and each.final)
+                self._finals.add(seconds, sum(final.end - final.start for final in finals))
             case StepKind.PARTIAL if waited > 0:
                 self.interval += (min(waited, _LONGEST_WAIT) - self.interval) / _REMEMBERED_PARTIALS
                 if waited >= _AS_PROMISED:

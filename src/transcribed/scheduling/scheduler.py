@@ -17,8 +17,8 @@ from typing import Self
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     Capabilities,
-    Hypothesis,
     LocalEngine,
+    LocalSaid,
     LocalStream,
     NextStep,
     Pace,
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 class _Stepped:
     """What a step said, the seconds it took, and the seconds of audio that it listened to."""
 
-    said: Sequence[Hypothesis]
+    said: Sequence[LocalSaid]
     seconds: float
     heard: float
 
@@ -178,7 +178,8 @@ class _ScheduledStream:
         self.live = options.pace is Pace.LIVE
         self._scheduler = scheduler
         self._meter = meter
-        self._arrived: deque[Samples] = deque()
+        # Audio, and None where the open segment is to be closed.
+        self._arrived: deque[Samples | None] = deque()
         self._arrived_samples = 0
         self._received = 0.0
         self._backlog = 0.0
@@ -187,7 +188,7 @@ class _ScheduledStream:
         self._came = 0.0
         self._finish_requested = False
         self._finish_given = False
-        self._said: EventQueue[Hypothesis] = EventQueue(newest=self.live, drained=self._proceed)
+        self._said: EventQueue[LocalSaid] = EventQueue(newest=self.live, drained=self._proceed)
         self._stepping = False
         self._taken = asyncio.Event()
 
@@ -206,11 +207,16 @@ class _ScheduledStream:
             self._sender.received(asyncio.get_running_loop().time(), self._received)
             self._proceed()
 
+    async def flush(self) -> None:
+        if not self._said.ended and not (self._arrived and self._arrived[-1] is None):
+            self._arrived.append(None)
+            self._proceed()
+
     async def finish(self) -> None:
         self._finish_requested = True
         self._proceed()
 
-    def __aiter__(self) -> AsyncIterator[Hypothesis]:
+    def __aiter__(self) -> AsyncIterator[LocalSaid]:
         return aiter(self._said)
 
     async def aclose(self) -> None:
@@ -251,8 +257,8 @@ class _ScheduledStream:
                 # What the client was late with has not waited here.
                 waited = asyncio.get_running_loop().time() - max(candidate.due, self._came)
                 self._meter.step(candidate.kind, stepped.seconds, stepped.heard, waited, stepped.said)
-            for hypothesis in stepped.said:
-                self._said.put(hypothesis)
+            for said in stepped.said:
+                self._said.put(said)
             self._proceed()
             self._taken.set()
 
@@ -293,7 +299,10 @@ class _ScheduledStream:
 
     def _hand_over(self) -> NextStep | None:
         while self._arrived:
-            self._local.accept(self._arrived.popleft())
+            if (samples := self._arrived.popleft()) is None:
+                self._local.flush()
+            else:
+                self._local.accept(samples)
         self._arrived_samples = 0
         if self._finish_requested and not self._finish_given:
             self._finish_given = True

@@ -54,6 +54,11 @@ class ChannelSession:
         for session, channel in zip(self._sessions, samples, strict=True):
             await session.send(np.ascontiguousarray(channel))
 
+    async def flush(self) -> None:
+        """Close the open segments of all channels behind all audio given so far."""
+        for session in self._sessions:
+            await session.flush()
+
     async def finish(self) -> None:
         """No more audio comes."""
         for session in self._sessions:

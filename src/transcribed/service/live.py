@@ -12,7 +12,16 @@ from typing import Protocol, Self
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamOptions
 from transcribed.errors import UnreadableAudio
-from transcribed.transcript import Done, LiveEvent, Notice, Segment, Track, later
+from transcribed.transcript import (
+    Done,
+    LiveEvent,
+    Notice,
+    Segment,
+    SpeechEnded,
+    SpeechStarted,
+    Track,
+    later,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,10 @@ class Session(Protocol):
         """Give audio; waits while the engine holds as much as it may."""
         ...
 
+    async def flush(self) -> None:
+        """Close the open segment behind all audio given so far."""
+        ...
+
     async def finish(self) -> None:
         """No more audio comes."""
         ...
@@ -137,6 +150,10 @@ class LiveSession:
         self._received += len(samples)
         await self._stream.send(samples)
 
+    async def flush(self) -> None:
+        """Close the open segment behind all audio given so far."""
+        await self._stream.flush()
+
     async def finish(self) -> None:
         """No more audio comes."""
         await self._stream.finish()
@@ -144,7 +161,13 @@ class LiveSession:
     async def events(self) -> AsyncGenerator[LiveEvent, None]:
         """What was said."""
         async for said in self._stream:
-            yield self._segment(said) if isinstance(said, Hypothesis) else said
+            match said:
+                case Hypothesis():
+                    yield self._segment(said)
+                case SpeechStarted() | SpeechEnded():
+                    yield replace(said, at=self._start + said.at, channel=self._channel)
+                case _:
+                    yield said
         yield Done(
             session_id=self.id,
             audio_seconds=self._start + self.heard,

@@ -16,13 +16,17 @@ from transcribed.errors import BadRequest, TranscribedError
 from transcribed.service.live import Heard, LiveSession, Session, transcript_of
 from transcribed.service.media import cut, send_decoded
 from transcribed.transcript import LiveEvent
+from transcribed.wire.audio import Flush
 
 _PIECE_SECONDS = 0.5
+
+Chunks = AsyncIterator[bytes | Flush]
+"""Live audio as it comes, and where its open segment is to be closed."""
 
 
 def transcribe_live(
     engine: Engine,
-    chunks: AsyncIterator[bytes],
+    chunks: Chunks,
     form: InputFormat,
     options: StreamOptions,
     *,
@@ -41,7 +45,7 @@ def transcribe_live(
 
 
 async def _feed(
-    audio: "LiveInput", chunks: AsyncIterator[bytes], idle_timeout: float | None, session: Session
+    audio: "LiveInput", chunks: Chunks, idle_timeout: float | None, session: Session
 ) -> Heard | None:
     if idle_timeout is None:
         return await audio.send(chunks, session)
@@ -57,7 +61,7 @@ class LiveInput:
     form: InputFormat
     track: int | None = None
 
-    async def send(self, chunks: AsyncIterator[bytes], session: Session) -> Heard | None:
+    async def send(self, chunks: Chunks, session: Session) -> Heard | None:
         """Send a session the audio of chunks. Raises UnreadableAudio, and what the chunks raise."""
         split_channels = session.channels is not None
         if self.form.encoding is not Encoding.AUTO:
@@ -73,11 +77,11 @@ class LiveInput:
         return None
 
 
-async def _start(chunks: AsyncIterator[bytes]) -> tuple[bytes, WavHeader | None]:
+async def _start(chunks: Chunks) -> tuple[bytes, WavHeader | None]:
     """The first bytes, as many as are needed to know whether they are a WAV header, and that."""
     sniffer = WavSniffer()
     async for data in chunks:
-        if sniffer.push(data):
+        if not isinstance(data, Flush) and sniffer.push(data):
             break
     return sniffer.held, sniffer.header
 
@@ -85,12 +89,13 @@ async def _start(chunks: AsyncIterator[bytes]) -> tuple[bytes, WavHeader | None]
 # --- Samples without a container
 
 
-async def _send_raw(
-    session: Session, decoder: RawDecoder, chunks: AsyncIterator[bytes], start: bytes = b""
-) -> None:
+async def _send_raw(session: Session, decoder: RawDecoder, chunks: Chunks, start: bytes = b"") -> None:
     await _send(session, decoder.push(start))
     async for data in chunks:
-        await _send(session, decoder.push(data))
+        if isinstance(data, Flush):
+            await session.flush()
+        else:
+            await _send(session, decoder.push(data))
     await _send(session, decoder.finish())
 
 
@@ -104,14 +109,21 @@ async def _send(session: Session, samples: Samples) -> None:
 
 
 async def _send_container(
-    decoders: Decoders, session: Session, chunks: AsyncIterator[bytes], start: bytes, track: int | None
+    decoders: Decoders,
+    session: Session,
+    chunks: Chunks,
+    start: bytes,
+    track: int | None,
 ) -> Heard:
     """A live container is decoded as a recording is, from bytes that can be read once."""
 
     async def all_chunks() -> AsyncIterator[bytes]:
         yield start
         async for data in chunks:
-            yield data
+            if isinstance(data, Flush):
+                await session.flush()
+            else:
+                yield data
 
     stream = Stream(all_chunks())
     heard = await send_decoded(decoders, stream, session.send, track=track, channels=session.channels)
@@ -130,12 +142,13 @@ class IdleTimeout:
     To be closed.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], seconds: float) -> None:
+    def __init__(self, chunks: Chunks, seconds: float) -> None:
         self._next = aiter(chunks).__anext__
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: Task[object] | None = None
-        self._since = 0.0
+        self._since = self._loop.time()
+        self._is_fed = True
         self._broken: TranscribedError | None = None
         self._timer = self._loop.call_later(seconds, self._look)
 
@@ -149,23 +162,26 @@ class IdleTimeout:
         if self._waiting is not None:
             self._waiting.cancel()
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Chunks:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> bytes | Flush:
         """The next chunk. Raises BadRequest when it has not come in time."""
         if self._broken is not None:
             raise self._broken
         waiting = self._waiting = asyncio.current_task()
-        self._since = self._loop.time()
+        if self._is_fed:
+            self._since = self._loop.time()
         try:
-            return await self._next()
+            data = await self._next()
         except asyncio.CancelledError:
             if waiting is None or self._broken is None or waiting.uncancel() > 0:
                 raise
             raise self._broken from None
         finally:
             self._waiting = None
+        self._is_fed = not isinstance(data, Flush)
+        return data
 
     def _look(self) -> None:
         now = self._loop.time()

@@ -11,5 +11,10 @@ class AudioChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Flush:
+    """The open segment is to be closed behind the audio before this."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfAudio:
     """No more of it comes."""

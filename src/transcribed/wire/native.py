@@ -1,12 +1,22 @@
 """This server's own WebSocket protocol (docs/protocols/native.md)."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from transcribed.errors import BadRequest, TranscribedError
-from transcribed.transcript import Done, LiveEvent, Notice, Segment, Track
-from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.transcript import (
+    Done,
+    LiveEvent,
+    Notice,
+    Segment,
+    SpeechEnded,
+    SpeechEvent,
+    SpeechStarted,
+    Track,
+)
+from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 from transcribed.wire.results import transcript_event
 
 Format = Literal["text", "json"]
@@ -14,6 +24,8 @@ MAX_MESSAGE_CHARACTERS = 1024
 """A name is shorter by far."""
 MAX_AUDIO_BYTES = 1024 * 1024
 """Of one message: half a minute of 16 kHz pcm."""
+
+_FLUSH = re.compile(r'\s*\{\s*"Flush"\s*:\s*\{\s*\}\s*\}\s*')
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +35,13 @@ class TranscribeFile:
     name: str
 
 
-def decode(message: str | bytes) -> TranscribeFile | AudioChunk | EndOfAudio | None:
-    """A WebSocket message as what it asks for; None (white space) means goodbye. Raises BadRequest."""
+def decode(
+    message: str | bytes, form: Format = "text"
+) -> TranscribeFile | AudioChunk | EndOfAudio | Flush | None:
+    """A WebSocket message as what it asks for; None (white space) means goodbye. Raises BadRequest.
+
+    `form` is that of the answers: who gets text sends names and audio, and nothing else.
+    """
     if isinstance(message, bytes):
         return _audio(message)
     if len(message) > MAX_MESSAGE_CHARACTERS:
@@ -32,6 +49,8 @@ def decode(message: str | bytes) -> TranscribeFile | AudioChunk | EndOfAudio | N
             f"The message has {len(message)} characters, which is too long for a name. Upload "
             "recordings with POST /audio, then send their names."
         )
+    if form == "json" and _FLUSH.fullmatch(message):
+        return Flush()
     return TranscribeFile(message.strip()) if message.strip() else None
 
 
@@ -56,6 +75,8 @@ def encode(event: LiveEvent, form: Format) -> str | None:
             # In text it could be taken for something that was said.
             warning = {"Code": event.code, "Message": event.message}
             return None if form == "text" else _json({"Warning": warning})
+        case SpeechStarted() | SpeechEnded():
+            return None if form == "text" else _json(_speech(event))
 
 
 def encode_error(error: TranscribedError, form: Format) -> str:
@@ -74,6 +95,13 @@ def _done(event: Done) -> dict[str, Any]:
     if len(event.tracks) > 1:
         done |= {"Track": event.track, "Tracks": [_track(track) for track in event.tracks]}
     return {"Done": done}
+
+
+def _speech(event: SpeechEvent) -> dict[str, Any]:
+    told: dict[str, Any] = {"Time": round(event.at, 3)}
+    if event.channel is not None:
+        told["ChannelId"] = f"ch_{event.channel}"
+    return {type(event).__name__: told}
 
 
 def _track(track: Track) -> dict[str, Any]:

@@ -263,6 +263,86 @@ def _speech(probabilities: list[float], rules: EndpointingRules) -> tuple[list[i
     return [n * WINDOW for run in runs for n in run], certain
 
 
+# --- A flush
+
+
+def _flushed(
+    probabilities: list[float], flushes: list[int], rules: EndpointingRules = RULES
+) -> list[Closed]:
+    """Flushed at these samples, of windows of these probabilities; the stream ends with the last window."""
+    endpointer = Endpointer(rules)
+    closed: list[Boundary | None] = []
+    for number, probability in enumerate(probabilities):
+        closed += [endpointer.flush(at) for at in flushes if number * WINDOW <= at < (number + 1) * WINDOW]
+        closed.append(endpointer.push(probability, probability))
+    closed.append(endpointer.finish(len(probabilities) * WINDOW))
+    return [boundary for boundary in closed if isinstance(boundary, Closed)]
+
+
+def test_a_flush_cuts_running_speech_exactly_and_the_next_segment_starts_there() -> None:
+    at = 30 * WINDOW + 100
+    first, second = _flushed([SILENCE] * 20 + [SPEECH] * 30 + [SILENCE] * 40, [at])
+    assert (first.end, second.start) == (at, at)
+    assert second.end == 50 * WINDOW + AFTER
+
+
+def test_a_flush_in_a_pause_closes_what_was_said() -> None:
+    (closed,) = _flushed([SPEECH] * 20 + [SILENCE] * 40, [22 * WINDOW + 7])
+    assert closed.end == 22 * WINDOW
+    (closed,) = _flushed([SPEECH] * 20 + [SILENCE] * 40, [30 * WINDOW])
+    assert closed.end == 20 * WINDOW + AFTER
+
+
+def test_a_flush_where_nothing_is_open_closes_nothing() -> None:
+    assert _flushed([SILENCE] * 20, [0, 5 * WINDOW]) == []
+
+
+def test_the_end_of_a_word_that_a_flush_cut_is_no_segment() -> None:
+    assert len(_flushed([SPEECH] * 23 + [SILENCE] * 40, [20 * WINDOW])) == 1
+    assert len(_flushed([SPEECH] * 24 + [SILENCE] * 40, [20 * WINDOW])) == 2
+
+
+def test_speech_that_goes_on_behind_a_flush_need_not_be_certain_again() -> None:
+    assert len(_flushed([SPEECH] * 10 + [0.6] * 20 + [SILENCE] * 40, [12 * WINDOW])) == 2
+
+
+@given(_SPANS, _SHORT_RULES, st.lists(st.integers(0, 100 * WINDOW), max_size=4, unique=True))
+def test_flushes_lose_no_speech_that_a_segment_would_hold(
+    spans: list[tuple[float, int]], rules: EndpointingRules, flushes: list[int]
+) -> None:
+    probabilities = [probability for probability, _ in _said(*spans)]
+    held = np.zeros((len(probabilities) + 1) * WINDOW, bool)
+    flushed = _flushed(probabilities, sorted(flushes), rules)
+    for one, following in pairwise(flushed):
+        assert one.end <= following.start
+    for segment in flushed:
+        held[segment.start : segment.end] = True
+    runs = _long_runs(probabilities, sorted(flushes), rules)
+    for start, end in runs:
+        assert held[start:end].all()
+
+
+def _long_runs(
+    probabilities: list[float], flushes: list[int], rules: EndpointingRules
+) -> list[tuple[int, int]]:
+    """Speech without doubt, from end to end, in pieces that are long enough to be a segment each."""
+    runs, start = [], None
+    for number, probability in enumerate([*probabilities, SILENCE]):
+        if probability < 1.0:
+            if start is not None:
+                runs.append((start * WINDOW, number * WINDOW))
+            start = None
+        elif start is None:
+            start = number
+    pieces = [
+        (low, high)
+        for start, end in runs
+        for low, high in pairwise([start, *(at for at in flushes if start < at < end), end])
+    ]
+    least = round(max(rules.resumed, rules.onset) * 16_000) + 2 * WINDOW
+    return [(low, high) for low, high in pieces if high - low >= least]
+
+
 @given(_SPANS, _SHORT_RULES)
 def test_boundaries_come_in_their_order(spans: list[tuple[float, int]], rules: EndpointingRules) -> None:
     windows = _said(*spans)

@@ -44,6 +44,7 @@ class Listener:
 
     def __init__(self, before_step: Callable[[], object] = lambda: None) -> None:
         self.steps = self.accepted = self.finishes = 0
+        self.flushed_at: list[int] = []
         self._before_step = before_step
         self._waiting = 0
         self._in_use = threading.Lock()
@@ -52,6 +53,10 @@ class Listener:
         with self._alone():
             self.accepted += len(samples)
             self._waiting += len(samples)
+
+    def flush(self) -> None:
+        with self._alone():
+            self.flushed_at.append(self.accepted)
 
     def finish(self) -> None:
         with self._alone():
@@ -213,6 +218,24 @@ async def test_an_end_without_audio_ends_without_events() -> None:
         await stream.finish()
         assert await _texts(stream) == []
     assert (listener.steps, listener.finishes) == (0, 1)
+
+
+async def test_a_flush_keeps_its_place_in_the_audio(gate: Gate) -> None:
+    listener = Listener(gate)
+    async with Scheduler(1) as scheduler:
+        stream = _open(scheduler, listener, LIVE)
+        await stream.flush()
+        await stream.send(HALF_SECOND)
+        await gate.reached()
+        await stream.send(HALF_SECOND)
+        await stream.flush()
+        await stream.flush()
+        await stream.send(HALF_SECOND)
+        gate.open()
+        await stream.finish()
+        await _texts(stream)
+        await stream.flush()
+    assert listener.flushed_at == [0, 2 * len(HALF_SECOND)]
 
 
 async def test_what_arrives_during_a_step_is_handed_over_after_it(gate: Gate) -> None:

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from transcribed.errors import BadRequest, NotFound, UnreadableAudio
-from transcribed.transcript import Done, Notice, Segment, Word
+from transcribed.transcript import Done, Notice, Segment, SpeechEnded, SpeechStarted, Word
 from transcribed.wire import native
-from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 SEGMENT = Segment(
     "3f", 0, 0.0, 1.15, "Größe, 你好.", final=True, language="en-US", words=(Word("Größe,"), Word("你好."))
@@ -94,3 +94,17 @@ def test_errors_say_what_to_do() -> None:
         json.loads(native.encode_error(UnreadableAudio("no"), "json"))["Error"]["Code"]
         == "BadRequestException"
     )
+
+
+@pytest.mark.parametrize("message", ['{"Flush":{}}', ' { "Flush" : { } }\n'])
+def test_a_flush_is_one_to_a_client_of_json_alone(message: str) -> None:
+    assert native.decode(message, "json") == Flush()
+    assert native.decode(message, "text") == native.TranscribeFile(message.strip())
+    assert native.decode('{"Flush":{"a":1}}', "json") == native.TranscribeFile('{"Flush":{"a":1}}')
+
+
+def test_speech_events_are_told_in_json_alone() -> None:
+    started, ended = SpeechStarted(0.0961), SpeechEnded(1.5, channel=1)
+    assert native.encode(started, "json") == '{"SpeechStarted":{"Time":0.096}}'
+    assert native.encode(ended, "json") == '{"SpeechEnded":{"Time":1.5,"ChannelId":"ch_1"}}'
+    assert native.encode(started, "text") is None

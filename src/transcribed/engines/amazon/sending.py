@@ -4,6 +4,7 @@ Positions are counted in samples. Amazon's audio is ours, with silence here and 
 """
 
 from bisect import bisect_right
+from collections import deque
 
 import numpy as np
 
@@ -14,16 +15,24 @@ LONGEST = SAMPLE_RATE // 5
 USUAL = SAMPLE_RATE // 10
 SHORTEST = SAMPLE_RATE // 20
 
+FLUSHING = SAMPLE_RATE
+"""Samples of silence behind which a segment is over to Amazon, which knows no other way to end one."""
+
 _SAMPLE_BYTES = 2
 _FULL_SCALE = 32_768
 _SLACK_SECONDS = 0.5
 
 
 class Outbox:
-    """Samples in, pieces of audio out: signed 16 bit, little endian, none but the last below SHORTEST."""
+    """Samples in, pieces of audio out: signed 16 bit, little endian.
+
+    None is below SHORTEST but the last, and the last before a flush.
+    """
 
     def __init__(self) -> None:
         self._held = bytearray()
+        self._flushes: deque[int] = deque()
+        self._pushed = self._taken = self._flushed = 0
 
     @property
     def samples(self) -> int:
@@ -34,15 +43,30 @@ class Outbox:
         """Take audio."""
         scaled = np.rint(samples * np.float32(_FULL_SCALE))
         self._held += np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
+        self._pushed += len(samples)
+
+    def flush(self) -> None:
+        """No piece goes across this place, which `take_flush` tells, if audio came since the last."""
+        if self._pushed > self._flushed:
+            self._flushed = self._pushed
+            self._flushes.append(self._pushed)
+
+    def take_flush(self) -> bool:
+        """Whether all audio in front of a flush is taken, and none behind it; said once."""
+        due = bool(self._flushes) and self._flushes[0] == self._taken
+        if due:
+            self._flushes.popleft()
+        return due
 
     def take(self, *, all_of_it: bool = False) -> bytes:
         """The next piece; nothing while there is too little. `all_of_it`: however little there is."""
-        held = self.samples
-        if held < SHORTEST and not all_of_it:
+        held = self._flushes[0] - self._taken if self._flushes else self.samples
+        if held < SHORTEST and not (all_of_it or self._flushes):
             return b""
-        size = (held if held <= LONGEST else USUAL) * _SAMPLE_BYTES
-        piece = bytes(self._held[:size])
-        del self._held[:size]
+        size = held if held <= LONGEST else USUAL
+        self._taken += size
+        piece = bytes(self._held[: size * _SAMPLE_BYTES])
+        del self._held[: size * _SAMPLE_BYTES]
         return piece
 
 

@@ -25,12 +25,14 @@ from transcribed.engines.amazon.request import (
     stabilizes,
     stream_parameters,
 )
-from transcribed.engines.amazon.sending import USUAL, Outbox, Pacer, TimeMapping
+from transcribed.engines.amazon.sending import FLUSHING, LONGEST, USUAL, Outbox, Pacer, TimeMapping
 from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
 from transcribed.engines.base import (
     Capabilities,
     Hypothesis,
+    LocalSaid,
     Pace,
+    SegmentSpeech,
     StreamOptions,
     StreamStatus,
 )
@@ -170,7 +172,9 @@ class AmazonStream:
         self._mapping = TimeMapping()
         self._pacer = Pacer(settings.speed) if options.pace is Pace.FAST else None
         self._received = 0
-        self._said: EventQueue[Hypothesis] = EventQueue(newest=options.pace is Pace.LIVE)
+        self._silence_due = 0
+        self._speech = SegmentSpeech(asked=options.speech_events)
+        self._said: EventQueue[LocalSaid] = EventQueue(newest=options.pace is Pace.LIVE)
         self._finishing = False
         self._end_sent = False
         self._to_send = asyncio.Event()
@@ -207,12 +211,17 @@ class AmazonStream:
             self._received += len(samples)
             self._to_send.set()
 
+    async def flush(self) -> None:
+        """Let silence follow the audio given so far: behind it Amazon closes the open segment."""
+        self._outbox.flush()
+        self._to_send.set()
+
     async def finish(self) -> None:
         """No more audio comes."""
         self._finishing = True
         self._to_send.set()
 
-    def __aiter__(self) -> AsyncIterator[Hypothesis]:
+    def __aiter__(self) -> AsyncIterator[LocalSaid]:
         """What Amazon hears."""
         return aiter(self._said)
 
@@ -273,9 +282,12 @@ class AmazonStream:
 
     def _next_piece(self) -> bytes:
         """What is to be sent now: nothing while there is too little, or when all has been sent."""
-        piece = self._outbox.take(all_of_it=self._finishing)
-        silence = 0
-        if not piece and not self._finishing and self._is_quiet:
+        if self._outbox.take_flush() and not (self._finishing and not self._outbox.samples):
+            self._silence_due = FLUSHING
+        silence = min(self._silence_due, LONGEST)
+        self._silence_due -= silence
+        piece = b"" if silence else self._outbox.take(all_of_it=self._finishing)
+        if not piece and not silence and not self._finishing and self._is_quiet:
             piece = self._outbox.take(all_of_it=True)
             silence = USUAL
         self._mapping.audio(len(piece) // _SAMPLE_BYTES)
@@ -333,7 +345,8 @@ class AmazonStream:
             case "event", "TranscriptEvent":
                 for reading in read_event(payload):
                     if (hypothesis := self._hypotheses.of(reading, self._mapping)) is not None:
-                        self._said.put(hypothesis)
+                        for said in self._speech.around(hypothesis):
+                            self._said.put(said)
             case "exception", _:
                 name = str(headers.get(":exception-type", ""))
                 self._end(refusal_of_status(0, {"x-amzn-errortype": name}, payload))

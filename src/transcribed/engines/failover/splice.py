@@ -31,6 +31,8 @@ class Splice:
         self._audio = SampleBuffer(np.int16)
         self._origin = 0
         self._sent = 0
+        self._flushes: list[int] = []
+        self._flushed = 0
         self._finals = 0
         self._open = False
         self._shown: Hypothesis | None = None
@@ -66,9 +68,24 @@ class Splice:
         self._audio.append(np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16))
         self._audio.forget_before(min(self._audio.end - self._most_held, self._sent))
 
+    def flush(self) -> None:
+        """Each stream closes its open segment behind the audio so far."""
+        self._flushes = [at for at in self._flushes if self._audio.start < at < self._audio.end]
+        if self._audio.end > self._audio.start:
+            self._flushes.append(self._audio.end)
+
+    def take_flush(self) -> bool:
+        """Whether the present stream is to close its open segment now, and was not told so."""
+        due = self._sent in self._flushes and self._flushed < self._sent
+        self._flushed = max(self._flushed, self._sent) if due else self._flushed
+        return due
+
     def take(self, seconds: float) -> Samples:
-        """The next audio for the present stream, so much at most; nothing where it has all."""
-        held = self._audio.between(self._sent, self._sent + round(seconds * SAMPLE_RATE))
+        """The next audio for the present stream, so much at most, up to a flush; none where it has all."""
+        until = self._sent + round(seconds * SAMPLE_RATE)
+        held = self._audio.between(
+            self._sent, min([until, *(at for at in self._flushes if at > self._sent)])
+        )
         self._sent += len(held)
         return held.astype(np.float32) / np.float32(_FULL_SCALE)
 
@@ -80,13 +97,18 @@ class Splice:
     def begin(self) -> float:
         """Another stream begins. Returns how many seconds of audio are sent again."""
         again = self._sent - self._audio.start
-        self._origin = self._sent = self._audio.start
+        self._origin = self._sent = self._flushed = self._audio.start
+        self._flushes = [at for at in self._flushes if at > self._sent]
         self._open = False
         return again / SAMPLE_RATE
 
+    def time(self, seconds: float) -> float:
+        """A moment of the present stream, in the time of the whole."""
+        return seconds + self._origin / SAMPLE_RATE
+
     def place(self, said: Hypothesis) -> Hypothesis:
         """What the present stream says, in the time and numbering of the whole."""
-        placed = _placed(said, self._finals, self._origin / SAMPLE_RATE)
+        placed = _placed(said, self._finals, self.time(0.0))
         self._open = not said.final
         self._shown = None if said.final else placed
         if said.final:

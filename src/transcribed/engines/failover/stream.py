@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     Engine,
-    Hypothesis,
     Pace,
     RecognitionStream,
+    Said,
     StreamOptions,
     StreamStatus,
 )
@@ -35,7 +35,7 @@ from transcribed.engines.failover.rules import (
 from transcribed.engines.failover.splice import Splice
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
 from transcribed.event_queue import EventQueue
-from transcribed.transcript import Notice
+from transcribed.transcript import Notice, SpeechEnded, SpeechStarted
 
 FAILED_OVER, HANDED_BACK, TAKEN_OVER = "FailedOver", "HandedBack", "TakenOver"
 """Codes of what a client is told."""
@@ -101,8 +101,9 @@ class FailoverStream:
         self._breaker = breaker
         self._jitter = jitter
         self._splice = Splice(rules.silence_kept, rules.most_held)
-        self._said: EventQueue[Hypothesis | Notice] = EventQueue(newest=options.pace is Pace.LIVE)
+        self._said: EventQueue[Said] = EventQueue(newest=options.pace is Pace.LIVE)
         self._finishing = False
+        self._speaking = False
         self._outage: Outage | None = None
         self._proven = False
         self._returns = 0
@@ -147,12 +148,17 @@ class FailoverStream:
             self._splice.append(samples)
             self._audio_came.set()
 
+    async def flush(self) -> None:
+        """Close the open segment behind all audio given so far."""
+        self._splice.flush()
+        self._audio_came.set()
+
     async def finish(self) -> None:
         """No more audio comes."""
         self._finishing = True
         self._audio_came.set()
 
-    def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
+    def __aiter__(self) -> AsyncIterator[Said]:
         return aiter(self._said)
 
     @property
@@ -202,6 +208,8 @@ class FailoverStream:
             if successor is not None:
                 self._announce(part, successor, failure)
                 self._begin(successor)
+        if self._speaking:
+            self._said.put(SpeechEnded(self._splice.received))
         if (leftover := self._splice.leftover()) is not None:
             self._said.put(leftover)
 
@@ -250,8 +258,10 @@ class FailoverStream:
         patience = None if part.is_fallback else self._rules.sending
         with _translated(part.name):
             while True:
-                samples = self._splice.take(_CHUNK_SECONDS)
                 async with asyncio.timeout(patience):
+                    if self._splice.take_flush():
+                        await part.stream.flush()
+                    samples = self._splice.take(_CHUNK_SECONDS)
                     if len(samples):
                         self._audio_went.set()
                         await part.stream.send(samples)
@@ -386,9 +396,15 @@ class FailoverStream:
 
     # --- What is said
 
-    def _place(self, part: _Part, said: Hypothesis | Notice) -> None:
+    def _place(self, part: _Part, said: Said) -> None:
         if isinstance(said, Notice):
             self._said.put(said)
+            return
+        if isinstance(said, SpeechStarted | SpeechEnded):
+            # A stream that follows another in the middle of speech tells its start again.
+            if self._speaking != isinstance(said, SpeechStarted):
+                self._speaking = not self._speaking
+                self._said.put(replace(said, at=self._splice.time(said.at)))
             return
         placed = self._splice.place(said)
         if not part.is_fallback:

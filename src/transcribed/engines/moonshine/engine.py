@@ -19,7 +19,8 @@ _TRIAL_SECONDS = 6
 def load(cache: Path, endpointing: EndpointingRules) -> SegmentEngine:
     """Load all networks: a LocalEngine of US English, cased and punctuated. Blocks."""
     segments = MoonshineSegments(MoonshineModel.load(cache))
-    return measured(Capabilities("moonshine", ("en-US",)), segments, endpointing, _speech())
+    capabilities = Capabilities("moonshine", ("en-US",), endpoint_silence=True)
+    return measured(capabilities, segments, endpointing, _speech())
 
 
 def _speech() -> Samples:

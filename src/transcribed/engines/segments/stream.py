@@ -8,13 +8,13 @@ import numpy as np
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, NextStep, Pace, StepKind, StreamOptions
+from transcribed.engines.base import Hypothesis, LocalSaid, NextStep, Pace, StepKind, StreamOptions
 from transcribed.engines.segments.recogniser import Recognised, SegmentModel, SegmentRecogniser
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
 from transcribed.recognition.stabilizer import Stability, Stabilizer
 from transcribed.recognition.vad import WINDOW, SpeechCurve
-from transcribed.transcript import Word
+from transcribed.transcript import SpeechEnded, SpeechEvent, SpeechStarted, Word
 
 _LISTENED_AT_ONCE = 16
 """Windows in one step of listening (0.5 s): larger steps are hardly cheaper a window."""
@@ -61,6 +61,9 @@ class SegmentStream:
         self._live = options.pace is Pace.LIVE
         self._stability = options.stability
         self._shows_partials = options.partials
+        self._tells_speech = options.speech_events
+        if options.endpoint_silence is not None:
+            endpointing = replace(endpointing, silence=options.endpoint_silence)
         self._partials = partials
         self._endpointer = Endpointer(endpointing)
         self._kept = round((endpointing.before + endpointing.doubt) * SAMPLE_RATE)
@@ -70,6 +73,8 @@ class SegmentStream:
         self._heard = 0
         self._judged: deque[tuple[float, float]] = deque()
         self._speech = SpeechCurve()
+        self._flushes: deque[int] = deque()
+        self._events: list[SpeechEvent] = []
         self._finished = False
         self._segment = -1
         self._new_segment()
@@ -93,6 +98,11 @@ class SegmentStream:
         """Take audio."""
         self._audio.append(samples)
 
+    def flush(self) -> None:
+        """Close the open segment behind all audio taken so far."""
+        if not self._flushes or self._flushes[-1] != self._audio.end:
+            self._flushes.append(self._audio.end)
+
     def finish(self) -> None:
         """No more audio comes."""
         self._finished = True
@@ -113,9 +123,10 @@ class SegmentStream:
         """What `step` would do now."""
         if self._closed is not None:
             return NextStep(StepKind.FINAL, self._closed.end / SAMPLE_RATE)
-        can_listen = bool(self._judged) or self._unheard >= WINDOW or (self._finished and not self._at_end)
+        must_listen = self._is_flush_due or (self._finished and not self._at_end)
+        can_listen = must_listen or bool(self._judged) or self._unheard >= WINDOW
         if self._is_partial_due and not (
-            self._live and can_listen and (self._finished or self.backlog > self._partials.unheard)
+            self._live and can_listen and (must_listen or self.backlog > self._partials.unheard)
         ):
             return NextStep(StepKind.PARTIAL, self._partial_since)
         if can_listen:
@@ -124,10 +135,11 @@ class SegmentStream:
             return NextStep(StepKind.AHEAD, self.recognised)
         return None
 
-    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
+    def step(self, *, alone: bool) -> Sequence[LocalSaid]:
         """Do it."""
         said = self._step(alone=alone)
-        return said if self._shows_partials else [hypothesis for hypothesis in said if hypothesis.final]
+        events, self._events = self._events, []
+        return [*events, *(each for each in said if each.final or self._shows_partials)]
 
     def _step(self, *, alone: bool) -> Sequence[Hypothesis]:
         following = self.next_step()
@@ -157,15 +169,36 @@ class SegmentStream:
     def _listen(self) -> None:
         if not self._judged:
             self._judge()
+        self._flush_if_due()
         while self._judged and self._closed is None and (self._live or not self._partial_due):
             probability, level = self._judged.popleft()
             self._heard += WINDOW
             self._speech.push(probability)
             self._on_window(probability, level)
+            self._flush_if_due()
         if self._finished and self._heard >= self._audio.end and self._closed is None:
-            self._closed = self._endpointer.finish(self._audio.end)
+            self._close(self._endpointer.finish(self._audio.end))
         if self._endpointer.start is None and self._closed is None:
             self._forget_before(self._heard - self._kept)
+
+    @property
+    def _is_flush_due(self) -> bool:
+        """Whether all whole windows before a flush were listened to."""
+        return bool(self._flushes) and self._flushes[0] < self._heard + WINDOW
+
+    def _flush_if_due(self) -> None:
+        while self._is_flush_due and self._closed is None:
+            self._close(self._endpointer.flush(self._flushes.popleft()))
+
+    def _close(self, closed: Closed | None) -> None:
+        """The open segment has ended. After a cut in running speech the next is open: none has ended."""
+        self._closed = closed
+        if closed is not None and self._endpointer.start is None:
+            self._tell(SpeechEnded, min(self._endpointer.speech_end, self._audio.end))
+
+    def _tell(self, event: type[SpeechEvent], position: int) -> None:
+        if self._tells_speech:
+            self._events.append(event(position / SAMPLE_RATE))
 
     def _judge(self) -> None:
         """Speech probability and level of the next windows; the stream's last one is filled with zeros."""
@@ -183,10 +216,12 @@ class SegmentStream:
     def _on_window(self, probability: float, level: float) -> None:
         match self._endpointer.push(probability, level):
             case Closed() as closed:
-                self._closed = closed
+                self._close(closed)
             case Paused(end):
                 self._pause_end = end
-            case Opened() | None:
+            case Opened():
+                self._tell(SpeechStarted, self._endpointer.speech_start)
+            case None:
                 if self._endpointer.paused and self._recognised_until >= self._pause_end:
                     self._recognised_until = self._heard
         if not (self._live or self._endpointer.paused) and self._spoken >= self._next_partial:

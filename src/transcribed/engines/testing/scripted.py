@@ -11,10 +11,12 @@ much of it has come. (Where they should, the script is one of `spelled.py`.) A s
 
 An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
 the audio ends. White space in a text stands for one space between words. A segment starts where the one
-before it ended, and its words share its time equally. An event with `error` makes the stream fail.
+before it ended, and its words share its time equally. An event with `error` makes the stream fail. Where a
+client closes the open segment, that becomes final as it was last told, and the script goes on in the next.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,9 @@ from transcribed.engines.base import (
     Capabilities,
     Costs,
     Hypothesis,
+    LocalSaid,
     NextStep,
+    SegmentSpeech,
     StepKind,
     StreamOptions,
 )
@@ -91,6 +95,9 @@ class ScriptedStream:
         self._partials = options.partials
         self._events = list(reversed(script.events))
         self._marked = options.stability is not Stability.OFF
+        self._speech = SegmentSpeech(asked=options.speech_events)
+        self._told = ""
+        self._flushes: deque[float] = deque()
         self._received = 0
         self._finished = False
         self._segment = 0
@@ -99,6 +106,10 @@ class ScriptedStream:
     def accept(self, samples: Samples) -> None:
         """Take audio."""
         self._received += len(samples)
+
+    def flush(self) -> None:
+        """Make the open segment final."""
+        self._flushes.append(self._received / SAMPLE_RATE)
 
     def finish(self) -> None:
         """No more audio comes."""
@@ -117,7 +128,10 @@ class ScriptedStream:
 
     def next_step(self) -> NextStep | None:
         """What `step` would do now."""
-        if not self._events or not self._is_due(self._events[-1]):
+        due = bool(self._events) and self._is_due(self._events[-1])
+        if self._flushes and not (due and self._events[-1].due <= self._flushes[0]):
+            return NextStep(StepKind.FINAL, since=self._flushes[0])
+        if not due:
             return None
         event = self._events[-1]
         return NextStep(
@@ -125,11 +139,18 @@ class ScriptedStream:
             since=min(event.due, self._received / SAMPLE_RATE),
         )
 
-    def step(self, *, alone: bool) -> Sequence[Hypothesis]:  # noqa: ARG002 - it is soon done
+    def step(self, *, alone: bool) -> Sequence[LocalSaid]:  # noqa: ARG002 - it is soon done
         """Say the next thing that is due."""
+        if self._flushes and not (self._events and self._events[-1].due <= self._flushes[0]):
+            at, text = self._flushes.popleft(), self._told
+            return self._say(ScriptedEvent(at=at, text=text, final=True)) if text else ()
         event = self._events.pop()
         if event.error is not None:
             raise EngineFailure(event.error)
+        return self._say(event)
+
+    def _say(self, event: ScriptedEvent) -> Sequence[LocalSaid]:
+        self._told = "" if event.final else event.text
         if not (event.final or self._partials):
             return ()
         end = min(event.due, self._received / SAMPLE_RATE)
@@ -145,7 +166,7 @@ class ScriptedStream:
         if event.final:
             self._segment += 1
             self._start = end
-        return (hypothesis,)
+        return self._speech.around(hypothesis)
 
     def _words(self, texts: Sequence[str], end: float, stable: bool | None) -> Iterator[Word]:
         """They are as long as each other."""

@@ -11,6 +11,7 @@ edge of another. Spans of the same level with silence between them are two words
 end a segment; its text is the same whatever came before it, and however the audio was cut.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,7 +26,9 @@ from transcribed.engines.base import (
     Capabilities,
     Costs,
     Hypothesis,
+    LocalSaid,
     NextStep,
+    SegmentSpeech,
     StepKind,
     StreamOptions,
 )
@@ -69,7 +72,8 @@ class SpelledStream:
 
     def __init__(self, spelling: Spelling, options: StreamOptions) -> None:
         self._levels = spelling.levels
-        self._pause = round(spelling.pause * SAMPLE_RATE)
+        pause = spelling.pause if options.endpoint_silence is None else options.endpoint_silence
+        self._pause = round(pause * SAMPLE_RATE)
         self._partials = options.partials
         self._marked = options.stability is not Stability.OFF
         self._audio = SampleBuffer()
@@ -80,10 +84,16 @@ class SpelledStream:
         self._since = 0
         self._words: list[_Span] = []
         self._shown = ("", 0)
+        self._speech = SegmentSpeech(asked=options.speech_events)
+        self._flushes: deque[int] = deque()
 
     def accept(self, samples: Samples) -> None:
         """Take audio."""
         self._audio.append(samples)
+
+    def flush(self) -> None:
+        """Close the open segment behind all audio taken so far."""
+        self._flushes.append(self._audio.end)
 
     def finish(self) -> None:
         """No more audio comes."""
@@ -103,20 +113,24 @@ class SpelledStream:
         """What `step` would do now."""
         if self._audio.end - self._heard >= _WINDOW:
             return NextStep(StepKind.LISTEN, self.recognised)
-        if self._finished and (self._audio.end > self._heard or self._is_open):
+        if self._flushes or (self._finished and (self._audio.end > self._heard or self._is_open)):
             return NextStep(StepKind.FINAL, self.recognised)
         return None
 
-    def step(self, *, alone: bool) -> Sequence[Hypothesis]:  # noqa: ARG002 - it is soon done
-        """Listen to a tenth of a second."""
-        said = list(self._listen(self._audio.between(self._heard, self._heard + _WINDOW)))
+    def step(self, *, alone: bool) -> Sequence[LocalSaid]:  # noqa: ARG002 - it is soon done
+        """Listen to a tenth of a second, but not beyond a flush."""
+        until = min([self._heard + _WINDOW, *self._flushes])
+        said = list(self._listen(self._audio.between(self._heard, until)))
         self._audio.forget_before(self._heard)
-        if self._finished and self._heard == self._audio.end:
+        flushed = bool(self._flushes) and self._heard == self._flushes[0]
+        if flushed:
+            self._flushes.popleft()
+        if flushed or (self._finished and self._heard == self._audio.end):
             self._end_span()
             said += self._final()
         elif self._partials:
             said += self._partial()
-        return said
+        return [each for hypothesis in said for each in self._speech.around(hypothesis)]
 
     @property
     def _is_open(self) -> bool:
@@ -190,7 +204,7 @@ class SpelledEngine:
     @property
     def capabilities(self) -> Capabilities:
         """The language is the script's word."""
-        return Capabilities(name="scripted", languages=(self.spelling.language,))
+        return Capabilities("scripted", (self.spelling.language,), endpoint_silence=True)
 
     @property
     def costs(self) -> Costs:

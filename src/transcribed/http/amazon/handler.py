@@ -25,7 +25,7 @@ from transcribed.wire import amazon as wire
 from transcribed.wire.amazon_parameters import (
     StreamRequest,
 )
-from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 from transcribed.wire.eventstream import Message
 
 _MAGIC = {"flac": b"fLaC", "ogg-opus": b"OggS"}
@@ -102,7 +102,7 @@ class AmazonStreamHandler:
         if len(self._first) >= len(self._magic):
             self._magic = b""
 
-    async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
+    async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
         """See FrontEnd."""
         with closing(IdleTimeout(chunks, self._limits.audio_timeout)) as timed:
             self._session.lease.watch(timed)

@@ -22,7 +22,7 @@ from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import TranscriptSource
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
-from transcribed.wire.audio import AudioChunk, EndOfAudio
+from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 
 class NativeConversation:
@@ -54,9 +54,9 @@ class NativeConversation:
         """See Conversation."""
         return audio_ahead(self._format)
 
-    def decode(self, message: str | bytes) -> wire.TranscribeFile | AudioChunk | EndOfAudio | None:
+    def decode(self, message: str | bytes) -> wire.TranscribeFile | AudioChunk | EndOfAudio | Flush | None:
         """See Conversation."""
-        return wire.decode(message)
+        return wire.decode(message, self._query.format)
 
     async def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
@@ -77,7 +77,7 @@ class NativeConversation:
                 async for event in kept:
                     yield event
 
-    async def listen(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent, None]:
+    async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
         """See Conversation."""
         engine = self._engine(self._query.engine)
         options = self._query.options(engine)

@@ -14,6 +14,7 @@ from transcribed.audio.formats import (
 )
 from transcribed.engines.base import Engine, Pace, StreamOptions
 from transcribed.errors import BadRequest, shown
+from transcribed.recognition.endpointing import LONGEST_SILENCE, SHORTEST_SILENCE
 from transcribed.recognition.stabilizer import Stability
 from transcribed.service.files import FilePace
 from transcribed.wire import native as wire
@@ -33,6 +34,8 @@ class StreamQuery(BaseModel):
     channels: int = Field(1, ge=1, le=MOST_CHANNELS)
     language: str | None = None
     transcript_format: Literal["written", "spoken"] = "written"
+    events: Literal["speech"] | None = None
+    endpoint_silence: float | None = Field(None, ge=SHORTEST_SILENCE, le=LONGEST_SILENCE)
     engine: str | None = None
     track: int | None = Field(None, ge=1)
 
@@ -48,7 +51,20 @@ class StreamQuery(BaseModel):
         meant = language or languages[0]
         if self.transcript_format == "spoken" and not meant.lower().startswith("en"):
             raise BadRequest(f"transcript_format=spoken is for English alone, and not for {meant}.")
-        return StreamOptions(Pace.LIVE, Stability[self.stability.upper()], language=language)
+        if self.events is not None and self.format != "json":
+            raise BadRequest("events=speech is told in JSON: ask for format=json too.")
+        if self.endpoint_silence is not None and not engine.capabilities.endpoint_silence:
+            raise BadRequest(
+                f"{engine.capabilities.name} chooses itself which silence ends a segment. Leave "
+                "endpoint_silence out."
+            )
+        return StreamOptions(
+            Pace.LIVE,
+            Stability[self.stability.upper()],
+            speech_events=self.events is not None,
+            endpoint_silence=self.endpoint_silence,
+            language=language,
+        )
 
     @classmethod
     def parsed(cls, parameters: Mapping[str, str]) -> Self:

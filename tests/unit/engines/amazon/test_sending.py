@@ -29,6 +29,42 @@ def test_however_audio_comes_all_of_it_goes_in_pieces_as_amazon_wants_them(
     assert b"".join([*pieces, rest]) == audio.tobytes()
 
 
+@given(
+    steps=st.lists(st.one_of(st.integers(0, 9_000), st.none()), max_size=20),
+    takes=st.lists(st.integers(0, 4), min_size=20, max_size=20),
+)
+def test_no_piece_goes_across_a_flush_and_each_is_told_once(
+    steps: list[int | None], takes: list[int]
+) -> None:
+    """None is a flush."""
+    outbox, pushed, taken = Outbox(), 0, 0
+    flushes: list[int] = []
+    told: list[int] = []
+
+    def take(*, all_of_it: bool = False) -> int:
+        nonlocal taken
+        if outbox.take_flush():
+            told.append(taken)
+        piece = len(outbox.take(all_of_it=all_of_it)) // 2
+        assert piece <= LONGEST
+        assert not any(taken < flush < taken + piece for flush in flushes)
+        taken += piece
+        return piece
+
+    for step, count in zip(steps, takes, strict=False):
+        if step is None:
+            outbox.flush()
+            flushes += [pushed] if pushed > max([0, *flushes]) else []
+        else:
+            outbox.push(np.zeros(step, np.float32))
+            pushed += step
+        for _ in range(count):
+            take()
+    while take(all_of_it=True):
+        pass
+    assert (taken, told) == (pushed, flushes)
+
+
 def test_what_is_louder_than_full_scale_is_full_scale() -> None:
     outbox = Outbox()
     outbox.push(np.array([2.0, 1.0, -1.0, -2.0, 0.4 / 32_768], np.float32))

@@ -7,7 +7,7 @@ import math
 import random
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Container, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, pairwise, repeat
@@ -41,7 +41,7 @@ from transcribed.errors import (
     Unavailable,
 )
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.transcript import Notice
+from transcribed.transcript import Notice, SpeechEnded, SpeechStarted
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 How = Literal["breaks", "drains", "deaf", "stuck", "closes", "silent", "bug"]
@@ -128,6 +128,13 @@ class FatedStream:
                 self._timers.append(asyncio.get_running_loop().call_later(15, self._break, fate.error))
             case "bug":
                 self._break(ZeroDivisionError("a bug"))
+
+    async def flush(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        if self.had <= self._fate.after:
+            self._local.flush()
+            self._listen()
 
     async def finish(self) -> None:
         if self._broken is not None:
@@ -262,11 +269,19 @@ async def opened(engine: FailoverEngine, options: StreamOptions = LIVE) -> Async
         assert asyncio.all_tasks() == before
 
 
-async def feed(stream: RecognitionStream, audio: Samples, chunk: float = 0.1, pace: float = 1.0) -> None:
-    """Audio as it is spoken, at so many times real time."""
+async def feed(
+    stream: RecognitionStream,
+    audio: Samples,
+    chunk: float = 0.1,
+    pace: float = 1.0,
+    flushed: Collection[int] = (),
+) -> None:
+    """Audio as it is spoken, at so many times real time, flushed behind the chunks of these numbers."""
     size = round(chunk * SAMPLE_RATE)
-    for start in range(0, len(audio), size):
+    for number, start in enumerate(range(0, len(audio), size)):
         await stream.send(audio[start : start + size])
+        if number in flushed:
+            await stream.flush()
         await asyncio.sleep(chunk / pace)
 
 
@@ -305,9 +320,12 @@ def times(said: Iterable[Hypothesis | Notice]) -> list[float]:
     return words + [t for h in finals for t in (h.start, h.end)]
 
 
-def undisturbed(audio: Samples) -> list[Hypothesis]:
+def undisturbed(audio: Samples, flushed: Collection[int] = ()) -> list[Hypothesis]:
     local = SpelledEngine(Spelling(levels=LEVELS)).open(LIVE)
-    local.accept(audio)
+    for start, end in pairwise(sorted({0, len(audio), *flushed})):
+        local.accept(audio[start:end])
+        if end in flushed:
+            local.flush()
     local.finish()
     said: list[Hypothesis] = []
     while local.next_step() is not None:
@@ -315,9 +333,9 @@ def undisturbed(audio: Samples) -> list[Hypothesis]:
     return said
 
 
-def check(said: Sequence[Hypothesis | Notice], audio: Samples) -> None:
+def check(said: Sequence[Hypothesis | Notice], audio: Samples, flushed: Collection[int] = ()) -> None:
     """No word is lost, none is doubled, and all are where they were said."""
-    expected = undisturbed(audio)
+    expected = undisturbed(audio, flushed)
     plain = [(number, text.replace("-fallback", "")) for number, text in finals(said)]
     assert plain == finals(expected)
     assert times(said) == pytest.approx(times(expected), abs=WITHIN)
@@ -355,6 +373,7 @@ fates = st.builds(
     st.sampled_from([0.02, 0.1, 0.7]),
     st.sampled_from([1.0, 3.0]),
     st.sampled_from([None, 2.0]),
+    st.sets(st.integers(0, 40)),
 )
 def test_no_word_is_lost_and_none_doubled(
     in_virtual_time: Run,
@@ -366,14 +385,20 @@ def test_no_word_is_lost_and_none_doubled(
     chunk: float,
     pace: float,
     lifetime: float | None,
+    flushed: set[int],
 ) -> None:
     first = FatedEngine(*of_first)
     second = fallback(*of_fallback) if with_fallback else None
     patience = {"patience": 1e6, "patience_opening": 1e6, "return_first": 3.0}
     engine = FailoverEngine(first, second, replace(RULES, lifetime=lifetime, boundary=5.0, **patience))
     audio = spoken(*spans)
-    said = in_virtual_time(transcript(engine, audio, options, chunk=chunk, pace=pace))
-    check(said, audio)
+    said = in_virtual_time(transcript(engine, audio, options, chunk=chunk, pace=pace, flushed=flushed))
+    size = round(chunk * SAMPLE_RATE)
+    check(
+        said,
+        audio,
+        [min((number + 1) * size, len(audio)) for number in flushed if number * size < len(audio)],
+    )
     assert options.partials or all(h.final for h in hypotheses(said))
     assert (FAILED_OVER in notices(said)) == (engine.counters.fail_overs > 0)
 
@@ -390,6 +415,20 @@ def test_a_stream_that_fails_is_followed_by_another(in_virtual_time: Run, how: H
     assert notices(said) == [TAKEN_OVER]
     assert len(first.streams) == 2
     assert engine.counters == Counters(recoveries=1, repeated_seconds=engine.counters.repeated_seconds)
+
+
+@pytest.mark.parametrize("how", ["breaks", "drains", "closes"])
+@pytest.mark.parametrize("seconds", [0.2, 0.9, 1.3, 2.0])
+def test_speech_that_goes_on_in_another_stream_starts_once(
+    in_virtual_time: Run, how: How, seconds: float
+) -> None:
+    fate = Fate(after=round(seconds * SAMPLE_RATE), how=how)
+    engine = FailoverEngine(FatedEngine(fate), fallback(), RULES)
+    said = in_virtual_time(transcript(engine, SENTENCES, replace(LIVE, speech_events=True)))
+    check(said, SENTENCES)
+    events = [each for each in said if isinstance(each, SpeechStarted | SpeechEnded)]
+    assert [type(event) for event in events] == [SpeechStarted, SpeechEnded] * 3
+    assert [event.at for event in events] == pytest.approx([0, 0.8, 1.4, 2.2, 2.8, 3.5], abs=WITHIN)
 
 
 def test_an_open_segment_keeps_its_number(in_virtual_time: Run) -> None:
@@ -501,7 +540,7 @@ def test_what_is_refused_is_not_tried_again(in_virtual_time: Run) -> None:
     ],
 )
 def test_without_another_engine_the_error_is_that_of_the_first(
-    in_virtual_time: Run, error: TranscribedError, tries: Container[int]
+    in_virtual_time: Run, error: TranscribedError, tries: Collection[int]
 ) -> None:
     first = FatedEngine(forever=Fate(refusal=error))
 

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ operations = st.lists(
         st.tuples(st.just("go"), st.integers(1, 12_000)),
         st.tuples(st.just("say"), st.integers(1, 8)),
         st.tuples(st.just("change"), st.just(0)),
+        st.tuples(st.just("flush"), st.just(0)),
     ),
     max_size=60,
 )
@@ -59,10 +61,12 @@ def test_streams_may_change_at_any_moment(
     spans: list[tuple[int, int]], operations: list[tuple[str, int]]
 ) -> None:
     audio = spoken(spans)
-    whole = new_stream()
-    whole.accept(audio)
-    whole.finish()
-    undisturbed = list(said_by(whole))
+    flushes: list[int] = []
+
+    def go(samples: int) -> None:
+        stream.accept(splice.take(samples / SAMPLE_RATE))
+        if splice.take_flush():
+            stream.flush()
 
     splice, stream, said = Splice(KEPT, most_held=300), new_stream(), []
     for operation, amount in operations:
@@ -71,7 +75,12 @@ def test_streams_may_change_at_any_moment(
             case "come":
                 splice.append(audio[come : come + amount])
             case "go":
-                stream.accept(splice.take(amount / SAMPLE_RATE))
+                go(amount)
+            case "flush":
+                flushes.append(come)
+                splice.flush()
+                if splice.take_flush():
+                    stream.flush()
             case "say":
                 said += map(splice.place, said_by(stream, amount))
                 if stream.next_step() is None:
@@ -82,12 +91,20 @@ def test_streams_may_change_at_any_moment(
                 assert splice.unsent == pytest.approx(unsent + again)
                 stream = new_stream()
     splice.append(audio[round(splice.received * SAMPLE_RATE) :])
-    stream.accept(splice.take(3_600))
+    while splice.unsent:
+        go(3_600 * SAMPLE_RATE)
     stream.finish()
     said += map(splice.place, said_by(stream))
     assert splice.unsent == 0
     assert splice.leftover() is None
 
+    whole = new_stream()
+    for start, end in pairwise([0, *flushes, len(audio)]):
+        whole.accept(audio[start:end])
+        if end < len(audio):
+            whole.flush()
+    whole.finish()
+    undisturbed = list(said_by(whole))
     assert finals(said) == finals(undisturbed)
     assert times(said) == pytest.approx(times(undisturbed), abs=WITHIN)
     ended = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -15,7 +16,7 @@ from transcribed.engines.silero import SileroModel
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.stabilizer import Stability
 from transcribed.recognition.vad import SpeechCurve
-from transcribed.transcript import Word
+from transcribed.transcript import SpeechEnded, SpeechStarted, Word
 
 Read = Callable[[str], Samples]
 
@@ -120,3 +121,32 @@ def test_what_the_model_does_not_believe_is_not_said(samples: Read) -> None:
     said, steps = _hear(_CountingModel(credible=False), StreamOptions(), samples("test.wav"))
     assert said == []
     assert StepKind.FINAL in steps
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+@pytest.mark.parametrize("at", [0.5, 2.3, 3.0, 4.51, 8.9, 10.9])
+def test_segments_that_a_flush_closes_and_opens_hold_all_that_one_would_have_held(
+    samples: Read, pace: Pace, at: float
+) -> None:
+    audio, cut = samples("jfk.mp3"), round(at * SAMPLE_RATE)
+    options = StreamOptions(pace, speech_events=True)
+    whole, _ = _hear(_CountingModel(), options, audio)
+    engine = SegmentEngine(
+        Capabilities("counting", ("en-US",)), _CountingModel(), SileroModel(), EndpointingRules()
+    )
+    stream, said, steps = engine.open(options), [], []
+    stream.accept(audio[:cut])
+    stream.flush()
+    stream.accept(audio[cut:])
+    stream.finish()
+    _step(stream, said, steps)
+    finals = [each for each in said if isinstance(each, Hypothesis) and each.final]
+    assert all(one.end <= following.start for one, following in pairwise(finals))
+    for each in whole:
+        if isinstance(each, Hypothesis) and each.final:
+            held = sum(
+                max(0.0, min(each.end, final.end) - max(each.start, final.start)) for final in finals
+            )
+            assert held > each.end - each.start - 0.3
+    events = [type(each) for each in said if isinstance(each, SpeechStarted | SpeechEnded)]
+    assert events == [SpeechStarted, SpeechEnded] * (len(events) // 2)

@@ -91,3 +91,25 @@ def test_what_comes_after_a_final_does_not_depend_on_what_came_before(spans: lis
         moved = [(segment + number + 1, start + end, stop + end) for segment, start, stop, _ in rest]
         assert [text for *_, text in rest] == [text for *_, text in said[number + 1 :]]
         assert moved == [pytest.approx(times) for *times, _ in said[number + 1 :]]
+
+
+@given(spans, st.lists(st.integers(0, 40_000), max_size=4))
+def test_wherever_a_flush_falls_the_words_of_both_parts_come(
+    spans: list[tuple[int, int]], flushes: list[int]
+) -> None:
+    audio = spoken(*((level, samples / SAMPLE_RATE) for level, samples in spans))
+    places = sorted({at for at in flushes if at <= len(audio)})
+    stream = SpelledEngine(Spelling(levels=WORDS)).open(StreamOptions())
+    said: list[Hypothesis] = []
+    for start, end in pairwise([0, *places]):
+        stream.accept(audio[start:end])
+        stream.flush()
+    stream.accept(audio[max([0, *places]) :])
+    stream.finish()
+    while stream.next_step() is not None:
+        said += stream.step(alone=True)
+    parts = [(start, heard(audio[start:end])) for start, end in pairwise([0, *places, len(audio)])]
+    apart = [(h.text, h.start + start / SAMPLE_RATE) for start, part in parts for h in part if h.final]
+    assert [(h.text, h.start) for h in said if h.final] == [
+        (text, pytest.approx(start)) for text, start in apart
+    ]
