@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from transcribed.engines.moonshine.outputs import HEAD_SIZE, HEADS
+from transcribed.engines.moonshine.outputs import Dimensions
 from transcribed.engines.moonshine.weights import Array, Matrix
 
-WIDTH = HEADS * HEAD_SIZE
 MICROSOFT = "com.microsoft"
-_ROTARY_SIZE = 32
 _POSITIONS = 2048
 EPSILON = 1e-5
 _OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)]
@@ -23,12 +21,13 @@ Shape = list[int | str]
 class Graph:
     """An ONNX graph in the making; values go by their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, dimensions: Dimensions) -> None:
         self._nodes: list[NodeProto] = []
         self._constants: list[TensorProto] = []
         self._names = 0
-        self._by_head = self.constant(np.array([0, 0, HEADS, HEAD_SIZE]))
-        self._all_heads = self.constant(np.array([0, 0, WIDTH]))
+        self._heads = dimensions.heads
+        self._by_head = self.constant(np.array([0, 0, dimensions.heads, dimensions.head_size]))
+        self._all_heads = self.constant(np.array([0, 0, dimensions.width]))
 
     def new_name(self) -> str:
         """A name that nothing has yet."""
@@ -89,22 +88,22 @@ class Graph:
         inputs = [value, scale, bias]
         return self.add("LayerNormalization", inputs, output, axis=-1, epsilon=EPSILON)
 
-    def rotation(self, frequencies: Array) -> tuple[str, str]:
-        """The tables of a rotary embedding, for `rotate`."""
+    def rotation(self, frequencies: Array) -> tuple[str, str, int]:
+        """The tables of a rotary embedding and how many values of a head it turns, for `rotate`."""
         angles = np.arange(_POSITIONS)[:, None] * frequencies.reshape(1, -1)
-        return self.constant(np.cos(angles, dtype=np.float32)), self.constant(
-            np.sin(angles, dtype=np.float32)
-        )
+        cosines, sines = np.cos(angles, dtype=np.float32), np.sin(angles, dtype=np.float32)
+        return self.constant(cosines), self.constant(sines), 2 * frequencies.size
 
-    def rotate(self, value: str, position: str, rotation: tuple[str, str]) -> str:
+    def rotate(self, value: str, position: str, rotation: tuple[str, str, int]) -> str:
         """Rotary embedding of [1, n, 288] that begins at a position."""
+        *tables, size = rotation
         return self.add(
             "RotaryEmbedding",
-            [value, position, *rotation],
+            [value, position, *tables],
             domain=MICROSOFT,
             interleaved=1,
-            num_heads=HEADS,
-            rotary_embedding_dim=_ROTARY_SIZE,
+            num_heads=self._heads,
+            rotary_embedding_dim=size,
         )
 
     def split(self, value: str, parts: int, axis: int = -1) -> list[str]:

@@ -20,23 +20,17 @@ dimensions of a head), and in the decoder a gated SiLU.
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from transcribed.engines.moonshine.builder import MICROSOFT, WIDTH, Graph, Shape
+from transcribed.engines.moonshine.builder import MICROSOFT, Graph, Shape
 from transcribed.engines.moonshine.outputs import (
-    ATTENTIONS,
-    CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
-    ENCODER_STATES,
     FEATURES,
-    HEAD_SIZE,
-    HEADS,
-    LAYERS,
-    PAST,
-    PRESENT,
     PROBABILITIES,
     SQUARES,
     SUMS,
     TOKENS,
+    Dimensions,
+    attention,
 )
 from transcribed.engines.moonshine.weights import Array, Matrix, Weights
 
@@ -51,18 +45,31 @@ _LIKE_UNTRAINED = 0.5
 def build(encoder: bytes, decoder: bytes) -> list[bytes]:
     """The shipped encoder and decoder (.ort) → `stem`, `encoder`, `cross` and `decoder` (.onnx)."""
     encoder_weights, decoder_weights = Weights(encoder), Weights(decoder)
+    dimensions = _dimensions(encoder_weights, decoder_weights)
     models = (
-        _stem(encoder_weights),
-        _encoder(encoder_weights),
-        _cross(decoder_weights),
-        _decoder(decoder_weights),
+        _stem(encoder_weights, dimensions),
+        _encoder(encoder_weights, dimensions),
+        _cross(decoder_weights, dimensions),
+        _decoder(decoder_weights, dimensions),
     )
     return [model.SerializeToString() for model in models]
 
 
-def _stem(weights: Weights) -> ModelProto:
+def _dimensions(encoder: Weights, decoder: Weights) -> Dimensions:
+    """As the shipped graphs have them. The decoder takes keys [batch, heads, tokens, head size]."""
+    _, heads, _, head_size = decoder.input_shape("past_key_values.0.decoder.key")
+    projection = "self_attn/q_proj/MatMul_output_0"
+    return Dimensions(
+        encoder_layers=encoder.count("/layers.{}/" + projection),
+        layers=decoder.count("/model/decoder/layers.{}/" + projection),
+        heads=heads,
+        head_size=head_size,
+    )
+
+
+def _stem(weights: Weights, sizes: Dimensions) -> ModelProto:
     """Two convolutions; the second is linear in what the first yields, so its normalisation can wait."""
-    graph = Graph()
+    graph = Graph(sizes)
     (first,) = weights.used_for("/Tanh_output_0")
     value = graph.add("Conv", ["samples", graph.constant(first)], strides=[64])
     value = graph.add("Tanh", [value])
@@ -92,8 +99,8 @@ def _second_convolution(weights: Weights) -> tuple[Array, Array, Array]:
     return kernel, shifted, kernel.sum(axis=(1, 2))
 
 
-def _encoder(weights: Weights) -> ModelProto:
-    graph = Graph()
+def _encoder(weights: Weights, sizes: Dimensions) -> ModelProto:
+    graph = Graph(sizes)
     _, bias, of_mean = _second_convolution(weights)
     value = graph.add("Cast", [FEATURES], to=_FLOAT)
     value = graph.add("Sub", [value, graph.add("Mul", [graph.constant(of_mean), "mean"])])
@@ -107,9 +114,9 @@ def _encoder(weights: Weights) -> ModelProto:
     rotation = graph.rotation(weights.used_for("/rotary_emb/Expand_output_0")[0])
     # [frames, 12, 288] → for each layer's keys and values [1, frames, 288], and back.
     past = graph.add("Cast", [graph.add("Transpose", [ENCODER_PAST], perm=(1, 0, 2))], to=_FLOAT)
-    past_states = graph.split(past, ENCODER_STATES, axis=0)
+    past_states = graph.split(past, sizes.encoder_states, axis=0)
     new_states: list[str] = []
-    for layer in range(LAYERS):
+    for layer in range(sizes.encoder_layers):
         at = f"/layers.{layer}"
         normed = graph.norm(stream, weights.used_for(f"{at}/input_layernorm/LayerNormalization_output_0"))
         projections = [weights.matrix(f"{at}/self_attn/{p}_proj/MatMul_output_0") for p in "qkv"]
@@ -120,7 +127,9 @@ def _encoder(weights: Weights) -> ModelProto:
             graph.add("Concat", [past_state, new], axis=1)
             for past_state, new in zip(past_states[2 * layer :], (key, value), strict=False)
         )
-        attended = graph.add("MultiHeadAttention", [query, key, value], domain=MICROSOFT, num_heads=HEADS)
+        attended = graph.add(
+            "MultiHeadAttention", [query, key, value], domain=MICROSOFT, num_heads=sizes.heads
+        )
         attended = graph.linear(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
         stream = graph.add("Add", [stream, attended])
 
@@ -135,40 +144,40 @@ def _encoder(weights: Weights) -> ModelProto:
     new = graph.add("Cast", [graph.add("Concat", new_states, axis=0)], to=_HALF)
     graph.add("Transpose", [new], output=ENCODER_NEW, perm=(1, 0, 2))
     inputs: dict[str, tuple[int, Shape]] = {
-        FEATURES: (_HALF, ["features", 2 * WIDTH]),
+        FEATURES: (_HALF, ["features", 2 * sizes.width]),
         "mean": (_FLOAT, [1]),
         "scale": (_FLOAT, [1]),
         "position": (_INT64, [1]),
-        ENCODER_PAST: (_HALF, ["past", ENCODER_STATES, WIDTH]),
+        ENCODER_PAST: (_HALF, ["past", sizes.encoder_states, sizes.width]),
     }
     return graph.model(inputs, {"hidden": _FLOAT, ENCODER_NEW: _HALF})
 
 
-def _cross(weights: Weights) -> ModelProto:
-    graph = Graph()
+def _cross(weights: Weights, sizes: Dimensions) -> ModelProto:
+    graph = Graph(sizes)
     joined = graph.linear(
         "hidden",
         *(
             weights.matrix(f"/model/decoder/layers.{layer}/encoder_attn/{half}_proj/MatMul_output_0")
-            for layer in range(LAYERS)
+            for layer in range(sizes.layers)
             for half in "kv"
         ),
     )
-    for name, part in zip(CROSS, graph.split(joined, len(CROSS)), strict=True):
+    for name, part in zip(sizes.cross, graph.split(joined, len(sizes.cross)), strict=True):
         order = (0, 2, 3, 1) if name.endswith("key") else (0, 2, 1, 3)
         graph.add("Transpose", [graph.heads(part)], output=name, perm=order)
-    return graph.model({"hidden": (_FLOAT, [1, "frames", WIDTH])}, dict.fromkeys(CROSS, _FLOAT))
+    return graph.model({"hidden": (_FLOAT, [1, "frames", sizes.width])}, dict.fromkeys(sizes.cross, _FLOAT))
 
 
-def _decoder(weights: Weights) -> ModelProto:
-    graph = Graph()
+def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
+    graph = Graph(sizes)
     rotation = graph.rotation(weights.used_for("/model/decoder/rotary_emb/Expand_output_0")[0])
 
     def rotated(value: str) -> str:
         return graph.rotate(value, "position", rotation)
 
     stream = _embedding(graph, weights)
-    for layer in range(LAYERS):
+    for layer in range(sizes.layers):
         at = f"/model/decoder/layers.{layer}"
         states = slice(2 * layer, 2 * layer + 2)
 
@@ -178,24 +187,26 @@ def _decoder(weights: Weights) -> ModelProto:
         attended = graph.new_name()
         graph.node(
             "MultiHeadAttention",
-            [rotated(query), rotated(key), value, "", "", "", *PAST[states]],
-            [attended, *PRESENT[states]],
+            [rotated(query), rotated(key), value, "", "", "", *sizes.past[states]],
+            [attended, *sizes.present[states]],
             domain=MICROSOFT,
-            num_heads=HEADS,
+            num_heads=sizes.heads,
             unidirectional=1,
         )
         attended = graph.linear_by_row(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
         stream = graph.add("Add", [stream, attended])
 
-        keys, values = CROSS[states]
+        keys, values = sizes.cross[states]
         normed = graph.norm(
             stream, weights.used_for(f"{at}/post_attention_layernorm/LayerNormalization_output_0")
         )
         query = graph.linear_by_row(normed, weights.matrix(f"{at}/encoder_attn/q_proj/MatMul_output_0"))
         query = graph.add("Transpose", [graph.heads(query)], perm=(0, 2, 1, 3))
-        scores = graph.add("FusedMatMul", [query, keys], domain=MICROSOFT, alpha=float(HEAD_SIZE**-0.5))
-        attention = graph.add("Softmax", [scores], output=ATTENTIONS[layer], axis=-1)
-        attended = graph.add("MatMul", [attention, values])
+        scores = graph.add(
+            "FusedMatMul", [query, keys], domain=MICROSOFT, alpha=float(sizes.head_size**-0.5)
+        )
+        weighted = graph.add("Softmax", [scores], output=attention(layer), axis=-1)
+        attended = graph.add("MatMul", [weighted, values])
         attended = graph.joined_heads(graph.add("Transpose", [attended], perm=(0, 2, 1, 3)))
         attended = graph.linear_by_row(
             attended, weights.matrix(f"{at}/encoder_attn/o_proj/MatMul_output_0")
@@ -225,13 +236,15 @@ def _decoder(weights: Weights) -> ModelProto:
         "input_ids": (_INT64, [1, "n"]),
         "position": (_INT64, [1]),
     }
-    for name in PAST:
-        inputs[name] = (_FLOAT, [1, HEADS, "past", HEAD_SIZE])
-    for keys, values in zip(CROSS[::2], CROSS[1::2], strict=True):
-        inputs[keys] = (_FLOAT, [1, HEADS, HEAD_SIZE, "frames"])
-        inputs[values] = (_FLOAT, [1, HEADS, "frames", HEAD_SIZE])
+    for name in sizes.past:
+        inputs[name] = (_FLOAT, [1, sizes.heads, "past", sizes.head_size])
+    for keys, values in zip(sizes.cross[::2], sizes.cross[1::2], strict=True):
+        inputs[keys] = (_FLOAT, [1, sizes.heads, sizes.head_size, "frames"])
+        inputs[values] = (_FLOAT, [1, sizes.heads, "frames", sizes.head_size])
     outputs = {TOKENS: _INT64, PROBABILITIES: _FLOAT}
-    return graph.model(inputs, outputs | dict.fromkeys([*PRESENT, *ATTENTIONS], _FLOAT))
+    return graph.model(
+        inputs, outputs | dict.fromkeys([*sizes.present, *map(attention, range(sizes.layers))], _FLOAT)
+    )
 
 
 def _trained(vocabulary: Matrix) -> Array:

@@ -1,4 +1,4 @@
-"""The networks of Moonshine tiny-en, and greedy decoding."""
+"""The networks of a Moonshine model, and greedy decoding. Shapes in what follows are those of tiny-en."""
 
 import os
 from collections.abc import Sequence
@@ -14,22 +14,18 @@ import onnxruntime as ort
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
 from transcribed.engines.moonshine.outputs import (
-    ATTENTIONS,
-    CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
-    ENCODER_STATES,
     FEATURES,
-    HEAD_SIZE,
-    HEADS,
-    PAST,
-    PRESENT,
     PROBABILITIES,
     SQUARES,
     SUMS,
     TOKENS,
+    Dimensions,
+    attention,
 )
 from transcribed.engines.moonshine.tokenizer import Tokenizer
+from transcribed.engines.moonshine.variants import VARIANTS, Variant
 from transcribed.engines.runtime import session
 from transcribed.errors import ConfigurationError
 from transcribed.recognition.repetition import repeated_phrase, without_loop
@@ -41,21 +37,11 @@ _SPARE_TOKENS = 6
 # The encoder's convolutions need this many samples to yield one hidden state.
 SHORTEST = 2_048
 _WIDE = min(2, os.cpu_count() or 1)
-_RECIPE = "moonshine-tiny-en-6"
 _REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
-_NO_PAST = np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32)
-_NEXT = {3: [0], 4: [6]}
-"""Heads, by layer, that attend to the audio of the token that comes next."""
-_LATEST = {3: [1], 4: [0]}
-"""Heads, by layer, that attend to the audio of the token just read."""
-_READ = [TOKENS, PROBABILITIES, *(ATTENTIONS[layer] for layer in _NEXT), *PRESENT]
-_CHANNELS = 288
 _EPSILON = 1e-5
 
 Array = npt.NDArray[np.float32]
 HalfArray = npt.NDArray[np.float16]
-
-NOTHING_ENCODED: HalfArray = np.empty((0, ENCODER_STATES, _CHANNELS), np.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +58,7 @@ class Features:
 
     def normalisation(self) -> tuple[Array, Array]:
         """The mean of the first convolution's outputs [1], and one over their deviation [1]."""
-        count = len(self.sums) * _CHANNELS
+        count = len(self.sums) * self.values.shape[1] // 2
         mean = self.sums.sum(dtype=np.float64) / count
         variance = self.squares.sum(dtype=np.float64) / count - mean**2
         return np.array([mean], np.float32), np.array([(variance + _EPSILON) ** -0.5], np.float32)
@@ -109,14 +95,17 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The decoder's keys and values [1, 8, length, 36] of the tokens that it has read, layer by layer."""
+    """The decoder's keys and values [1, 8, length, 36] of the tokens that it has read, layer by layer.
 
-    states: tuple[Array, ...] = (_NO_PAST,) * len(PAST)
+    There are none before it has read any.
+    """
+
+    states: tuple[Array, ...] = ()
 
     @property
     def length(self) -> int:
         """Tokens, the start before them included."""
-        return int(self.states[0].shape[2])
+        return int(self.states[0].shape[2]) if self.states else 0
 
     def first(self, length: int) -> "Past":
         """All that was read after this is forgotten."""
@@ -137,19 +126,22 @@ class Networks:
 class MoonshineModel:
     """The loaded networks. Stateless: any number of threads may use one at once."""
 
-    def __init__(self, networks: Networks, tokenizer: Tokenizer) -> None:
+    def __init__(self, networks: Networks, tokenizer: Tokenizer, variant: Variant) -> None:
         self._networks = networks
         self.tokenizer = tokenizer
+        self._variant = variant
+        self.dimensions = _dimensions(networks)
 
     @classmethod
-    def load(cls, cache: Path) -> Self:
-        """Load the model that the package moonshine-voice carries; its graphs are made anew once."""
-        model = shipped_file("tiny-en")
+    def load(cls, cache: Path, name: str = "tiny-en") -> Self:
+        """Load a model of this name, which a package carries; its graphs are made anew once."""
+        variant = VARIANTS[name]
+        model = shipped_file(variant.folder, variant.package)
         graphs = cached_files(
             cache,
             ["stem.onnx", "encoder.onnx", "cross.onnx", "decoder.onnx"],
             [model / "encoder_model.ort", model / "decoder_model_merged.ort"],
-            _RECIPE,
+            variant.recipe,
             _build,
         )
         stem, encoder, cross, decoder = graphs
@@ -160,7 +152,12 @@ class MoonshineModel:
             cross=session(cross),
             decoder=session(decoder),
         )
-        return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()))
+        return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()), variant)
+
+    @property
+    def nothing_encoded(self) -> HalfArray:
+        """The past of a segment's first frames."""
+        return np.empty((0, self.dimensions.encoder_states, self.dimensions.width), np.float16)
 
     def features(self, samples: Samples) -> Features:
         """Samples → features; 511 samples make one, and each 192 more another."""
@@ -173,7 +170,7 @@ class MoonshineModel:
         self,
         values: HalfArray,
         normalisation: tuple[Array, Array],
-        past: HalfArray = NOTHING_ENCODED,
+        past: HalfArray | None = None,
         *,
         wide: bool = False,
     ) -> tuple[Array, HalfArray]:
@@ -183,6 +180,7 @@ class MoonshineModel:
         keys and values [frames, 12, 288] of those before. Their own come back beside the hidden states.
         """
         mean, scale = normalisation
+        past = self.nothing_encoded if past is None else past
         encoder = self._networks.wide_encoder if wide else self._networks.encoder
         hidden, new = encoder.run(
             ["hidden", ENCODER_NEW],
@@ -230,9 +228,8 @@ class MoonshineModel:
         follow the speech, of all tokens but the settled ones.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
-        reading = _Reading(
-            self._networks.decoder, self._networks.cross.run(CROSS, {"hidden": encoded.hidden}), past
-        )
+        cross = self._networks.cross.run(self.dimensions.cross, {"hidden": encoded.hidden})
+        reading = _Reading(self._networks.decoder, self.dimensions, self._variant, cross, past)
         tokens, probabilities = list(settled.tokens), list(settled.probabilities)
         unread = [START, *tokens][past.length :]
         rest = draft = draft[: max(0, limit - len(tokens))]
@@ -250,8 +247,8 @@ class MoonshineModel:
             probabilities.append(float(probable[kept]))
             if (phrase := repeated_phrase(tokens)) is not None:
                 # The last token has not been read yet: there is no attention of it.
-                attention = reading.attention(len(settled.tokens)).mean(axis=0)
-                fewer = without_loop(tokens[:-1], phrase, attention)
+                attended = reading.attention(len(settled.tokens)).mean(axis=0)
+                fewer = without_loop(tokens[:-1], phrase, attended)
                 if fewer is not None:
                     del tokens[max(fewer, len(settled.tokens)) :]
                     reading.forget_after(1 + len(tokens))
@@ -277,9 +274,20 @@ def _rejoined(rest: Sequence[int], token: int) -> int:
 class _Reading:
     """The decoder's state while it reads tokens against one segment's audio."""
 
-    def __init__(self, decoder: ort.InferenceSession, cross: list[Array], past: Past) -> None:
+    def __init__(
+        self,
+        decoder: ort.InferenceSession,
+        sizes: Dimensions,
+        variant: Variant,
+        cross: list[Array],
+        past: Past,
+    ) -> None:
         self._decoder = decoder
-        self._cross = dict(zip(CROSS, cross, strict=True))
+        self._variant = variant
+        self._names = sizes.past
+        self._wanted = [TOKENS, PROBABILITIES, *map(attention, variant.next_heads), *sizes.present]
+        self._no_past = [np.zeros((1, sizes.heads, 0, sizes.head_size), np.float32)] * len(sizes.past)
+        self._cross = dict(zip(sizes.cross, cross, strict=True))
         self._first = past.length
         self._attentions: list[list[Array]] = []
         self.past = past
@@ -287,16 +295,17 @@ class _Reading:
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
         """Behind each of these tokens: the most probable next one, and its probability."""
         chosen, probable, *rest = self._decoder.run(
-            _READ,
+            self._wanted,
             {
                 "input_ids": np.array([tokens]),
                 "position": np.array([self.past.length]),
-                **dict(zip(PAST, self.past.states, strict=True)),
+                **dict(zip(self._names, self.past.states or self._no_past, strict=True)),
                 **self._cross,
             },
         )
-        self._attentions.append([attention[0] for attention in rest[: len(_NEXT)]])
-        self.past = Past(tuple(rest[len(_NEXT) :]))
+        layers = len(self._variant.next_heads)
+        self._attentions.append([attended[0] for attended in rest[:layers]])
+        self.past = Past(tuple(rest[layers:]))
         return chosen[0], probable[0]
 
     def forget_after(self, length: int) -> None:
@@ -308,24 +317,34 @@ class _Reading:
             kept = max(0, latest[0].shape[1] - extra)
             extra -= latest[0].shape[1] - kept
             if kept:
-                self._attentions.append([attention[:, :kept] for attention in latest])
+                self._attentions.append([attended[:, :kept] for attended in latest])
 
     def attention(self, settled: int) -> Array:
         """[heads, tokens, frames]: where the audio is of all tokens behind the settled ones."""
         layers = {
             layer: np.concatenate(parts, axis=1)[:, settled - self._first :]
-            for layer, parts in zip(_NEXT, zip(*self._attentions, strict=True), strict=True)
+            for layer, parts in zip(
+                self._variant.next_heads, zip(*self._attentions, strict=True), strict=True
+            )
         }
-        next_ones = [layers[layer][heads, :-1] for layer, heads in _NEXT.items()]
-        latest = [layers[layer][heads, 1:] for layer, heads in _LATEST.items()]
+        next_ones = [layers[layer][heads, :-1] for layer, heads in self._variant.next_heads.items()]
+        latest = [layers[layer][heads, 1:] for layer, heads in self._variant.latest_heads.items()]
         return np.concatenate(next_ones + latest)
 
 
-def shipped_file(name: str) -> Path:
-    """A file of the package that carries the model. Raises ConfigurationError where it is not installed."""
+def _dimensions(networks: Networks) -> Dimensions:
+    """As the graphs have them that were made."""
+    inputs = {each.name: each.shape for each in networks.decoder.get_inputs()}
+    pasts = [shape for name, shape in inputs.items() if name.startswith("past.")]
+    (states,) = (each.shape[1] for each in networks.encoder.get_inputs() if each.name == ENCODER_PAST)
+    return Dimensions(states // 2, len(pasts) // 2, pasts[0][1], pasts[0][3])
+
+
+def shipped_file(name: str, package: str = "moonshine_voice") -> Path:
+    """A file of a package that carries a model. Raises ConfigurationError where it is not installed."""
     # Found without importing the package, which would load a runtime of its own.
-    package = find_spec("moonshine_voice")
-    for folder in (package and package.submodule_search_locations) or ():
+    found = find_spec(package)
+    for folder in (found and found.submodule_search_locations) or ():
         return Path(folder) / "assets" / name
     raise ConfigurationError(
         "The embedded engine's model is not installed. Run: pip install moonshine-voice==0.0.73"

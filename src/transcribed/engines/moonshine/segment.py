@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.engines.moonshine.model import (
-    NOTHING_ENCODED,
     SHORTEST,
     Array,
     Decoded,
@@ -91,10 +90,11 @@ class SegmentEncoder:
     def __init__(self, model: MoonshineModel, start: int) -> None:
         self._model = model
         self.start = start
-        self._values = Rows(np.empty((0, 576), np.float16))
+        width = model.dimensions.width
+        self._values = Rows(np.empty((0, 2 * width), np.float16))
         self._sums, self._squares = (Rows(np.empty(0, np.float32)) for _ in range(2))
-        self._hidden = Rows(np.empty((0, 288), np.float32))
-        self._past = Rows(NOTHING_ENCODED)
+        self._hidden = Rows(np.empty((0, width), np.float32))
+        self._past = Rows(model.nothing_encoded)
 
     def in_passing(self, audio: SampleBuffer, end: int, agreed: float) -> Encoded:
         """The newest frames of [start, end), where `agreed` of what was encoded last need no reading."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 from onnx import helper
 from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import (
     InferenceSession,
+)
+from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.TensorTypeAndShape import (
+    TensorTypeAndShape,
 )
 
 Array = npt.NDArray[Any]
@@ -54,12 +58,24 @@ class Weights:
         self._tensors = {
             tensor.Name().decode(): tensor for graph in graphs for tensor in _list(graph, "Initializers")
         }
+        self._inputs = {argument.Name().decode(): argument for argument in _list(outer, "NodeArgs")}
         self._used = {
             output.decode(): [name.decode() for name in _list(node, "Inputs")]
             for graph in graphs
             for node in _list(graph, "Nodes")
             for output in _list(node, "Outputs")
         }
+
+    def input_shape(self, name: str) -> list[int]:
+        """The shape that an input of the whole has; 0 where it may have any size."""
+        held = self._inputs[name].Type().Value()
+        kind = TensorTypeAndShape()
+        kind.Init(held.Bytes, held.Pos)
+        return [dimension.Value().DimValue() for dimension in _list(kind.Shape(), "Dim")]
+
+    def count(self, output: str) -> int:
+        """How many layers there are, each with a node of such an output, numbered from 0 at its braces."""
+        return next(number for number in count() if output.format(number) not in self._used)
 
     def tensor(self, name: str) -> Array:
         """The tensor of a name."""

@@ -51,6 +51,22 @@ def shipped() -> tuple[ort.InferenceSession, ort.InferenceSession]:
     return encoder, decoder
 
 
+def test_the_dimensions_are_those_of_the_shipped_graphs(
+    model: MoonshineModel, shipped: tuple[ort.InferenceSession, ort.InferenceSession]
+) -> None:
+    encoder, decoder = shipped
+    pasts = [each.shape for each in decoder.get_inputs() if each.name.endswith(".decoder.key")]
+    width = encoder.run(None, _audio(silence(1.0)))[0].shape[2]
+    sizes = model.dimensions
+    assert (sizes.layers, sizes.heads, sizes.head_size) == (len(pasts), pasts[0][1], pasts[0][3])
+    assert sizes.width == width
+    assert model.encode(silence(1.0)).hidden.shape[2] == width
+
+
+def _audio(samples: Samples) -> dict[str, "np.ndarray"]:
+    return {"input_values": samples[None], "attention_mask": np.ones((1, len(samples)), np.int64)}
+
+
 def _greedy(decoder: ort.InferenceSession, hidden: "np.ndarray", mask: "np.ndarray") -> Iterator[int]:
     """Greedy decoding by the shipped decoder, one token a step."""
     inputs = [value.name for value in decoder.get_inputs()]

@@ -101,7 +101,7 @@ def test_in_passing_no_more_is_encoded_than_the_last_second_and_what_is_new(
             sizes.append(len(values))
             return super().encode_features(values, normalisation, *past, **how)
 
-    counting = Counting(model._networks, model.tokenizer)
+    counting = Counting(model._networks, model.tokenizer, model._variant)
     encoder = SegmentEncoder(counting, START)
     for end in _growing(len(spoken)):
         encoder.in_passing(_buffer(spoken), end, 0.0)
@@ -227,6 +227,9 @@ class CountingSession:
         self._session = session
         self.passes: list[int] = []
 
+    def get_inputs(self) -> list[ort.NodeArg]:
+        return self._session.get_inputs()
+
     def run(self, names: Sequence[str], inputs: dict[str, "np.ndarray"]) -> "list[np.ndarray]":
         if "input_ids" in inputs:
             self.passes.append(inputs["input_ids"].shape[1])
@@ -240,7 +243,8 @@ def decoder(model: MoonshineModel) -> CountingSession:
 
 @pytest.fixture
 def counting(model: MoonshineModel, decoder: CountingSession) -> MoonshineModel:
-    return MoonshineModel(replace(model._networks, decoder=decoder), model.tokenizer)  # type: ignore[arg-type]
+    networks = replace(model._networks, decoder=decoder)  # type: ignore[arg-type]
+    return MoonshineModel(networks, model.tokenizer, model._variant)
 
 
 def test_a_right_draft_is_read_in_one_pass(
