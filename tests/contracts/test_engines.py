@@ -25,9 +25,12 @@ from transcribed.engines.base import (
     Engine,
     Hypothesis,
     LocalEngine,
+    LocalSaid,
+    LocalStream,
     Pace,
     RecognitionStream,
     Said,
+    StepKind,
     StreamOptions,
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
@@ -142,7 +145,24 @@ def amazon(
         yield replace(spelled, engine=engine)
 
 
-@pytest.fixture(scope="module", params=["scripted", "spelled", "moonshine", "amazon"])
+@dataclass(frozen=True)
+class _Together(SpelledEngine):
+    """A BatchingEngine: whatever its streams wait for, three of them do it at once."""
+
+    def batch(self, kind: StepKind) -> int:
+        return 3
+
+    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[LocalSaid]]:
+        return [stream.step(alone=False) for stream in streams]
+
+
+@pytest.fixture(scope="module")
+def together(spelled: Spoken) -> Spoken:
+    assert isinstance(spelled.engine, SpelledEngine)
+    return replace(spelled, engine=_Together(spelled.engine.spelling))
+
+
+@pytest.fixture(scope="module", params=["scripted", "spelled", "together", "moonshine", "amazon"])
 def spoken(request: pytest.FixtureRequest) -> Spoken:
     found: Spoken = request.getfixturevalue(request.param)
     return found

@@ -8,7 +8,7 @@ question of when and where to compute to the scheduler.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from transcribed.audio.formats import Samples
 from transcribed.recognition.stabilizer import Stability
@@ -257,4 +257,20 @@ class LocalEngine(Protocol):
 
     def open(self, options: StreamOptions) -> LocalStream:
         """A new stream. Cheap."""
+        ...
+
+
+@runtime_checkable
+class BatchingEngine(LocalEngine, Protocol):
+    """A LocalEngine to which a step of several of its streams costs less than a step of each."""
+
+    def batch(self, kind: StepKind) -> int:
+        """How many streams such a step may be of; 1 where that spares nothing."""
+        ...
+
+    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[LocalSaid] | Exception]:
+        """A step of each of these streams, which all wait for the same kind: what they say, in their order.
+
+        A stream that fails has its failure and leaves the others as they were; what is raised ends all.
+        """
         ...

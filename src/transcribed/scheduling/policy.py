@@ -81,6 +81,19 @@ def choose(candidates: Iterable[Candidate[S]], now: float, *, only_live: bool = 
     return None if chosen is None else chosen.stream
 
 
+def companions(
+    candidates: Iterable[Candidate[S]], chosen: Candidate[S], now: float, most: int
+) -> list[Candidate[S]]:
+    """At most so many that may step with the chosen one: of its kind and rank, longest waiting first."""
+    rank, _ = _rank(chosen, now)
+    alike = (
+        each
+        for each in candidates
+        if each is not chosen and each.kind is chosen.kind and _rank(each, now)[0] == rank
+    )
+    return sorted(alike, key=lambda candidate: candidate.due)[:most]
+
+
 def _rank(candidate: Candidate[S], now: float) -> tuple[int, float]:
     late = now - candidate.due
     if candidate.pace is not Pace.LIVE:

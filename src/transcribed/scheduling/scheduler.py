@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Self, TypeAlias
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
+    BatchingEngine,
     Capabilities,
     LocalEngine,
     LocalSaid,
-    LocalStream,
     NextStep,
     Pace,
     RecognitionStream,
@@ -29,7 +29,7 @@ from transcribed.engines.base import (
 from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError
 from transcribed.event_queue import EventQueue
 from transcribed.scheduling.meter import Meter
-from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose
+from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose, companions
 from transcribed.scheduling.workers import Workers
 
 BUFFERED_SECONDS = 5.0
@@ -47,6 +47,26 @@ class _Stepped:
     said: Sequence[LocalSaid]
     seconds: float
     heard: float
+
+
+def _step(streams: Sequence["_ScheduledStream"], *, alone: bool) -> Sequence[_Stepped | Exception]:
+    """One step of each of these streams of one engine, in any thread."""
+    local = [stream.local for stream in streams]
+    began, backlogs = time.perf_counter(), [each.backlog for each in local]
+    batching = streams[0].batching
+    said: Sequence[Sequence[LocalSaid] | Exception]
+    if len(local) == 1 or batching is None:
+        said = [local[0].step(alone=alone)]
+    else:
+        said = batching.step_together(local)
+    seconds = (time.perf_counter() - began) / len(local)
+    return [
+        each if isinstance(each, Exception) else _Stepped(each, seconds, backlog - stream.backlog)
+        for each, stream, backlog in zip(said, local, backlogs, strict=True)
+    ]
+
+
+_Candidate: TypeAlias = "Candidate[_ScheduledStream]"
 
 
 class Scheduler:
@@ -96,7 +116,7 @@ class Scheduler:
             raise LimitExceeded(
                 f"No more live streams can be served well: {self._live} are being served. Try again later."
             )
-        stream = _ScheduledStream(engine.open(options), options, self, meter)
+        stream = _ScheduledStream(engine, options, self, meter)
         self._streams.add(stream)
         self._live += live
         return stream
@@ -107,7 +127,7 @@ class Scheduler:
         self._candidates.pop(stream, None)
         self._live -= stream.live
 
-    def offer(self, candidate: Candidate["_ScheduledStream"]) -> None:
+    def offer(self, candidate: _Candidate) -> None:
         """A stream has something to do."""
         self._candidates[candidate.stream] = candidate
         self._dispatch()
@@ -123,21 +143,37 @@ class Scheduler:
             stream = choose(self._candidates.values(), now, only_live=not self._may_step_fast)
             if stream is None:
                 return
-            candidate = self._candidates.pop(stream)
+            together = self._together(self._candidates[stream], now)
+            for candidate in together:
+                del self._candidates[candidate.stream]
+                candidate.stream.begin_step()
             self._fast_steps += not stream.live
-            stream.begin_step()
             alone = len(self._streams) == 1
-            step = self._workers.run(partial(stream.step, alone=alone), self._step_seconds)
-            step.add_done_callback(partial(self._stepped, candidate))
+            streams = [candidate.stream for candidate in together]
+            step = self._workers.run(partial(_step, streams, alone=alone), self._step_seconds)
+            step.add_done_callback(partial(self._stepped, together))
+
+    def _together(self, chosen: _Candidate, now: float) -> list[_Candidate]:
+        """The chosen one, and those that its engine steps together with it."""
+        engine = chosen.stream.batching
+        if engine is None or (most := engine.batch(chosen.kind)) <= 1:
+            return [chosen]
+        same = (each for each in self._candidates.values() if each.stream.batching is engine)
+        return [chosen, *companions(same, chosen, now, most - 1)]
 
     @property
     def _may_step_fast(self) -> bool:
         """The long steps of recordings leave a thread to live streams while there are any."""
         return not self._live or self._workers.count == 1 or self._fast_steps < self._workers.count - 1
 
-    def _stepped(self, candidate: Candidate["_ScheduledStream"], step: "asyncio.Future[_Stepped]") -> None:
-        self._fast_steps -= not candidate.stream.live
-        candidate.stream.end_step(candidate, step)
+    def _stepped(
+        self, together: Sequence[_Candidate], step: "asyncio.Future[Sequence[_Stepped | Exception]]"
+    ) -> None:
+        self._fast_steps -= not together[0].stream.live
+        error = step.exception()
+        outcomes = step.result() if error is None else [error] * len(together)
+        for candidate, outcome in zip(together, outcomes, strict=True):
+            candidate.stream.end_step(candidate, outcome)
         self._dispatch()
 
 
@@ -171,9 +207,10 @@ class _ScheduledStream:
     """
 
     def __init__(
-        self, local: LocalStream, options: StreamOptions, scheduler: Scheduler, meter: Meter
+        self, engine: LocalEngine, options: StreamOptions, scheduler: Scheduler, meter: Meter
     ) -> None:
-        self._local = local
+        self.batching = engine if isinstance(engine, BatchingEngine) else None
+        self.local = engine.open(options)
         self._pace = options.pace
         self.live = options.pace is Pace.LIVE
         self._scheduler = scheduler
@@ -234,30 +271,22 @@ class _ScheduledStream:
         """Until `end_step` the stream is left to `step` alone."""
         self._stepping = True
 
-    def step(self, *, alone: bool) -> _Stepped:
-        """One step, in any thread."""
-        began, backlog = time.perf_counter(), self._local.backlog
-        said = self._local.step(alone=alone)
-        return _Stepped(said, time.perf_counter() - began, backlog - self._local.backlog)
-
-    def end_step(self, candidate: Candidate["_ScheduledStream"], step: "asyncio.Future[_Stepped]") -> None:
+    def end_step(self, candidate: _Candidate, outcome: _Stepped | BaseException) -> None:
         """Take the result of the step that has just run."""
         self._stepping = False
-        error = step.exception()
         if self._said.ended:
             return
-        if isinstance(error, TimeoutError):
+        if isinstance(outcome, TimeoutError):
             _log.error("A step of recognition hangs. Its stream ends alone; another thread takes over.")
             self.end(EngineFailure("The recogniser got stuck on this audio; the server's log says so."))
-        elif error is not None:
-            self._fail(error)
+        elif isinstance(outcome, BaseException):
+            self._fail(outcome)
         else:
-            stepped = step.result()
             if self.live:
                 # What the client was late with has not waited here.
                 waited = asyncio.get_running_loop().time() - max(candidate.due, self._came)
-                self._meter.step(candidate.kind, stepped.seconds, stepped.heard, waited, stepped.said)
-            for said in stepped.said:
+                self._meter.step(candidate.kind, outcome.seconds, outcome.heard, waited, outcome.said)
+            for said in outcome.said:
                 self._said.put(said)
             self._proceed()
             self._taken.set()
@@ -300,15 +329,15 @@ class _ScheduledStream:
     def _hand_over(self) -> NextStep | None:
         while self._arrived:
             if (samples := self._arrived.popleft()) is None:
-                self._local.flush()
+                self.local.flush()
             else:
-                self._local.accept(samples)
+                self.local.accept(samples)
         self._arrived_samples = 0
         if self._finish_requested and not self._finish_given:
             self._finish_given = True
-            self._local.finish()
-        step = self._local.next_step()
-        self._backlog, self._recognised = self._local.backlog, self._local.recognised
+            self.local.finish()
+        step = self.local.next_step()
+        self._backlog, self._recognised = self.local.backlog, self.local.recognised
         return step
 
     def _due(self, step: NextStep) -> float:

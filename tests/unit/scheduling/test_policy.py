@@ -16,6 +16,7 @@ from transcribed.scheduling.policy import (
     admits,
     capacity,
     choose,
+    companions,
 )
 
 NOW = 10.0
@@ -253,3 +254,21 @@ def test_an_endless_stream_takes_no_more_memory() -> None:
         clock.received(chunk * 0.02, chunk * 0.02)
     assert len(clock._came) < 1_000
     assert clock.came(0.0) < clock.came(199.0)
+
+
+def test_those_of_the_same_kind_and_rank_may_step_with_the_chosen_one() -> None:
+    def waiting(stream: str, kind: StepKind, due: float, pace: Pace = Pace.LIVE) -> Candidate[str]:
+        return Candidate(stream, pace, kind, due)
+
+    chosen = waiting("chosen", StepKind.PARTIAL, 1.0)
+    others = [
+        waiting("late", StepKind.PARTIAL, 3.0),
+        waiting("final", StepKind.FINAL, 1.5),
+        waiting("early", StepKind.PARTIAL, 99.0),
+        waiting("fast", StepKind.PARTIAL, 1.5, Pace.FAST),
+        waiting("sooner", StepKind.PARTIAL, 2.0),
+        waiting("latest", StepKind.PARTIAL, 4.0),
+    ]
+    found = companions([chosen, *others], chosen, 5.0, 2)
+    assert [candidate.stream for candidate in found] == ["sooner", "late"]
+    assert companions([chosen, *others], chosen, 5.0, 0) == []

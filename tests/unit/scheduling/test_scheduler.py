@@ -13,6 +13,7 @@ from transcribed.engines.base import (
     Capabilities,
     Costs,
     Hypothesis,
+    LocalSaid,
     LocalStream,
     NextStep,
     Pace,
@@ -579,6 +580,82 @@ async def test_a_stream_that_was_closed_while_its_step_hangs_is_no_error(
         assert await _texts(other) == ["1"]
         gate.open()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+# --- Steps of several streams at once
+
+
+class BatchingListeners:
+    """A BatchingEngine whose streams are Listeners; it remembers which stepped at once."""
+
+    capabilities = Capabilities("batching", ("en-US",))
+    costs = Costs(1e-3, 1e-3)
+
+    def __init__(self, most: int, before_step: Callable[[], object] = lambda: None) -> None:
+        self.opened: list[Listener] = []
+        self.together: list[list[LocalStream]] = []
+        self._most = most
+        self._before_step = before_step
+
+    def open(self, options: StreamOptions) -> LocalStream:
+        self.opened.append(Listener(self._before_step if not self.opened else lambda: None))
+        return self.opened[-1]
+
+    def batch(self, kind: StepKind) -> int:
+        return self._most if kind is StepKind.LISTEN else 1
+
+    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[LocalSaid] | Exception]:
+        self.together.append(list(streams))
+        return [stream.step(alone=False) for stream in streams]
+
+
+async def _waiting_together(engine: BatchingListeners, gate: Gate, count: int) -> list[list[str]]:
+    """What streams say that all wait for the one thread, which the first of them keeps for a while."""
+    async with Scheduler(1) as scheduler:
+        scheduled = scheduler.run(engine)
+        first, *streams = [await scheduled.open(LIVE) for _ in range(count + 1)]
+        await first.send(HALF_SECOND)
+        await gate.reached()
+        for stream in streams:
+            await stream.send(HALF_SECOND)
+            await stream.finish()
+        gate.open()
+        outcomes = await asyncio.gather(*map(_texts, streams), return_exceptions=True)
+        await first.aclose()
+    return [outcome if isinstance(outcome, list) else [str(outcome)] for outcome in outcomes]
+
+
+async def test_streams_that_wait_for_the_same_step_make_it_together(gate: Gate) -> None:
+    engine = BatchingListeners(3, gate)
+    assert await _waiting_together(engine, gate, 5) == [["1"]] * 5
+    assert engine.together == [engine.opened[1:4], engine.opened[4:6]]
+
+
+async def test_a_kind_of_step_that_an_engine_does_not_batch_is_made_alone(gate: Gate) -> None:
+    engine = BatchingListeners(1, gate)
+    assert await _waiting_together(engine, gate, 3) == [["1"]] * 3
+    assert engine.together == []
+
+
+async def test_a_stream_that_fails_among_others_ends_alone(gate: Gate) -> None:
+    class SecondFails(BatchingListeners):
+        def step_together(
+            self, streams: Sequence[LocalStream]
+        ) -> Sequence[Sequence[LocalSaid] | Exception]:
+            one, _, *others = super().step_together(streams)
+            return [one, EngineFailure("It fell over."), *others]
+
+    assert await _waiting_together(SecondFails(3, gate), gate, 3) == [["1"], ["It fell over."], ["1"]]
+
+
+async def test_a_step_that_fails_as_a_whole_ends_all_that_made_it(gate: Gate) -> None:
+    class Fails(BatchingListeners):
+        def step_together(
+            self, streams: Sequence[LocalStream]
+        ) -> Sequence[Sequence[LocalSaid] | Exception]:
+            raise EngineFailure("They fell over.")
+
+    assert await _waiting_together(Fails(2, gate), gate, 3) == [["They fell over."]] * 2 + [["1"]]
 
 
 # --- Who is let in
