@@ -131,7 +131,7 @@ class Engines:
     async def _served_remotely(self, name: str) -> AdmittedEngine:
         """Its streams made to last."""
         settings = self._settings
-        first = await in_thread(REMOTE[name], settings.for_engines())
+        first = await in_thread(REMOTE[name], settings, settings.model_of(name))
         fallback = await self._scheduled(settings.fallback) if settings.fallback in LOCAL else None
         rules = FailoverRules(lifetime=settings.amazon_longest_stream)
         lasting = FailoverEngine(first, fallback, rules, general=settings.for_amazon().asked)
@@ -146,7 +146,7 @@ class Engines:
     async def _scheduled(self, name: str) -> ScheduledEngine:
         """One that computes here, loaded once."""
         if name not in self._local:
-            loaded = await in_thread(LOCAL[name], self._settings.for_engines())
+            loaded = await in_thread(LOCAL[name], self._settings, self._settings.model_of(name))
             self._local[name] = self._scheduler.run(loaded)
         return self._local[name]
 

@@ -22,8 +22,9 @@ from transcribed.audio.formats import (
     Encoding,
     InputFormat,
 )
+from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.errors import TranscribedError
-from transcribed.settings import AmazonOptions, RecognitionSettings, ServerSettings
+from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
 

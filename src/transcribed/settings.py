@@ -1,151 +1,64 @@
 """Every setting, from the command line, the environment (TRANSCRIBED_…) or its default, in this order."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import platformdirs
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
-from transcribed.engines.registry import EngineSettings
-from transcribed.recognition.endpointing import LONGEST_SILENCE, SHORTEST_SILENCE, EndpointingRules
-from transcribed.wire.amazon_parameters import PARAMETERS, in_any_case
+from transcribed.engines.amazon.settings import AmazonSettings
+from transcribed.engines.registry import LOCAL, MODELS, REMOTE, EngineOptions
 
-EngineName = Literal["moonshine", "scripted", "amazon"]
-FallbackName = Literal["none", "moonshine", "scripted"]
+if TYPE_CHECKING:
+    EngineName: TypeAlias = str
+    FallbackName: TypeAlias = str
+    ModelName: TypeAlias = str
+else:
+    EngineName = Literal[(*LOCAL, *REMOTE)]
+    FallbackName = Literal[("none", *LOCAL)]
+    ModelName = Literal[("default", *dict.fromkeys(name for models in MODELS.values() for name in models))]
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-
-def _default_cache() -> Path:
-    try:
-        return platformdirs.user_cache_path("transcribed")
-    except RuntimeError:  # A user without a home folder, as in many containers.
-        return Path(tempfile.gettempdir()) / "transcribed"
 
 
 def _default_certificates() -> Path:
     try:
         return platformdirs.user_data_path("transcribed") / "certificates"
-    except RuntimeError:  # As above; but in a folder for all, somebody else could be there first.
+    except RuntimeError:  # No home folder. In a folder for all, somebody else could be there first.
         return Path("certificates")
-
-
-class AmazonOptions(BaseSettings):
-    """Where the audio goes that is recognised by Amazon Transcribe, and what is asked of it."""
-
-    model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
-
-    amazon_region: str = Field(
-        "", description="The region of Amazon; without it AWS_REGION or the profile's."
-    )
-    amazon_profile: str = Field("", description="The profile in ~/.aws; without it AWS_PROFILE or default.")
-    amazon_endpoint: str = Field(
-        "",
-        description="Where streams go; without it AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING or the region's.",
-    )
-    amazon_language: str = Field("en-US", description="The language of streams that ask for none.")
-    amazon_parameters: str = Field(
-        "",
-        description="What is asked of every stream, by Amazon's names: 'NAME=VALUE NAME=VALUE'.",
-    )
-    amazon_streams: int = Field(25, ge=1, description="The most streams at once; Amazon's own limit is 25.")
-    amazon_speed: float = Field(
-        1.0,
-        ge=0.1,
-        le=100,
-        description="How fast recordings are sent, in times of real time; Amazon wants 1.",
-        json_schema_extra={"metavar": "TIMES"},
-    )
-    amazon_silence_after: float = Field(
-        5.0, ge=0.1, le=14, description="Seconds without audio after which silence is sent."
-    )
-    amazon_longest_stream: float = Field(
-        13800.0,
-        ge=1,
-        le=14340,
-        description="Seconds after which another stream takes over; Amazon ends one after 14400.",
-    )
-
-    @field_validator("amazon_language")
-    @classmethod
-    def _spoken(cls, language: str) -> str:
-        known = in_any_case(language, LANGUAGES)
-        if known is None:
-            raise ValueError("no language of Amazon's, such as en-US or de-DE")
-        return known
-
-    @field_validator("amazon_parameters")
-    @classmethod
-    def _askable(cls, text: str) -> str:
-        _parameters(text)
-        return text
-
-    def for_amazon(self) -> AmazonSettings:
-        """The part that the engine is told."""
-        return AmazonSettings(
-            region=self.amazon_region or None,
-            profile=self.amazon_profile or None,
-            endpoint_url=self.amazon_endpoint or None,
-            language=self.amazon_language,
-            asked=_parameters(self.amazon_parameters),
-            speed=self.amazon_speed,
-            silence_after=self.amazon_silence_after,
-        )
-
-
-def _parameters(text: str) -> dict[str, str]:
-    """Raises ValueError for what Amazon cannot be asked for."""
-    found: dict[str, str] = {}
-    known = FEATURES | {"enable-partial-results-stabilization", "partial-results-stability"}
-    for each in text.split():
-        name, equals, value = each.partition("=")
-        if name not in known:
-            raise ValueError(f"{name!r} is none of {', '.join(sorted(known))}")
-        if not equals or PARAMETERS[name].read(value) is None:
-            raise ValueError(f"{name} may be {PARAMETERS[name].plain_values}")
-        if name in found:
-            raise ValueError(f"{name} comes twice")
-        found[name] = value
-    return found
 
 
 class _EngineSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
     engine: EngineName = Field("moonshine", description="What recognises speech.")
+    model: ModelName = Field("default", description="Which of the engine's models.")
     fallback: FallbackName = Field(
         "none", description="What goes on where an engine elsewhere, such as amazon, cannot."
     )
-    script: Path | None = Field(None, description="What the scripted engine says: a JSON file.")
     threads: int = Field(
         0, ge=0, le=256, description="Threads that recognise speech; 0 means one for each core."
     )
-    endpoint_silence: float = Field(
-        0.6, ge=SHORTEST_SILENCE, le=LONGEST_SILENCE, description="Seconds of silence that end a segment."
-    )
-    longest_segment: float = Field(
-        15.0, ge=5, le=30, description="Seconds after which a segment is cut even without silence."
-    )
-    cache: Path = Field(
-        default_factory=_default_cache,
-        description="A folder for what is computed once, at the first start.",
-    )
+
+    @field_validator("model")
+    @classmethod
+    def _is_one_of_the_engines(cls, model: str, info: ValidationInfo) -> str:
+        engine = info.data.get("engine", "")
+        models = MODELS.get(engine, ())
+        if model != "default" and model not in models:
+            raise ValueError(
+                f"the models of the engine {engine} are {', '.join(models) or 'its own affair'}"
+            )
+        return model
 
 
-class RecognitionSettings(AmazonOptions, _EngineSettings):
+class RecognitionSettings(EngineOptions, _EngineSettings):
     """What every command that recognises speech can be told."""
 
-    def for_engines(self) -> EngineSettings:
-        """The part that engines are told."""
-        return EngineSettings(
-            cache=self.cache,
-            endpointing=EndpointingRules(silence=self.endpoint_silence, longest=self.longest_segment),
-            script=self.script,
-            amazon=self.for_amazon(),
-        )
+    def model_of(self, engine: str) -> str | None:
+        """The model that an engine is to load; None is its own choice."""
+        return self.model if engine == self.engine and self.model != "default" else None
 
 
 class ServerSettings(RecognitionSettings):

@@ -1,10 +1,15 @@
 """What is asked of Amazon, as its users write it."""
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
+from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.engines.amazon.settings import FEATURES, AmazonSettings
-from transcribed.settings import AmazonOptions
+from transcribed.engines.moonshine.variants import VARIANTS
+from transcribed.engines.registry import LOCAL, MODELS, REMOTE
+from transcribed.settings import RecognitionSettings
 from transcribed.wire.amazon_parameters import PARAMETERS
 
 
@@ -55,3 +60,23 @@ def test_what_cannot_be_asked_for_is_refused_at_the_start(setting: str, value: s
 
 def test_every_feature_of_amazons_is_one_of_the_parameters() -> None:
     assert set(PARAMETERS) >= FEATURES
+
+
+def test_the_choices_of_engine_and_model_are_those_of_the_registry() -> None:
+    fields = RecognitionSettings.model_fields
+    assert get_args(fields["engine"].annotation) == (*LOCAL, *REMOTE)
+    assert get_args(fields["fallback"].annotation) == ("none", *LOCAL)
+    assert get_args(fields["model"].annotation) == ("default", *VARIANTS)
+    assert set(MODELS) <= {*LOCAL, *REMOTE}
+
+
+def test_a_model_is_one_of_the_engines() -> None:
+    first = next(iter(VARIANTS))
+    settings = RecognitionSettings(model=first)
+    assert settings.model_of("moonshine") == first
+    assert settings.model_of("scripted") is None
+    assert RecognitionSettings().model_of("moonshine") is None
+    with pytest.raises(ValidationError, match="the models of the engine amazon are its own affair"):
+        RecognitionSettings(engine="amazon", model=first)
+    with pytest.raises(ValidationError, match="Input should be 'default'"):
+        RecognitionSettings(model="none-such")

@@ -1,54 +1,52 @@
-"""Engines by name. Nothing of an engine is imported before it is asked for.
+"""Engines by name, and their settings. Nothing else of an engine is imported before it is asked for.
 
 Some compute in this process, and others are remote: only their streams are here.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from transcribed.engines.amazon.settings import AmazonSettings
+from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.engines.base import Engine, LocalEngine
+from transcribed.engines.moonshine.options import MoonshineOptions
+from transcribed.engines.moonshine.variants import VARIANTS
+from transcribed.engines.segments.options import SegmentOptions
+from transcribed.engines.testing.options import ScriptedOptions
 from transcribed.errors import ConfigurationError
-from transcribed.recognition.endpointing import EndpointingRules
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """What the engines can be told."""
-
-    cache: Path
-    """A folder for what is computed once."""
-    endpointing: EndpointingRules = field(default_factory=EndpointingRules)
-    script: Path | None = None
-    """What the scripted engine says."""
-    amazon: AmazonSettings = field(default_factory=AmazonSettings)
+class EngineOptions(AmazonOptions, MoonshineOptions, SegmentOptions, ScriptedOptions):
+    """What the engines can be told: each declares what is its own."""
 
 
-def _moonshine(settings: EngineSettings) -> LocalEngine:
+def _moonshine(options: EngineOptions, model: str | None) -> LocalEngine:
     from transcribed.engines.moonshine import engine  # noqa: PLC0415 - see above
 
-    return engine.load(settings.cache, settings.endpointing)
+    return engine.load(options.cache, options.endpointing, model)
 
 
-def _scripted(settings: EngineSettings) -> LocalEngine:
+def _scripted(options: EngineOptions, _: str | None) -> LocalEngine:
     from transcribed.engines.testing import scripted  # noqa: PLC0415 - see above
 
-    if settings.script is None:
+    if options.script is None:
         raise ConfigurationError("The scripted engine needs a script: --script FILE.")
-    return scripted.load(settings.script)
+    return scripted.load(options.script)
 
 
-def _amazon(settings: EngineSettings) -> Engine:
+def _amazon(options: EngineOptions, _: str | None) -> Engine:
     from transcribed.engines.amazon import engine  # noqa: PLC0415 - see above
 
-    return engine.load(settings.amazon)
+    return engine.load(options.for_amazon())
 
 
-LOCAL: Mapping[str, Callable[[EngineSettings], LocalEngine]] = {
+LOCAL: Mapping[str, Callable[[EngineOptions, str | None], LocalEngine]] = {
     "moonshine": _moonshine,
     "scripted": _scripted,
 }
-"""What loads an engine. Blocking; each raises ConfigurationError for what cannot be loaded."""
-REMOTE: Mapping[str, Callable[[EngineSettings], Engine]] = {"amazon": _amazon}
+"""What loads an engine, with the model of a name or, for None, its first.
+
+Blocking; each raises ConfigurationError for what cannot be loaded.
+"""
+REMOTE: Mapping[str, Callable[[EngineOptions, str | None], Engine]] = {"amazon": _amazon}
 """As LOCAL."""
+MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": tuple(VARIANTS)}
+"""Of those engines that have several, or may have."""

@@ -16,9 +16,9 @@ from transcribed.recognition.endpointing import EndpointingRules
 _TRIAL_SECONDS = 6
 
 
-def load(cache: Path, endpointing: EndpointingRules) -> SegmentEngine:
-    """Load all networks: a LocalEngine of US English, cased and punctuated. Blocks."""
-    segments = MoonshineSegments(MoonshineModel.load(cache))
+def load(cache: Path, endpointing: EndpointingRules, model: str | None = None) -> SegmentEngine:
+    """Load all networks of a model: a LocalEngine of US English, cased and punctuated. Blocks."""
+    segments = MoonshineSegments(MoonshineModel.load(cache, model))
     capabilities = Capabilities("moonshine", ("en-US",), endpoint_silence=True)
     return measured(capabilities, segments, endpointing, _speech())
 

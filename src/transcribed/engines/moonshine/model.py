@@ -133,9 +133,9 @@ class MoonshineModel:
         self.dimensions = _dimensions(networks)
 
     @classmethod
-    def load(cls, cache: Path, name: str = "tiny-en") -> Self:
-        """Load a model of this name, which a package carries; its graphs are made anew once."""
-        variant = VARIANTS[name]
+    def load(cls, cache: Path, name: str | None = None) -> Self:
+        """Load the model of this name, or the first. Its graphs are made anew, once."""
+        variant = VARIANTS[name or next(iter(VARIANTS))]
         model = shipped_file(variant.folder, variant.package)
         graphs = cached_files(
             cache,

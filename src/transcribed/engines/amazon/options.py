@@ -1,0 +1,86 @@
+"""What whoever starts the engine can tell it, as settings."""
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
+from transcribed.wire.amazon_parameters import PARAMETERS, in_any_case
+
+
+class AmazonOptions(BaseSettings):
+    """Where the audio goes that is recognised by Amazon Transcribe, and what is asked of it."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
+
+    amazon_region: str = Field(
+        "", description="The region of Amazon; without it AWS_REGION or the profile's."
+    )
+    amazon_profile: str = Field("", description="The profile in ~/.aws; without it AWS_PROFILE or default.")
+    amazon_endpoint: str = Field(
+        "",
+        description="Where streams go; without it AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING or the region's.",
+    )
+    amazon_language: str = Field("en-US", description="The language of streams that ask for none.")
+    amazon_parameters: str = Field(
+        "",
+        description="What is asked of every stream, by Amazon's names: 'NAME=VALUE NAME=VALUE'.",
+    )
+    amazon_streams: int = Field(25, ge=1, description="The most streams at once; Amazon's own limit is 25.")
+    amazon_speed: float = Field(
+        1.0,
+        ge=0.1,
+        le=100,
+        description="How fast recordings are sent, in times of real time; Amazon wants 1.",
+        json_schema_extra={"metavar": "TIMES"},
+    )
+    amazon_silence_after: float = Field(
+        5.0, ge=0.1, le=14, description="Seconds without audio after which silence is sent."
+    )
+    amazon_longest_stream: float = Field(
+        13800.0,
+        ge=1,
+        le=14340,
+        description="Seconds after which another stream takes over; Amazon ends one after 14400.",
+    )
+
+    @field_validator("amazon_language")
+    @classmethod
+    def _spoken(cls, language: str) -> str:
+        known = in_any_case(language, LANGUAGES)
+        if known is None:
+            raise ValueError("no language of Amazon's, such as en-US or de-DE")
+        return known
+
+    @field_validator("amazon_parameters")
+    @classmethod
+    def _askable(cls, text: str) -> str:
+        _parameters(text)
+        return text
+
+    def for_amazon(self) -> AmazonSettings:
+        """The part that the engine is told."""
+        return AmazonSettings(
+            region=self.amazon_region or None,
+            profile=self.amazon_profile or None,
+            endpoint_url=self.amazon_endpoint or None,
+            language=self.amazon_language,
+            asked=_parameters(self.amazon_parameters),
+            speed=self.amazon_speed,
+            silence_after=self.amazon_silence_after,
+        )
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Raises ValueError for what Amazon cannot be asked for."""
+    found: dict[str, str] = {}
+    known = FEATURES | {"enable-partial-results-stabilization", "partial-results-stability"}
+    for each in text.split():
+        name, equals, value = each.partition("=")
+        if name not in known:
+            raise ValueError(f"{name!r} is none of {', '.join(sorted(known))}")
+        if not equals or PARAMETERS[name].read(value) is None:
+            raise ValueError(f"{name} may be {PARAMETERS[name].plain_values}")
+        if name in found:
+            raise ValueError(f"{name} comes twice")
+        found[name] = value
+    return found

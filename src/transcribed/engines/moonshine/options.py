@@ -1,0 +1,26 @@
+"""What whoever starts the engine can tell it, as settings."""
+
+import tempfile
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_cache() -> Path:
+    try:
+        return platformdirs.user_cache_path("transcribed")
+    except RuntimeError:  # A user without a home folder, as in many containers.
+        return Path(tempfile.gettempdir()) / "transcribed"
+
+
+class MoonshineOptions(BaseSettings):
+    """Where its networks are kept."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
+
+    cache: Path = Field(
+        default_factory=_default_cache,
+        description="A folder for what is computed once, at the first start.",
+    )

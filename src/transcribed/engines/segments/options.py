@@ -1,0 +1,24 @@
+"""What whoever starts an engine that recognises segments can tell it, as settings."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from transcribed.recognition.endpointing import LONGEST_SILENCE, SHORTEST_SILENCE, EndpointingRules
+
+
+class SegmentOptions(BaseSettings):
+    """Where segments end."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
+
+    endpoint_silence: float = Field(
+        0.6, ge=SHORTEST_SILENCE, le=LONGEST_SILENCE, description="Seconds of silence that end a segment."
+    )
+    longest_segment: float = Field(
+        15.0, ge=5, le=30, description="Seconds after which a segment is cut even without silence."
+    )
+
+    @property
+    def endpointing(self) -> EndpointingRules:
+        """The rules that follow."""
+        return EndpointingRules(silence=self.endpoint_silence, longest=self.longest_segment)
