@@ -39,14 +39,15 @@ from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.library import Library
-from transcribed.service.sessions import Sessions
 from transcribed.service.threads import in_thread
+from transcribed.service.transcription import Transcription
 from transcribed.service.transcripts import Transcripts
+from transcribed.service.vocabulary_filters import VocabularyFilters
 from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.places import media_store
-from transcribed.storage.vocabulary_filters import VocabularyFilters
-from transcribed.wire.amazon_parameters import one_of
+from transcribed.storage.vocabulary_filters import VocabularyFilters as FilterFiles
+from transcribed.wire.amazon_parameters import general_options, one_of
 
 _DESCRIPTION = """
 Speech to text while it is spoken.
@@ -68,6 +69,7 @@ class Recognition:
 
     engine: AdmittedEngine
     decoders: Decoders
+    transcription: Transcription
 
 
 @asynccontextmanager
@@ -77,7 +79,7 @@ async def recognition(settings: RecognitionSettings) -> AsyncIterator[Recognitio
         async with Scheduler(settings.threads or None) as scheduler:
             engines = Engines(settings, scheduler, AdmissionLimit())
             engines.show(await engines.load())
-            yield Recognition(engines.named(None), decoders)
+            yield Recognition(engines.named(None), decoders, Transcription(engines.named, decoders))
 
 
 class Engines:
@@ -134,7 +136,9 @@ class Engines:
         first = await in_thread(REMOTE[name], settings, settings.model_of(name))
         fallback = await self._scheduled(settings.fallback) if settings.fallback in LOCAL else None
         rules = FailoverRules(lifetime=settings.amazon_longest_stream)
-        lasting = FailoverEngine(first, fallback, rules, general=settings.for_amazon().asked)
+        lasting = FailoverEngine(
+            first, fallback, rules, general=general_options(settings.for_amazon().asked)
+        )
         return AdmittedEngine(
             lasting,
             self._limit,
@@ -180,30 +184,20 @@ class Application:
         self.asgi.include_router(recordings.router(library))
         self._relays = Relays()
         self.asgi.include_router(transcripts.router(self.transcripts))
-        self.asgi.include_router(
-            native.router(
-                self.engine,
-                library,
-                self.transcripts,
-                self._relays,
-                decoders=self._decoders,
-                audio_timeout=settings.audio_timeout,
-            )
-        )
-        filters = VocabularyFilters(settings.vocabulary_filters)
+        filters = VocabularyFilters(FilterFiles(settings.vocabulary_filters))
         self.asgi.include_router(vocabulary_filters.router(filters))
-        self._sessions = Sessions()
-        limits = Limits(settings.audio_timeout, settings.longest_stream, settings.strict_end)
-        dependencies = AmazonDependencies(
+        self._transcription = Transcription(
             self.engine,
             self._decoders,
-            self.transcripts,
-            filters,
-            self._sessions,
-            self._relays,
-            self.access_keys,
-            limits,
+            library=library,
+            transcripts=self.transcripts,
+            filters=filters,
+            audio_timeout=settings.audio_timeout,
+            stopping=self._relays.stopping,
         )
+        self.asgi.include_router(native.router(self._transcription, self._relays))
+        limits = Limits(settings.longest_stream, settings.strict_end)
+        dependencies = AmazonDependencies(self._transcription, self._relays, self.access_keys, limits)
         self.asgi.include_router(amazon.router(dependencies))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
         self.asgi.include_router(metrics.router(lambda: self._engines.all, __version__))
@@ -241,7 +235,7 @@ class Application:
     async def drain(self) -> None:
         """Begin nothing new, let what runs come to its end within the grace, and tell all clients."""
         await self._relays.stop(self._settings.stop_grace)
-        await self._sessions.aclose()
+        await self._transcription.aclose()
         await self._requests.stop()
 
     async def load(self) -> str:

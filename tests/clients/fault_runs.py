@@ -18,11 +18,12 @@ from fault_proxy import Fault, FaultProxy, Place, Spot, Way, What
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
-from transcribed.engines.base import Engine, Hypothesis, Pace, RecognitionStream, StreamOptions
+from transcribed.engines.base import Engine, Hypothesis, RecognitionStream
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.testing.spelled import STEPS, SpelledEngine, Spelling, level
 from transcribed.errors import TranscribedError
+from transcribed.options import Pace, StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice
 

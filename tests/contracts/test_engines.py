@@ -27,17 +27,15 @@ from transcribed.engines.base import (
     LocalEngine,
     LocalSaid,
     LocalStream,
-    Pace,
     RecognitionStream,
     Said,
     StepKind,
-    StreamOptions,
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
+from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
-from transcribed.recognition.stabilizer import Stability
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import SpeechEnded, SpeechStarted
 

@@ -21,6 +21,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from transcribing import persisted
 
 from transcribed.errors import (
     ConfigurationError,
@@ -792,9 +793,7 @@ async def test_a_frozen_server_does_not_hold_up_captions_nor_the_end(
     with frozen(postgresql):
         begun = time.monotonic()
         async with Transcripts(store) as kept:
-            heard = [
-                event async for event in kept.persist_finals(events(), TranscriptSource.LIVE, "moonshine")
-            ]
+            heard = [event async for event in persisted(kept, events(), "moonshine")]
             assert time.monotonic() - begun < 3
         assert time.monotonic() - begun < 10
     notices = [event for event in heard if isinstance(event, Notice)]

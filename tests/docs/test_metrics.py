@@ -6,9 +6,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from transcribed.engines.base import Capabilities, RecognitionStream, StreamOptions
+from transcribed.engines.base import RecognitionStream
 from transcribed.engines.failover.stream import Counters
 from transcribed.http import metrics
+from transcribed.options import Capabilities, StreamOptions
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()

@@ -31,9 +31,9 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
 from transcribed.engines.amazon.streams import AmazonEngine, AmazonStream
-from transcribed.engines.base import Hypothesis, Pace, RecognitionStream, StreamOptions, StreamStatus
+from transcribed.engines.base import Hypothesis, RecognitionStream, StreamStatus
 from transcribed.engines.testing.spelled import level
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.wire.eventstream import decode, encode
 
 if TYPE_CHECKING:

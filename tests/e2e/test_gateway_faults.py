@@ -19,8 +19,9 @@ from fault_runs import SPELLING, Heard, Lane, heard
 from websockets.asyncio.client import connect
 
 from transcribed.audio.formats import Samples
-from transcribed.engines.base import Hypothesis, StreamOptions
+from transcribed.engines.base import Hypothesis
 from transcribed.engines.testing.spelled import SpelledEngine
+from transcribed.options import StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Word
 

@@ -322,13 +322,13 @@ print(session.send(AWSRequest("GET", sys.argv[1]).prepare()).text)
 )
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_a_shell_that_takes_it_over_reaches_the_server(
-    shared: Secured,
+    secured: Callable[..., Secured],
     transcribed: Path,
     outside: dict[str, str],
     client: list[str],
     shell: str,
 ) -> None:
-    at = shared
+    at = secured()
     script = f"""
         eval "$('{transcribed}' env --tls-port {at.tls_port})" || exit 1
         "$@" "$AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING/health"

@@ -19,6 +19,7 @@ with atheris.instrument_imports(include=["transcribed"]):
     from amazon_client import KEY, REGION, SECRET, Signer, framed
 
     from transcribed.errors import BadRequest, InvalidSignature, MalformedMessage
+    from transcribed.options import Capabilities
     from transcribed.wire.amazon import AudioReader, exception_message
     from transcribed.wire.amazon_parameters import stream_request
     from transcribed.wire.audio import EndOfAudio
@@ -27,7 +28,8 @@ with atheris.instrument_imports(include=["transcribed"]):
 
 _NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 _REQUEST = stream_request(
-    {"language-code": "en-US", "sample-rate": "16000", "media-encoding": "pcm"}, ["en-US"]
+    {"language-code": "en-US", "sample-rate": "16000", "media-encoding": "pcm"},
+    Capabilities("any", ("en-US",)),
 )
 
 

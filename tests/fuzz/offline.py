@@ -22,6 +22,7 @@ from amazon_client import KEY, REGION, SECRET, Signer, framed
 from mutations import BIG_SHARE, MAX_MESSAGE, pieces, stream
 
 from transcribed.errors import BadRequest, InvalidSignature
+from transcribed.options import Capabilities
 from transcribed.wire import amazon
 from transcribed.wire.amazon import AudioReader
 from transcribed.wire.amazon_parameters import stream_request
@@ -60,7 +61,8 @@ DOCUMENTED = (
 _NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 _FIRST_SIGNATURE = "0" * 64
 _REQUEST = stream_request(
-    {"language-code": "en-US", "sample-rate": "16000", "media-encoding": "pcm"}, ["en-US"]
+    {"language-code": "en-US", "sample-rate": "16000", "media-encoding": "pcm"},
+    Capabilities("any", ("en-US",)),
 )
 _TRACED_SHARE = 0.02
 _NUMBERS = re.compile(r"-?\d+|(?<!\w)'[^']*'|\(.*?\)")

@@ -5,13 +5,13 @@ in this process implements `LocalEngine` and `LocalStream` instead, which are sy
 question of when and where to compute to the scheduler.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from transcribed.audio.formats import Samples
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.transcript import (
     Entity,
     LanguageScore,
@@ -21,49 +21,6 @@ from transcribed.transcript import (
     SpeechStarted,
     Word,
 )
-
-
-class Pace(Enum):
-    """How the audio of a stream arrives."""
-
-    LIVE = "live"
-    """As it is spoken: results are worth most at once, and old partials nothing."""
-    FAST = "fast"
-    """As fast as it is taken: every result counts, in the order of the audio."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """What a stream asks of an engine.
-
-    `partials`: whether segments come as they grow, too, and not only when they are final. Who shows them to
-    nobody asks for none: they cost. `speech_events`: whether it is told when speech starts and ends.
-    `endpoint_silence` is how many seconds of silence end a segment, `language` one of the engine's; None is
-    the engine's own choice. `asked` is what else the engine shall do, by its Capabilities' `features`.
-    """
-
-    pace: Pace = Pace.LIVE
-    stability: Stability = Stability.OFF
-    partials: bool = True
-    speech_events: bool = False
-    endpoint_silence: float | None = None
-    language: str | None = None
-    asked: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What an engine can do.
-
-    Of `languages` the first is what it takes a stream to be in. `features` are the names of those things
-    that not every engine does, and that it can be asked for: Amazon's parameters, of which
-    wire/amazon_parameters.py has the list. `endpoint_silence`: whether a stream may choose it.
-    """
-
-    name: str
-    languages: tuple[str, ...]
-    features: frozenset[str] = frozenset()
-    endpoint_silence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from transcribed.engines.base import Pace
 from transcribed.errors import Stopping, Unavailable
 from transcribed.http.metrics import lag
+from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmittedEngine
+from transcribed.wire.amazon_parameters import features
 
 Status = Literal["starting", "ready", "stopping"]
 
@@ -80,7 +81,7 @@ def router(
                 EngineHealth(
                     name=each.name,
                     languages=list(each.capabilities.languages),
-                    features=sorted(each.capabilities.features),
+                    features=features(each.capabilities),
                     streams=len(each.statuses),
                     places=each.capacity,
                 )

@@ -9,7 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from transcribed.engines.base import Pace
+from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmittedEngine
 
 _PREFIX = "transcribed_"

@@ -16,17 +16,16 @@ from transcribed.errors import BadRequest, shown
 from transcribed.http.body import small_body
 from transcribed.http.content_negotiation import negotiate
 from transcribed.http.recordings import Problem
+from transcribed.service import transcripts as service
 from transcribed.service.corrections import as_corrected
 from transcribed.service.threads import in_thread
-from transcribed.service.transcripts import Transcripts
-from transcribed.storage import transcripts as storage
-from transcribed.storage.names import valid_name
-from transcribed.storage.transcripts import (
+from transcribed.service.transcripts import (
     Excerpt,
     FoundTranscript,
     StoredSegment,
     Transcript,
     TranscriptInfo,
+    Transcripts,
     TranscriptSource,
 )
 from transcribed.transcript import Segment, Word
@@ -125,12 +124,12 @@ class Wanted(BaseModel):
     limit: int = Field(50, ge=1, le=LONGEST_PAGE, description="The most transcripts on the page.")
     before: str | None = Field(None, description="Next of the page before.")
 
-    def query(self) -> storage.Query:
+    def query(self) -> service.Query:
         """As the store is asked. Raises BadRequest."""
-        return storage.Query(
+        return service.Query(
             words=self.q if self.q and self.q.strip() else None,
             source=self.source,
-            recording=None if self.recording is None else valid_name(self.recording),
+            recording=self.recording,
             since=None if self.since is None else _moment("from", self.since, timedelta()),
             until=None if self.until is None else _moment("to", self.until, timedelta(days=1)),
             limit=self.limit,
@@ -226,7 +225,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     one_at_a_time = asyncio.Lock()
 
     async def answer(transcript: str, form: Form) -> Response:
-        found = await transcripts().store.get(transcript)
+        found = await transcripts().get(transcript)
         async with one_at_a_time:
             body = await in_thread(form.encoded, found)
         return Response(body, media_type=form.media_type, headers={"X-Content-Type-Options": "nosniff"})
@@ -234,7 +233,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     @routes.get("", summary="List and search the transcripts", responses=_problems(400))
     async def page(wanted: Annotated[Wanted, Query()]) -> Page:
         """What was said here, newest first, a page at a time."""
-        found = await transcripts().store.page(wanted.query())
+        found = await transcripts().page(wanted.query())
         return Page(transcripts=list(map(_listed, found.found)), next=found.next)
 
     @routes.get(
@@ -282,7 +281,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         is its first alternative, what was recognised the second.
         """
         text = _correction(await small_body(request, CORRECTION_BYTES))
-        stored = await transcripts().store.correct(transcript, number, text)
+        stored = await transcripts().correct(transcript, number, text)
         async with one_at_a_time:
             body = await in_thread(lambda: _dumped(_result(stored)).encode())
         return Response(body, media_type="application/json")
@@ -290,7 +289,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     @routes.delete("/{transcript}", status_code=204, summary="Delete a transcript", responses=_problems())
     async def delete(transcript: Id) -> None:
         """Removes the transcript for good. If its session still runs, the rest of it is not kept either."""
-        await transcripts().store.delete(transcript)
+        await transcripts().delete(transcript)
 
     return routes
 

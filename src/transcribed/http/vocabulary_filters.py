@@ -9,8 +9,7 @@ from pydantic import BaseModel, Field
 from transcribed.errors import BadRequest
 from transcribed.http.body import small_body
 from transcribed.http.recordings import Problem
-from transcribed.service.threads import in_thread
-from transcribed.storage.vocabulary_filters import MAX_BYTES, VocabularyFilters, words_of
+from transcribed.service.vocabulary_filters import MAX_BYTES, VocabularyFilters
 
 # A JSON list has quotation marks and commas, and may write a letter as \u0000.
 _BODY_BYTES = 8 * MAX_BYTES
@@ -48,7 +47,7 @@ def router(filters: VocabularyFilters) -> APIRouter:
     @routes.get("", summary="List the vocabulary filters")
     async def names() -> list[str]:
         """Their names, in order."""
-        return await in_thread(filters.names)
+        return await filters.names()
 
     @routes.put(
         "/{name}",
@@ -62,21 +61,20 @@ def router(filters: VocabularyFilters) -> APIRouter:
         The body is a text with a word on each line, or a JSON list. A filter looks at each word by itself,
         whatever its case. Streams that have begun go on with the words that they began with.
         """
-        words = words_of(_lines(await small_body(request, _BODY_BYTES)))
-        await in_thread(filters.put, name, words)
+        words = await filters.put(name, _lines(await small_body(request, _BODY_BYTES)))
         return VocabularyFilter(name=name, words=list(words))
 
     @routes.get("/{name}", summary="Read a vocabulary filter", responses=_BAD | _MISSING)
     async def get(name: Name) -> VocabularyFilter:
         """The words, in the order in which they were given."""
-        return VocabularyFilter(name=name, words=list(await in_thread(filters.get, name)))
+        return VocabularyFilter(name=name, words=list(await filters.get(name)))
 
     @routes.delete(
         "/{name}", status_code=204, summary="Delete a vocabulary filter", responses=_BAD | _MISSING
     )
     async def delete(name: Name) -> None:
         """Removes the list. Streams that have begun go on with it."""
-        await in_thread(filters.delete, name)
+        await filters.delete(name)
 
     return routes
 

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.recognition.vad import WINDOW, SpeechGate
 
-SHORTEST_SILENCE, LONGEST_SILENCE = 0.2, 5
-"""Seconds of silence that may be chosen to end a segment."""
-
 
 @dataclass(frozen=True, slots=True)
 class EndpointingRules:

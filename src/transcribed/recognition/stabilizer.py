@@ -10,9 +10,9 @@ audio, and a word that the recogniser itself doubts must stand for longer.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from transcribed.audio.formats import SAMPLE_RATE
+from transcribed.options import Stability
 from transcribed.transcript import Word
 
 
@@ -30,23 +30,18 @@ class Settling:
         return self.sure + self.doubt * -math.log2(confidence) if confidence else math.inf
 
 
-class Stability(Enum):
-    """How soon words settle, by Amazon's names.
-
-    HIGH settles soonest; LOW is the most accurate; with OFF no word settles before the final.
-    """
-
-    OFF = None
-    LOW = Settling(sure=0.6, doubt=4.0)
-    MEDIUM = Settling(sure=0.4, doubt=1.5)
-    HIGH = Settling(sure=0.2, doubt=0.5)
+SETTLING = {
+    Stability.LOW: Settling(sure=0.6, doubt=4.0),
+    Stability.MEDIUM: Settling(sure=0.4, doubt=1.5),
+    Stability.HIGH: Settling(sure=0.2, doubt=0.5),
+}
 
 
 class Stabilizer:
     """Hypotheses of one segment in, the number of settled words out; it never falls."""
 
     def __init__(self, stability: Stability) -> None:
-        self._settling = stability.value
+        self._settling = SETTLING.get(stability)
         self._texts: list[str] = []
         self._since: list[int] = []
         self.settled = 0

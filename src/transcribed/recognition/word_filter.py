@@ -8,8 +8,8 @@ word before it. The words still are the text.
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import Enum
 
+from transcribed.options import FilterMethod
 from transcribed.transcript import Segment, Word
 
 MASK = "***"
@@ -17,14 +17,6 @@ MASK = "***"
 _CORE = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 _ENDS = re.compile(r"[.!?…]+")
 _WEAKER = ",;:"
-
-
-class FilterMethod(Enum):
-    """What becomes of a word on the list."""
-
-    MASK = "mask"
-    REMOVE = "remove"
-    TAG = "tag"
 
 
 class WordFilter:

@@ -7,17 +7,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import (
-    Capabilities,
-    Engine,
-    Hypothesis,
-    Pace,
-    RecognitionStream,
-    Said,
-    StreamOptions,
-    StreamStatus,
-)
+from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, Said, StreamStatus
 from transcribed.errors import LimitExceeded, TranscribedError
+from transcribed.options import Capabilities, Pace, StreamOptions
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from transcribed.engines.base import Costs, Pace, StepKind
+from transcribed.engines.base import Costs, StepKind
+from transcribed.options import Pace
 
 S = TypeVar("S")
 

@@ -17,17 +17,15 @@ from typing import Self, TypeAlias
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     BatchingEngine,
-    Capabilities,
     LocalEngine,
     LocalSaid,
     NextStep,
-    Pace,
     RecognitionStream,
-    StreamOptions,
     StreamStatus,
 )
 from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError
 from transcribed.event_queue import EventQueue
+from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.scheduling.meter import Meter
 from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose, companions
 from transcribed.scheduling.workers import Workers

@@ -9,8 +9,9 @@ from typing import Self
 import numpy as np
 
 from transcribed.audio.formats import Samples
-from transcribed.engines.base import Engine, StreamOptions
+from transcribed.engines.base import Engine
 from transcribed.event_queue import EventQueue
+from transcribed.options import StreamOptions
 from transcribed.service.live import LiveSession, SessionTimeline
 from transcribed.transcript import Done, LiveEvent
 

@@ -3,15 +3,18 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
+from functools import reduce
 from types import TracebackType
 from typing import Protocol, Self
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamOptions
+from transcribed.engines.base import Engine, Hypothesis, RecognitionStream
 from transcribed.errors import UnreadableAudio
+from transcribed.options import StreamOptions
+from transcribed.service.transcripts import GrowingTranscript
 from transcribed.transcript import (
     Done,
     LiveEvent,
@@ -197,35 +200,49 @@ class LiveSession:
         return number
 
 
-async def transcript_of(session: Session, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
-    """The events of a session that is to be opened, while `feed` sends it audio. As `session_events`.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that is open, and what becomes of its audio and of its events.
 
-    Raises what the engine raises.
+    `feed` sends it its audio; None where somebody else does. The `changes` are made in each segment,
+    partials too, and finals are kept in the transcript that is `growing`, if there is one.
     """
-    async with session, aclosing(session_events(session, feed)) as events:
-        async for event in events:
-            yield event
+
+    session: Session
+    feed: Feed | None = None
+    changes: Sequence[Callable[[Segment], Segment]] = ()
+    growing: GrowingTranscript | None = None
 
 
-async def session_events(session: Session, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
-    """The events of a session that is open, while `feed` sends it audio.
+async def session_events(opening: AbstractAsyncContextManager[Opened]) -> AsyncGenerator[LiveEvent, None]:
+    """The events of a session, each final as soon as it is kept. Raises what the opening raises.
 
-    What makes `feed` fail is raised behind all that came of the audio before; then there is no Done. What
+    What makes the feed fail is raised behind all that came of the audio before; then there is no Done. What
     of a container was not heard is told before it.
     """
-    feeding = asyncio.create_task(_fed(session, feed))
-    try:
-        async with aclosing(session.events()) as events:
-            async for event in events:
-                if isinstance(event, Done) and (heard := await feeding) is not None:
-                    for warning in heard.warnings:
-                        yield Notice(UnreadableAudio.code, warning)
-                    event = replace(event, track=heard.track, tracks=heard.tracks)  # noqa: PLW2901
-                yield event
-    finally:
-        feeding.cancel()
-        # Its own failure is told behind the last words, or is what came of the events' failure.
-        await asyncio.gather(feeding, return_exceptions=True)
+    async with opening as opened:
+        feeding = None if opened.feed is None else asyncio.create_task(_fed(opened.session, opened.feed))
+        try:
+            async with aclosing(opened.session.events()) as events:
+                async for event in events:
+                    told, notices = event, []
+                    if isinstance(event, Segment):
+                        told = reduce(lambda segment, change: change(segment), opened.changes, event)
+                    elif isinstance(event, Done) and feeding and (heard := await feeding) is not None:
+                        notices = [Notice(UnreadableAudio.code, warning) for warning in heard.warnings]
+                        told = replace(event, track=heard.track, tracks=heard.tracks)
+                    if opened.growing and (notice := await opened.growing.keep(told)) is not None:
+                        notices.append(notice)
+                    for notice in notices:
+                        yield notice
+                    yield told
+        finally:
+            if opened.growing is not None:
+                opened.growing.close()
+            if feeding is not None:
+                feeding.cancel()
+                # Its own failure is told behind the last words, or is what came of the events' failure.
+                await asyncio.gather(feeding, return_exceptions=True)
 
 
 async def _fed(session: Session, feed: Feed) -> Heard | None:
@@ -233,19 +250,3 @@ async def _fed(session: Session, feed: Feed) -> Heard | None:
         return await feed(session)
     finally:
         await session.finish()
-
-
-async def transform_segments(
-    events: AsyncGenerator[LiveEvent, None], changes: Iterable[Callable[[Segment], Segment]]
-) -> AsyncGenerator[LiveEvent, None]:
-    """The events, with the changes made in each segment, partials too, one after the other."""
-    changes = list(changes)
-    async with aclosing(events):
-        async for event in events:
-            yield _changed(event, changes) if isinstance(event, Segment) else event
-
-
-def _changed(segment: Segment, changes: Iterable[Callable[[Segment], Segment]]) -> Segment:
-    for change in changes:
-        segment = change(segment)
-    return segment

@@ -1,56 +1,23 @@
-"""Live audio through a live session, in any format."""
+"""Live audio in any format, sent to a session."""
 
 import asyncio
 from asyncio import Task
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 
 from transcribed.audio.decoder import RawDecoder
-from transcribed.audio.formats import Encoding, InputFormat, Samples
+from transcribed.audio.formats import Encoding, InputFormat
 from transcribed.audio.wav import WavHeader, WavSniffer
 from transcribed.decoding.decoders import Decoders, Stream
-from transcribed.engines.base import Engine, StreamOptions
 from transcribed.errors import BadRequest, TranscribedError
-from transcribed.service.live import Heard, LiveSession, Session, transcript_of
+from transcribed.service.live import Heard, Session
 from transcribed.service.media import cut, send_decoded
-from transcribed.transcript import LiveEvent
 from transcribed.wire.audio import Flush
 
 _PIECE_SECONDS = 0.5
 
 Chunks = AsyncIterator[bytes | Flush]
 """Live audio as it comes, and where its open segment is to be closed."""
-
-
-def transcribe_live(
-    engine: Engine,
-    chunks: Chunks,
-    form: InputFormat,
-    options: StreamOptions,
-    *,
-    decoders: Decoders,
-    idle_timeout: float | None,
-    track: int | None = None,
-) -> AsyncGenerator[LiveEvent, None]:
-    """The events of audio, while it comes.
-
-    Chunks are waited for `idle_timeout` seconds (None: for ever), then BadRequest is raised;
-    UnreadableAudio for audio that is not what `form` says; and what the chunks and the engine raise. All
-    that was said before comes first.
-    """
-    audio = LiveInput(decoders, form, track)
-    return transcript_of(LiveSession(engine, options), partial(_feed, audio, chunks, idle_timeout))
-
-
-async def _feed(
-    audio: "LiveInput", chunks: Chunks, idle_timeout: float | None, session: Session
-) -> Heard | None:
-    if idle_timeout is None:
-        return await audio.send(chunks, session)
-    with closing(IdleTimeout(chunks, idle_timeout)) as timed:
-        return await audio.send(timed, session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +57,16 @@ async def _start(chunks: Chunks) -> tuple[bytes, WavHeader | None]:
 
 
 async def _send_raw(session: Session, decoder: RawDecoder, chunks: Chunks, start: bytes = b"") -> None:
-    await _send(session, decoder.push(start))
+    # In pieces, since the engine takes whole what it has any room for.
+    for piece in cut(decoder.push(start), _PIECE_SECONDS):
+        await session.send(piece)
     async for data in chunks:
         if isinstance(data, Flush):
             await session.flush()
-        else:
-            await _send(session, decoder.push(data))
-    await _send(session, decoder.finish())
-
-
-async def _send(session: Session, samples: Samples) -> None:
-    # In pieces, since the engine takes whole what it has any room for.
-    for piece in cut(samples, _PIECE_SECONDS):
+            continue
+        for piece in cut(decoder.push(data), _PIECE_SECONDS):
+            await session.send(piece)
+    for piece in cut(decoder.finish(), _PIECE_SECONDS):
         await session.send(piece)
 
 

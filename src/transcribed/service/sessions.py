@@ -21,7 +21,7 @@ ANOTHER_STREAM = "Another stream is in progress with the same session ID."
 
 _log = logging.getLogger(__name__)
 
-Decorate = Callable[[AsyncGenerator[LiveEvent, None]], AsyncGenerator[LiveEvent, None]]
+EventsOf = Callable[[Session], AsyncGenerator[LiveEvent, None]]
 
 
 class SessionLease:
@@ -109,7 +109,7 @@ class ResumableSession:
         self,
         timeline: SessionTimeline,
         start: Callable[[SessionTimeline], Session],
-        decorate: Decorate,
+        events_of: EventsOf,
         patience: float,
         terms: Hashable = None,
     ) -> None:
@@ -117,7 +117,7 @@ class ResumableSession:
         self.timeline = timeline
         self.until = 0.0
         self._start = start
-        self._decorate = decorate
+        self._events_of = events_of
         self._patience = patience
         self._opening = asyncio.Lock()
         self._session: Session | None = None
@@ -228,7 +228,7 @@ class ResumableSession:
     async def _recognise(self, session: Session) -> None:
         """Keep what is said, and give the stream of the engine back, whatever happens."""
         try:
-            async with aclosing(self._decorate(session.events())) as events:
+            async with aclosing(self._events_of(session)) as events:
                 async for event in events:
                     await self._keep(event)
         except asyncio.CancelledError:

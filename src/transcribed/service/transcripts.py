@@ -5,8 +5,8 @@ import logging
 import time
 from asyncio import Task
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -19,8 +19,31 @@ from transcribed.errors import (
     TranscribedError,
 )
 from transcribed.service.clock_steps import WallClock
-from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
+from transcribed.storage.names import valid_name
+from transcribed.storage.transcripts import (
+    Excerpt,
+    FoundTranscript,
+    Page,
+    Query,
+    StoredSegment,
+    Transcript,
+    TranscriptInfo,
+    TranscriptSource,
+    TranscriptStore,
+)
 from transcribed.transcript import Done, LiveEvent, Notice, Segment
+
+__all__ = [
+    "Excerpt",
+    "FoundTranscript",
+    "GrowingTranscript",
+    "Query",
+    "StoredSegment",
+    "Transcript",
+    "TranscriptInfo",
+    "TranscriptSource",
+    "Transcripts",
+]
 
 PATIENCE = 2.0
 """Seconds that a final waits to be kept; then it is sent all the same."""
@@ -75,11 +98,28 @@ class Transcripts:
         await self._store.aclose()
 
     @property
-    def store(self) -> TranscriptStore:
-        """The store. Raises NotFound where nothing is kept."""
+    def _kept(self) -> TranscriptStore:
         if self._store is None:
             raise NotFound("This server keeps no transcripts: it was started with --transcripts none.")
         return self._store
+
+    async def page(self, query: Query) -> Page:
+        """Transcripts, newest first. This and what follows raises what the store raises, and NotFound."""
+        if query.recording is not None:
+            query = replace(query, recording=valid_name(query.recording))
+        return await self._kept.page(query)
+
+    async def get(self, transcript: str) -> Transcript:
+        """A whole transcript."""
+        return await self._kept.get(transcript)
+
+    async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
+        """Put a text in place of what a segment says; None takes that again. Returns the segment."""
+        return await self._kept.correct(transcript, number, text)
+
+    async def delete(self, transcript: str) -> None:
+        """Remove a transcript for good."""
+        await self._kept.delete(transcript)
 
     async def has(self, transcript: str) -> bool:
         """Whether there is a transcript of this id, or may be."""
@@ -90,35 +130,13 @@ class Transcripts:
         except TranscribedError:
             return True
 
-    async def persist_finals(
-        self,
-        events: AsyncGenerator[LiveEvent, None],
-        source: TranscriptSource,
-        engine: str,
-        recording: str | None = None,
-    ) -> AsyncGenerator[LiveEvent, None]:
-        """The events of a session, each final as soon as it is kept in the transcript of the session's id.
-
-        Where it cannot be kept it comes all the same, the first one behind a Notice.
-        """
-        async with aclosing(events):
-            if self._store is None:
-                async for event in events:
-                    yield event
-                return
-            growing = _Growing(self._store, self._run, source, engine, recording)
-            try:
-                async for event in events:
-                    notice = None
-                    if isinstance(event, Done):
-                        notice = await growing.end(event.audio_seconds)
-                    elif isinstance(event, Segment) and event.final and event.text:
-                        notice = await growing.add(event)
-                    if notice is not None:
-                        yield notice
-                    yield event
-            finally:
-                growing.close()
+    def growing(
+        self, source: TranscriptSource, engine: str, recording: str | None = None
+    ) -> "GrowingTranscript | None":
+        """What keeps the finals of a session that begins; None where nothing is kept."""
+        if self._store is None:
+            return None
+        return GrowingTranscript(self._store, self._run, source, engine, recording)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> Task[T]:
         task = asyncio.create_task(work)
@@ -127,8 +145,8 @@ class Transcripts:
         return task
 
 
-class _Growing:
-    """One transcript that grows.
+class GrowingTranscript:
+    """One transcript that grows, by the id of its session. To be closed.
 
     A task of its own writes what waits, so that a store that does not answer is not waited for without end.
     """
@@ -157,24 +175,23 @@ class _Growing:
         self._patience = PATIENCE
         self._told = False
 
-    async def add(self, segment: Segment) -> Notice | None:
-        """Keep a final. Returns what the client should know, and does not know yet."""
-        if self._complete:
-            return None
-        if self._info is None:
-            self._info = self._info_of(id=segment.session, language=segment.language)
-        self._heard = segment.end
-        if len(self._waiting) < UNSAVED:
-            self._waiting.append(segment)
-        else:
-            self._lost += 1
-        return await self._written()
+    async def keep(self, event: LiveEvent) -> Notice | None:
+        """Keep a final, or that this was all, before its client knows.
 
-    async def end(self, audio_seconds: float) -> Notice | None:
-        """No more comes. As `add`."""
-        if self._info is None or self._complete:
+        Where it cannot be kept, that is returned, once: what the client should know before the event.
+        """
+        if isinstance(event, Segment) and event.final and event.text and not self._complete:
+            if self._info is None:
+                self._info = self._info_of(id=event.session, language=event.language)
+            self._heard = event.end
+            if len(self._waiting) < UNSAVED:
+                self._waiting.append(event)
+            else:
+                self._lost += 1
+        elif isinstance(event, Done) and self._info is not None and not self._complete:
+            self._ended, self._heard = _now(), event.audio_seconds
+        else:
             return None
-        self._ended, self._heard = _now(), audio_seconds
         return await self._written()
 
     def close(self) -> None:

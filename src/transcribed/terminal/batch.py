@@ -12,17 +12,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column
 
 from transcribed.app import Recognition, recognition
-from transcribed.engines.base import StreamOptions
 from transcribed.errors import StorageFull, TranscribedError
-from transcribed.service.files import transcribe
+from transcribed.options import StreamOptions
 from transcribed.service.threads import in_thread
+from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings
 from transcribed.terminal.files import duration_of, opened
 from transcribed.terminal.planning import Job, Plan, plan
 from transcribed.terminal.writing import SUFFIXES, FileFormat, check_writable, document, write
 from transcribed.transcript import Notice, Segment
-
-_FINALS = StreamOptions(partials=False)
 
 
 async def transcribe_to_files(
@@ -62,7 +60,7 @@ class _Batch:
         self._waiting = iter(sorted(made.jobs, key=lambda job: -job.size))
         self._form = form
         self._watch = watch
-        self._track = track
+        self._request = TranscriptionRequest(options=StreamOptions(partials=False), track=track)
         self.written = 0
         self.failed = len(made.problems)
 
@@ -98,13 +96,7 @@ class _Batch:
             visible = self._watch.visible
             duration = await duration_of(recogniser.decoders, source) if visible else None
             with self._watch.recording(job, duration) as heard:
-                events = transcribe(
-                    recogniser.engine,
-                    source,
-                    options=_FINALS,
-                    decoders=recogniser.decoders,
-                    track=self._track,
-                )
+                events = recogniser.transcription.transcribe_upload(source, self._request)
                 async with aclosing(events):
                     async for event in events:
                         if isinstance(event, Segment):

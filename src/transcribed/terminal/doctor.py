@@ -22,8 +22,9 @@ import numpy as np
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.engines.amazon.settings import AmazonSettings
-from transcribed.engines.base import Hypothesis, Pace, RecognitionStream, StreamOptions
+from transcribed.engines.base import Hypothesis, RecognitionStream
 from transcribed.errors import ConfigurationError, TranscribedError, Unavailable
+from transcribed.options import Pace, StreamOptions
 
 if TYPE_CHECKING:
     from transcribed.engines.amazon.account import Account

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from transcribed.app import Recognition, recognition
 from transcribed.audio.source import FileSource, Source
 from transcribed.decoding.decoders import Decoders
-from transcribed.engines.base import StreamOptions
 from transcribed.errors import NotFound, TranscribedError, UnreadableAudio
-from transcribed.service.files import transcribe
+from transcribed.options import StreamOptions
+from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings
 from transcribed.terminal.display import Display
 from transcribed.terminal.planning import STANDARD_INPUT
@@ -58,10 +58,8 @@ async def _print_transcript(
         finals: list[Segment] = []
         lines: Format | None = form if form == "text" or form == "json" else None  # noqa: PLR1714 - for mypy
         with Display(lines, progress) as display:
-            options = StreamOptions(partials=display.visible)
-            events = transcribe(
-                recogniser.engine, source, options=options, decoders=recogniser.decoders, track=track
-            )
+            request = TranscriptionRequest(options=StreamOptions(partials=display.visible), track=track)
+            events = recogniser.transcription.transcribe_upload(source, request)
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Segment):

@@ -11,8 +11,7 @@ from rich.text import Text
 
 from transcribed.app import recognition
 from transcribed.audio.formats import InputFormat
-from transcribed.engines.base import StreamOptions
-from transcribed.service.live_audio import transcribe_live
+from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings
 from transcribed.terminal.display import Display
 from transcribed.transcript import Segment
@@ -61,18 +60,13 @@ async def listen(
     """
     async with recognition(settings) as recogniser:
         status = Text(f"{source.name}: Ctrl-C ends", style="dim")
-        events = transcribe_live(
-            recogniser.engine,
-            source,
-            source.format,
-            StreamOptions(),
-            decoders=recogniser.decoders,
-            idle_timeout=None,
-            track=track,
-        )
+        request = TranscriptionRequest(format=source.format, track=track)
         with source, _ended_by_signals(source.stop), Display(form, status) as display:
             told = 0.0
-            async with aclosing(events):
+            async with (
+                recogniser.transcription.open_live(request) as live,
+                aclosing(live.events(source)) as events,
+            ):
                 async for event in events:
                     display.show(event)
                     if source.lost > told and (not isinstance(event, Segment) or event.final):

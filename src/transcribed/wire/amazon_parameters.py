@@ -5,13 +5,24 @@ refused, never ignored.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from transcribed.audio.formats import HIGHEST_RATE, LOWEST_RATE, Encoding, InputFormat
 from transcribed.errors import BadRequest, shown
+from transcribed.options import (
+    Capabilities,
+    FilterMethod,
+    LanguageIdentification,
+    Redaction,
+    Stability,
+    StreamOptions,
+    TranscriptForm,
+    VocabularyFilter,
+    has_spoken_form,
+)
 
 PREFIX = "x-amzn-transcribe-"
 """Of a parameter's name in a header; in a query there is none."""
@@ -24,6 +35,14 @@ _ENCODINGS = {
     "g711-ulaw": Encoding.MULAW,
 }
 _IDENTIFYING = ("identify-language", "identify-multiple-languages")
+_OF_IDENTIFICATION = ("language-options", "preferred-language")
+_STABILIZATION = ("enable-partial-results-stabilization", "partial-results-stability")
+_VOCABULARIES = ("vocabulary-name", "vocabulary-names")
+_PERSONAL = {
+    "content-identification-type": FilterMethod.TAG,
+    "content-redaction-type": FilterMethod.MASK,
+}
+_KINDS = "pii-entity-types"
 _LEVELS = ("high", "medium", "low")
 _METHODS = ("mask", "remove", "tag")
 _FORMATS = ("written", "spoken")
@@ -35,14 +54,15 @@ class Parameter:
     """One thing that a client may ask for.
 
     `values` says, in Markdown, what it may be; `read` gives None for anything else. `effect` is what comes
-    of it. `lacking` is what an engine cannot do that has not got it among its features; None where every
-    engine's streams have it.
+    of it. `needs` names the capability by which an engine honours it, and `lacking` says what one without
+    cannot do; None where every engine's streams have it.
     """
 
     name: str
     values: str
     read: Callable[[str], Any] = field(repr=False)
     effect: str
+    needs: str | None = None
     lacking: str | None = None
 
     @property
@@ -52,33 +72,18 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class VocabularyFilter:
-    """The names of lists of words, and what becomes of these words: mask, remove or tag."""
-
-    names: tuple[str, ...]
-    method: str
-
-
-@dataclass(frozen=True, slots=True)
 class StreamRequest:
     """What a client asks of a stream.
 
-    `language` is None where it is to be found out. With `split_channels` each channel is recognised on
-    its own. `stability` is high, medium or low, or None where stabilization is not enabled. `resume_window`
-    is in minutes from the start of the stream; until then a client that lost its connection may come back.
-    `spoken` is whether numbers have to be made words here. `asked` is what the engine has to do, by the
-    names of its features. `echo` is the parameters as the answer has them.
+    With `split_channels` each channel is recognised on its own. For `resume_window` seconds from its start
+    a client that lost its connection may come back. `echo` is the parameters as the answer has them.
     """
 
-    language: str | None
+    options: StreamOptions
     format: InputFormat
     split_channels: bool
     session_id: str | None
-    resume_window: int | None
-    stability: str | None
-    vocabulary_filter: VocabularyFilter | None
-    spoken: bool
-    asked: Mapping[str, str]
+    resume_window: float | None
     echo: Mapping[str, str]
 
     @property
@@ -101,32 +106,35 @@ def _text(pattern: str) -> Callable[[str], str | None]:
     return lambda text: text if re.fullmatch(pattern, text) else None
 
 
-def _choice(name: str, choices: Iterable[str], effect: str, lacking: str | None = None) -> Parameter:
+def _choice(name: str, choices: Iterable[str], effect: str, *needs: str) -> Parameter:
     known = list(choices)
     values = ", ".join(f"`{choice}`" for choice in known)
-    return Parameter(name, values, lambda text: text if text in known else None, effect, lacking)
+    return Parameter(name, values, lambda text: text if text in known else None, effect, *needs)
 
 
-def _switch(name: str, effect: str, lacking: str | None = None) -> Parameter:
+def _switch(name: str, effect: str, *needs: str) -> Parameter:
     read = {"true": True, "false": False}
-    return Parameter(name, "`true`, `false`", lambda text: read.get(text.lower()), effect, lacking)
+    return Parameter(name, "`true`, `false`", lambda text: read.get(text.lower()), effect, *needs)
 
 
-def _name(name: str, effect: str, lacking: str | None = None) -> Parameter:
+def _name(name: str, effect: str, *needs: str) -> Parameter:
     values = "1 to 200 letters, digits, `.`, `_` and `-`"
-    return Parameter(name, values, _text(r"[0-9a-zA-Z._-]{1,200}"), effect, lacking)
+    return Parameter(name, values, _text(r"[0-9a-zA-Z._-]{1,200}"), effect, *needs)
 
 
-def _names(name: str, effect: str, lacking: str | None = None) -> Parameter:
+def _names(name: str, effect: str, *needs: str) -> Parameter:
     values = "names with commas between them, at most 3000 characters"
-    return Parameter(name, values, _text(r"[0-9a-zA-Z,._-]{1,3000}"), effect, lacking)
+    return Parameter(name, values, _text(r"[0-9a-zA-Z,._-]{1,3000}"), effect, *needs)
 
 
 _FILTERS = ("vocabulary-filter-name", "vocabulary-filter-names", "vocabulary-filter-method")
 _FORMAT = "transcript-format"
-_NO_VOCABULARY = "This engine cannot be taught words."
-_NO_IDENTIFICATION = "This engine does not find out which language is spoken: send language-code."
-_NO_PERSONAL_DATA = "This engine does not find personal data in what is said."
+_VOCABULARY = ("vocabularies", "This engine cannot be taught words.")
+_IDENTIFICATION = (
+    "language_identification",
+    "This engine does not find out which language is spoken: send language-code.",
+)
+_PERSONAL_DATA = ("redaction", "This engine does not find personal data in what is said.")
 
 PARAMETERS = {
     parameter.name: parameter
@@ -172,57 +180,60 @@ PARAMETERS = {
             _FILTERS[0],
             "A list of words that the transcript is without: one of this server's, or of the engine's if "
             "that has its own.",
+            "vocabulary_filter",
         ),
-        _names(_FILTERS[1], "Several such lists."),
+        _names(_FILTERS[1], "Several such lists.", "vocabulary_filter"),
         _choice(
             _FILTERS[2],
             _METHODS,
             "Words of a list become `***`, are left out, or are marked with `VocabularyFilterMatch`; "
             f"without it `{_METHODS[0]}`.",
+            "vocabulary_filter",
         ),
         _choice(
             _FORMAT,
             _FORMATS,
             "Numbers, times and money in digits, or as [words](#the-spoken-form): an engine's own, or else "
             f"made here, in English alone; without it `{_FORMATS[0]}`.",
+            "transcript_form",
         ),
         _switch(
             "show-speaker-label",
             "Items say by `Speaker` whose voice it is.",
+            "speaker_labels",
             "This engine does not tell speakers apart. It does channels: enable-channel-identification.",
         ),
-        _name("vocabulary-name", "Words that the engine was taught.", _NO_VOCABULARY),
-        _names("vocabulary-names", "The same, one for each language.", _NO_VOCABULARY),
+        _name("vocabulary-name", "Words that the engine was taught.", *_VOCABULARY),
+        _names("vocabulary-names", "The same, one for each language.", *_VOCABULARY),
         _name(
             "language-model-name",
             "A language model that was trained for it.",
+            "language_model",
             "This engine has its own language model alone.",
         ),
         _switch(
             _IDENTIFYING[0],
             "What is spoken is found out, once: `LanguageIdentification`.",
-            _NO_IDENTIFICATION,
+            *_IDENTIFICATION,
         ),
-        _switch(_IDENTIFYING[1], "What is spoken is found out again and again.", _NO_IDENTIFICATION),
+        _switch(_IDENTIFYING[1], "What is spoken is found out again and again.", *_IDENTIFICATION),
         Parameter(
-            "language-options", "languages with commas", str, "Those that it can be.", _NO_IDENTIFICATION
+            "language-options", "languages with commas", str, "Those that it can be.", *_IDENTIFICATION
         ),
-        Parameter(
-            "preferred-language", "a language", str, "The most probable of these.", _NO_IDENTIFICATION
-        ),
+        Parameter("preferred-language", "a language", str, "The most probable of these.", *_IDENTIFICATION),
         _choice(
             "content-identification-type",
             ["PII"],
             "Personal data is found: `Entities`.",
-            _NO_PERSONAL_DATA,
+            *_PERSONAL_DATA,
         ),
         _choice(
             "content-redaction-type",
             ["PII"],
             "The same, and it is taken out of the text: `[NAME]`.",
-            _NO_PERSONAL_DATA,
+            *_PERSONAL_DATA,
         ),
-        Parameter("pii-entity-types", "kinds with commas", str, "Which kinds of it.", _NO_PERSONAL_DATA),
+        Parameter("pii-entity-types", "kinds with commas", str, "Which kinds of it.", *_PERSONAL_DATA),
     )
 }
 
@@ -250,45 +261,76 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def stream_request(
-    given: Mapping[str, str], languages: Sequence[str], features: Collection[str] = ()
-) -> StreamRequest:
-    """Parameters as a request to an engine of these languages and features.
+def features(can: Capabilities) -> list[str]:
+    """The parameters that an engine honours and others do not."""
+    return sorted(each.name for each in PARAMETERS.values() if each.needs and getattr(can, each.needs))
 
-    Raises BadRequest, with what to do.
-    """
-    values = {name: _read(name, text, features) for name, text in given.items()}
+
+def stream_request(given: Mapping[str, str], can: Capabilities) -> StreamRequest:
+    """Parameters as a request to an engine. Raises BadRequest, with what to do."""
+    values = {name: _read(name, text, can) for name, text in given.items()}
     for name in ("media-encoding", "sample-rate"):
         if name not in values:
             raise BadRequest(f"{name} is missing. It may be: {PARAMETERS[name].plain_values}.")
-    language = _language(values, languages, features)
+    language = _language(values, can)
     if language is not None:
         values["language-code"] = language
     split = _channels(values.get("enable-channel-identification"), values.get("number-of-channels"))
-    if split and values.get("show-speaker-label"):
-        raise BadRequest("Send show-speaker-label or enable-channel-identification, not both.")
-    words = _vocabulary_filter(*map(values.get, _FILTERS))
+    _check(values, split)
+    if not can.transcript_form and values.get(_FORMAT) == "spoken":
+        _check_spoken(language)
     # SDKs read `true`, and not `True`.
     echo = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}
     return StreamRequest(
-        language=language,
+        options=stream_options(values),
         format=InputFormat(
             _ENCODINGS[values["media-encoding"]], values["sample-rate"], channels=2 if split else 1
         ),
         split_channels=split,
         session_id=values.get("session-id"),
-        resume_window=values.get("session-resume-window"),
-        stability=_stability(
-            values.get("enable-partial-results-stabilization"), values.get("partial-results-stability")
-        ),
-        vocabulary_filter=None if _FILTERS[0] in features else words,
-        spoken=_FORMAT not in features and _spoken(values.get(_FORMAT), language),
-        asked={name: text for name, text in echo.items() if name in features and values[name] is not False},
+        resume_window=60.0 * window if (window := values.get("session-resume-window")) else None,
         echo=echo,
     )
 
 
-def _read(name: str, text: str, features: Collection[str]) -> Any:
+def stream_options(values: Mapping[str, Any]) -> StreamOptions:
+    """What is asked of a stream by the values of parameters, as PARAMETERS read them."""
+
+    def names(*parameters: str) -> tuple[str, ...]:
+        return tuple(
+            filter(None, ",".join(values[each] for each in parameters if each in values).split(","))
+        )
+
+    identification = LanguageIdentification(
+        names("language-options"),
+        values.get("preferred-language"),
+        several=bool(values.get(_IDENTIFYING[1])),
+    )
+    filters = names(*_FILTERS[:2])
+    form, method = values.get(_FORMAT), values.get(_FILTERS[2])
+    stabilizes, level = map(values.get, _STABILIZATION)
+    personal = next((_PERSONAL[each] for each in _PERSONAL if each in values), None)
+    return StreamOptions(
+        stability=Stability(level or _LEVELS[0]) if stabilizes else Stability.OFF,
+        language=values.get("language-code"),
+        language_identification=identification if any(map(values.get, _IDENTIFYING)) else None,
+        transcript_form=TranscriptForm(form) if form else None,
+        vocabulary_filter=VocabularyFilter(filters, FilterMethod(method or _METHODS[0]))
+        if filters
+        else None,
+        vocabularies=names(*_VOCABULARIES),
+        language_model=values.get("language-model-name"),
+        speaker_labels=bool(values.get("show-speaker-label")),
+        redaction=None if personal is None else Redaction(names(_KINDS), personal),
+    )
+
+
+def general_options(asked: Mapping[str, str]) -> StreamOptions:
+    """What some parameters ask of all streams of an engine."""
+    return stream_options({name: PARAMETERS[name].read(text) for name, text in asked.items()})
+
+
+def _read(name: str, text: str, can: Capabilities) -> Any:
     parameter = PARAMETERS.get(name)
     if parameter is None:
         raise BadRequest(f"There is no parameter {shown(name)}. Check its spelling, or leave it out.")
@@ -296,25 +338,25 @@ def _read(name: str, text: str, features: Collection[str]) -> Any:
     if value is None:
         raise BadRequest(f"{name} is {shown(text)}. It may be: {parameter.plain_values}.")
     # Some SDKs send every switch, also those that nobody has touched.
-    if parameter.lacking is not None and name not in features and value is not False:
+    if parameter.needs and parameter.lacking and value is not False and not getattr(can, parameter.needs):
         raise BadRequest(f"{name} is not possible here. {parameter.lacking}")
     return value
 
 
-def _language(values: Mapping[str, Any], languages: Sequence[str], features: Collection[str]) -> str | None:
+def _language(values: Mapping[str, Any], can: Capabilities) -> str | None:
     code: str | None = values.get("language-code")
     identified = [name for name in _IDENTIFYING if values.get(name)]
     if len(identified) + (code is not None) > 1:
         raise BadRequest(f"Send one of language-code, {' and '.join(_IDENTIFYING)}.")
     if identified:
         return None
-    known = None if code is None else in_any_case(code, languages)
+    known = None if code is None else in_any_case(code, can.languages)
     if known is None:
         problem = (
             "is missing" if code is None else f"is {shown(code)}, which this engine does not recognise"
         )
-        or_else = f", or send {_IDENTIFYING[0]}=true" if _IDENTIFYING[0] in features else ""
-        raise BadRequest(f"language-code {problem}. Ask for {one_of(languages)}{or_else}.")
+        or_else = f", or send {_IDENTIFYING[0]}=true" if can.language_identification else ""
+        raise BadRequest(f"language-code {problem}. Ask for {one_of(can.languages)}{or_else}.")
     return known
 
 
@@ -328,29 +370,30 @@ def _channels(split: bool | None, number: int | None) -> bool:
     return bool(split)
 
 
-def _stability(enabled: bool | None, level: str | None) -> str | None:
-    if level is not None and not enabled:
-        raise BadRequest("partial-results-stability needs enable-partial-results-stabilization=true.")
-    return (level or _LEVELS[0]) if enabled else None
+def _check(values: Mapping[str, Any], split: bool) -> None:
+    """Raises BadRequest for parameters that exclude one another, or that say nothing without another."""
+    both = ("show-speaker-label", "enable-channel-identification")
+    if split and values.get(both[0]):
+        raise BadRequest(f"Send {both[0]} or {both[1]}, not both.")
+    for one, other in (_FILTERS[:2], _VOCABULARIES, tuple(_PERSONAL)):
+        if one in values and other in values:
+            raise BadRequest(f"Send {one} or {other}, not both.")
+    if values.get(_STABILIZATION[1]) and not values.get(_STABILIZATION[0]):
+        raise BadRequest(f"{_STABILIZATION[1]} needs {_STABILIZATION[0]}=true.")
+    filters = {_FILTERS[1], _FILTERS[2]}.intersection(values)
+    if filters and not (values.get(_FILTERS[0]) or values.get(_FILTERS[1], "").strip(",")):
+        raise BadRequest(f"{_FILTERS[2]} needs a filter: send {_FILTERS[0]}.")
+    for names, others in ((_OF_IDENTIFICATION, _IDENTIFYING), ((_KINDS,), tuple(_PERSONAL))):
+        for name in names:
+            if name in values and not any(map(values.get, others)):
+                raise BadRequest(f"{name} needs {' or '.join(others)}.")
 
 
-def _vocabulary_filter(name: str | None, names: str | None, method: str | None) -> VocabularyFilter | None:
-    if name is not None and names is not None:
-        raise BadRequest("Send vocabulary-filter-name or vocabulary-filter-names, not both.")
-    found = tuple(filter(None, (names or name or "").split(",")))
-    if not found and (names is not None or method is not None):
-        raise BadRequest("vocabulary-filter-method needs a filter: send vocabulary-filter-name.")
-    return VocabularyFilter(found, method or _METHODS[0]) if found else None
-
-
-def _spoken(form: str | None, language: str | None) -> bool:
-    if form != "spoken":
-        return False
-    if language is None or not language.lower().startswith("en"):
+def _check_spoken(language: str | None) -> None:
+    if language is None or not has_spoken_form(language):
         raise BadRequest(
             f"{_FORMAT}=spoken is for English alone here. Leave it out, or send an English language-code."
         )
-    return True
 
 
 def in_any_case(name: str, names: Iterable[str]) -> str | None:

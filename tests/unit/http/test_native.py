@@ -1,30 +1,17 @@
-import asyncio
 from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from transcribed.decoding.decoders import Decoders
-from transcribed.engines.base import Engine
 from transcribed.http.native.conversation import NativeConversation
 from transcribed.http.native.query import StreamQuery
-from transcribed.service.library import Library
-from transcribed.service.transcripts import Transcripts
+from transcribed.service.transcription import Transcription
 from transcribed.transcript import Segment, Word
 
 
 def _conversation(query: StreamQuery) -> NativeConversation:
-    # Encoding asks neither the engine nor the library anything.
-    engine, library = cast("Engine", None), cast("Library", None)
-    return NativeConversation(
-        lambda: engine,
-        library,
-        lambda: Transcripts(None),
-        query,
-        decoders=Decoders(),
-        audio_timeout=15,
-        stopping=asyncio.Event(),
-    )
+    # Encoding asks the service nothing.
+    return NativeConversation(cast("Transcription", None), query)
 
 
 @pytest.mark.parametrize(("form", "messages"), [("text", 3), ("json", 4)])

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from transcribed.options import Stability
 from transcribed.recognition.spoken_form import spoken_form
-from transcribed.recognition.stabilizer import Stability, Stabilizer
+from transcribed.recognition.stabilizer import Stabilizer
 from transcribed.transcript import Segment, Word
 from transcribed.wire.results import result
 

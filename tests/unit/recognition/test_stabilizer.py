@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE
-from transcribed.recognition.stabilizer import Settling, Stability, Stabilizer
+from transcribed.options import Stability
+from transcribed.recognition.stabilizer import SETTLING, Settling, Stabilizer
 from transcribed.transcript import Word
 
 _ACTIVE = [Stability.LOW, Stability.MEDIUM, Stability.HIGH]
@@ -54,7 +55,7 @@ def test_a_word_settles_when_it_has_stood_for_long_enough_and_all_before_it_have
         words, _ = heard[count - 1]
         while expected < len(words) - 1:
             confidence = words[expected].confidence
-            needed = stability.value.needed(1.0 if confidence is None else confidence)
+            needed = SETTLING[stability].needed(1.0 if confidence is None else confidence)
             if _stood(expected, heard[:count]) / SAMPLE_RATE < needed:
                 break
             expected += 1
@@ -90,7 +91,7 @@ def test_agreement_is_counted_in_seconds_of_audio(stability: Stability, interval
     said = [Word(text, confidence=0.5) for text in ("this", "is", "a", "test")]
     settled = _settled(stability, [(said, end) for end in ends])
     stood = (ends[settled.index(3)] - ends[0]) / SAMPLE_RATE
-    needed = stability.value.sure + stability.value.doubt
+    needed = SETTLING[stability].sure + SETTLING[stability].doubt
     assert set(settled) == {0, 3}
     assert needed <= stood < needed + interval + 1e-9
 

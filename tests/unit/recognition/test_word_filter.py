@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.recognition.word_filter import FilterMethod, WordFilter
+from transcribed.options import FilterMethod
+from transcribed.recognition.word_filter import WordFilter
 from transcribed.transcript import Segment, Word
 
 

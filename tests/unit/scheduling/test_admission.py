@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import (
-    Capabilities,
-    Hypothesis,
-    Pace,
-    RecognitionStream,
-    StreamOptions,
-    StreamStatus,
-)
+from transcribed.engines.base import Hypothesis, RecognitionStream, StreamStatus
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, UpstreamLost
+from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.scheduling.admission import CLIENT, AdmissionLimit, AdmittedEngine, shared
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice

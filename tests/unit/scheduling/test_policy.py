@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.engines.base import Costs, Pace, StepKind
+from transcribed.engines.base import Costs, StepKind
+from transcribed.options import Pace
 from transcribed.scheduling.policy import (
     EARLY,
     PROMISED_INTERVAL,

@@ -10,19 +10,17 @@ import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import (
-    Capabilities,
     Costs,
     Hypothesis,
     LocalSaid,
     LocalStream,
     NextStep,
-    Pace,
     RecognitionStream,
     StepKind,
-    StreamOptions,
 )
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
+from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.scheduling.meter import Meter
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Capabilities, Engine, StreamOptions
+from transcribed.engines.base import Engine
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded
+from transcribed.options import Capabilities, StreamOptions
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.channels import ChannelSession

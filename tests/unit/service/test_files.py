@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from memory_source import MemorySource
+from transcribing import transcribe
 
 from transcribed.audio.formats import Samples
 from transcribed.audio.source import FileSource, Source
 from transcribed.decoding.decoders import Decoders
-from transcribed.engines.base import Capabilities, Engine, Hypothesis, StreamOptions
+from transcribed.engines.base import Engine, Hypothesis
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, MediaChanged, Stopping, UnreadableAudio
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import Capabilities, Stability, StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.service.files import FilePace, transcribe
+from transcribed.service.files import FilePace
 from transcribed.transcript import Done, LiveEvent
 
 TIMEOUT = 30

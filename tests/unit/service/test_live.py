@@ -5,9 +5,10 @@ from typing import Any, Self
 import pytest
 
 from transcribed.audio.formats import Samples, silence
-from transcribed.engines.base import Capabilities, Engine, Hypothesis, StreamOptions
+from transcribed.engines.base import Engine, Hypothesis
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, Unavailable
+from transcribed.options import Capabilities, StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.live import LiveSession, SessionTimeline
 from transcribed.transcript import Done, Entity, LiveEvent, Notice, Segment, Word

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transcribing import transcribe_live
 
 from transcribed.audio.formats import Encoding, InputFormat, Samples
 from transcribed.decoding.decoders import Decoders
-from transcribed.engines.base import Capabilities, Engine, Hypothesis, Pace, StreamOptions
+from transcribed.engines.base import Engine, Hypothesis
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import BadRequest, EngineFailure, TranscribedError, UnreadableAudio
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import Capabilities, Pace, Stability, StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.service.live_audio import transcribe_live
 from transcribed.transcript import Done, LiveEvent
 
 TIMEOUT = 30

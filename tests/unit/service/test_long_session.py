@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from transcribing import transcribe_live
 
 from transcribed.audio.formats import SAMPLE_RATE, InputFormat, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.decoding.decoders import Decoders
-from transcribed.engines.base import LocalEngine, StreamOptions
+from transcribed.engines.base import LocalEngine
 from transcribed.engines.moonshine import engine as moonshine
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
+from transcribed.options import StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.service.live_audio import transcribe_live
 from transcribed.transcript import Done, Segment
 
 HOURS = 4

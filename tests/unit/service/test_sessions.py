@@ -8,7 +8,6 @@ from typing import Self
 import pytest
 
 from transcribed.audio.formats import Samples, silence
-from transcribed.engines.base import StreamOptions
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import (
     BadRequest,
@@ -18,6 +17,7 @@ from transcribed.errors import (
     LimitExceeded,
     TranscribedError,
 )
+from transcribed.options import StreamOptions
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service import sessions
 from transcribed.service.live import LiveSession, Session, SessionTimeline
@@ -48,7 +48,7 @@ def resumable(engine: ScheduledEngine, patience: float = 20) -> ResumableSession
     def start(timeline: SessionTimeline) -> Session:
         return LiveSession(engine, StreamOptions(), timeline)
 
-    session = ResumableSession(SessionTimeline("s"), start, lambda events: events, patience)
+    session = ResumableSession(SessionTimeline("s"), start, lambda session: session.events(), patience)
     session.until = asyncio.get_running_loop().time() + 3600
     return session
 
@@ -267,10 +267,9 @@ def faulty(engine: ScheduledEngine, fault: str, error: Exception, patience: floa
     def start(timeline: SessionTimeline) -> Session:
         return Faulty(engine, timeline, faults.pop() if faults else "", error)
 
-    def decorate(events: AsyncGenerator[LiveEvent, None]) -> AsyncGenerator[LiveEvent, None]:
-        return (
-            _decorated(events, error) if fault == "decorating" and session.timeline.seconds == 0 else events
-        )
+    def decorate(opened: Session) -> AsyncGenerator[LiveEvent, None]:
+        events, first = opened.events(), session.timeline.seconds == 0
+        return _decorated(events, error) if fault == "decorating" and first else events
 
     session = ResumableSession(SessionTimeline("s"), start, decorate, patience)
     session.until = asyncio.get_running_loop().time() + 3600
@@ -361,7 +360,10 @@ class Slow(LiveSession):
 
 def slow(engine: ScheduledEngine, gate: asyncio.Event) -> ResumableSession:
     session = ResumableSession(
-        SessionTimeline("s"), lambda timeline: Slow(engine, timeline, gate), lambda events: events, 20
+        SessionTimeline("s"),
+        lambda timeline: Slow(engine, timeline, gate),
+        lambda session: session.events(),
+        20,
     )
     session.until = asyncio.get_running_loop().time() + 3600
     return session

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transcribing import persisted, transcript_of
 
 from transcribed.audio.formats import silence
-from transcribed.engines.base import StreamOptions
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, NotFound
+from transcribed.options import StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service import transcripts
-from transcribed.service.live import LiveSession, transcript_of
+from transcribed.service.live import LiveSession
 from transcribed.service.transcripts import Transcripts
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
@@ -91,7 +92,7 @@ async def said(
 
 
 def live(kept: Transcripts, *events: Any) -> AsyncGenerator[LiveEvent, None]:
-    return kept.persist_finals(said(*events), TranscriptSource.LIVE, "scripted")
+    return persisted(kept, said(*events))
 
 
 async def heard(events: AsyncGenerator[LiveEvent, None]) -> list[LiveEvent]:
@@ -148,8 +149,8 @@ async def test_a_session_of_an_engine_is_kept_under_its_id(
         engine = scheduler.run(
             ScriptedEngine(Script.model_validate({"language": "de-DE", "events": script}))
         )
-        events = transcript_of(LiveSession(engine, StreamOptions()), feed)
-        seen = await heard(kept.persist_finals(events, TranscriptSource.FILE, "scripted", "größe.wav"))
+        growing = kept.growing(TranscriptSource.FILE, "scripted", "größe.wav")
+        seen = await heard(transcript_of(LiveSession(engine, StreamOptions()), feed, growing))
     (*segments, end) = seen
     assert isinstance(end, Done)
     transcript = await store.get(end.session_id)
@@ -235,7 +236,7 @@ async def test_without_a_store_all_passes_and_nothing_can_be_read() -> None:
         events = [partial(0, "fi"), final(0), done(1.0)]
         assert await heard(live(nothing, *events)) == events
         with pytest.raises(NotFound, match="--transcripts none"):
-            _ = nothing.store
+            await nothing.page(Query())
 
 
 # --- A store that fails
@@ -375,7 +376,7 @@ async def test_whatever_a_store_raises_captions_go_on(
         raise ZeroDivisionError
 
     monkeypatch.setattr(transcripts, "LAST_TRIES", (0.0,))
-    monkeypatch.setattr(kept.store, "append", fail)
+    monkeypatch.setattr(kept._store, "append", fail)
     seen = await heard(live(kept, final(0), final(1), done(2.0)))
     assert seen[1:] == [final(0), final(1), done(2.0)]
     assert isinstance(seen[0], Notice)

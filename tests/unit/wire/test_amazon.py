@@ -14,6 +14,7 @@ from botocore.eventstream import EventStreamBuffer as BotocoreBuffer
 from transcribed import errors
 from transcribed.audio.formats import Encoding
 from transcribed.errors import BadRequest, InvalidSignature, MalformedMessage, TranscribedError
+from transcribed.options import Capabilities
 from transcribed.transcript import Segment, Word
 from transcribed.wire import amazon, sigv4
 from transcribed.wire.amazon import AudioReader
@@ -25,7 +26,8 @@ from transcribed.wire.sigv4 import SignatureChain
 MODEL = json.loads((Path(__file__).parents[2] / "vectors" / "recorded" / "model.json").read_text())
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 REQUEST = stream_request(
-    {"language-code": "en-US", "sample-rate": "8000", "media-encoding": "pcm"}, ["en-US"]
+    {"language-code": "en-US", "sample-rate": "8000", "media-encoding": "pcm"},
+    Capabilities("any", ("en-US",)),
 )
 AUDIO: dict[str, HeaderValue] = {":message-type": "event", ":event-type": "AudioEvent"}
 SEGMENT = Segment(
@@ -121,7 +123,7 @@ def test_a_chunk_of_more_than_a_second_is_refused() -> None:
 
 
 def test_a_chunk_of_a_container_has_no_length_of_its_own() -> None:
-    request = stream_request({**REQUEST.echo, "media-encoding": "flac"}, ["en-US"])
+    request = stream_request({**REQUEST.echo, "media-encoding": "flac"}, Capabilities("any", ("en-US",)))
     assert request.format.encoding is Encoding.AUTO
     audio = bytes(100_000)
     assert AudioReader(request, None, unsigned=True).read(decode(event(audio)), NOW) == AudioChunk(audio)
@@ -129,7 +131,8 @@ def test_a_chunk_of_a_container_has_no_length_of_its_own() -> None:
 
 def test_an_answer_repeats_what_was_asked_for() -> None:
     request = stream_request(
-        {**REQUEST.echo, "show-speaker-label": "False", "session-resume-window": "5"}, ["en-US"]
+        {**REQUEST.echo, "show-speaker-label": "False", "session-resume-window": "5"},
+        Capabilities("any", ("en-US",)),
     )
     assert dict(amazon.answer_headers(request, "r", "s")) == {
         "content-type": "application/vnd.amazon.eventstream",
@@ -147,7 +150,8 @@ def test_an_answer_repeats_what_was_asked_for() -> None:
 
 def test_an_answer_repeats_a_session_id_that_was_asked_for_once() -> None:
     request: StreamRequest = stream_request(
-        {**REQUEST.echo, "session-id": "5289fbb7-e1d2-460e-942a-7c64fbf6fd9a"}, ["en-US"]
+        {**REQUEST.echo, "session-id": "5289fbb7-e1d2-460e-942a-7c64fbf6fd9a"},
+        Capabilities("any", ("en-US",)),
     )
     headers = amazon.answer_headers(request, "r", request.session_id or "")
     assert [value for name, value in headers if name.endswith("session-id")] == [request.session_id]

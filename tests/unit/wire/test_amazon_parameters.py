@@ -13,11 +13,23 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import Encoding, InputFormat
 from transcribed.errors import BadRequest
+from transcribed.options import (
+    OPTIONAL,
+    Capabilities,
+    FilterMethod,
+    LanguageIdentification,
+    Redaction,
+    Stability,
+    StreamOptions,
+    TranscriptForm,
+    VocabularyFilter,
+)
 from transcribed.wire.amazon_parameters import (
     PARAMETERS,
     PREFIX,
     StreamRequest,
-    VocabularyFilter,
+    features,
+    general_options,
     parameters_of_headers,
     parameters_of_query,
     stream_request,
@@ -26,18 +38,16 @@ from transcribed.wire.amazon_parameters import (
 RECORDED = Path(__file__).parents[2] / "vectors" / "recorded"
 MODEL = json.loads((RECORDED / "model.json").read_text())
 LANGUAGES = ("en-US", "de-DE")
+CAN = Capabilities("any", LANGUAGES)
+ALL = replace(CAN, **dict.fromkeys(OPTIONAL, True))
 SESSION = "5289fbb7-e1d2-460e-942a-7c64fbf6fd9a"
 PLAIN = {"language-code": "en-US", "sample-rate": "16000", "media-encoding": "pcm"}
 REQUEST = StreamRequest(
-    language="en-US",
+    options=StreamOptions(language="en-US"),
     format=InputFormat(Encoding.PCM, 16000, 1),
     split_channels=False,
     session_id=None,
     resume_window=None,
-    stability=None,
-    vocabulary_filter=None,
-    spoken=False,
-    asked={},
     echo=PLAIN,
 )
 
@@ -45,7 +55,7 @@ REQUEST = StreamRequest(
 def asked(**more: str | None) -> StreamRequest:
     """The request of a client that says this beside what is needed; None leaves something out."""
     given = {**PLAIN, **{name.replace("_", "-"): value for name, value in more.items()}}
-    return stream_request({name: value for name, value in given.items() if value is not None}, LANGUAGES)
+    return stream_request({name: value for name, value in given.items() if value is not None}, CAN)
 
 
 def test_the_parameters_are_those_of_the_service_model() -> None:
@@ -82,7 +92,7 @@ def test_a_switch_is_read_in_any_case(name: str) -> None:
 
 
 def test_nothing_but_what_is_needed_is_a_plain_request() -> None:
-    assert stream_request(PLAIN, LANGUAGES) == REQUEST
+    assert stream_request(PLAIN, CAN) == REQUEST
 
 
 def test_a_switch_that_is_off_was_not_asked_for() -> None:
@@ -91,7 +101,7 @@ def test_a_switch_that_is_off_was_not_asked_for() -> None:
         for name, traits in MODEL["request"].items()
         if traits["type"] == "boolean"
     }
-    assert stream_request(PLAIN | switches, LANGUAGES) == replace(REQUEST, echo=PLAIN | switches)
+    assert stream_request(PLAIN | switches, CAN) == replace(REQUEST, echo=PLAIN | switches)
 
 
 @pytest.mark.parametrize(
@@ -125,31 +135,33 @@ def test_channels_are_told_apart() -> None:
 
 def test_sessions_have_names_and_may_be_resumed() -> None:
     request = asked(session_id=SESSION, session_resume_window="300")
-    assert (request.session_id, request.resume_window) == (SESSION, 300)
+    assert (request.session_id, request.resume_window) == (SESSION, 300 * 60)
 
 
 def test_a_stability_is_asked_for() -> None:
-    assert asked(enable_partial_results_stabilization="true").stability == "high"
+    assert asked(enable_partial_results_stabilization="true").options.stability is Stability.HIGH
     for level in ("low", "medium", "high"):
         request = asked(enable_partial_results_stabilization="true", partial_results_stability=level)
-        assert request.stability == level
+        assert request.options.stability.value == level
 
 
 def test_numbers_are_words_where_it_is_asked_for() -> None:
-    assert not asked(transcript_format="written").spoken
-    assert asked(transcript_format="spoken").spoken
+    for form in TranscriptForm:
+        assert asked(transcript_format=form.value).options.transcript_form is form
     assert asked(transcript_format="spoken").echo["transcript-format"] == "spoken"
 
 
 def test_words_are_filtered() -> None:
-    assert asked(vocabulary_filter_name="rude").vocabulary_filter == VocabularyFilter(("rude",), "mask")
+    assert asked(vocabulary_filter_name="rude").options.vocabulary_filter == VocabularyFilter(
+        ("rude",), FilterMethod.MASK
+    )
     request = asked(vocabulary_filter_names="rude,secret", vocabulary_filter_method="tag")
-    assert request.vocabulary_filter == VocabularyFilter(("rude", "secret"), "tag")
+    assert request.options.vocabulary_filter == VocabularyFilter(("rude", "secret"), FilterMethod.TAG)
 
 
 def test_the_engines_language_is_meant_in_any_case() -> None:
     request = asked(language_code="EN-us")
-    assert request.language == "en-US"
+    assert request.options.language == "en-US"
     assert request.echo["language-code"] == "en-US"
 
 
@@ -231,7 +243,6 @@ def test_what_cannot_be_served_is_refused_with_what_to_do(
     assert len(refused.value.message) < 200
 
 
-FEATURES = frozenset(name for name, each in PARAMETERS.items() if each.lacking is not None)
 OF_SOME_ENGINES = {
     "show-speaker-label": "true",
     "vocabulary-name": "names",
@@ -247,72 +258,86 @@ OF_SOME_ENGINES = {
 }
 
 
+# Without which a parameter says nothing.
+WITH = {
+    "language-options": {"identify-language": "true"},
+    "preferred-language": {"identify-language": "true"},
+    "pii-entity-types": {"content-redaction-type": "PII"},
+}
+ENGLISH = StreamOptions(language="en-US")
+ASKED = {
+    "show-speaker-label": replace(ENGLISH, speaker_labels=True),
+    "vocabulary-name": replace(ENGLISH, vocabularies=("names",)),
+    "vocabulary-names": replace(ENGLISH, vocabularies=("names", "places")),
+    "language-model-name": replace(ENGLISH, language_model="law"),
+    "identify-language": StreamOptions(language_identification=LanguageIdentification()),
+    "identify-multiple-languages": StreamOptions(
+        language_identification=LanguageIdentification(several=True)
+    ),
+    "language-options": StreamOptions(language_identification=LanguageIdentification(("en-US", "de-DE"))),
+    "preferred-language": StreamOptions(language_identification=LanguageIdentification(preferred="en-US")),
+    "content-identification-type": replace(ENGLISH, redaction=Redaction(method=FilterMethod.TAG)),
+    "content-redaction-type": replace(ENGLISH, redaction=Redaction()),
+    "pii-entity-types": replace(ENGLISH, redaction=Redaction(("NAME", "PHONE"))),
+}
+
+
 def test_what_an_engine_lacks_is_refused_with_why() -> None:
-    assert set(OF_SOME_ENGINES) == FEATURES
+    assert set(OF_SOME_ENGINES) == {name for name, each in PARAMETERS.items() if each.lacking is not None}
     for name, value in OF_SOME_ENGINES.items():
+        needed = PARAMETERS[name].needs
+        assert needed is not None
         with pytest.raises(BadRequest, match=rf"^{name} is not possible here\. This engine"):
-            stream_request(PLAIN | {name: value}, LANGUAGES, FEATURES - {name})
+            stream_request(PLAIN | {name: value}, replace(ALL, **{needed: False}))
 
 
-@pytest.mark.parametrize(("name", "value"), [*OF_SOME_ENGINES.items(), ("transcript-format", "spoken")])
-def test_what_an_engine_has_is_left_to_it(name: str, value: str) -> None:
-    given = PLAIN | {name: value}
-    if name.startswith("identify"):
+@pytest.mark.parametrize("name", OF_SOME_ENGINES)
+def test_what_an_engine_has_is_asked_of_it(name: str) -> None:
+    given = PLAIN | {name: OF_SOME_ENGINES[name]} | WITH.get(name, {})
+    if ASKED[name].language is None:
         del given["language-code"]
-    request = stream_request(given, LANGUAGES, {name})
-    assert request.asked == {name: value}
-    assert request.echo == given
-    assert not request.spoken
+    needed = PARAMETERS[name].needs
+    assert needed is not None
+    request = stream_request(given, replace(CAN, **{needed: True}))
+    assert (request.options, request.echo) == (ASKED[name], given)
+
+
+def test_features_are_the_parameters_that_not_every_engine_has() -> None:
+    assert features(CAN) == []
+    # What is done here, too, an engine may do itself.
+    here = {"transcript-format", *(f"vocabulary-filter-{each}" for each in ("name", "names", "method"))}
+    assert set(features(ALL)) == set(OF_SOME_ENGINES) | here
 
 
 def test_an_engine_that_speaks_numbers_is_asked_to_in_every_language() -> None:
     german = PLAIN | {"language-code": "de-DE", "transcript-format": "spoken"}
-    assert stream_request(german, LANGUAGES, {"transcript-format"}).asked == {"transcript-format": "spoken"}
+    assert stream_request(german, ALL).options.transcript_form is TranscriptForm.SPOKEN
 
 
 def test_a_language_that_is_to_be_found_out_may_not_be_english() -> None:
     given = {name: value for name, value in PLAIN.items() if name != "language-code"}
     spoken = given | {"identify-language": "true", "transcript-format": "spoken"}
     with pytest.raises(BadRequest, match="send an English language-code"):
-        stream_request(spoken, LANGUAGES, {"identify-language"})
+        stream_request(spoken, replace(CAN, language_identification=True))
 
 
-def test_filters_are_the_engines_where_it_has_its_own() -> None:
-    named = {"vocabulary-filter-name": "rude", "vocabulary-filter-method": "tag"}
-    request = stream_request(PLAIN | named, LANGUAGES, named)
-    assert (request.vocabulary_filter, request.asked) == (None, named)
+@pytest.mark.parametrize("name", ["language-options", "preferred-language", "pii-entity-types"])
+def test_what_says_nothing_without_another_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest, match=f"^{name} needs [a-z-]+ or [a-z-]+\\.$"):
+        stream_request(PLAIN | {name: OF_SOME_ENGINES[name]}, ALL)
+
+
+def test_what_is_asked_of_all_streams_is_read_alike() -> None:
+    asked = {"vocabulary-name": "ours", "show-speaker-label": "True", "language-options": "de-DE"}
+    assert general_options(asked) == StreamOptions(vocabularies=("ours",), speaker_labels=True)
 
 
 def test_without_a_language_the_message_says_what_the_engine_can_do() -> None:
     without = {name: value for name, value in PLAIN.items() if name != "language-code"}
     with pytest.raises(BadRequest, match="Ask for en-US or de-DE, or send identify-language=true"):
-        stream_request(without, LANGUAGES, FEATURES)
+        stream_request(without, ALL)
     with pytest.raises(BadRequest, match="Ask for one of: en-US, de-DE, fr-FR, es-ES"):
-        stream_request(without, [*LANGUAGES, "fr-FR", "es-ES"])
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "asked"),
-    [
-        ("vocabulary-name", "ours", "ours"),
-        ("show-speaker-label", "True", "true"),
-        ("content-redaction-type", "PII", "PII"),
-        ("show-speaker-label", "False", None),
-    ],
-)
-def test_what_the_engine_can_do_is_left_to_it(name: str, text: str, asked: str | None) -> None:
-    request = stream_request(PLAIN | {name: text}, LANGUAGES, {name})
-    assert request.asked == ({} if asked is None else {name: asked})
-    assert request.echo[name] == asked or text == "False"
-
-
-@pytest.mark.parametrize("name", ["identify-language", "identify-multiple-languages"])
-def test_a_language_that_the_engine_finds_out_is_none(name: str) -> None:
-    given = {key: value for key, value in PLAIN.items() if key != "language-code"} | {name: "true"}
-    request = stream_request(given, LANGUAGES, FEATURES)
-    assert request.language is None
-    assert request.asked == {name: "true"}
-    assert "language-code" not in request.echo
+        stream_request(without, replace(CAN, languages=(*LANGUAGES, "fr-FR", "es-ES")))
 
 
 @pytest.mark.parametrize(
@@ -327,11 +352,13 @@ def test_a_language_that_the_engine_finds_out_is_none(name: str) -> None:
             },
             "not both",
         ),
+        ({"content-redaction-type": "PII", "content-identification-type": "PII"}, "not both"),
+        ({"vocabulary-name": "a", "vocabulary-names": "b,c"}, "not both"),
     ],
 )
 def test_what_excludes_each_other_is_refused(more: dict[str, str], message: str) -> None:
     with pytest.raises(BadRequest, match=message):
-        stream_request(PLAIN | more, LANGUAGES, FEATURES)
+        stream_request(PLAIN | more, ALL)
 
 
 @given(
@@ -342,13 +369,13 @@ def test_what_excludes_each_other_is_refused(more: dict[str, str], message: str)
     )
 )
 def test_any_parameters_are_a_request_or_a_bad_one(given: dict[str, str]) -> None:
-    for features in (frozenset[str](), FEATURES):
+    for can in (CAN, ALL):
         try:
-            request = stream_request(PLAIN | given, LANGUAGES, features)
+            request = stream_request(PLAIN | given, can)
         except BadRequest:
             continue
         assert set(request.echo) == set(PLAIN | given)
-        assert stream_request(request.echo, LANGUAGES, features) == request, "what is echoed says the same"
+        assert stream_request(request.echo, can) == request, "what is echoed says the same"
 
 
 @pytest.mark.parametrize(
@@ -356,13 +383,13 @@ def test_any_parameters_are_a_request_or_a_bad_one(given: dict[str, str]) -> Non
 )
 def test_headers_of_real_clients_are_a_plain_request(client: str) -> None:
     headers = json.loads((RECORDED / f"{client}.json").read_text())["headers"]
-    request = stream_request(parameters_of_headers(map(tuple, headers)), LANGUAGES)
+    request = stream_request(parameters_of_headers(map(tuple, headers)), CAN)
     assert replace(request, echo={}) == replace(REQUEST, echo={})
 
 
 def test_a_query_of_a_real_client_is_a_plain_request() -> None:
     query = json.loads((RECORDED / "javascript-websocket.json").read_text())["query"]
-    request = stream_request(parameters_of_query(query), LANGUAGES)
+    request = stream_request(parameters_of_query(query), CAN)
     assert replace(request, echo={}, session_id=None) == replace(REQUEST, echo={})
     assert request.session_id is not None
 
@@ -385,17 +412,17 @@ def test_what_amazon_transcribe_can_ask_for_is_read() -> None:
             identify_language=False,
         ),
     )
-    request = stream_request(parameters_of_headers(sent.headers.items()), LANGUAGES)
+    request = stream_request(parameters_of_headers(sent.headers.items()), CAN)
     assert replace(request, echo={}) == StreamRequest(
-        language="en-US",
+        options=StreamOptions(
+            language="en-US",
+            stability=Stability.LOW,
+            vocabulary_filter=VocabularyFilter(("rude",), FilterMethod.REMOVE),
+        ),
         format=InputFormat(Encoding.AUTO, 8000, 2),
         split_channels=True,
         session_id=SESSION,
         resume_window=None,
-        stability="low",
-        vocabulary_filter=VocabularyFilter(("rude",), "remove"),
-        spoken=False,
-        asked={},
         echo={},
     )
 

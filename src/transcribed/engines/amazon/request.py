@@ -5,9 +5,8 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.engines.amazon.settings import FEATURES, AmazonSettings
-from transcribed.engines.base import StreamOptions
 from transcribed.errors import ConfigurationError
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import FilterMethod, Stability, StreamOptions
 from transcribed.wire.eventstream import encode
 
 PATH = "/stream-transcription-websocket"
@@ -15,8 +14,12 @@ _PORT = 8443
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _IDENTIFICATION = ("identify-language", "identify-multiple-languages")
 _OF_IDENTIFICATION = (*_IDENTIFICATION, "language-options", "preferred-language")
+_VOCABULARIES = ("vocabulary-name", "vocabulary-names")
+_FILTERS = ("vocabulary-filter-name", "vocabulary-filter-names")
+_PERSONAL = ("content-redaction-type", "content-identification-type", "pii-entity-types")
 _STABILIZATION = "enable-partial-results-stabilization"
 _STABILITY = "partial-results-stability"
+_METHOD = "vocabulary-filter-method"
 _AUDIO_EVENT = {
     ":event-type": "AudioEvent",
     ":message-type": "event",
@@ -72,18 +75,47 @@ def check(asked: Mapping[str, str]) -> None:
 
 def stream_parameters(settings: AmazonSettings, options: StreamOptions) -> dict[str, str]:
     """All that is asked of one stream; a stream's own wishes go before those for all of them."""
-    general = dict(settings.asked)
-    if options.language is not None:
-        for name in _OF_IDENTIFICATION:
-            general.pop(name, None)
-    asked = {
-        name: value for name, value in {**general, **options.asked}.items() if value.lower() != "false"
-    }
+    own = {**_own_parameters(options), **options.vendor_options}
+    replaced = set(_OF_IDENTIFICATION) if options.language is not None else set()
+    for family in (_OF_IDENTIFICATION, _VOCABULARIES, (*_FILTERS, _METHOD), _PERSONAL):
+        if own.keys() & set(family):
+            replaced |= set(family)
+    general = {name: value for name, value in settings.asked.items() if name not in replaced}
+    asked = {name: value for name, value in {**general, **own}.items() if value.lower() != "false"}
     if options.stability is not Stability.OFF:
         asked |= {_STABILIZATION: "true", _STABILITY: options.stability.name.lower()}
     if not identifies_language(asked):
         asked["language-code"] = options.language or settings.language
     return asked | {"media-encoding": "pcm", "sample-rate": str(SAMPLE_RATE)}
+
+
+def _own_parameters(options: StreamOptions) -> dict[str, str]:
+    """What a stream asks, without its language and its stability."""
+    asked: dict[str, str] = {}
+    if (identification := options.language_identification) is not None:
+        asked |= {
+            _IDENTIFICATION[identification.several]: "true",
+            "language-options": ",".join(identification.candidates),
+            "preferred-language": identification.preferred or "",
+        }
+    # Of several languages each may have its list.
+    several = identification is not None
+    asked |= _listed(_VOCABULARIES, options.vocabularies, several=several)
+    if (words := options.vocabulary_filter) is not None:
+        asked |= _listed(_FILTERS, words.names, several=several)
+        if words.method is not FilterMethod.MASK:
+            asked[_METHOD] = words.method.value
+    if (personal := options.redaction) is not None:
+        asked[_PERSONAL[personal.method is FilterMethod.TAG]] = "PII"
+        asked[_PERSONAL[2]] = ",".join(personal.kinds)
+    asked["show-speaker-label"] = "true" if options.speaker_labels else ""
+    asked["language-model-name"] = options.language_model or ""
+    asked["transcript-format"] = "" if options.transcript_form is None else options.transcript_form.value
+    return {name: value for name, value in asked.items() if value}
+
+
+def _listed(names: tuple[str, str], listed: tuple[str, ...], *, several: bool) -> dict[str, str]:
+    return {names[several or len(listed) > 1]: ",".join(listed)}
 
 
 def identifies_language(parameters: Mapping[str, str]) -> bool:

@@ -26,16 +26,8 @@ from transcribed.engines.amazon.request import (
     stream_parameters,
 )
 from transcribed.engines.amazon.sending import FLUSHING, LONGEST, USUAL, Outbox, Pacer, TimeMapping
-from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
-from transcribed.engines.base import (
-    Capabilities,
-    Hypothesis,
-    LocalSaid,
-    Pace,
-    SegmentSpeech,
-    StreamOptions,
-    StreamStatus,
-)
+from transcribed.engines.amazon.settings import LANGUAGES, AmazonSettings
+from transcribed.engines.base import Hypothesis, LocalSaid, SegmentSpeech, StreamStatus
 from transcribed.errors import (
     ConfigurationError,
     EngineFailure,
@@ -47,6 +39,7 @@ from transcribed.errors import (
     UpstreamLost,
 )
 from transcribed.event_queue import EventQueue
+from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.transcript import Word
 from transcribed.wire.amazon_results import Reading, read_event
 from transcribed.wire.eventstream import MAX_MESSAGE_BYTES, decode
@@ -82,7 +75,17 @@ class AmazonEngine:
         """What Amazon can do."""
         first = self._settings.language
         others = (language for language in LANGUAGES if language != first)
-        return Capabilities("amazon", (first, *others), FEATURES)
+        return Capabilities(
+            "amazon",
+            (first, *others),
+            language_identification=True,
+            transcript_form=True,
+            vocabulary_filter=True,
+            vocabularies=True,
+            language_model=True,
+            speaker_labels=True,
+            redaction=True,
+        )
 
     async def open(self, options: StreamOptions) -> "AmazonStream":
         """A new stream. Raises TranscribedError; what Amazon refuses may also come from the stream."""

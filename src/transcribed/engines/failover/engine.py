@@ -1,19 +1,19 @@
 """An Engine made of one or two: what its streams do is in `stream.py`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from transcribed.engines.base import Capabilities, Engine, StreamOptions
+from transcribed.engines.base import Engine
 from transcribed.engines.failover.rules import CircuitBreaker, FailoverRules
 from transcribed.engines.failover.stream import Counters, FailoverStream
+from transcribed.options import Capabilities, StreamOptions
 
 
 @dataclass(frozen=True, slots=True)
 class FailoverEngine:
     """The first engine's streams, made to last; where it fails, the fallback's.
 
-    `general` is what the first engine does for every stream without being asked, by names of its features:
-    what is to be taken out of a text must not be shown by a fallback that cannot.
+    `general` is what the first engine does for every stream without being asked: what is to be taken out of
+    a text must not be shown by a fallback that cannot.
     """
 
     first: Engine
@@ -21,7 +21,7 @@ class FailoverEngine:
     rules: FailoverRules = field(default_factory=FailoverRules)
     counters: Counters = field(default_factory=Counters)
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    general: Mapping[str, str] = field(default_factory=dict)
+    general: StreamOptions = field(default_factory=StreamOptions)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -4,11 +4,10 @@ Times are readings of any one clock, in seconds. `jitter` is a random number in 
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Any
 
-from transcribed.engines.base import Capabilities, StreamOptions
 from transcribed.errors import (
     AccessDenied,
     BadRequest,
@@ -17,6 +16,9 @@ from transcribed.errors import (
     Stopping,
     TranscribedError,
 )
+from transcribed.options import OPTIONAL, Capabilities, FilterMethod, StreamOptions, lacking
+
+_NOTHING = StreamOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,28 +197,14 @@ def return_delay(tries: int, rules: FailoverRules, jitter: float) -> float:
     return delay * (0.75 + 0.5 * jitter)
 
 
-_NEVER_WITHOUT = frozenset({"content-redaction-type", "vocabulary-filter-name", "vocabulary-filter-names"})
-"""What must not be shown would be, by an engine that does not take it out."""
-
-
-_OF_LANGUAGES = frozenset(
-    {"identify-language", "identify-multiple-languages", "language-options", "preferred-language"}
-)
-
-
-def with_general(options: StreamOptions, general: Mapping[str, str]) -> StreamOptions:
+def with_general(options: StreamOptions, general: StreamOptions) -> StreamOptions:
     """What a stream is asked for where `general` is asked of all; its own wishes go before."""
-    for_all = {
-        name: value
-        for name, value in general.items()
-        if options.language is None or name not in _OF_LANGUAGES
+    for_all: dict[str, Any] = {
+        name: getattr(general, name) for name in OPTIONAL if not getattr(options, name)
     }
-    return replace(options, asked={**for_all, **options.asked})
-
-
-def lacking(options: StreamOptions, fallback: Capabilities) -> tuple[str, ...]:
-    """What is asked for that the fallback does not do."""
-    return tuple(name for name in options.asked if name not in fallback.features)
+    if options.language is not None:
+        for_all.pop("language_identification", None)
+    return replace(options, **for_all)
 
 
 def for_fallback(
@@ -228,12 +216,18 @@ def for_fallback(
     nothing would be shown that must not be.
     """
     lacked = lacking(options, fallback)
-    candidates = options.asked.get("language-options") or options.language or first.languages[0]
-    known = [_known(language, fallback.languages) for language in candidates.split(",")]
-    if None in known or _NEVER_WITHOUT.intersection(lacked):
+    identified = options.language_identification
+    candidates = identified.candidates if identified is not None else ()
+    known = [
+        _known(language, fallback.languages)
+        for language in candidates or (options.language or first.languages[0],)
+    ]
+    hidden = options.redaction is not None and options.redaction.method is not FilterMethod.TAG
+    if None in known or "vocabulary_filter" in lacked or (hidden and "redaction" in lacked):
         return None
-    asked = {name: value for name, value in options.asked.items() if name not in lacked}
-    return replace(options, language=None if "language-options" in asked else known[0], asked=asked)
+    without: dict[str, Any] = {name: getattr(_NOTHING, name) for name in lacked}
+    identifies = bool(candidates) and "language_identification" not in lacked
+    return replace(options, language=None if identifies else known[0], vendor_options={}, **without)
 
 
 def _known(language: str, languages: tuple[str, ...]) -> str | None:

@@ -4,19 +4,12 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import (
-    Engine,
-    Pace,
-    RecognitionStream,
-    Said,
-    StreamOptions,
-    StreamStatus,
-)
+from transcribed.engines.base import Engine, RecognitionStream, Said, StreamStatus
 from transcribed.engines.failover.rules import (
     CircuitBreaker,
     FailOver,
@@ -28,13 +21,13 @@ from transcribed.engines.failover.rules import (
     classify_failure,
     decide,
     for_fallback,
-    lacking,
     return_delay,
     with_general,
 )
 from transcribed.engines.failover.splice import Splice
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
 from transcribed.event_queue import EventQueue
+from transcribed.options import Pace, StreamOptions, lacking
 from transcribed.transcript import Notice, SpeechEnded, SpeechStarted
 
 FAILED_OVER, HANDED_BACK, TAKEN_OVER = "FailedOver", "HandedBack", "TakenOver"
@@ -84,7 +77,7 @@ class FailoverStream:
         rules: FailoverRules,
         counters: Counters,
         breaker: CircuitBreaker,
-        general: Mapping[str, str],
+        general: StreamOptions,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._first = first
@@ -389,7 +382,7 @@ class FailoverStream:
         message = f"From {self._splice.start:.1f} s on, {part.name} listens"
         if part.is_fallback and self._fallback is not None:
             lacked = lacking(self._wanted, self._fallback.capabilities)
-            message += f", without {', '.join(lacked)}" if lacked else ""
+            message += f", without {', '.join(lacked).replace('_', ' ')}" if lacked else ""
         notice = Notice(code, f"{message}. {reason}".rstrip())
         _log.log(logging.INFO if code == HANDED_BACK else logging.WARNING, "%s: %s", code, notice.message)
         self._said.put(notice)

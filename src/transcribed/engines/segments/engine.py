@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Capabilities, Costs, StepKind, StreamOptions
+from transcribed.engines.base import Costs, StepKind
 from transcribed.engines.segments.recogniser import SegmentModel
 from transcribed.engines.segments.stream import PartialRules, SegmentStream
 from transcribed.engines.silero import SileroModel
+from transcribed.options import Capabilities, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
 
 _UNMEASURED = Costs(steady=0.02, partial=0.03)

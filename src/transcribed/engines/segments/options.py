@@ -3,7 +3,8 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from transcribed.recognition.endpointing import LONGEST_SILENCE, SHORTEST_SILENCE, EndpointingRules
+from transcribed.options import LONGEST_SILENCE, SHORTEST_SILENCE
+from transcribed.recognition.endpointing import EndpointingRules
 
 
 class SegmentOptions(BaseSettings):

@@ -8,11 +8,12 @@ import numpy as np
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, LocalSaid, NextStep, Pace, StepKind, StreamOptions
+from transcribed.engines.base import Hypothesis, LocalSaid, NextStep, StepKind
 from transcribed.engines.segments.recogniser import Recognised, SegmentModel, SegmentRecogniser
 from transcribed.engines.silero import SileroModel, SpeechDetector
+from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
-from transcribed.recognition.stabilizer import Stability, Stabilizer
+from transcribed.recognition.stabilizer import Stabilizer
 from transcribed.recognition.vad import WINDOW, SpeechCurve
 from transcribed.transcript import SpeechEnded, SpeechEvent, SpeechStarted, Word
 

@@ -34,19 +34,10 @@ from pydantic import (
 )
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import (
-    Capabilities,
-    Costs,
-    Hypothesis,
-    LocalSaid,
-    NextStep,
-    SegmentSpeech,
-    StepKind,
-    StreamOptions,
-)
+from transcribed.engines.base import Costs, Hypothesis, LocalSaid, NextStep, SegmentSpeech, StepKind
 from transcribed.engines.testing.spelled import SpelledEngine, Spelling
 from transcribed.errors import ConfigurationError, EngineFailure
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import Capabilities, Stability, StreamOptions
 from transcribed.transcript import Word
 
 

@@ -22,17 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import (
-    Capabilities,
-    Costs,
-    Hypothesis,
-    LocalSaid,
-    NextStep,
-    SegmentSpeech,
-    StepKind,
-    StreamOptions,
-)
-from transcribed.recognition.stabilizer import Stability
+from transcribed.engines.base import Costs, Hypothesis, LocalSaid, NextStep, SegmentSpeech, StepKind
+from transcribed.options import Capabilities, Stability, StreamOptions
 from transcribed.transcript import Word
 
 STEPS = 256

@@ -1,13 +1,10 @@
 """One stream of an Amazon client: its messages to audio, its events to messages."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
-from transcribed.decoding.decoders import Decoders
 from transcribed.errors import (
     BadRequest,
     LimitExceeded,
@@ -15,11 +12,7 @@ from transcribed.errors import (
     UnreadableAudio,
 )
 from transcribed.http.inbox import audio_ahead
-from transcribed.service.live import (
-    Feed,
-)
-from transcribed.service.live_audio import IdleTimeout, LiveInput
-from transcribed.service.sessions import SessionLease
+from transcribed.service.transcription import LiveTranscription
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import amazon as wire
 from transcribed.wire.amazon_parameters import (
@@ -33,20 +26,10 @@ _MAGIC = {"flac": b"fLaC", "ogg-opus": b"OggS"}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of a stream: seconds without audio, seconds in all; and whether its end must be said."""
+    """Of a stream: seconds in all, and whether its end must be said."""
 
-    audio_timeout: float
     longest: float
     strict: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSession:
-    """What a connection has of a session: its id, what is heard, and how to say that the client lives."""
-
-    lease: SessionLease
-    hear: Callable[[Feed], AsyncGenerator[LiveEvent, None]]
-    confirm: Callable[[], None]
 
 
 class AmazonStreamHandler:
@@ -56,15 +39,13 @@ class AmazonStreamHandler:
         self,
         request: StreamRequest,
         reader: wire.AudioReader,
-        decoders: Decoders,
         limits: Limits,
-        open_session: OpenSession,
+        live: LiveTranscription,
     ) -> None:
         self._request = request
-        self._input = LiveInput(decoders, request.format)
         self._reader = reader
         self._limits = limits
-        self._session = open_session
+        self._live = live
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + limits.longest
         self._magic = _MAGIC.get(request.echo["media-encoding"], b"")
@@ -77,7 +58,7 @@ class AmazonStreamHandler:
 
     def decode(self, message: Message | None) -> AudioChunk | EndOfAudio:
         """See LiveStreamHandler. None is the end of a request's body."""
-        self._session.confirm()
+        self._live.confirm()
         if self._loop.time() >= self._until:
             raise LimitExceeded(
                 f"The stream is older than {self._limits.longest:g} seconds, the most that one may "
@@ -102,14 +83,9 @@ class AmazonStreamHandler:
         if len(self._first) >= len(self._magic):
             self._magic = b""
 
-    async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
+    def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
         """See FrontEnd."""
-        with closing(IdleTimeout(chunks, self._limits.audio_timeout)) as timed:
-            self._session.lease.watch(timed)
-            events = self._session.hear(partial(self._input.send, timed))
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+        return self._live.events(chunks)
 
     def encode(self, event: LiveEvent) -> bytes | None:
         """See FrontEnd."""

@@ -11,14 +11,21 @@ from transcribed.audio.formats import (
     MOST_CHANNELS,
     SAMPLE_RATE,
     Encoding,
+    InputFormat,
 )
-from transcribed.engines.base import Engine, Pace, StreamOptions
-from transcribed.errors import BadRequest, shown
-from transcribed.recognition.endpointing import LONGEST_SILENCE, SHORTEST_SILENCE
-from transcribed.recognition.stabilizer import Stability
+from transcribed.errors import BadRequest
+from transcribed.options import (
+    LONGEST_SILENCE,
+    SHORTEST_SILENCE,
+    Capabilities,
+    Stability,
+    StreamOptions,
+    TranscriptForm,
+    has_spoken_form,
+)
 from transcribed.service.files import FilePace
+from transcribed.service.transcription import TranscriptionRequest
 from transcribed.wire import native as wire
-from transcribed.wire.amazon_parameters import in_any_case, one_of
 
 
 class StreamQuery(BaseModel):
@@ -28,43 +35,44 @@ class StreamQuery(BaseModel):
 
     format: wire.Format = "text"
     pace: FilePace = FilePace.FAST
-    stability: Literal["off", "low", "medium", "high"] = "off"
+    stability: Stability = Stability.OFF
     encoding: Encoding = Encoding.PCM
     sample_rate: int = Field(SAMPLE_RATE, ge=LOWEST_RATE, le=HIGHEST_RATE)
     channels: int = Field(1, ge=1, le=MOST_CHANNELS)
     language: str | None = None
-    transcript_format: Literal["written", "spoken"] = "written"
+    transcript_format: TranscriptForm = TranscriptForm.WRITTEN
     events: Literal["speech"] | None = None
     endpoint_silence: float | None = Field(None, ge=SHORTEST_SILENCE, le=LONGEST_SILENCE)
     engine: str | None = None
     track: int | None = Field(None, ge=1)
 
-    def options(self, engine: Engine) -> StreamOptions:
-        """What is asked of this engine. Raises BadRequest for what it cannot do."""
-        languages = engine.capabilities.languages
-        language = None if self.language is None else in_any_case(self.language, languages)
-        if self.language is not None and language is None:
-            raise BadRequest(
-                f"The language {shown(self.language)} is not recognised here. Ask for {one_of(languages)}, "
-                "or for none."
-            )
-        meant = language or languages[0]
-        if self.transcript_format == "spoken" and not meant.lower().startswith("en"):
-            raise BadRequest(f"transcript_format=spoken is for English alone, and not for {meant}.")
+    def request(self) -> TranscriptionRequest:
+        """What is asked of each transcription."""
+        return TranscriptionRequest(
+            engine=self.engine,
+            options=StreamOptions(
+                stability=self.stability,
+                speech_events=self.events is not None,
+                endpoint_silence=self.endpoint_silence,
+                language=self.language,
+                transcript_form=self.transcript_format,
+            ),
+            format=InputFormat(self.encoding, self.sample_rate, self.channels),
+            track=self.track,
+        )
+
+    def check(self, can: Capabilities) -> None:
+        """Raises BadRequest, in this protocol's words, for what is not possible."""
+        language = self.language or can.languages[0]
+        spoken_here = self.transcript_format is TranscriptForm.SPOKEN and not can.transcript_form
+        if spoken_here and not has_spoken_form(language):
+            raise BadRequest(f"transcript_format=spoken is for English alone, and not for {language}.")
         if self.events is not None and self.format != "json":
             raise BadRequest("events=speech is told in JSON: ask for format=json too.")
-        if self.endpoint_silence is not None and not engine.capabilities.endpoint_silence:
+        if self.endpoint_silence is not None and not can.endpoint_silence:
             raise BadRequest(
-                f"{engine.capabilities.name} chooses itself which silence ends a segment. Leave "
-                "endpoint_silence out."
+                f"{can.name} chooses itself which silence ends a segment. Leave endpoint_silence out."
             )
-        return StreamOptions(
-            Pace.LIVE,
-            Stability[self.stability.upper()],
-            speech_events=self.events is not None,
-            endpoint_silence=self.endpoint_silence,
-            language=language,
-        )
 
     @classmethod
     def parsed(cls, parameters: Mapping[str, str]) -> Self:

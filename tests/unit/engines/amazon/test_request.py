@@ -8,9 +8,14 @@ from transcribed.engines.amazon.request import (
     with_parameters,
 )
 from transcribed.engines.amazon.settings import AmazonSettings
-from transcribed.engines.base import StreamOptions
 from transcribed.errors import ConfigurationError
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import (
+    LanguageIdentification,
+    Redaction,
+    Stability,
+    StreamOptions,
+    VocabularyFilter,
+)
 
 PATH = "/stream-transcription-websocket"
 
@@ -62,9 +67,12 @@ def test_a_streams_wishes_go_before_those_for_all() -> None:
             "partial-results-stability": "low",
         }
     )
-    asked = {"vocabulary-name": "own", "show-speaker-label": "False"}
-    found = stream_parameters(settings, StreamOptions(stability=Stability.MEDIUM, asked=asked))
-    assert found == PCM | {
+    options = StreamOptions(
+        stability=Stability.MEDIUM,
+        vocabularies=("own",),
+        vendor_options={"show-speaker-label": "False"},
+    )
+    assert stream_parameters(settings, options) == PCM | {
         "language-code": "en-US",
         "vocabulary-name": "own",
         "enable-partial-results-stabilization": "true",
@@ -77,8 +85,30 @@ def test_a_language_is_found_out_only_where_none_is_said() -> None:
     settings = AmazonSettings(asked=identify)
     assert stream_parameters(settings, StreamOptions()) == PCM | identify
     assert stream_parameters(settings, StreamOptions(language="de-DE")) == PCM | {"language-code": "de-DE"}
-    own = StreamOptions(language="de-DE", asked=identify)
-    assert stream_parameters(AmazonSettings(), own) == PCM | identify
+    own = StreamOptions(language_identification=LanguageIdentification(("fr-FR",), several=True))
+    assert stream_parameters(settings, own) == PCM | {
+        "identify-multiple-languages": "true",
+        "language-options": "fr-FR",
+    }
+
+
+def test_what_a_stream_asks_takes_the_place_of_all_of_its_kind() -> None:
+    settings = AmazonSettings(
+        asked={
+            "vocabulary-filter-names": "all,more",
+            "vocabulary-filter-method": "tag",
+            "content-identification-type": "PII",
+            "pii-entity-types": "NAME",
+        }
+    )
+    own = StreamOptions(
+        language="de-DE", vocabulary_filter=VocabularyFilter(("own",)), redaction=Redaction()
+    )
+    assert stream_parameters(settings, own) == PCM | {
+        "language-code": "de-DE",
+        "vocabulary-filter-name": "own",
+        "content-redaction-type": "PII",
+    }
 
 
 def test_what_cannot_be_asked_for_all_is_refused() -> None:

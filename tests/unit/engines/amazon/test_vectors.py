@@ -18,8 +18,14 @@ from transcribed.engines.amazon.account import Account
 from transcribed.engines.amazon.refusals import refusal_of_status
 from transcribed.engines.amazon.request import audio_event, stream_parameters
 from transcribed.engines.amazon.settings import LANGUAGES, AmazonSettings
-from transcribed.engines.base import StreamOptions
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import (
+    FilterMethod,
+    LanguageIdentification,
+    Redaction,
+    Stability,
+    StreamOptions,
+    VocabularyFilter,
+)
 from transcribed.transcript import Word
 from transcribed.wire.amazon_results import read_event
 from transcribed.wire.eventstream import decode
@@ -36,40 +42,29 @@ ASKED = {
     "the least": ENGLISH,
     "no session token": ENGLISH,
     "at an endpoint": ENGLISH,
-    "settled words": StreamOptions(
-        language="en-US", stability=Stability.HIGH, asked={"show-speaker-label": "true"}
-    ),
+    "settled words": StreamOptions(language="en-US", stability=Stability.HIGH, speaker_labels=True),
     "words and filters": StreamOptions(
         language="en-US",
-        asked={
-            "vocabulary-name": "our.words",
-            "vocabulary-filter-name": "bad-words_1",
-            "vocabulary-filter-method": "tag",
-            "language-model-name": "m",
-        },
+        vocabularies=("our.words",),
+        vocabulary_filter=VocabularyFilter(("bad-words_1",), FilterMethod.TAG),
+        language_model="m",
     ),
-    "personal data": StreamOptions(
-        asked={"content-redaction-type": "PII", "pii-entity-types": "NAME,ADDRESS, PIN"}
-    ),
+    "personal data": StreamOptions(redaction=Redaction(("NAME", "ADDRESS", " PIN"))),
     "which language": StreamOptions(
-        asked={
-            "identify-language": "true",
-            "language-options": "en-US,de-DE",
-            "preferred-language": "de-DE",
-            "vocabulary-names": "a,b",
-            "show-speaker-label": "false",
-        }
+        language_identification=LanguageIdentification(("en-US", "de-DE"), "de-DE"),
+        vocabularies=("a", "b"),
     ),
 }
 ASKED_AS_PIPECAT = {
     "as the service asks": StreamOptions(stability=Stability.HIGH),
     "no session token": StreamOptions(stability=Stability.HIGH),
     "low stability, speakers": StreamOptions(
-        stability=Stability.LOW, language="de-DE", asked={"show-speaker-label": "true"}
+        stability=Stability.LOW, language="de-DE", speaker_labels=True
     ),
     "words and filters": StreamOptions(
         stability=Stability.HIGH,
-        asked={"vocabulary-name": "our.words", "vocabulary-filter-name": "bad-words_1"},
+        vocabularies=("our.words",),
+        vocabulary_filter=VocabularyFilter(("bad-words_1",)),
     ),
 }
 

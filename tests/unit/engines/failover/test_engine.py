@@ -19,14 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import (
-    Capabilities,
-    Hypothesis,
-    Pace,
-    RecognitionStream,
-    StreamOptions,
-    StreamStatus,
-)
+from transcribed.engines.base import Hypothesis, RecognitionStream, StreamStatus
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.failover.stream import Counters, FailoverStream
@@ -40,6 +33,7 @@ from transcribed.errors import (
     TranscribedError,
     Unavailable,
 )
+from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice, SpeechEnded, SpeechStarted
 
@@ -641,12 +635,10 @@ def test_the_fallback_is_asked_for_what_it_can_do_and_the_client_told_what_it_ca
     in_virtual_time: Run,
 ) -> None:
     first, second = FatedEngine(forever=Fate(refusal=AccessDenied("No."))), fallback()
-    options = replace(LIVE, partials=False, language="en-GB", asked={"show-speaker-label": "true"})
+    options = replace(LIVE, partials=False, language="en-GB", speaker_labels=True)
     said = in_virtual_time(transcript(FailoverEngine(first, second, RULES), SENTENCES, options))
     assert second.options == [replace(LIVE, language="en-US")]
-    assert said[0] == Notice(
-        FAILED_OVER, "From 0.0 s on, fallback listens, without show-speaker-label. No."
-    )
+    assert said[0] == Notice(FAILED_OVER, "From 0.0 s on, fallback listens, without speaker labels. No.")
 
 
 def test_those_who_watch_see_what_waits_and_what_was_sent(in_virtual_time: Run) -> None:

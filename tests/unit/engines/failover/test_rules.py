@@ -1,8 +1,8 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from transcribed.engines.base import Capabilities, StreamOptions
 from transcribed.engines.failover.rules import (
     FailOver,
     FailoverRules,
@@ -27,6 +27,14 @@ from transcribed.errors import (
     Stopping,
     TranscribedError,
     Unavailable,
+)
+from transcribed.options import (
+    Capabilities,
+    FilterMethod,
+    LanguageIdentification,
+    Redaction,
+    StreamOptions,
+    VocabularyFilter,
 )
 
 RULES = FailoverRules()
@@ -116,14 +124,19 @@ def test_the_first_engine_is_tried_again_more_and_more_seldom() -> None:
     assert return_delay(0, RULES, LATEST) == pytest.approx(37.5)
 
 
-FIRST = Capabilities("first", ("de-DE", "en-GB"), frozenset({"a", "b"}))
-FALLBACK = Capabilities("fallback", ("en-US", "en-AU"), frozenset({"a"}))
+FIRST = Capabilities("first", ("de-DE", "en-GB"), vocabularies=True, speaker_labels=True)
+FALLBACK = Capabilities("fallback", ("en-US", "en-AU"), vocabularies=True)
 
 
 def test_the_fallback_is_asked_for_what_it_has() -> None:
-    asked = {"a": "1", "b": "2"}
-    english = StreamOptions(language="en-GB", asked=asked)
-    assert for_fallback(english, FIRST, FALLBACK) == StreamOptions(language="en-US", asked={"a": "1"})
+    english = StreamOptions(
+        language="en-GB",
+        vocabularies=("ours",),
+        speaker_labels=True,
+        language_model="law",
+        vendor_options={"a": "first's own"},
+    )
+    assert for_fallback(english, FIRST, FALLBACK) == StreamOptions(language="en-US", vocabularies=("ours",))
     australian = StreamOptions(language="en-AU")
     assert for_fallback(australian, FIRST, FALLBACK) == australian
 
@@ -134,34 +147,40 @@ def test_a_fallback_that_does_not_know_the_language_is_of_no_use() -> None:
 
 
 def test_where_the_language_is_to_be_found_out_all_must_be_known() -> None:
-    asked = {"identify-language": "true", "language-options": "en-GB,en-AU"}
-    either = for_fallback(StreamOptions(asked=asked), FIRST, FALLBACK)
-    assert either == StreamOptions(language="en-US")
-    asked["language-options"] = "en-GB,de-DE"
-    assert for_fallback(StreamOptions(asked=asked), FIRST, FALLBACK) is None
-    can = replace(FALLBACK, languages=("en-US", "de-DE"), features=frozenset(asked))
-    assert for_fallback(StreamOptions(asked=asked), FIRST, can) == StreamOptions(asked=asked)
+    either = StreamOptions(language_identification=LanguageIdentification(("en-GB", "en-AU")))
+    assert for_fallback(either, FIRST, FALLBACK) == StreamOptions(language="en-US")
+    other = StreamOptions(language_identification=LanguageIdentification(("en-GB", "de-DE")))
+    assert for_fallback(other, FIRST, FALLBACK) is None
+    can = replace(FALLBACK, languages=("en-US", "de-DE"), language_identification=True)
+    assert for_fallback(other, FIRST, can) == other
 
 
 @pytest.mark.parametrize(
-    "name", ["content-redaction-type", "vocabulary-filter-name", "vocabulary-filter-names"]
+    "hidden", [{"redaction": Redaction(("NAME",))}, {"vocabulary_filter": VocabularyFilter(("rude",))}]
 )
-def test_nothing_is_shown_that_must_not_be(name: str) -> None:
-    options = StreamOptions(language="en-US", asked={name: "x"})
+def test_nothing_is_shown_that_must_not_be(hidden: dict[str, Any]) -> None:
+    options = StreamOptions(language="en-US", **hidden)
     assert for_fallback(options, FIRST, FALLBACK) is None
-    can = replace(FALLBACK, features=frozenset({name}))
+    can = replace(FALLBACK, **dict.fromkeys(hidden, True))
     assert for_fallback(options, FIRST, can) == options
 
 
+def test_what_is_only_found_may_be_done_without() -> None:
+    found = StreamOptions(language="en-US", redaction=Redaction(method=FilterMethod.TAG))
+    assert for_fallback(found, FIRST, FALLBACK) == StreamOptions(language="en-US")
+
+
 def test_what_is_asked_of_all_streams_is_asked_of_each() -> None:
-    general = {"vocabulary-name": "ours", "language-options": "de-DE,fr-FR"}
-    own = {"vocabulary-name": "mine", "show-speaker-label": "true"}
-    assert with_general(StreamOptions(), general).asked == general
-    assert with_general(StreamOptions(asked=own), general).asked == general | own
-    assert with_general(StreamOptions(language="en-US"), general).asked == {"vocabulary-name": "ours"}
+    german = LanguageIdentification(("de-DE", "fr-FR"))
+    general = StreamOptions(vocabularies=("ours",), language_identification=german)
+    own = StreamOptions(vocabularies=("mine",), speaker_labels=True)
+    assert with_general(StreamOptions(), general) == general
+    assert with_general(own, general) == replace(own, language_identification=german)
+    english = StreamOptions(language="en-US")
+    assert with_general(english, general) == replace(english, vocabularies=("ours",))
 
 
 def test_a_fallback_shows_nothing_that_was_to_be_taken_out_of_all_streams() -> None:
     first, fallback = Capabilities("first", ("en-US",)), Capabilities("fallback", ("en-US",))
-    asked = with_general(StreamOptions(), {"content-redaction-type": "PII"})
+    asked = with_general(StreamOptions(), StreamOptions(redaction=Redaction()))
     assert for_fallback(asked, first, fallback) is None

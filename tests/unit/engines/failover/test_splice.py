@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis, StreamOptions
+from transcribed.engines.base import Hypothesis
 from transcribed.engines.failover.splice import Splice
 from transcribed.engines.testing.spelled import SpelledEngine, SpelledStream, Spelling, level
+from transcribed.options import StreamOptions
 from transcribed.transcript import Word
 
 WITHIN = 1.5 / SAMPLE_RATE

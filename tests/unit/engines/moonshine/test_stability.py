@@ -10,10 +10,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.base import Hypothesis, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.transcript import Segment
 from transcribed.wire.results import transcript_event
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.base import Hypothesis, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
+from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
-from transcribed.recognition.stabilizer import Stability
 
 Read = Callable[[str], Samples]
 LIVE, FAST = StreamOptions(pace=Pace.LIVE), StreamOptions(pace=Pace.FAST)

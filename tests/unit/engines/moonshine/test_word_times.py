@@ -5,9 +5,9 @@ import pytest
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Pace, StreamOptions
 from transcribed.engines.moonshine.segment import MoonshineSegment
 from transcribed.engines.segments.engine import SegmentEngine
+from transcribed.options import Pace, StreamOptions
 
 Read = Callable[[str], Samples]
 FRAME = 0.024

@@ -8,13 +8,13 @@ import pytest
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Capabilities, Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.base import Hypothesis, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.recogniser import Recognised
 from transcribed.engines.segments.stream import SegmentStream
 from transcribed.engines.silero import SileroModel
+from transcribed.options import Capabilities, Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
-from transcribed.recognition.stabilizer import Stability
 from transcribed.recognition.vad import SpeechCurve
 from transcribed.transcript import SpeechEnded, SpeechStarted, Word
 

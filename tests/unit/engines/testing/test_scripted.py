@@ -7,17 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import silence
-from transcribed.engines.base import (
-    Capabilities,
-    Hypothesis,
-    LocalStream,
-    NextStep,
-    StepKind,
-    StreamOptions,
-)
+from transcribed.engines.base import Hypothesis, LocalStream, NextStep, StepKind
 from transcribed.engines.testing.scripted import Script, ScriptedEngine, load
 from transcribed.engines.testing.spelled import SpelledEngine, Spelling
 from transcribed.errors import ConfigurationError, EngineFailure
+from transcribed.options import Capabilities, StreamOptions
 from transcribed.transcript import Word
 
 

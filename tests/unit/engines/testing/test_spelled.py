@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis, StreamOptions
+from transcribed.engines.base import Hypothesis
 from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
-from transcribed.recognition.stabilizer import Stability
+from transcribed.options import Stability, StreamOptions
 
 WORDS = ("one", "two", "three")
 

@@ -1,0 +1,272 @@
+"""The one way from a request to a transcript, behind every front end.
+
+A front end maps what its client asks for to a TranscriptionRequest, and events to its own messages. What an
+engine can do, filters, forms, channels, sessions and the keeping of transcripts are decided here.
+"""
+
+import asyncio
+import math
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from transcribed.audio.formats import InputFormat
+from transcribed.audio.source import Source
+from transcribed.decoding.decoders import Decoders
+from transcribed.engines.base import Engine
+from transcribed.errors import BadRequest, NotFound, shown
+from transcribed.options import Capabilities, Pace, StreamOptions, TranscriptForm, has_spoken_form, lacking
+from transcribed.recognition.spoken_form import spoken_form
+from transcribed.service.channels import ChannelSession
+from transcribed.service.files import FilePace, send_recording
+from transcribed.service.library import Library
+from transcribed.service.live import (
+    Feed,
+    Heard,
+    LiveSession,
+    Opened,
+    Session,
+    SessionTimeline,
+    session_events,
+)
+from transcribed.service.live_audio import Chunks, IdleTimeout, LiveInput
+from transcribed.service.sessions import ResumableSession, Sessions
+from transcribed.service.transcripts import Transcripts
+from transcribed.service.vocabulary_filters import VocabularyFilters
+from transcribed.storage.names import valid_name
+from transcribed.storage.transcripts import TranscriptSource
+from transcribed.transcript import LiveEvent, Segment
+from transcribed.wire.amazon_parameters import in_any_case, one_of
+
+_SERVED_HERE = ("transcript_form", "vocabulary_filter")
+"""What is done here for an engine that cannot do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """What is asked of one transcription, in no protocol's words.
+
+    `engine` and `model` are names; None is the server's choice. `options` are for the engine. `format` is
+    that of live audio, and `track` the number of a container's audio track; None is the one to be played.
+    With `split_channels` each channel is recognised on its own.
+
+    A live session has the id `session_id` (None: the server makes one), and an `owner` in whose name alone
+    it can be taken over. For `resume_window` seconds from its start a client that lost its connection can
+    go on with it; None is never.
+    """
+
+    engine: str | None = None
+    model: str | None = None
+    options: StreamOptions = field(default_factory=StreamOptions)
+    format: InputFormat = field(default_factory=InputFormat)
+    track: int | None = None
+    split_channels: bool = False
+    session_id: str | None = None
+    resume_window: float | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTranscription:
+    """A live session with its stream of the engine open.
+
+    `events` gives the events of chunks of audio while these come; to be called once. `confirm` says that
+    the client lives, so that what it was told before has reached it.
+    """
+
+    session_id: str
+    events: Callable[[Chunks], AsyncGenerator[LiveEvent, None]]
+    confirm: Callable[[], None]
+
+
+class Transcription:
+    """Transcriptions by the engines that `engine` names (None being the default). To be closed.
+
+    A live stream ends when no audio comes for `audio_timeout` seconds. Once `stopping` is set, recordings
+    are read no further.
+    """
+
+    def __init__(
+        self,
+        engine: Callable[[str | None], Engine],
+        decoders: Decoders,
+        *,
+        library: Library | None = None,
+        transcripts: Callable[[], Transcripts] = lambda: Transcripts(None),
+        filters: VocabularyFilters | None = None,
+        audio_timeout: float = math.inf,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
+        self._engine = engine
+        self._decoders = decoders
+        self._library = library
+        self._transcripts = transcripts
+        self._filters = filters
+        self._audio_timeout = audio_timeout
+        self._stopping = stopping or asyncio.Event()
+        self._sessions = Sessions()
+
+    async def aclose(self) -> None:
+        """Make the last words of sessions that wait for their clients."""
+        await self._sessions.aclose()
+
+    def capabilities(self, engine: str | None) -> Capabilities:
+        """What an engine can do. Raises BadRequest, and Unavailable until engines are loaded."""
+        return self._engine(engine).capabilities
+
+    def check(self, request: TranscriptionRequest) -> None:
+        """Raises BadRequest for what the engine cannot do, and Unavailable until engines are loaded."""
+        self._served(request)
+
+    # --- Live audio
+
+    @asynccontextmanager
+    async def open_live(self, request: TranscriptionRequest) -> AsyncIterator[LiveTranscription]:
+        """A live session, with a stream of the engine. Raises TranscribedError where there can be none."""
+        engine, options, changes = await self._plan(request)
+        transcripts = self._transcripts()
+        session_id = request.session_id or str(uuid.uuid4())
+        key = request.owner, session_id.lower()
+        audio = LiveInput(self._decoders, request.format, request.track)
+        async with self._sessions.hold(key) as lease:
+            # A session's id is its client's, and may come again when its transcript is long in the store.
+            known = request.session_id is not None and (lease.took_over or await transcripts.has(key[1]))
+            timeline = SessionTimeline(None if known else key[1])
+
+            def start(timeline: SessionTimeline) -> Session:
+                if request.split_channels:
+                    return ChannelSession(engine, options, request.format.channels, timeline)
+                return LiveSession(engine, options, timeline)
+
+            def events(session: Session, feed: Feed | None = None) -> AsyncGenerator[LiveEvent, None]:
+                growing = transcripts.growing(TranscriptSource.LIVE, engine.capabilities.name)
+                return session_events(nullcontext(Opened(session, feed, changes, growing)))
+
+            async def feed(chunks: Chunks, session: Session) -> Heard | None:
+                with closing(IdleTimeout(chunks, self._audio_timeout)) as timed:
+                    lease.watch(timed)
+                    return await audio.send(timed, session)
+
+            if request.resume_window is None:
+                async with start(timeline) as session:
+                    yield LiveTranscription(
+                        session_id, lambda chunks: events(session, partial(feed, chunks)), _nothing
+                    )
+                return
+            terms = replace(request, format=InputFormat(), session_id=None, resume_window=None)
+            resumable = self._sessions.resumable(
+                key,
+                request.resume_window,
+                lambda: ResumableSession(timeline, start, events, self._audio_timeout, terms),
+            )
+            if resumable.terms != terms:
+                raise BadRequest(
+                    "The session began with other parameters. Go on with the same, or take another "
+                    "session-id."
+                )
+            attachment = await resumable.open()
+            try:
+                yield LiveTranscription(
+                    session_id, lambda chunks: attachment.hear(partial(feed, chunks)), attachment.confirm
+                )
+            finally:
+                attachment.leave()
+
+    # --- Recordings
+
+    def transcribe_recording(
+        self, name: str, request: TranscriptionRequest, pace: FilePace = FilePace.FAST
+    ) -> AsyncGenerator[LiveEvent, None]:
+        """The events of a stored recording, while it is read. As transcribe_upload.
+
+        Raises InvalidName and NotFound too.
+        """
+        return session_events(self._opened_recording(name, request, pace))
+
+    def transcribe_upload(
+        self, source: Source, request: TranscriptionRequest, pace: FilePace = FilePace.FAST
+    ) -> AsyncGenerator[LiveEvent, None]:
+        """The events of a recording that has no name here, while it is read. The source stays the caller's.
+
+        Raises UnreadableAudio, LimitExceeded, and what the source and the engine raise. When the server
+        stops, what was said up to there comes, then Stopping is raised.
+        """
+        return session_events(self._opened_source(source, request, pace))
+
+    @asynccontextmanager
+    async def _opened_recording(
+        self, name: str, request: TranscriptionRequest, pace: FilePace
+    ) -> AsyncIterator[Opened]:
+        if self._library is None:
+            raise NotFound("There are no stored recordings here.")
+        name = valid_name(name)
+        with closing(await self._library.open(name)) as source:
+            async with self._opened_source(source, request, pace, name) as opened:
+                yield opened
+
+    @asynccontextmanager
+    async def _opened_source(
+        self, source: Source, request: TranscriptionRequest, pace: FilePace, name: str | None = None
+    ) -> AsyncIterator[Opened]:
+        engine, options, changes = await self._plan(request)
+        options = replace(options, pace=Pace.LIVE if pace is FilePace.REALTIME else Pace.FAST)
+        feed = partial(
+            send_recording,
+            self._decoders,
+            source,
+            track=request.track,
+            pace=pace,
+            stopping=self._stopping,
+        )
+        growing = self._transcripts().growing(TranscriptSource.FILE, engine.capabilities.name, name)
+        async with LiveSession(engine, options) as session:
+            yield Opened(session, feed, changes, growing)
+
+    # --- What an engine can do
+
+    def _served(self, request: TranscriptionRequest) -> tuple[Engine, StreamOptions]:
+        """The engine, and what is asked of it in its own spelling."""
+        engine = self._engine(request.engine)
+        can = engine.capabilities
+        asked = request.options.language
+        language = None if asked is None else in_any_case(asked, can.languages)
+        if asked is not None and language is None:
+            raise BadRequest(
+                f"The language {shown(asked)} is not recognised here. Ask for {one_of(can.languages)}, "
+                "or for none."
+            )
+        if request.model is not None and request.model not in can.models:
+            there_are = f"Ask for {one_of(can.models)}, or for none." if can.models else "Ask for none."
+            raise BadRequest(f"There is no model {shown(request.model)} here. {there_are}")
+        options = replace(request.options, language=language)
+        lacked = [name.replace("_", " ") for name in lacking(options, can) if name not in _SERVED_HERE]
+        if lacked:
+            raise BadRequest(f"The engine {can.name} cannot do this: {', '.join(lacked)}. Ask without it.")
+        spoken_here = options.transcript_form is TranscriptForm.SPOKEN and not can.transcript_form
+        if spoken_here and not has_spoken_form(meant := language or can.languages[0]):
+            raise BadRequest(f"The spoken form is for English alone, and not for {meant}.")
+        return engine, options
+
+    async def _plan(
+        self, request: TranscriptionRequest
+    ) -> tuple[Engine, StreamOptions, list[Callable[[Segment], Segment]]]:
+        """What is asked of which engine, and what is changed here."""
+        engine, options = self._served(request)
+        here = lacking(options, engine.capabilities)
+        changes: list[Callable[[Segment], Segment]] = []
+        if "transcript_form" in here and options.transcript_form is TranscriptForm.SPOKEN:
+            changes.append(spoken_form)
+        if "vocabulary_filter" in here and options.vocabulary_filter is not None:
+            if self._filters is None:
+                raise BadRequest("There are no vocabulary filters here.")
+            # A filter sees the words as they are shown.
+            changes.append((await self._filters.applied(options.vocabulary_filter)).apply)
+        for_engine: dict[str, Any] = dict.fromkeys(here)
+        return engine, replace(options, **for_engine), changes
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,166 @@
+"""What every front end relies on: one request, one way to a transcript."""
+
+import io
+import wave
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memory_source import MemorySource
+
+from transcribed.audio.formats import InputFormat, silence
+from transcribed.audio.source import FileSource
+from transcribed.decoding.decoders import Decoders
+from transcribed.engines.moonshine import engine as moonshine
+from transcribed.engines.testing.scripted import Script, ScriptedEngine
+from transcribed.errors import BadRequest, LimitExceeded, NotFound
+from transcribed.options import FilterMethod, StreamOptions, TranscriptForm, VocabularyFilter
+from transcribed.recognition.endpointing import EndpointingRules
+from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
+from transcribed.scheduling.scheduler import Scheduler
+from transcribed.service.transcription import Transcription, TranscriptionRequest
+from transcribed.service.transcripts import Query, Transcripts, TranscriptSource
+from transcribed.service.vocabulary_filters import VocabularyFilters
+from transcribed.storage import vocabulary_filters
+from transcribed.storage.opening import open_transcripts
+from transcribed.transcript import Done, LiveEvent, Segment
+
+pytestmark = pytest.mark.anyio
+SCRIPT = {"language": "en-US", "events": [{"at": "end", "text": "I owe 5 darn dollars.", "final": True}]}
+ANY = TranscriptionRequest()
+
+
+def wav(seconds: float = 1.0) -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as target:
+        target.setparams((1, 2, 16_000, 0, "NONE", ""))
+        target.writeframes(bytes(round(seconds * 16_000) * 2))
+    return content.getvalue()
+
+
+async def chunks(channels: int = 1) -> AsyncIterator[bytes]:
+    for _ in range(10):
+        yield silence(0.1 * channels).astype("<i2").tobytes()
+
+
+async def texts(events: AsyncGenerator[LiveEvent, None]) -> list[str]:
+    async with aclosing(events):
+        return [event.text async for event in events if isinstance(event, Segment) and event.final]
+
+
+@pytest.fixture
+async def scheduler() -> AsyncIterator[Scheduler]:
+    async with Scheduler(1) as scheduler:
+        yield scheduler
+        assert scheduler.streams == []
+
+
+@pytest.fixture
+async def service(scheduler: Scheduler, decoders: Decoders, tmp_path: Path) -> AsyncIterator[Transcription]:
+    engine = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
+    filters = VocabularyFilters(vocabulary_filters.VocabularyFilters(tmp_path))
+    await filters.put("rude", ["darn"])
+    service = Transcription(lambda _: engine, decoders, filters=filters)
+    yield service
+    await service.aclose()
+
+
+async def test_an_upload_without_a_name_is_transcribed_by_a_real_engine_and_kept(
+    data: Path, decoders: Decoders, environment: dict[str, str], tmp_path: Path
+) -> None:
+    store = await open_transcripts(str(tmp_path / "transcripts.db"))
+    async with Scheduler(1) as scheduler, Transcripts(store) as kept:
+        loaded = moonshine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules())
+        engine = scheduler.run(loaded)
+        service = Transcription(lambda _: engine, decoders, transcripts=lambda: kept)
+        with FileSource((data / "test.wav").open("rb")) as source:
+            request = replace(ANY, engine="moonshine", model="tiny-en")
+            events = [event async for event in service.transcribe_upload(source, request)]
+        assert isinstance(events[-1], Done)
+        (found,) = (await kept.page(Query(source=TranscriptSource.FILE))).found
+        transcript = await kept.get(events[-1].session_id)
+    assert (found.info.id, found.info.recording) == (events[-1].session_id, None)
+    assert [segment.text for segment in transcript.segments] == ["This is a test."]
+
+
+ASKED: list[tuple[dict[str, Any], str]] = [
+    ({}, "I owe 5 darn dollars."),
+    ({"transcript_form": TranscriptForm.SPOKEN}, "I owe five darn dollars."),
+    ({"vocabulary_filter": VocabularyFilter(("rude",))}, "I owe 5 *** dollars."),
+    (
+        {
+            "transcript_form": TranscriptForm.SPOKEN,
+            "vocabulary_filter": VocabularyFilter(("rude",), FilterMethod.REMOVE),
+        },
+        "I owe five dollars.",
+    ),
+    ({"language": "EN-us", "transcript_form": TranscriptForm.WRITTEN}, "I owe 5 darn dollars."),
+]
+
+
+@pytest.mark.parametrize(("asked", "text"), ASKED)
+async def test_recordings_and_live_audio_are_changed_alike(
+    service: Transcription, asked: dict[str, Any], text: str
+) -> None:
+    request = TranscriptionRequest(options=StreamOptions(**asked))
+    assert await texts(service.transcribe_upload(MemorySource(wav()), request)) == [text]
+    async with service.open_live(request) as live:
+        assert await texts(live.events(chunks())) == [text]
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"language": "xx"}, "The language 'xx' is not recognised here. Ask for en-US, or for none."),
+    ({"speaker_labels": True}, "The engine scripted cannot do this: speaker labels."),
+    ({"vocabulary_filter": VocabularyFilter(("kind",))}, "There is no vocabulary filter 'kind'."),
+]
+
+
+@pytest.mark.parametrize(("asked", "reason"), REFUSED)
+async def test_what_is_not_possible_is_refused_before_anything_is_opened(
+    service: Transcription, scheduler: Scheduler, asked: dict[str, Any], reason: str
+) -> None:
+    request = TranscriptionRequest(options=StreamOptions(**asked))
+    with pytest.raises(BadRequest, match=reason):
+        async with service.open_live(request):
+            pytest.fail("It was opened.")
+    with pytest.raises(BadRequest, match=reason):
+        await anext(service.transcribe_upload(MemorySource(wav()), request))
+    assert scheduler.streams == []
+
+
+async def test_a_live_stream_for_which_there_is_no_room_is_refused_before_it_is_answered(
+    scheduler: Scheduler, decoders: Decoders
+) -> None:
+    scheduled = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
+    engine = AdmittedEngine(scheduled, AdmissionLimit(1), lambda: 1)
+    service = Transcription(lambda _: engine, decoders)
+    async with service.open_live(ANY):
+        with pytest.raises(LimitExceeded):
+            await service.open_live(ANY).__aenter__()
+
+
+async def test_the_channels_of_live_audio_are_told_apart_or_mixed(
+    decoders: Decoders,
+) -> None:
+    async with Scheduler(1) as scheduler:
+        engine = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
+        service = Transcription(lambda _: engine, decoders)
+        for apart, expected in ((True, [0, 1]), (False, [None])):
+            request = TranscriptionRequest(format=InputFormat(channels=2), split_channels=apart)
+            async with service.open_live(request) as live, aclosing(live.events(chunks(2))) as events:
+                finals = [event.channel async for event in events if isinstance(event, Segment)]
+            assert sorted(finals, key=str) == expected
+
+
+async def test_where_nothing_is_stored_there_are_no_recordings(decoders: Decoders) -> None:
+    service = Transcription(lambda _: pytest.fail("No engine is needed."), decoders)
+    with pytest.raises(NotFound):
+        await anext(service.transcribe_recording("test.wav", ANY))
+
+
+async def test_a_model_that_an_engine_has_not_is_refused(service: Transcription) -> None:
+    with pytest.raises(BadRequest, match="There is no model 'large' here"):
+        service.check(replace(ANY, model="large"))
