@@ -201,9 +201,9 @@ def terminal(eventually: Callable[..., None]) -> Callable[..., AbstractContextMa
 
 @pytest.fixture
 def run(
-    transcribed: Path, environment: dict[str, str], tmp_path: Path
+    transcribed: Path, environment: dict[str, str], new_port: Callable[[], int], tmp_path: Path
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command in an empty folder, to its end."""
+    """Runs a command in an empty folder, to its end; a server that names no port gets a free one."""
 
     def command(
         *arguments: str, stdin: bytes = b"", settings: dict[str, str] | None = None, seconds: float = 30
@@ -212,7 +212,7 @@ def run(
             [transcribed, *arguments],
             input=stdin,
             capture_output=True,
-            env=environment | {"COLUMNS": "100"} | (settings or {}),
+            env=environment | {"COLUMNS": "100", "TRANSCRIBED_PORT": str(new_port())} | (settings or {}),
             cwd=tmp_path,
             timeout=seconds,
             check=False,

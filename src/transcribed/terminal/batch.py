@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from transcribed.app import Recognition, recognition
 from transcribed.errors import StorageFull, TranscribedError
+from transcribed.loading import Recognition, recognition
 from transcribed.options import StreamOptions
 from transcribed.service.threads import in_thread
 from transcribed.service.transcription import TranscriptionRequest

@@ -10,10 +10,10 @@ from typing import BinaryIO, cast
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from transcribed.app import Recognition, recognition
 from transcribed.audio.source import FileSource, Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.errors import NotFound, TranscribedError, UnreadableAudio
+from transcribed.loading import Recognition, recognition
 from transcribed.options import StreamOptions
 from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from rich.text import Text
 
-from transcribed.app import recognition
 from transcribed.audio.formats import InputFormat
+from transcribed.loading import recognition
 from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings
 from transcribed.terminal.display import Display
