@@ -22,9 +22,12 @@ from onnx import ModelProto, TensorProto
 
 from transcribed.engines.moonshine.builder import MICROSOFT, Graph, Shape
 from transcribed.engines.moonshine.outputs import (
+    CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
     FEATURES,
+    PAST,
+    PRESENT,
     PROBABILITIES,
     SQUARES,
     SUMS,
@@ -114,7 +117,7 @@ def _encoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     rotation = graph.rotation(weights.used_for("/rotary_emb/Expand_output_0")[0])
     # [frames, 12, 288] → for each layer's keys and values [1, frames, 288], and back.
     past = graph.add("Cast", [graph.add("Transpose", [ENCODER_PAST], perm=(1, 0, 2))], to=_FLOAT)
-    past_states = graph.split(past, sizes.encoder_states, axis=0)
+    past_states = graph.split(past, 2 * sizes.encoder_layers, axis=0)
     new_states: list[str] = []
     for layer in range(sizes.encoder_layers):
         at = f"/layers.{layer}"
@@ -148,13 +151,14 @@ def _encoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         "mean": (_FLOAT, [1]),
         "scale": (_FLOAT, [1]),
         "position": (_INT64, [1]),
-        ENCODER_PAST: (_HALF, ["past", sizes.encoder_states, sizes.width]),
+        ENCODER_PAST: (_HALF, ["past", 2 * sizes.encoder_layers, sizes.width]),
     }
     return graph.model(inputs, {"hidden": _FLOAT, ENCODER_NEW: _HALF})
 
 
 def _cross(weights: Weights, sizes: Dimensions) -> ModelProto:
     graph = Graph(sizes)
+    cross = sizes.states(CROSS)
     joined = graph.linear(
         "hidden",
         *(
@@ -163,14 +167,15 @@ def _cross(weights: Weights, sizes: Dimensions) -> ModelProto:
             for half in "kv"
         ),
     )
-    for name, part in zip(sizes.cross, graph.split(joined, len(sizes.cross)), strict=True):
+    for name, part in zip(cross, graph.split(joined, len(cross)), strict=True):
         order = (0, 2, 3, 1) if name.endswith("key") else (0, 2, 1, 3)
         graph.add("Transpose", [graph.heads(part)], output=name, perm=order)
-    return graph.model({"hidden": (_FLOAT, [1, "frames", sizes.width])}, dict.fromkeys(sizes.cross, _FLOAT))
+    return graph.model({"hidden": (_FLOAT, [1, "frames", sizes.width])}, dict.fromkeys(cross, _FLOAT))
 
 
 def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     graph = Graph(sizes)
+    cross, past, present = map(sizes.states, (CROSS, PAST, PRESENT))
     rotation = graph.rotation(weights.used_for("/model/decoder/rotary_emb/Expand_output_0")[0])
 
     def rotated(value: str) -> str:
@@ -187,8 +192,8 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         attended = graph.new_name()
         graph.node(
             "MultiHeadAttention",
-            [rotated(query), rotated(key), value, "", "", "", *sizes.past[states]],
-            [attended, *sizes.present[states]],
+            [rotated(query), rotated(key), value, "", "", "", *past[states]],
+            [attended, *present[states]],
             domain=MICROSOFT,
             num_heads=sizes.heads,
             unidirectional=1,
@@ -196,7 +201,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         attended = graph.linear_by_row(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
         stream = graph.add("Add", [stream, attended])
 
-        keys, values = sizes.cross[states]
+        keys, values = cross[states]
         normed = graph.norm(
             stream, weights.used_for(f"{at}/post_attention_layernorm/LayerNormalization_output_0")
         )
@@ -236,14 +241,15 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         "input_ids": (_INT64, [1, "n"]),
         "position": (_INT64, [1]),
     }
-    for name in sizes.past:
+    for name in past:
         inputs[name] = (_FLOAT, [1, sizes.heads, "past", sizes.head_size])
-    for keys, values in zip(sizes.cross[::2], sizes.cross[1::2], strict=True):
+    for keys, values in zip(cross[::2], cross[1::2], strict=True):
         inputs[keys] = (_FLOAT, [1, sizes.heads, sizes.head_size, "frames"])
         inputs[values] = (_FLOAT, [1, sizes.heads, "frames", sizes.head_size])
     outputs = {TOKENS: _INT64, PROBABILITIES: _FLOAT}
     return graph.model(
-        inputs, outputs | dict.fromkeys([*sizes.present, *map(attention, range(sizes.layers))], _FLOAT)
+        inputs,
+        outputs | dict.fromkeys([*present, *map(attention, range(sizes.layers))], _FLOAT),
     )
 
 

@@ -1,7 +1,7 @@
 """The networks of a Moonshine model, and greedy decoding. Shapes in what follows are those of tiny-en."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,9 +14,12 @@ import onnxruntime as ort
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
 from transcribed.engines.moonshine.outputs import (
+    CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
     FEATURES,
+    PAST,
+    PRESENT,
     PROBABILITIES,
     SQUARES,
     SUMS,
@@ -157,7 +160,7 @@ class MoonshineModel:
     @property
     def nothing_encoded(self) -> HalfArray:
         """The past of a segment's first frames."""
-        return np.empty((0, self.dimensions.encoder_states, self.dimensions.width), np.float16)
+        return np.empty((0, 2 * self.dimensions.encoder_layers, self.dimensions.width), np.float16)
 
     def features(self, samples: Samples) -> Features:
         """Samples → features; 511 samples make one, and each 192 more another."""
@@ -228,7 +231,8 @@ class MoonshineModel:
         follow the speech, of all tokens but the settled ones.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
-        cross = self._networks.cross.run(self.dimensions.cross, {"hidden": encoded.hidden})
+        names = self.dimensions.states(CROSS)
+        cross = dict(zip(names, self._networks.cross.run(names, {"hidden": encoded.hidden}), strict=True))
         reading = _Reading(self._networks.decoder, self.dimensions, self._variant, cross, past)
         tokens, probabilities = list(settled.tokens), list(settled.probabilities)
         unread = [START, *tokens][past.length :]
@@ -279,15 +283,16 @@ class _Reading:
         decoder: ort.InferenceSession,
         sizes: Dimensions,
         variant: Variant,
-        cross: list[Array],
+        cross: Mapping[str, Array],
         past: Past,
     ) -> None:
         self._decoder = decoder
         self._variant = variant
-        self._names = sizes.past
-        self._wanted = [TOKENS, PROBABILITIES, *map(attention, variant.next_heads), *sizes.present]
-        self._no_past = [np.zeros((1, sizes.heads, 0, sizes.head_size), np.float32)] * len(sizes.past)
-        self._cross = dict(zip(sizes.cross, cross, strict=True))
+        self._names = sizes.states(PAST)
+        layers = map(attention, variant.next_heads)
+        self._wanted = [TOKENS, PROBABILITIES, *layers, *sizes.states(PRESENT)]
+        self._no_past = [np.zeros((1, sizes.heads, 0, sizes.head_size), np.float32)] * len(self._names)
+        self._cross = cross
         self._first = past.length
         self._attentions: list[list[Array]] = []
         self.past = past
@@ -321,14 +326,13 @@ class _Reading:
 
     def attention(self, settled: int) -> Array:
         """[heads, tokens, frames]: where the audio is of all tokens behind the settled ones."""
+        heads_of, latest_of = self._variant.next_heads, self._variant.latest_heads
         layers = {
             layer: np.concatenate(parts, axis=1)[:, settled - self._first :]
-            for layer, parts in zip(
-                self._variant.next_heads, zip(*self._attentions, strict=True), strict=True
-            )
+            for layer, parts in zip(heads_of, zip(*self._attentions, strict=True), strict=True)
         }
-        next_ones = [layers[layer][heads, :-1] for layer, heads in self._variant.next_heads.items()]
-        latest = [layers[layer][heads, 1:] for layer, heads in self._variant.latest_heads.items()]
+        next_ones = [layers[layer][heads, :-1] for layer, heads in heads_of.items()]
+        latest = [layers[layer][heads, 1:] for layer, heads in latest_of.items()]
         return np.concatenate(next_ones + latest)
 
 

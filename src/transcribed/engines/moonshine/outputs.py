@@ -21,10 +21,14 @@ TOKENS = "tokens"
 PROBABILITIES = "probabilities"
 """Float32 [1, n]: the probability of each of TOKENS."""
 
+CROSS, PAST, PRESENT = "cross", "past", "present"
+"""Float32, per layer of the decoder, keys and values: those of the audio, [1, 8, 36, frames] and
+[1, 8, frames, 36]; of the tokens before, [1, 8, tokens, 36]; and these with the tokens just read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """The sizes of a model, and the names that depend on how many layers its decoder has."""
+    """The sizes of a model."""
 
     encoder_layers: int
     layers: int
@@ -36,27 +40,8 @@ class Dimensions:
         """Of a hidden state."""
         return self.heads * self.head_size
 
-    @property
-    def encoder_states(self) -> int:
-        """Keys and values of all layers of the encoder."""
-        return 2 * self.encoder_layers
-
-    @property
-    def cross(self) -> list[str]:
-        """Float32, per layer: the audio's keys [1, 8, 36, frames] and values [1, 8, frames, 36]."""
-        return self._states("cross")
-
-    @property
-    def past(self) -> list[str]:
-        """Float32 [1, 8, tokens, 36], per layer: keys and values of the tokens before."""
-        return self._states("past")
-
-    @property
-    def present(self) -> list[str]:
-        """As `past`, with those of the tokens just read."""
-        return self._states("present")
-
-    def _states(self, name: str) -> list[str]:
+    def states(self, name: str) -> list[str]:
+        """Names of keys and of values, layer by layer of the decoder, of CROSS, PAST or PRESENT."""
         return [f"{name}.{layer}.{half}" for layer in range(self.layers) for half in ("key", "value")]
 
 

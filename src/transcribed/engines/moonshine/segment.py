@@ -1,5 +1,6 @@
 """One segment through the networks: in passing while it grows, and as a whole at its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +21,13 @@ from transcribed.engines.moonshine.words import (
     calibrated,
     first_words,
     is_credible,
-    recognised,
     spoken_tokens,
+    words_of,
 )
-from transcribed.engines.segments.recogniser import Recognised
 from transcribed.recognition.alignment import spans, token_scores
 from transcribed.recognition.stabilizer import common_length
 from transcribed.recognition.vad import SpeechCurve
+from transcribed.transcript import Word
 
 _REVISED = 42
 """Frames at the end of what was encoded in passing (1 s) that the next time encodes anew: by then there is
@@ -152,13 +153,17 @@ class MoonshineSegment:
         self._compared, self._compared_end = Decoded(), start
         self._whole_end: int | None = None
 
-    def partial(self, audio: SampleBuffer, end: int) -> Recognised:
+    def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> Sequence[Word]:
         """What was encoded in passing says."""
-        return recognised(self._model.tokenizer, self.in_passing(audio, end))
+        return self._words(self.in_passing(audio, end), speech)
 
-    def final(self, audio: SampleBuffer, end: int, *, wide: bool) -> Recognised:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, wide: bool) -> Sequence[Word]:
         """What the whole says."""
-        return recognised(self._model.tokenizer, self.whole(audio, end, wide=wide))
+        return self._words(self.whole(audio, end, wide=wide), speech)
+
+    def _words(self, decoded: Decoded, speech: int | None) -> Sequence[Word]:
+        believed = speech is None or is_credible(decoded, speech)
+        return words_of(self._model.tokenizer, decoded) if believed else ()
 
     def settle(self, words: int) -> None:
         """Their tokens are not read anew."""
@@ -231,10 +236,6 @@ class MoonshineSegments:
     def recogniser(self, start: int, speech: SpeechCurve) -> MoonshineSegment:
         """One for the segment that starts at this sample."""
         return MoonshineSegment(self.networks, start, speech)
-
-    def is_credible(self, recognised: Recognised, speech: int) -> bool:
-        """By the mean probability of the tokens."""
-        return is_credible(recognised.probability, speech)
 
     def confidence(self, probability: float) -> float:
         """As it was measured."""

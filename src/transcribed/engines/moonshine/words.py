@@ -10,7 +10,6 @@ import numpy.typing as npt
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.engines.moonshine.model import Decoded
 from transcribed.engines.moonshine.tokenizer import Tokenizer
-from transcribed.engines.segments.recogniser import Recognised
 from transcribed.transcript import Word
 
 _NOISE, _BRIEF_NOISE = 0.3, 0.5
@@ -51,15 +50,10 @@ def first_words(tokenizer: Tokenizer, decoded: Decoded, count: int) -> Decoded:
     return decoded.first(spans[count - 1][1] if count else 0)
 
 
-def recognised(tokenizer: Tokenizer, decoded: Decoded) -> Recognised:
-    """The words, and the mean probability of the tokens."""
-    mean = float(np.mean(decoded.probabilities)) if decoded.tokens else 0.0
-    return Recognised(tuple(words_of(tokenizer, decoded)), mean)
-
-
-def is_credible(probability: float, speech: int) -> bool:
-    """Whether tokens of this mean probability, made of so many samples of speech, are words at all."""
-    return probability >= (_BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE)
+def is_credible(decoded: Decoded, speech: int) -> bool:
+    """Whether tokens that were made of so many samples of speech are words at all."""
+    least = _BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE
+    return bool(decoded.tokens) and float(np.mean(decoded.probabilities)) >= least
 
 
 def calibrated(probability: float) -> float:

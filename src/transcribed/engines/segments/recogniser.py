@@ -1,6 +1,6 @@
 """What a model brings to the segment loop."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 from transcribed.audio.buffer import SampleBuffer
@@ -8,29 +8,19 @@ from transcribed.recognition.vad import SpeechCurve
 from transcribed.transcript import Word
 
 
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """The words of some audio, and how probable the model finds them on average, in [0, 1].
-
-    A word's times are seconds from the start of the stream; its confidence is the model's own probability.
-    Without words `probability` may be 0.
-    """
-
-    words: tuple[Word, ...]
-    probability: float
-
-
 class SegmentRecogniser(Protocol):
     """One segment in a model, from where it starts; never used by two threads at once.
 
-    `end` is a sample's position in the stream, as the start is.
+    `end` is a sample's position in the stream, as the start is. Of the samples in between `speech` are
+    speech: what the model then takes for noise has no words; None is for what is no noise. Times of words
+    are seconds from the start of the stream; confidence is the model's own probability.
     """
 
-    def partial(self, audio: SampleBuffer, end: int) -> Recognised:
+    def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> Sequence[Word]:
         """What the segment probably says up to `end`, while more is coming: as cheap as the model can."""
         ...
 
-    def final(self, audio: SampleBuffer, end: int, *, wide: bool) -> Recognised:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, wide: bool) -> Sequence[Word]:
         """What the segment says if it ends at `end`: as good as the model can, and kept.
 
         `wide`: nobody else computes, so that more cores may be used.
@@ -51,10 +41,6 @@ class SegmentModel(Protocol):
 
     def recogniser(self, start: int, speech: SpeechCurve) -> SegmentRecogniser:
         """One for the segment that starts at this sample; `speech` says where somebody speaks."""
-        ...
-
-    def is_credible(self, recognised: Recognised, speech: int) -> bool:
-        """Whether what was recognised in so many samples of speech is words at all, and no noise."""
         ...
 
     def confidence(self, probability: float) -> float:

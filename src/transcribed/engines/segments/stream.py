@@ -9,7 +9,7 @@ import numpy as np
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Hypothesis, LocalSaid, NextStep, StepKind
-from transcribed.engines.segments.recogniser import Recognised, SegmentModel, SegmentRecogniser
+from transcribed.engines.segments.recogniser import SegmentModel, SegmentRecogniser
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
@@ -276,25 +276,25 @@ class SegmentStream:
         if start is None or self._closed is not None:
             return ()
         end = self._pause_end if self._endpointer.paused else min(self._heard, self._audio.end)
-        recogniser = self._recogniser_at(start)
+        recogniser, speech = self._recogniser_at(start), self._endpointer.speech
         if self._live:
-            recognised = recogniser.partial(self._audio, end)
+            words = recogniser.partial(self._audio, end, speech)
         else:
-            recognised = recogniser.final(self._audio, end, wide=alone)
-        return self._show(start, end, recognised)
+            words = recogniser.final(self._audio, end, speech, wide=alone)
+        return self._show(start, end, words)
 
     def _ahead(self, *, alone: bool) -> Sequence[Hypothesis]:
         """As a rule the segment ends at its pause: then the final is ready at once."""
         start = self._endpointer.start
         if start is None:
             return ()
-        recognised = self._recogniser_at(start).final(self._audio, self._pause_end, wide=alone)
-        return self._show(start, self._pause_end, recognised)
+        end, recogniser = self._pause_end, self._recogniser_at(start)
+        words = recogniser.final(self._audio, end, self._endpointer.speech, wide=alone)
+        return self._show(start, end, words)
 
-    def _show(self, start: int, end: int, recognised: Recognised) -> Sequence[Hypothesis]:
+    def _show(self, start: int, end: int, recognised: Sequence[Word]) -> Sequence[Hypothesis]:
         self._recognised_until = end
-        credible = self._model.is_credible(recognised, self._endpointer.speech)
-        words = self._words(recognised) if credible else []
+        words = self._words(recognised)
         if end - start <= self._uncut:
             self._stabilizer.push(words, end)
         settled = self._stabilizer.settled
@@ -316,9 +316,9 @@ class SegmentStream:
     def _final(self, *, alone: bool) -> Sequence[Hypothesis]:
         assert self._closed is not None  # noqa: S101 - next_step says so
         start, end = self._closed.start, self._closed.end
-        recognised = self._recogniser_at(start).final(self._audio, end, wide=alone)
-        credible = self._shown or self._model.is_credible(recognised, self._closed.speech)
-        words = self._words(recognised) if credible else []
+        # What was shown is no noise any more.
+        speech = None if self._shown else self._closed.speech
+        words = self._words(self._recogniser_at(start).final(self._audio, end, speech, wide=alone))
         hypotheses: list[Hypothesis] = []
         text = " ".join(word.text for word in words)
         if text and text != self._shown:
@@ -338,9 +338,9 @@ class SegmentStream:
             self._recogniser = self._model.recogniser(start, self._speech)
         return self._recogniser
 
-    def _words(self, recognised: Recognised) -> list[Word]:
+    def _words(self, recognised: Sequence[Word]) -> list[Word]:
         # A settled word stays as it is, even where the model would now put a comma behind it.
-        return [*self._settled_words, *recognised.words[len(self._settled_words) :]]
+        return [*self._settled_words, *recognised[len(self._settled_words) :]] if recognised else []
 
     def _hypothesis(
         self, start: int, end: int, words: Sequence[Word], settled: int, *, final: bool

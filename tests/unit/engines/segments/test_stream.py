@@ -10,7 +10,6 @@ from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Hypothesis, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
-from transcribed.engines.segments.recogniser import Recognised
 from transcribed.engines.segments.stream import SegmentStream
 from transcribed.engines.silero import SileroModel
 from transcribed.options import Capabilities, Pace, Stability, StreamOptions
@@ -27,15 +26,16 @@ class _Counting:
 
     start: int
     asked: list[str]
+    credible: bool
     ends: set[int] = field(default_factory=set)
 
-    def partial(self, audio: SampleBuffer, end: int) -> Recognised:
+    def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> list[Word]:
         self.ends.clear()
-        return self._words("partial", audio, end)
+        return self._words("partial", audio, end, speech)
 
-    def final(self, audio: SampleBuffer, end: int, *, wide: bool) -> Recognised:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, wide: bool) -> list[Word]:
         self.ends.add(end)
-        return self._words("final", audio, end)
+        return self._words("final", audio, end, speech)
 
     def has_final(self, end: int) -> bool:
         return end in self.ends
@@ -43,7 +43,8 @@ class _Counting:
     def settle(self, words: int) -> None:
         self.asked.append(f"settle {words}")
 
-    def _words(self, asked: str, audio: SampleBuffer, end: int) -> Recognised:
+    def _words(self, asked: str, audio: SampleBuffer, end: int, speech: int | None) -> list[Word]:
+        assert speech is None or 0 < speech <= end
         assert len(audio.between(self.start, end)) == end - self.start
         self.asked.append(asked)
         tenths = (end - self.start) // (SAMPLE_RATE // 10)
@@ -52,7 +53,7 @@ class _Counting:
             for i in range(tenths)
         ]
         words = [Word(f"w{i}", *time, confidence=0.9) for i, time in enumerate(times)]
-        return Recognised(tuple(words), 0.9 if words else 0.0)
+        return words if self.credible else []
 
 
 @dataclass
@@ -63,10 +64,7 @@ class _CountingModel:
     asked: list[str] = field(default_factory=list)
 
     def recogniser(self, start: int, speech: SpeechCurve) -> _Counting:
-        return _Counting(start, self.asked)
-
-    def is_credible(self, recognised: Recognised, speech: int) -> bool:
-        return self.credible and recognised.probability > 0.5 and speech > 0
+        return _Counting(start, self.asked, self.credible)
 
     def confidence(self, probability: float) -> float:
         return probability / 2
