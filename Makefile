@@ -55,6 +55,7 @@ lock: $(BIN)/uv
 	  -o requirements/image-build.txt
 	$(call LOCK,3.11) tests/clients/python_awslabs/requirements.in -o tests/clients/python_awslabs/requirements.txt
 	$(call LOCK,3.11) tests/clients/python_boto3/requirements.in -o tests/clients/python_boto3/requirements.txt
+	$(call LOCK,3.11) tests/clients/python_vosk/requirements.in -o tests/clients/python_vosk/requirements.txt
 	$(call LOCK,3.12) tests/clients/python_smithy/requirements.in -o tests/clients/python_smithy/requirements.txt
 	cd tests/clients/javascript && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 

@@ -25,6 +25,7 @@ from transcribed.http.amazon.opening import AmazonDependencies
 from transcribed.http.native import routes as native
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
+from transcribed.http.vosk import routes as vosk
 from transcribed.loading import Engines
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
@@ -93,6 +94,7 @@ class Application:
             stopping=self._relays.stopping,
         )
         self.asgi.include_router(native.router(self._transcription, self._relays))
+        self.asgi.include_router(vosk.router(self._transcription, self._relays))
         limits = Limits(settings.longest_stream, settings.strict_end)
         dependencies = AmazonDependencies(self._transcription, self._relays, self.access_keys, limits)
         self.asgi.include_router(amazon.router(dependencies))

@@ -28,6 +28,7 @@ from transcribed.wire.amazon_parameters import PARAMETERS
 FOLDER = Path(__file__).parents[2] / "docs" / "protocols"
 PAGE = (FOLDER / "native.md").read_text()
 AMAZON = (FOLDER / "amazon.md").read_text()
+VOSK = (FOLDER / "vosk.md").read_text()
 
 
 def section(heading: str) -> str:
@@ -59,9 +60,9 @@ def _routes(router: Any) -> Iterator[tuple[str, str]]:
 
 def test_the_routes_are_those_of_the_app(application: Application) -> None:
     routes = set(_routes(application.asgi))
-    streams = {"/stream", amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
+    streams = {"/stream", "/vosk", "/", amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
     assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], *streams}
-    headings = [line for line in (PAGE + AMAZON).splitlines() if line.startswith("#")]
+    headings = [line for line in (PAGE + AMAZON + VOSK).splitlines() if line.startswith("#")]
     documented = {found for line in headings for found in re.findall(r"`(\w+) (/[^`]*)`", line)}
     assert documented == routes
 

@@ -1,0 +1,1 @@
+"""Vosk's protocol: the front end for its clients."""

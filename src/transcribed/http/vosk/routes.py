@@ -1,0 +1,90 @@
+"""The WebSocket routes `/vosk` and `/`, which is where clients look that are told a host and a port."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket
+
+from transcribed.audio.formats import InputFormat
+from transcribed.errors import TranscribedError
+from transcribed.http.inbox import audio_ahead
+from transcribed.http.relay import Relays
+from transcribed.http.transports import WebSocketTransport
+from transcribed.service.live_audio import Chunks
+from transcribed.service.transcription import Transcription, TranscriptionRequest
+from transcribed.transcript import Done, LiveEvent, Segment
+from transcribed.wire import vosk as wire
+from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
+
+
+class VoskStreamHandler:
+    """One stream of a client. It opens with the first message, which may be the configuration."""
+
+    def __init__(self, transcription: Transcription, transport: WebSocketTransport) -> None:
+        self._transcription = transcription
+        self._transport = transport
+        self._config = wire.Config()
+        self._finals, self._partial = list[Segment](), ""
+
+    @property
+    def audio_ahead(self) -> int:
+        """Bytes of live audio that may wait to be taken."""
+        return audio_ahead(InputFormat())
+
+    def decode(self, message: str | bytes) -> AudioChunk | EndOfAudio:
+        """A message as audio, of which a configuration has none. Raises BadRequest."""
+        item = wire.decode(message)
+        if isinstance(item, wire.Config):
+            self._config = item
+            return AudioChunk(b"")
+        return item
+
+    async def listen(self, chunks: Chunks) -> AsyncGenerator[LiveEvent, None]:
+        """The events of the audio, from when the first message has come."""
+        first = await anext(chunks, b"")
+        request = TranscriptionRequest(format=InputFormat(sample_rate=round(self._config.sample_rate)))
+        async with (
+            self._transcription.open_live(request) as live,
+            aclosing(self._answered(first, chunks)) as answered,
+            aclosing(live.events(answered)) as events,
+        ):
+            async for event in events:
+                yield event
+
+    async def _answered(self, first: bytes | Flush, chunks: Chunks) -> AsyncGenerator[bytes | Flush, None]:
+        """The chunks, each answered by one message when the engine has taken it: clients wait for that."""
+        chunk: bytes | Flush | None = first
+        while chunk is not None:
+            yield chunk
+            if chunk:
+                finals, self._finals = self._finals, []
+                partial = json.dumps({"partial": self._partial})
+                await self._transport.send(wire.result(finals, self._config) if finals else partial)
+            chunk = await anext(chunks, None)
+
+    def encode(self, event: LiveEvent) -> str | None:
+        """The last result, at the end; what comes before waits for the client's next message."""
+        if isinstance(event, Segment):
+            self._partial = "" if event.final else event.text
+            self._finals += [event] if event.final and event.text else []
+        return wire.result(self._finals, self._config) if isinstance(event, Done) else None
+
+    def encode_error(self, error: TranscribedError) -> str:
+        """An error, for which Vosk has no message of its own."""
+        return json.dumps({"error": error.told})
+
+
+def router(transcription: Transcription, relays: Relays) -> APIRouter:
+    """Both routes."""
+    routes = APIRouter()
+
+    async def stream(websocket: WebSocket) -> None:
+        await websocket.accept()
+        transport = WebSocketTransport(websocket)
+        await relays.run_stream(transport, VoskStreamHandler(transcription, transport))
+
+    for path in ("/vosk", "/"):
+        routes.add_websocket_route(path, stream)
+    return routes
