@@ -33,9 +33,10 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.engines.amazon.engine import load
 from transcribed.engines.amazon.settings import AmazonSettings
-from transcribed.engines.base import Engine, Hypothesis, Pace, StreamOptions
+from transcribed.engines.base import Engine, Hypothesis
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.loading import recognition
+from transcribed.options import Pace, StreamOptions
 from transcribed.settings import RecognitionSettings
 
 ROUNDED = 0.002

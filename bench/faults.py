@@ -28,8 +28,8 @@ from fault_runs import SPELLING, Lane, Run, audio, heard, lanes
 from servers import started
 
 from running import machine
-from transcribed.engines.base import StreamOptions
 from transcribed.engines.testing.spelled import SpelledEngine
+from transcribed.options import StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 
 AUDIOS = 40

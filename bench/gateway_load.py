@@ -87,8 +87,9 @@ def engine(endpoint: str, *, alone: bool) -> Open:
 
     from transcribed.engines.amazon.engine import load  # noqa: PLC0415
     from transcribed.engines.amazon.settings import AmazonSettings  # noqa: PLC0415
-    from transcribed.engines.base import Engine, Hypothesis, StreamOptions  # noqa: PLC0415
+    from transcribed.engines.base import Engine, Hypothesis  # noqa: PLC0415
     from transcribed.engines.failover.engine import FailoverEngine  # noqa: PLC0415
+    from transcribed.options import StreamOptions  # noqa: PLC0415
 
     amazon: Engine = load(AmazonSettings(region=REGION, endpoint_url=endpoint))
     used = amazon if alone else FailoverEngine(amazon)

@@ -22,14 +22,14 @@ import numpy as np
 import psutil
 
 from running import machine
-from transcribed.audio.formats import SAMPLE_RATE, InputFormat, Samples
+from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.decoding.decoders import Decoders
-from transcribed.engines.base import Engine, StreamOptions
+from transcribed.engines.base import Engine
 from transcribed.engines.moonshine.engine import load
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.scheduling.scheduler import Scheduler
-from transcribed.service.live_audio import transcribe_live
+from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.transcript import Segment
 
 CHUNK = SAMPLE_RATE // 10 * 2
@@ -85,12 +85,11 @@ async def _finals(engine: Engine, said: Samples, count: int, every: float) -> As
             for start in range(0, len(audio), CHUNK):
                 yield audio[start : start + CHUNK]
 
-    events = transcribe_live(
-        engine, arriving(), InputFormat(), StreamOptions(), decoders=Decoders(), idle_timeout=60.0
-    )
-    async for event in events:
-        if isinstance(event, Segment) and event.final:
-            yield event
+    service = Transcription(lambda _: engine, Decoders(), audio_timeout=60.0)
+    async with service.open_live(TranscriptionRequest()) as live:
+        async for event in live.events(arriving()):
+            if isinstance(event, Segment) and event.final:
+                yield event
 
 
 def _sayings(said: Samples, count: int, every: float) -> Iterator[bytes]:

@@ -21,12 +21,12 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from running import machine
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, Pace, StepKind, StreamOptions
+from transcribed.engines.base import Hypothesis, StepKind
 from transcribed.engines.moonshine.engine import load
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import PartialRules, SegmentStream
+from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
-from transcribed.recognition.stabilizer import Stability
 
 sys.path.insert(0, str(Path(__file__).parent / "live"))
 from material import Library, Material

@@ -34,11 +34,12 @@ from running import machine
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
-from transcribed.engines.base import Hypothesis, Pace, StreamOptions
+from transcribed.engines.base import Hypothesis
 from transcribed.engines.moonshine import engine as moonshine
 from transcribed.engines.moonshine.model import Decoded, Past
 from transcribed.engines.moonshine.segment import MoonshineSegment
 from transcribed.engines.segments.engine import SegmentEngine
+from transcribed.options import Pace, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.transcript import Word
 

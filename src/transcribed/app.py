@@ -21,7 +21,7 @@ from transcribed.http import (
 from transcribed.http import errors as http_errors
 from transcribed.http.amazon import routes as amazon
 from transcribed.http.amazon.handler import Limits
-from transcribed.http.amazon.opening import AmazonDependencies
+from transcribed.http.amazon.opening import AmazonFront
 from transcribed.http.native import routes as native
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
@@ -37,7 +37,7 @@ from transcribed.service.vocabulary_filters import VocabularyFilters
 from transcribed.settings import ServerSettings
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.places import media_store
-from transcribed.storage.vocabulary_filters import VocabularyFilters as FilterFiles
+from transcribed.storage.vocabulary_filters import FilterFolder
 
 _DESCRIPTION = """
 Speech to text while it is spoken.
@@ -82,7 +82,7 @@ class Application:
         self.asgi.include_router(recordings.router(library))
         self._relays = Relays()
         self.asgi.include_router(transcripts.router(self.transcripts))
-        filters = VocabularyFilters(FilterFiles(settings.vocabulary_filters))
+        filters = VocabularyFilters(FilterFolder(settings.vocabulary_filters))
         self.asgi.include_router(vocabulary_filters.router(filters))
         self._transcription = Transcription(
             self.engine,
@@ -96,8 +96,8 @@ class Application:
         self.asgi.include_router(native.router(self._transcription, self._relays))
         self.asgi.include_router(vosk.router(self._transcription, self._relays))
         limits = Limits(settings.longest_stream, settings.strict_end)
-        dependencies = AmazonDependencies(self._transcription, self._relays, self.access_keys, limits)
-        self.asgi.include_router(amazon.router(dependencies))
+        front = AmazonFront(self._transcription, self.access_keys, limits)
+        self.asgi.include_router(amazon.router(front, self._relays))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
         self.asgi.include_router(metrics.router(lambda: self._engines.all, __version__))
 

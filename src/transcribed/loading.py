@@ -9,12 +9,13 @@ from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.registry import LOCAL, REMOTE
 from transcribed.errors import BadRequest, ConfigurationError, Unavailable, shown
+from transcribed.options import one_of
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service.threads import in_thread
 from transcribed.service.transcription import Transcription
 from transcribed.settings import RecognitionSettings
-from transcribed.wire.amazon_parameters import general_options, one_of
+from transcribed.wire.amazon_parameters import general_options
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What can be asked of a transcription and what an engine can do, in words of no engine and no protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 
@@ -129,3 +129,13 @@ def lacking(options: StreamOptions, can: Capabilities) -> tuple[str, ...]:
 def has_spoken_form(language: str) -> bool:
     """Whether numbers can be made words here, whatever the engine does."""
     return language.lower().startswith("en")
+
+
+def in_any_case(name: str, names: Iterable[str]) -> str | None:
+    """A name as it stands among the names, whatever its case; None where it does not."""
+    return next((each for each in names if each.lower() == name.lower()), None)
+
+
+def one_of(names: Sequence[str]) -> str:
+    """Names to choose from, for a message."""
+    return f"one of: {', '.join(names)}" if names[3:] else " or ".join(names)

@@ -3,7 +3,6 @@
 import asyncio
 from asyncio import Task
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from transcribed.audio.decoder import RawDecoder
 from transcribed.audio.formats import Encoding, InputFormat
@@ -20,28 +19,23 @@ Chunks = AsyncIterator[bytes | Flush]
 """Live audio as it comes, and where its open segment is to be closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveInput:
-    """How the audio of a live stream is read: its format, and which track of a container."""
+async def send_live(
+    decoders: Decoders, form: InputFormat, chunks: Chunks, session: Session, track: int | None
+) -> Heard | None:
+    """Send a session the audio of chunks, in this format; `track` is that of a container.
 
-    decoders: Decoders
-    form: InputFormat
-    track: int | None = None
-
-    async def send(self, chunks: Chunks, session: Session) -> Heard | None:
-        """Send a session the audio of chunks. Raises UnreadableAudio, and what the chunks raise."""
-        split_channels = session.channels is not None
-        if self.form.encoding is not Encoding.AUTO:
-            await _send_raw(session, RawDecoder(self.form, split_channels=split_channels), chunks)
-            return None
-        start, header = await _start(chunks)
-        if header is not None and (known := header.format) is not None and not split_channels:
-            # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
-            await _send_raw(session, RawDecoder(known), chunks, start)
-            return None
-        if start:
-            return await _send_container(self.decoders, session, chunks, start, self.track)
+    Raises UnreadableAudio, and what the chunks and the session raise.
+    """
+    split_channels = session.channels is not None
+    if form.encoding is not Encoding.AUTO:
+        await _send_raw(session, RawDecoder(form, split_channels=split_channels), chunks)
         return None
+    start, header = await _start(chunks)
+    if header is not None and (known := header.format) is not None and not split_channels:
+        # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
+        await _send_raw(session, RawDecoder(known), chunks, start)
+        return None
+    return await _send_container(decoders, session, chunks, start, track) if start else None
 
 
 async def _start(chunks: Chunks) -> tuple[bytes, WavHeader | None]:

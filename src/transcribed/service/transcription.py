@@ -18,7 +18,16 @@ from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine
 from transcribed.errors import BadRequest, NotFound, shown
-from transcribed.options import Capabilities, Pace, StreamOptions, TranscriptForm, has_spoken_form, lacking
+from transcribed.options import (
+    Capabilities,
+    Pace,
+    StreamOptions,
+    TranscriptForm,
+    has_spoken_form,
+    in_any_case,
+    lacking,
+    one_of,
+)
 from transcribed.recognition.spoken_form import spoken_form
 from transcribed.service.channels import ChannelSession
 from transcribed.service.files import FilePace, send_recording
@@ -32,14 +41,13 @@ from transcribed.service.live import (
     SessionTimeline,
     session_events,
 )
-from transcribed.service.live_audio import Chunks, IdleTimeout, LiveInput
+from transcribed.service.live_audio import Chunks, IdleTimeout, send_live
 from transcribed.service.sessions import ResumableSession, Sessions
 from transcribed.service.transcripts import Transcripts
 from transcribed.service.vocabulary_filters import VocabularyFilters
 from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import TranscriptSource
 from transcribed.transcript import LiveEvent, Segment
-from transcribed.wire.amazon_parameters import in_any_case, one_of
 
 _SERVED_HERE = ("transcript_form", "vocabulary_filter")
 """What is done here for an engine that cannot do it."""
@@ -130,7 +138,6 @@ class Transcription:
         transcripts = self._transcripts()
         session_id = request.session_id or str(uuid.uuid4())
         key = request.owner, session_id.lower()
-        audio = LiveInput(self._decoders, request.format, request.track)
         async with self._sessions.hold(key) as lease:
             # A session's id is its client's, and may come again when its transcript is long in the store.
             known = request.session_id is not None and (lease.took_over or await transcripts.has(key[1]))
@@ -148,7 +155,7 @@ class Transcription:
             async def feed(chunks: Chunks, session: Session) -> Heard | None:
                 with closing(IdleTimeout(chunks, self._audio_timeout)) as timed:
                     lease.watch(timed)
-                    return await audio.send(timed, session)
+                    return await send_live(self._decoders, request.format, timed, session, request.track)
 
             if request.resume_window is None:
                 async with start(timeline) as session:

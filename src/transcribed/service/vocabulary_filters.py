@@ -6,8 +6,7 @@ from transcribed.errors import BadRequest, NotFound
 from transcribed.options import VocabularyFilter
 from transcribed.recognition.word_filter import WordFilter
 from transcribed.service.threads import in_thread
-from transcribed.storage.vocabulary_filters import MAX_BYTES, words_of
-from transcribed.storage.vocabulary_filters import VocabularyFilters as Stored
+from transcribed.storage.vocabulary_filters import MAX_BYTES, FilterFolder, words_of
 
 __all__ = ["MAX_BYTES", "VocabularyFilters"]
 
@@ -15,7 +14,7 @@ __all__ = ["MAX_BYTES", "VocabularyFilters"]
 class VocabularyFilters:
     """The lists that are stored. Each call may raise StorageFailure."""
 
-    def __init__(self, stored: Stored) -> None:
+    def __init__(self, stored: FilterFolder) -> None:
         self._stored = stored
 
     async def names(self) -> list[str]:

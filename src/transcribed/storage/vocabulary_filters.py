@@ -43,7 +43,7 @@ def words_of(lines: Sequence[str]) -> tuple[str, ...]:
     return words
 
 
-class VocabularyFilters:
+class FilterFolder:
     """Lists of words in a folder, which is made when the first is put there. Blocking."""
 
     def __init__(self, folder: Path) -> None:

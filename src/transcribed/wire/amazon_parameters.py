@@ -5,7 +5,7 @@ refused, never ignored.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,6 +22,8 @@ from transcribed.options import (
     TranscriptForm,
     VocabularyFilter,
     has_spoken_form,
+    in_any_case,
+    one_of,
 )
 
 PREFIX = "x-amzn-transcribe-"
@@ -44,9 +46,8 @@ _PERSONAL = {
 }
 _KINDS = "pii-entity-types"
 _LEVELS = ("high", "medium", "low")
-_METHODS = ("mask", "remove", "tag")
-_FORMATS = ("written", "spoken")
-_NAMED = 3
+_METHODS = tuple(each.value for each in FilterMethod)
+_FORMATS = tuple(each.value for each in TranscriptForm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +278,11 @@ def stream_request(given: Mapping[str, str], can: Capabilities) -> StreamRequest
         values["language-code"] = language
     split = _channels(values.get("enable-channel-identification"), values.get("number-of-channels"))
     _check(values, split)
-    if not can.transcript_form and values.get(_FORMAT) == "spoken":
-        _check_spoken(language)
+    spoken_here = not can.transcript_form and values.get(_FORMAT) == "spoken"
+    if spoken_here and not (language and has_spoken_form(language)):
+        raise BadRequest(
+            f"{_FORMAT}=spoken is for English alone here. Leave it out, or send an English language-code."
+        )
     # SDKs read `true`, and not `True`.
     echo = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}
     return StreamRequest(
@@ -387,20 +391,3 @@ def _check(values: Mapping[str, Any], split: bool) -> None:
         for name in names:
             if name in values and not any(map(values.get, others)):
                 raise BadRequest(f"{name} needs {' or '.join(others)}.")
-
-
-def _check_spoken(language: str | None) -> None:
-    if language is None or not has_spoken_form(language):
-        raise BadRequest(
-            f"{_FORMAT}=spoken is for English alone here. Leave it out, or send an English language-code."
-        )
-
-
-def in_any_case(name: str, names: Iterable[str]) -> str | None:
-    """A name as it stands among the names, whatever its case; None where it does not."""
-    return next((each for each in names if each.lower() == name.lower()), None)
-
-
-def one_of(names: Sequence[str]) -> str:
-    """Names to choose from, for a message."""
-    return " or ".join(names) if len(names) <= _NAMED else f"one of: {', '.join(names)}"

@@ -24,8 +24,8 @@ from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.service.transcripts import Query, Transcripts, TranscriptSource
 from transcribed.service.vocabulary_filters import VocabularyFilters
-from transcribed.storage import vocabulary_filters
 from transcribed.storage.opening import open_transcripts
+from transcribed.storage.vocabulary_filters import FilterFolder
 from transcribed.transcript import Done, LiveEvent, Segment
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def scheduler() -> AsyncIterator[Scheduler]:
 @pytest.fixture
 async def service(scheduler: Scheduler, decoders: Decoders, tmp_path: Path) -> AsyncIterator[Transcription]:
     engine = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
-    filters = VocabularyFilters(vocabulary_filters.VocabularyFilters(tmp_path))
+    filters = VocabularyFilters(FilterFolder(tmp_path))
     await filters.put("rude", ["darn"])
     service = Transcription(lambda _: engine, decoders, filters=filters)
     yield service

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from transcribed.errors import BadRequest, NotFound, StorageFailure, TooLarge
-from transcribed.storage.vocabulary_filters import MAX_BYTES, MAX_LISTS, VocabularyFilters, words_of
+from transcribed.storage.vocabulary_filters import MAX_BYTES, MAX_LISTS, FilterFolder, words_of
 
 
 def test_lists_are_kept_replaced_and_deleted(tmp_path: Path) -> None:
-    filters = VocabularyFilters(tmp_path / "made" / "when needed")
+    filters = FilterFolder(tmp_path / "made" / "when needed")
     assert filters.names() == []
     filters.put("b", ["one", "zwei", "größe"])
     filters.put("..", ["dots"])
     filters.put("b", ["one"])
-    assert VocabularyFilters(tmp_path / "made" / "when needed").get("b") == ("one",)
+    assert FilterFolder(tmp_path / "made" / "when needed").get("b") == ("one",)
     assert filters.names() == ["..", "b"]
     filters.delete("b")
     assert filters.names() == [".."]
@@ -26,7 +26,7 @@ def test_lists_are_kept_replaced_and_deleted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", "a b", "ä", "x" * 201, "a\n"])
 def test_names_are_amazons(tmp_path: Path, name: str) -> None:
-    filters = VocabularyFilters(tmp_path)
+    filters = FilterFolder(tmp_path)
     for action in (
         lambda: filters.put(name, ["a"]),
         lambda: filters.get(name),
@@ -38,7 +38,7 @@ def test_names_are_amazons(tmp_path: Path, name: str) -> None:
 
 
 def test_there_are_not_too_many(tmp_path: Path) -> None:
-    filters = VocabularyFilters(tmp_path)
+    filters = FilterFolder(tmp_path)
     for number in range(MAX_LISTS):
         filters.put(str(number), ["a"])
     filters.put("0", ["b"])
@@ -48,7 +48,7 @@ def test_there_are_not_too_many(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    filters = VocabularyFilters(tmp_path / "file")
+    filters = FilterFolder(tmp_path / "file")
     with pytest.raises(StorageFailure):
         filters.put("a", ["a"])
 

@@ -4,7 +4,8 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
-from transcribed.wire.amazon_parameters import PARAMETERS, in_any_case
+from transcribed.options import in_any_case
+from transcribed.wire.amazon_parameters import PARAMETERS
 
 
 class AmazonOptions(BaseSettings):

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from transcribed.http.amazon.handler import AmazonStreamHandler, Limits, utc_now
-from transcribed.http.relay import Relays
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.wire import amazon as wire
@@ -15,20 +14,12 @@ from transcribed.wire.amazon_parameters import StreamRequest, stream_request
 
 
 @dataclass(frozen=True, slots=True)
-class AmazonDependencies:
-    """What is needed to serve a stream."""
-
-    transcription: Transcription
-    relays: Relays
-    keys: AccessKeys
-    limits: Limits
-
-
 class AmazonFront:
     """Opens the streams that clients ask for."""
 
-    def __init__(self, dependencies: AmazonDependencies) -> None:
-        self._dependencies = dependencies
+    transcription: Transcription
+    keys: AccessKeys
+    limits: Limits
 
     async def open(
         self,
@@ -42,20 +33,18 @@ class AmazonFront:
 
         `unsigned` messages may come, though the request is signed.
         """
-        transcription = self._dependencies.transcription
         signature = self._signature(signed)
-        request = stream_request(given(), transcription.capabilities(None))
+        request = stream_request(given(), self.transcription.capabilities(None))
         owner = None if signature is None else signature.credentials.access_key
-        live = await opened.enter_async_context(transcription.open_live(_neutral(request, owner)))
+        live = await opened.enter_async_context(self.transcription.open_live(_neutral(request, owner)))
         chain = None if signature is None else signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
         headers = wire.answer_headers(request, str(uuid.uuid4()), live.session_id)
-        return AmazonStreamHandler(request, reader, self._dependencies.limits, live), headers
+        return AmazonStreamHandler(request, reader, self.limits, live), headers
 
     def _signature(self, request: sigv4.Request) -> sigv4.Signed | None:
         """None where anybody may come in."""
-        keys = self._dependencies.keys
-        return None if keys.open else sigv4.verify(request, keys.secret, utc_now())
+        return None if self.keys.open else sigv4.verify(request, self.keys.secret, utc_now())
 
 
 def _neutral(request: StreamRequest, owner: str | None) -> TranscriptionRequest:

@@ -17,7 +17,7 @@ from transcribed.errors import (
     TranscribedError,
 )
 from transcribed.http.amazon.handler import AmazonStreamHandler
-from transcribed.http.amazon.opening import AmazonDependencies, AmazonFront
+from transcribed.http.amazon.opening import AmazonFront
 from transcribed.http.relay import Relays
 from transcribed.http.transports import EventStreamBody, EventStreamSocket
 from transcribed.wire import amazon as wire
@@ -105,10 +105,9 @@ def _request(scope: Scope, method: str) -> sigv4.Request:
     )
 
 
-def router(dependencies: AmazonDependencies) -> APIRouter:
+def router(front: AmazonFront, relays: Relays) -> APIRouter:
     """Both endpoints."""
     routes = APIRouter()
-    front = AmazonFront(dependencies)
 
     async def websocket(websocket: WebSocket) -> None:
         request = _request(websocket.scope, "GET")
@@ -122,10 +121,10 @@ def router(dependencies: AmazonDependencies) -> APIRouter:
                 return
             raw = [(name.lower().encode(), value.encode()) for name, value in headers]
             await websocket.accept(headers=[pair for pair in raw if pair[0] != b"content-type"])
-            await dependencies.relays.run_stream(EventStreamSocket(websocket), stream)
+            await relays.run_stream(EventStreamSocket(websocket), stream)
 
     # An ASGI app in place of a function, as Starlette takes it and its types do not say.
-    endpoint: Any = _HttpEndpoint(front, dependencies.relays)
+    endpoint: Any = _HttpEndpoint(front, relays)
     routes.add_route(HTTP_PATH, endpoint, methods=["POST"])
     routes.add_websocket_route(WEBSOCKET_PATH, websocket)
     return routes

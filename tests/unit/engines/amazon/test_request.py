@@ -1,4 +1,8 @@
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from transcribed.engines.amazon.request import (
     amazon_endpoint,
@@ -10,12 +14,15 @@ from transcribed.engines.amazon.request import (
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.errors import ConfigurationError
 from transcribed.options import (
+    FilterMethod,
     LanguageIdentification,
     Redaction,
     Stability,
     StreamOptions,
+    TranscriptForm,
     VocabularyFilter,
 )
+from transcribed.wire.amazon_parameters import general_options
 
 PATH = "/stream-transcription-websocket"
 
@@ -115,3 +122,31 @@ def test_what_cannot_be_asked_for_all_is_refused() -> None:
     check({"vocabulary-name": "a", "partial-results-stability": "low"})
     with pytest.raises(ConfigurationError, match="for sample-rate, vocabulary for all streams"):
         check({"sample-rate": "8000", "vocabulary": "a"})
+
+
+NAME = st.text("abc.-_1", min_size=1, max_size=8)
+NAMES = st.lists(NAME, max_size=3).map(tuple)
+OPTIONS = st.builds(
+    StreamOptions,
+    stability=st.sampled_from(Stability),
+    language_identification=st.none()
+    | st.builds(
+        LanguageIdentification, candidates=NAMES, preferred=st.none() | NAME, several=st.booleans()
+    ),
+    transcript_form=st.none() | st.sampled_from(TranscriptForm),
+    vocabulary_filter=st.none()
+    | st.builds(VocabularyFilter, names=NAMES.filter(len), method=st.sampled_from(FilterMethod)),
+    vocabularies=NAMES,
+    language_model=st.none() | NAME,
+    speaker_labels=st.booleans(),
+    redaction=st.none()
+    | st.builds(Redaction, kinds=NAMES, method=st.sampled_from([FilterMethod.MASK, FilterMethod.TAG])),
+)
+
+
+@given(OPTIONS)
+def test_what_is_asked_of_amazon_is_read_as_it_was_meant(options: StreamOptions) -> None:
+    parameters = stream_parameters(AmazonSettings(language="de-DE"), options)
+    language = None if options.language_identification else "de-DE"
+    asked = {name: value for name, value in parameters.items() if name not in PCM}
+    assert general_options(asked) == replace(options, language=language)
