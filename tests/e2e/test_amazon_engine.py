@@ -259,6 +259,7 @@ async def test_a_server_that_dies_is_lost(scripted: "Callable[..., Server]") -> 
             await anext(aiter(stream))
         with pytest.raises(errors.UpstreamLost):
             await stream.send(silence(0.1))
+    server.process.wait(10)  # Else its end is asked for where it is not known yet that it is over.
 
 
 # --- Without anybody there
