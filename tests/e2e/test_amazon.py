@@ -1081,6 +1081,12 @@ def test_clients_that_die_leave_nothing(
             _break(client)
         eventually(lambda: server.streams == 0, 10, "the streams have ended")
 
+    # Decoders that wait are made when the first is needed: a client that dies at once may need none.
+    with kind(server.address, PCM | {"media-encoding": media}) as whole:
+        whole.wait_for_headers()
+        say(whole, audio)
+        whole.end()
+        assert list(results(whole.events()))
     for _ in range(2):
         kill(10)
     threads, before = process.num_threads(), _descriptors(process)
