@@ -47,6 +47,6 @@ LOCAL: Mapping[str, Callable[[EngineOptions, str | None], LocalEngine]] = {
 Blocking; each raises ConfigurationError for what cannot be loaded.
 """
 REMOTE: Mapping[str, Callable[[EngineOptions, str | None], Engine]] = {"amazon": _amazon}
-"""As LOCAL."""
+"""What makes an engine whose streams are recognised elsewhere. As LOCAL otherwise."""
 MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": tuple(VARIANTS)}
-"""Of those engines that have several, or may have."""
+"""The models of each engine that has several, or may have; the first is its default."""

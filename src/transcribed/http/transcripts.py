@@ -125,7 +125,7 @@ class Wanted(BaseModel):
     before: str | None = Field(None, description="Next of the page before.")
 
     def query(self) -> service.Query:
-        """As the store is asked. Raises BadRequest."""
+        """The query for the store of transcripts. Raises BadRequest."""
         return service.Query(
             words=self.q if self.q and self.q.strip() else None,
             source=self.source,

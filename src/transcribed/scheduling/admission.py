@@ -170,7 +170,7 @@ class AdmittedEngine:
         return served
 
     async def _admit(self, options: StreamOptions, client: str | None) -> RecognitionStream:
-        """As soon as there is room, which one that sends next to nothing makes."""
+        """A stream, as soon as there is room: a stream that sends next to nothing gives way."""
         try:
             return await self._try_admit(options, client)
         except LimitExceeded as error:

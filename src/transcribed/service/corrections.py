@@ -49,7 +49,7 @@ def corrected_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
 
 
 def _changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int, int, int, int]]:
-    """As difflib's opcodes.
+    """What makes the new words of the old ones, in the form of difflib's opcodes.
 
     What both texts begin and end with is found without it: its time may grow as the cube of the words.
     """

@@ -156,7 +156,7 @@ class ResumableSession:
             self._unconfirmed.clear()
 
     async def hear(self, attachment: "Attachment", feed: Feed) -> AsyncGenerator[LiveEvent, None]:
-        """See Attachment."""
+        """The segments that one connection hears, while `feed` sends its audio."""
         session = self._session
         if session is None or self._attachment is not attachment:
             raise Conflict(ANOTHER_STREAM)

@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 
 class FolderMediaStore:
-    """See MediaStore. Files are named as the recordings are; staged ones lie in `.incoming`."""
+    """A MediaStore in a folder. Files are named as the recordings are; staged ones lie in `.incoming`."""
 
     def __init__(self, folder: Path) -> None:
         self.place = str(folder)

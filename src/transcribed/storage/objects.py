@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 
 class ObjectMediaStore:
-    """See MediaStore. Objects are named as the recordings are; staged ones lie under `.incoming/`."""
+    """A MediaStore on S3. Objects are named as the recordings are; staged ones lie under `.incoming/`."""
 
     def __init__(self, location: str) -> None:
         self.place = location
@@ -256,7 +256,7 @@ def _stored(meta: "ObjectMeta") -> StoredMedia:
 
 @asynccontextmanager
 async def _bounded(subject: str, seconds: float = _CALL_SECONDS) -> AsyncIterator[None]:
-    """As `_translated`, and no longer than some seconds."""
+    """Raise the errors of a call to S3 as StorageFailure; what takes longer than `seconds` is one too."""
     with _translated(subject):
         async with asyncio.timeout(seconds):
             yield

@@ -91,7 +91,7 @@ class Account:
         return amazon_endpoint(self.region, resolver.get_partition_dns_suffix(partition))
 
     def _configured_endpoint(self) -> str | None:
-        """As botocore finds that of a service that it has a client for."""
+        """The endpoint of the environment or the profile, found in the order of botocore's own clients."""
         if self._session.get_config_variable("ignore_configured_endpoint_urls"):
             return None
         for variable in ("AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING", "AWS_ENDPOINT_URL"):

@@ -59,7 +59,10 @@ def build(encoder: bytes, decoder: bytes) -> list[bytes]:
 
 
 def _dimensions(encoder: Weights, decoder: Weights) -> Dimensions:
-    """As the shipped graphs have them. The decoder takes keys [batch, heads, tokens, head size]."""
+    """The dimensions of the model, read from the shipped graphs.
+
+    The decoder takes keys of the shape [batch, heads, tokens, head size].
+    """
     _, heads, _, head_size = decoder.input_shape("past_key_values.0.decoder.key")
     projection = "self_attn/q_proj/MatMul_output_0"
     return Dimensions(

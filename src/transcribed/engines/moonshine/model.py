@@ -224,7 +224,7 @@ class MoonshineModel:
     def decode_on(
         self, encoded: Encoded, settled: Decoded, draft: Sequence[int], past: Past
     ) -> tuple[Decoded, Past, Array]:
-        """As `decode`, where the start token and some of the settled ones have been read before.
+        """Decode as `decode` does, where the start token and some settled ones have been read before.
 
         `past` is what reading them left, at most as long as the settled tokens are many; it comes back
         with all that was read now. Last comes the attention [heads, tokens, frames] of the heads that
@@ -337,7 +337,7 @@ class _Reading:
 
 
 def _dimensions(networks: Networks) -> Dimensions:
-    """As the graphs have them that were made."""
+    """The dimensions of the model whose graphs were built here, read from their inputs."""
     inputs = {each.name: each.shape for each in networks.decoder.get_inputs()}
     pasts = [shape for name, shape in inputs.items() if name.startswith("past.")]
     (states,) = (each.shape[1] for each in networks.encoder.get_inputs() if each.name == ENCODER_PAST)

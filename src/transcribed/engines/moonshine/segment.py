@@ -238,7 +238,7 @@ class MoonshineSegments:
         return MoonshineSegment(self.networks, start, speech)
 
     def confidence(self, probability: float) -> float:
-        """As it was measured."""
+        """How often a word of this probability was right on read speech, in [0, 1]."""
         return calibrated(probability)
 
 

@@ -53,11 +53,11 @@ class AmazonStreamHandler:
 
     @property
     def audio_ahead(self) -> int:
-        """See FrontEnd."""
+        """Bytes of live audio that may wait to be taken."""
         return audio_ahead(self._request.format)
 
     def decode(self, message: Message | None) -> AudioChunk | EndOfAudio:
-        """See LiveStreamHandler. None is the end of a request's body."""
+        """A message as audio; None is the end of a request's body. Raises TranscribedError."""
         self._live.confirm()
         if self._loop.time() >= self._until:
             raise LimitExceeded(
@@ -84,15 +84,15 @@ class AmazonStreamHandler:
             self._magic = b""
 
     def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
-        """See FrontEnd."""
+        """The events of the audio, while it comes. Raises TranscribedError."""
         return self._live.events(chunks)
 
     def encode(self, event: LiveEvent) -> bytes | None:
-        """See FrontEnd."""
+        """A segment as an event-stream message; None for what Amazon has no message for."""
         return wire.transcript_message(event) if isinstance(event, Segment) else None
 
     def encode_error(self, error: TranscribedError) -> bytes:
-        """See FrontEnd."""
+        """An error as the exception message of its kind."""
         return wire.exception_message(error)
 
 

@@ -45,7 +45,7 @@ class _HttpEndpoint:
         self._relays = relays
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Serve a request (ASGI)."""
         async with AsyncExitStack() as opened:
             try:
                 stream, headers = await self._open(scope, opened)

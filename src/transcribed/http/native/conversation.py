@@ -23,26 +23,26 @@ class NativeConversation:
 
     @property
     def audio_ahead(self) -> int:
-        """See Conversation."""
+        """Bytes of live audio that may wait to be taken."""
         return audio_ahead(self._request.format)
 
     def decode(self, message: str | bytes) -> wire.TranscribeFile | AudioChunk | EndOfAudio | Flush | None:
-        """See Conversation."""
+        """A message as a name or audio; None where the client is done. Raises BadRequest."""
         return wire.decode(message, self._query.format)
 
     def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
-        """See Conversation."""
+        """The events of the recording that is named. Raises TranscribedError."""
         return self._transcription.transcribe_recording(request.name, self._request, self._query.pace)
 
     async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
-        """See Conversation."""
+        """The events of live audio, while it comes. Raises TranscribedError."""
         opening = self._transcription.open_live(self._request)
         async with opening as live, aclosing(live.events(chunks)) as events:
             async for event in events:
                 yield event
 
     def encode(self, event: LiveEvent) -> str | None:
-        """See Conversation."""
+        """An event as a message; None where its text was shown already."""
         if self._query.format == "text" and isinstance(event, Segment) and not event.final:
             if (event.id, event.text) == self._shown:
                 return None  # Words have settled, which text does not tell.
@@ -50,5 +50,5 @@ class NativeConversation:
         return wire.encode(event, self._query.format)
 
     def encode_error(self, error: TranscribedError) -> str:
-        """See Conversation."""
+        """An error as a message."""
         return wire.encode_error(error, self._query.format)
