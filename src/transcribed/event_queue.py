@@ -37,7 +37,7 @@ class EventQueue(Generic[T]):
 
     @property
     def full(self) -> bool:
-        """Whether its reader should take something before more is put."""
+        """Whether as many events wait as may: one should be taken before another is put."""
         return len(self._events) >= self._most
 
     def put(self, event: T) -> None:

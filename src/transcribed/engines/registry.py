@@ -47,6 +47,9 @@ LOCAL: Mapping[str, Callable[[EngineOptions, str | None], LocalEngine]] = {
 Blocking; each raises ConfigurationError for what cannot be loaded.
 """
 REMOTE: Mapping[str, Callable[[EngineOptions, str | None], Engine]] = {"amazon": _amazon}
-"""What makes an engine whose streams are recognised elsewhere. As LOCAL otherwise."""
+"""What makes an engine that sends its audio to a service elsewhere, with the model of a name or None.
+
+Blocking; each raises ConfigurationError for what cannot be made.
+"""
 MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": tuple(VARIANTS)}
 """The models of each engine that has several, or may have; the first is its default."""

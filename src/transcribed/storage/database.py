@@ -64,7 +64,7 @@ class Database(Protocol):
         ...
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation that changes nothing. All it reads is of one moment."""
+        """Run an operation that only reads, in one transaction: it sees the database as at one moment."""
         ...
 
     async def write(self, operation: Callable[[Connection], T]) -> T:

@@ -215,7 +215,7 @@ class AmazonStream:
             self._to_send.set()
 
     async def flush(self) -> None:
-        """Let silence follow the audio given so far: behind it Amazon closes the open segment."""
+        """Close the open segment: silence is sent behind the audio so far, at which Amazon ends it."""
         self._outbox.flush()
         self._to_send.set()
 

@@ -95,7 +95,7 @@ class Graph:
         return self.constant(cosines), self.constant(sines), 2 * frequencies.size
 
     def rotate(self, value: str, position: str, rotation: tuple[str, str, int]) -> str:
-        """Rotary embedding of [1, n, 288] that begins at a position."""
+        """Rotary embedding of [1, n, width] that begins at a position."""
         *tables, size = rotation
         return self.add(
             "RotaryEmbedding",
@@ -113,11 +113,11 @@ class Graph:
         return names
 
     def heads(self, value: str) -> str:
-        """[1, n, 288] → [1, n, 8, 36]."""
+        """[1, n, width] → [1, n, heads, head size]."""
         return self.add("Reshape", [value, self._by_head])
 
     def joined_heads(self, value: str) -> str:
-        """[1, n, 8, 36] → [1, n, 288]."""
+        """[1, n, heads, head size] → [1, n, width]."""
         return self.add("Reshape", [value, self._all_heads])
 
     def model(self, inputs: Mapping[str, tuple[int, Shape]], outputs: Mapping[str, int]) -> ModelProto:

@@ -118,7 +118,7 @@ def _encoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     stream = graph.add("Transpose", [value], perm=(0, 2, 1))
 
     rotation = graph.rotation(weights.used_for("/rotary_emb/Expand_output_0")[0])
-    # [frames, 12, 288] → for each layer's keys and values [1, frames, 288], and back.
+    # [frames, 2 * layers, width] → for each layer's keys and values [1, frames, width], and back.
     past = graph.add("Cast", [graph.add("Transpose", [ENCODER_PAST], perm=(1, 0, 2))], to=_FLOAT)
     past_states = graph.split(past, 2 * sizes.encoder_layers, axis=0)
     new_states: list[str] = []

@@ -69,7 +69,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The encoder's view of some audio: hidden states [1, frames, 288], and its length in samples.
+    """The encoder's view of some audio: hidden states [1, frames, width], and its length in samples.
 
     `skipped` frames in front of these are left out.
     """
@@ -98,9 +98,9 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The decoder's keys and values [1, 8, length, 36] of the tokens that it has read, layer by layer.
+    """What the decoder keeps of the tokens that it has read, so that it need not read them again.
 
-    There are none before it has read any.
+    For each layer its keys and values, of the shape [1, heads, length, head size]. Empty at the start.
     """
 
     states: tuple[Array, ...] = ()
@@ -177,10 +177,11 @@ class MoonshineModel:
         *,
         wide: bool = False,
     ) -> tuple[Array, HalfArray]:
-        """Features [n, 576], as their segment's normalisation makes them → hidden states [1, frames, 288].
+        """Features [n, 576], as their segment's normalisation makes them, to hidden states.
 
         Three features make one frame, and each 2 more another. Frames attend to those of `past`, too: the
-        keys and values [frames, 12, 288] of those before. Their own come back beside the hidden states.
+        keys and values [frames, 2 * layers, width] of those before. Their own come back beside the hidden
+        states [1, frames, width].
         """
         mean, scale = normalisation
         past = self.nothing_encoded if past is None else past
@@ -345,7 +346,10 @@ def _dimensions(networks: Networks) -> Dimensions:
 
 
 def shipped_file(name: str, package: str = "moonshine_voice") -> Path:
-    """A file of a package that carries a model. Raises ConfigurationError where it is not installed."""
+    """The path of a file of an installed package that carries a model.
+
+    Raises ConfigurationError where the package is not installed.
+    """
     # Found without importing the package, which would load a runtime of its own.
     found = find_spec(package)
     for folder in (found and found.submodule_search_locations) or ():
