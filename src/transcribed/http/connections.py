@@ -9,6 +9,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -112,6 +113,7 @@ class Connections:
         self._requests: Counter[str] = Counter()
         self._websockets = 0
         self._beginning = asyncio.Lock()
+        self._answering: set[asyncio.Task[object]] = set()
 
     def at(self, ends: Ends, now: float) -> Connection:
         """The one between two ends; a new one where there is none."""
@@ -139,6 +141,9 @@ class Connections:
             refused = self._refused(connection)
             connection.requests += 1
             self._count(connection, 1)
+            # A server calls its application in a task.
+            task = cast("asyncio.Task[object]", asyncio.current_task())
+            self._answering.add(task)
             try:
                 if refused is None:
                     # One in a turn of the event loop: of thousands, live audio would wait for all.
@@ -148,10 +153,16 @@ class Connections:
                 else:
                     await _refuse(refused, scope, receive, send)
             finally:
+                self._answering.discard(task)
                 self._count(connection, -1)
                 connection.active = _now()
 
         return watching
+
+    def cancel(self) -> None:
+        """Cancel all that runs for the connections."""
+        for task in self._answering:
+            task.cancel()
 
     def _count(self, connection: Connection, one: int) -> None:
         connection.running += one

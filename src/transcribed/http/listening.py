@@ -5,7 +5,7 @@ import logging
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
@@ -33,6 +33,7 @@ _DESCRIPTORS = 16384
 _OTHER_DESCRIPTORS = 64
 _LAST_TRANSFERS_SECONDS = 5.0
 _LAST_BYTES_SECONDS = 3.0
+_CANCELLING_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +140,19 @@ async def listen(
             _, late = await asyncio.wait(serving, timeout=_LAST_TRANSFERS_SECONDS - _LAST_BYTES_SECONDS)
         if late:
             _log.warning("Some transfers stood still and are cut off.")
+            connected.cancel()
+            _, late = await asyncio.wait(serving, timeout=_CANCELLING_SECONDS)
+        if late:
+            asyncio.get_running_loop().set_exception_handler(_log_but_late_ends)
+
+
+def _log_but_late_ends(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what the event loop could not handle, as by default, but for the late end of a listener.
+
+    Where the event loop ends before a listener has, Granian sets the result of a future that is cancelled.
+    """
+    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+        loop.default_exception_handler(context)
 
 
 def resolved(host: str) -> str:
