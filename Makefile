@@ -47,7 +47,7 @@ NOT_IN_THE_IMAGE := charset-normalizer colorama ml-dtypes moonshine-voice onnx p
 
 lock: $(BIN)/uv
 	$(call LOCK,3.11) --extra build --extra amazon --extra postgresql pyproject.toml -o requirements/run.txt
-	$(call LOCK,3.11) --extra build --extra amazon --extra postgresql --extra dev -c requirements/run.txt \
+	$(call LOCK,3.11) --extra build --extra amazon --extra postgresql --extra otel --extra dev -c requirements/run.txt \
 	  pyproject.toml -o requirements/dev.txt
 	$(call LOCK,3.11) --extra amazon --extra postgresql -c requirements/run.txt \
 	  $(NOT_IN_THE_IMAGE:%=--no-emit-package %) pyproject.toml -o requirements/image.txt

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.authentication import AuthenticationMiddleware
 
 from transcribed import __version__
 from transcribed.decoding.decoders import Decoders
@@ -22,6 +23,7 @@ from transcribed.http import errors as http_errors
 from transcribed.http.amazon import routes as amazon
 from transcribed.http.amazon.handler import Limits
 from transcribed.http.amazon.opening import AmazonFront
+from transcribed.http.authentication import Authentication
 from transcribed.http.native import routes as native
 from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
@@ -77,6 +79,7 @@ class Application:
         )
         self._requests = HttpRequests()
         self.asgi.add_middleware(BoundedRequests, requests=self._requests)
+        self.asgi.add_middleware(AuthenticationMiddleware, backend=Authentication())
         http_errors.install(self.asgi)
         documentation.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
