@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Insert, Table
 
-from transcribed.errors import ConfigurationError, StorageFailure
+from transcribed.errors import ConfigurationError, StorageFailure, StorageFull
 from transcribed.storage.migrations.run import migrate
 from transcribed.storage.search import Phrase
 from transcribed.storage.sqlite import SqliteDatabase
@@ -101,6 +101,20 @@ async def open_database(place: str) -> Database:
         await database.aclose()
         raise
     return database
+
+
+async def write_deletion(database: Database, operation: Callable[[Connection], int]) -> int:
+    """Run an operation that deletes, on a full disk too; returns what it does: how many were deleted."""
+    try:
+        return await database.write(operation)
+    except StorageFull:
+        if not await database.make_room():
+            raise
+    try:
+        return await database.write(operation)
+    except StorageFull:
+        database.forget()  # The reserve is taken again.
+        raise
 
 
 def _database(place: str) -> Database:

@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from transcribed.errors import NotFound, StorageFull, shown
+from transcribed.errors import NotFound, shown
 from transcribed.storage.conditions import Conditions, conditions_of
-from transcribed.storage.database import Database, open_database
+from transcribed.storage.database import Database, write_deletion
 from transcribed.storage.rows import (
     Fields,
     aware,
@@ -57,7 +57,6 @@ from transcribed.storage.transcripts import (
     StoredSegment,
     Transcript,
     TranscriptInfo,
-    TranscriptStore,
 )
 from transcribed.transcript import Segment
 
@@ -123,11 +122,6 @@ _LAST = func.coalesce(
 
 class _KeptAlready(Exception):
     """A segment of this number is there. What the operation did is undone."""
-
-
-async def open_store(place: str) -> TranscriptStore:
-    """The store at a path of a SQLite file or a PostgreSQL URL. Raises ConfigurationError."""
-    return SqlTranscriptStore(await open_database(place))
 
 
 class SqlTranscriptStore:
@@ -216,17 +210,7 @@ class SqlTranscriptStore:
 
     async def _deleted(self, condition: ColumnElement[bool]) -> int:
         """How many of at most one were deleted, on a full disk too."""
-        operation = partial(self._delete, condition)
-        try:
-            return await self._database.write(operation)
-        except StorageFull:
-            if not await self._database.make_room():
-                raise
-        try:
-            return await self._database.write(operation)
-        except StorageFull:
-            self._database.forget()  # The reserve is taken again.
-            raise
+        return await write_deletion(self._database, partial(self._delete, condition))
 
     def _add(self, connection: Connection, row: Fields) -> None:
         if connection.execute(_FIND, {"transcript": row["id"]}).first() is not None:

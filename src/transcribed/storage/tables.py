@@ -1,4 +1,4 @@
-"""The tables of the transcripts, the same in each database.
+"""The tables of the transcripts and access keys, the same in each database.
 
 A transcript's `key` is when it started, in milliseconds since 1970, moved on while another has it. A
 segment's `id` is made of its transcript's key and its own number. So the order of the keys is that of time,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -114,3 +115,29 @@ segments = Table(
     Column("channel", Integer),
     Column("findings", Text),
 )
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False, unique=True),
+    Column("streams", Integer),
+    Column("seconds_a_day", Double),
+    Column("created", Moment, nullable=False),
+    Column("rotated", Moment),
+    Column("last_used", Integer),
+)
+"""Access keys. `last_used` is a day, as `key_usage` has them."""
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("audio_seconds", Double, nullable=False),
+    Column("streams", Integer, nullable=False),
+)
+"""What each key used on a day: a number of days since the first of 1970, in UTC."""

@@ -7,10 +7,17 @@ from sqlalchemy import Connection, inspect, text
 
 from transcribed.errors import ConfigurationError
 
-NEWEST = "0003"
+NEWEST = "0004"
 """The last step."""
 VERSION_TABLE = "transcribed_version"
-_OURS = frozenset({"transcripts", "segments", "segment_words"})
+_MADE = {
+    "transcripts": "0001",
+    "segments": "0001",
+    "segment_words": "0001",
+    "keys": "0004",
+    "key_usage": "0004",
+}
+"""Our tables, and the step that makes each."""
 
 
 def migrate(connection: Connection) -> None:
@@ -26,7 +33,8 @@ def migrate(connection: Connection) -> None:
             f"its tables are of a newer version of this program ({present}, not {NEWEST}). Update the "
             "program, or name another place"
         )
-    taken = _OURS.intersection(inspect(connection).get_table_names()) if present is None else ()
+    to_be_made = {name for name, step in _MADE.items() if step > (present or "")}
+    taken = to_be_made.intersection(inspect(connection).get_table_names())
     if taken:
         raise ConfigurationError(f"another program has a table {min(taken)!r} there. Name another place")
     # It says much, and is imported only when there is something to do.
