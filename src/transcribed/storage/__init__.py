@@ -1,1 +1,1 @@
-"""What is kept: recordings."""
+"""Storage of recordings, transcripts and vocabulary filters."""

@@ -1,4 +1,4 @@
-"""What a query asks for, as conditions of SQL."""
+"""Translation of a transcript query into SQL conditions."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,11 @@ _CURSOR = re.compile(r"[0-9a-f]{1,11}")
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a query asks for: phrases in one segment, others of a transcript; keys in [`first`, `end`)."""
+    """A query in the database's terms.
+
+    One segment must contain all `phrases`. Its transcript must meet the `others` and have a key in
+    [`first`, `end`).
+    """
 
     phrases: tuple[Phrase, ...]
     others: tuple[ColumnElement[bool], ...]
@@ -27,7 +31,7 @@ class Conditions:
 
 
 def conditions_of(query: Query) -> Conditions:
-    """Raises BadRequest for a query that cannot be asked."""
+    """Translate a query. Raises BadRequest for an invalid one."""
     if not 1 <= query.limit <= LONGEST_PAGE:
         raise BadRequest(f"A page has 1 to {LONGEST_PAGE} transcripts, not {query.limit}.")
     check_texts(query.recording)

@@ -1,4 +1,4 @@
-"""The contract of a database, and how the one of a place is opened and brought up to date."""
+"""The database protocol, and opening and migrating the database at a given path or address."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,74 +18,77 @@ _LIKE_POSTGRESQL = re.compile(r"\s*postgres\w*(\+\w+)?:", re.IGNORECASE)
 
 
 class Words(Protocol):
-    """The index of words."""
+    """The full-text index of segments."""
 
     @property
     def id(self) -> ColumnElement[int]:
-        """The ids of the segments."""
+        """The column with the segments' ids."""
         ...
 
     def put(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Add segments: their ids and texts."""
+        """Index segments, given as pairs of id and text."""
         ...
 
     def remove(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Take segments out, with the texts that were put in."""
+        """Remove segments. The texts must be those that were indexed."""
         ...
 
     def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
-        """Holds for segments with all these phrases."""
+        """An SQL condition: the segment contains all these phrases."""
         ...
 
     def newest(self, connection: Connection, phrases: Sequence[Phrase], first: int) -> NewestBelow:
-        """What finds the newest segment with all these phrases below an id, from `first` on."""
+        """A function from an id to the newest segment below it, and not below `first`, with all phrases."""
         ...
 
 
 class Database(Protocol):
-    """Runs operations, each in a transaction of its own. Raises StorageFull and StorageFailure."""
+    """Runs each operation in a transaction of its own. Methods raise StorageFull and StorageFailure."""
 
     @property
     def place(self) -> str:
-        """Where it is, as a message may say it."""
+        """The path or address, without passwords, for messages."""
         ...
 
     @property
     def words(self) -> Words:
-        """Its index."""
+        """The full-text index."""
         ...
 
     def insert_new(self, into: Table) -> Insert:
-        """An insert that does nothing where there is a row of the same primary key."""
+        """An insert that does nothing when a row with the same primary key exists."""
         ...
 
     async def start(self, operation: Callable[[Connection], None]) -> None:
-        """Bring the tables up to date; no other server does so at the same time."""
+        """Migrate the tables by `operation`, under a lock that excludes other servers."""
         ...
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation that only reads, in one transaction: it sees the database as at one moment."""
+        """Run a read-only operation on a consistent snapshot of the database."""
         ...
 
     async def write(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation; it is committed when this returns."""
+        """Run an operation; its transaction is committed when this returns."""
         ...
 
     async def make_room(self) -> bool:
-        """Where the disk is full: whether there is room now for a deletion. Followed by `forget`."""
+        """Free the disk space that is reserved for deletions. Returns whether there was any.
+
+        To be called when the disk is full. Call `forget` afterwards to reserve the space again.
+        """
         ...
 
     def forget(self) -> None:
-        """Something was removed: see to it, in the background, that nothing of it stays in the files."""
+        """Start erasing deleted text from the index and the log files, in the background."""
         ...
 
     async def aclose(self) -> None:
-        """Give everything back."""
+        """Close all connections and stop background work."""
         ...
 
 
 async def open_database(place: str) -> Database:
-    """The database in a file or at an address, its tables up to date. Raises ConfigurationError."""
+    """Open the database in a file or at an address, and migrate its tables. Raises ConfigurationError."""
     database = _database(place)
     try:
         await database.start(migrate)
@@ -104,7 +107,7 @@ async def open_database(place: str) -> Database:
 
 
 async def write_deletion(database: Database, operation: Callable[[Connection], int]) -> int:
-    """Run an operation that deletes, on a full disk too; returns what it does: how many were deleted."""
+    """Run a deletion, even on a full disk. Returns what the operation returns: how many were deleted."""
     try:
         return await database.write(operation)
     except StorageFull:
@@ -113,7 +116,7 @@ async def write_deletion(database: Database, operation: Callable[[Connection], i
     try:
         return await database.write(operation)
     except StorageFull:
-        database.forget()  # The reserve is taken again.
+        database.forget()  # Reserves the disk space again.
         raise
 
 
@@ -127,7 +130,7 @@ def _database(place: str) -> Database:
             ) from error
         return PostgresqlDatabase(place)
     if "://" in place or _LIKE_POSTGRESQL.match(place):
-        # Nothing behind the colon is shown: a password may stand there.
+        # The message leaves out what follows the colon, which may contain a password.
         raise ConfigurationError(
             f"Transcripts cannot be kept in {place.partition(':')[0].strip()}:…: name a file, or "
             "postgresql://USER:PASSWORD@HOST/DATABASE."

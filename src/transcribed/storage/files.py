@@ -1,4 +1,4 @@
-"""Files that are written whole, or not at all."""
+"""Atomic file writes."""
 
 import errno
 import os
@@ -9,9 +9,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Put bytes in place of a file, in one step: whatever happens meanwhile, one of the two is there.
+    """Replace a file's content atomically: a crash leaves either the old or the new content.
 
-    `mode` are the file's permissions; None leaves them to the process's umask. Raises OSError.
+    `mode` is the file's permissions; None applies the process's umask. Raises OSError.
     """
     unfinished = path.with_name(f".{secrets.token_hex(8)}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -29,5 +29,5 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether there was no room left."""
+    """Whether the error means that the disk or the quota is full."""
     return error.errno in _FULL

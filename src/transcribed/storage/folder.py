@@ -1,8 +1,8 @@
 """A MediaStore in a local folder.
 
-A recording is a regular file directly in the folder. Links, folders, pipes, sockets and devices are none:
-no name reaches what they lead to. So nothing outside the folder is read, replaced or deleted, and nothing
-that never ends is opened. The file of a recording can be read by its owner alone.
+A recording is a regular file directly in the folder. Symbolic links, subfolders, pipes, sockets and devices
+are ignored, so that no name leads outside the folder or to a file without end. Only the owner can read the
+files.
 """
 
 import asyncio
@@ -41,36 +41,36 @@ _ABANDONED_AFTER = 3600.0
 _READ_AHEAD = 256 * 1024
 _WRITTEN_AT_ONCE = 256 * 1024
 _LONGEST_NOTE = 64 * 1024
-# A disk can stand still too: no more than these threads then do.
+# Bounds how many threads a hanging disk can block.
 _THREADS = 8
 _CLEARING_SECONDS = 2.0
-# A pipe that is put in a file's place meanwhile is not waited for, a link not followed.
+# A file may be replaced before it is opened: a link is not followed, and opening a pipe does not block.
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# What opening a link or a socket says, if one has just taken a file's place.
+# The errors of opening a link (ELOOP) or a socket (ENXIO) that has just replaced a file.
 _NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
 
 _log = logging.getLogger(__name__)
 
 
 class FolderMediaStore:
-    """A MediaStore in a folder. Files are named as the recordings are; staged ones lie in `.incoming`."""
+    """A MediaStore in a folder. Files have the recordings' names; staged ones are in `.incoming`."""
 
     def __init__(self, folder: Path) -> None:
         self.place = str(folder)
         self._folder = folder
         self._incoming = folder / STAGING
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="recordings")
-        # Each holds a lock, by which another server sees that somebody still needs the file.
+        # Descriptors by name. Each holds a lock, which tells other servers that the file is still in use.
         self._staged: dict[str, int] = {}
 
     @classmethod
     def at(cls, location: str) -> Self:
-        """A store in a folder, which is made if it is not there.
+        """Open a store in a folder, which is created if missing.
 
-        One that cannot be written is served all the same, and the log says so. Raises ConfigurationError
-        for one that cannot be made or looked into.
+        A folder that cannot be written is served read-only, with a warning in the log. Raises
+        ConfigurationError for a folder that cannot be created or listed.
         """
         folder = Path(location).expanduser().resolve()
         try:
@@ -92,21 +92,21 @@ class FolderMediaStore:
         return store
 
     def close(self) -> None:
-        """Let go of what is staged, which then is anybody's to sweep."""
+        """Stop the threads and release the locks on staged files, which any server may then sweep."""
         for descriptor in self._staged.values():
             os.close(descriptor)
         self._staged.clear()
         self._threads.shutdown(wait=False)
 
     async def sweep(self) -> None:
-        """Remove what a crash left staged, but not what another server may be staging just now."""
+        """Remove files that a crash left staged."""
         try:
             await self._run("what was left behind", self._sweep)
         except TranscribedError as error:
             _log.warning("What earlier uploads left in %s stays: %s", self._incoming, error.message)
 
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
-        """Keep bytes under a hidden name of their own."""
+        """Store bytes under a unique hidden name."""
         name = f"{STAGING}/{uuid.uuid4().hex}"
         try:
             await self._run("the upload", self._begin, name)
@@ -123,27 +123,27 @@ class FolderMediaStore:
             raise
 
     async def commit(self, staged: StoredMedia, name: str) -> None:
-        """Give staged bytes their name."""
+        """Rename a staged recording to its own name."""
         await self._run(name, self._commit, staged.name, name)
 
     async def discard(self, staged: StoredMedia) -> None:
-        """Forget staged bytes."""
+        """Delete a staged recording."""
         await self._run("the upload", self._discard, staged.name)
 
     async def find(self, name: str) -> StoredMedia:
-        """What is stored under a name."""
+        """Look up a recording."""
         return await self._run(name, self._find, name)
 
     async def list(self) -> list[StoredMedia]:
-        """All recordings, in the order of their names."""
+        """All recordings, sorted by name."""
         return await self._run("the list", _recordings, self._folder)
 
     async def delete(self, name: str) -> None:
-        """Remove a recording."""
+        """Delete a recording and its note."""
         await self._run(name, self._delete, name)
 
     async def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes [start, end) of this very version."""
+        """The bytes [start, end) of this version."""
         if start >= end:
             return
         file = await self._run(media.name, _File, self._folder, media)
@@ -156,39 +156,39 @@ class FolderMediaStore:
             file.close()
 
     async def open(self, media: StoredMedia) -> Source:
-        """This very version: a file, with a descriptor."""
+        """Open this version for reading, with a file descriptor."""
         return _FolderSource(self, media, await self._run(media.name, _File, self._folder, media))
 
     async def note(self, name: str) -> bytes:
-        """What was noted beside a recording."""
+        """The note on a recording; empty when there is none."""
         return await self._run("a note", self._noted, note_of(name))
 
     async def set_note(self, name: str, note: bytes) -> None:
-        """Note something beside a recording."""
+        """Set the note on a recording."""
         await self._run("a note", self._note, note_of(name), note)
 
     async def read_open(self, file: "_File", media: StoredMedia, offset: int, size: int) -> bytes:
-        """Up to `size` bytes of a recording that is open."""
+        """Up to `size` bytes of an open recording."""
         size = min(size, media.size - offset)
         return await self._run(media.name, file.at, offset, size) if size > 0 else b""
 
     async def _run(self, subject: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call, and do not leave while it works on a file: not when cancelled, either."""
+        """Run a blocking call in a thread. When cancelled, wait for the call, which may be using a file."""
         call = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
         with _translated(subject):
             try:
                 return await asyncio.shield(call)
             except asyncio.CancelledError:
-                # A disk that stands still must not hold up the stop.
+                # The wait is bounded, so that a hanging disk does not delay the server's stop.
                 await asyncio.wait([call], timeout=_CLEARING_SECONDS)
                 if call.done() and not call.cancelled():
-                    call.exception()  # Unasked, asyncio would log it as an error.
+                    call.exception()  # Retrieved, so that asyncio does not log it.
                 raise
 
     # --- In threads
 
     def _try_writing(self) -> None:
-        """Raises OSError where nothing can be written."""
+        """Raises OSError when the folder cannot be written."""
         make_private_folder(self._incoming)
         trial = self._incoming / uuid.uuid4().hex
         os.close(os.open(trial, _MAKING, 0o600))
@@ -201,7 +201,7 @@ class FolderMediaStore:
             raise OSError(f"{self._incoming} is a link")
         descriptor = os.open(self._folder / name, _MAKING, 0o600)
         self._staged[name] = descriptor
-        with suppress(OSError):  # Some file systems have no locks; there the age alone tells.
+        with suppress(OSError):  # Some network file systems have no locks; there the age protects the file.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def _write(self, name: str, data: bytes) -> None:
@@ -258,15 +258,15 @@ class FolderMediaStore:
         write_private(self._folder / path, note)
 
     def _sweep(self) -> None:
-        """A file is abandoned that nobody holds, and that is an hour from what the disk's own clock says.
+        """Delete staged files that are unlocked and differ by over an hour from the disk's clock.
 
-        A jump of the clock makes a file look old, or leaves it dated in the future; it takes no lock away.
+        A jump of the clock can date a file far in the past or the future; its lock still protects it.
         """
         if not self._incoming.is_dir() or self._incoming.is_symlink():
             return
         now = None
         for path in [*self._incoming.iterdir()]:
-            with suppress(FileNotFoundError):  # Another server sweeps too.
+            with suppress(FileNotFoundError):  # Another server may have deleted it.
                 found = path.lstat()
                 if not stat.S_ISREG(found.st_mode):
                     continue
@@ -275,7 +275,7 @@ class FolderMediaStore:
                     path.unlink()
 
     def _now(self) -> float:
-        """The time by the clock that dates the files here, which may be another machine's."""
+        """The time by the file system's clock, which on a network share is another machine's."""
         trial = self._incoming / uuid.uuid4().hex
         descriptor = os.open(trial, _MAKING, 0o600)
         try:
@@ -286,7 +286,7 @@ class FolderMediaStore:
 
 
 class _FolderSource:
-    """One version of a recording in the folder, read at any position through its own descriptor."""
+    """A Source: one version of a recording, read through a descriptor of its own."""
 
     def __init__(self, store: FolderMediaStore, media: StoredMedia, file: "_File") -> None:
         self._store = store
@@ -296,7 +296,7 @@ class _FolderSource:
         self.descriptor = file.descriptor
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from a position on. Raises MediaChanged where the file was written since."""
+        """Up to `size` bytes at an offset. Raises MediaChanged if the file has been written since."""
         return await self._store.read_open(self._file, self._media, offset, size)
 
     def close(self) -> None:
@@ -305,15 +305,15 @@ class _FolderSource:
 
 
 class _File:
-    """One version of a recording, held open: what takes its name later is another file.
+    """An open file with one version of a recording, unaffected by a later file of the same name.
 
-    Raises MediaChanged where the file itself is written while it is read.
+    Raises MediaChanged if the file itself is written while it is open.
     """
 
     def __init__(self, folder: Path, media: StoredMedia) -> None:
         self._media = media
         self.descriptor = -1
-        # What is no file is not opened: that alone may do something to a device.
+        # Checked before opening, because merely opening a device may have an effect.
         _regular(media.name, (folder / media.name).lstat())
         self.descriptor = os.open(folder / media.name, _READING)
         try:
@@ -325,7 +325,7 @@ class _File:
             raise
 
     def at(self, start: int, size: int) -> bytes:
-        """Some bytes of it, at least one. Raises MediaChanged where there are none."""
+        """Up to `size` bytes at `start`, at least one. Raises MediaChanged if there are none."""
         data = os.pread(self.descriptor, size, start)
         self._check(os.fstat(self.descriptor))
         if not data:
@@ -333,7 +333,7 @@ class _File:
         return data
 
     def close(self) -> None:
-        """Close it; more than once does no harm."""
+        """Close the file; may be called more than once."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -344,7 +344,7 @@ class _File:
 
 
 def _regular(name: str, found: os.stat_result) -> None:
-    """Raise NotFound for what is no regular file."""
+    """Raise NotFound unless this is a regular file."""
     if not stat.S_ISREG(found.st_mode):
         raise missing(name)
 
@@ -355,14 +355,14 @@ def _recordings(folder: Path) -> list[StoredMedia]:
         for entry in entries:
             if entry.name.startswith(".") or not _can_be_said(entry.name):
                 continue
-            with suppress(FileNotFoundError):  # It has just been deleted.
+            with suppress(FileNotFoundError):  # The file may just have been deleted.
                 if entry.is_file(follow_symlinks=False):
                     found.append(_stored(entry.name, entry.stat(follow_symlinks=False)))
     return sorted(found, key=lambda media: media.name)
 
 
 def _is_held(path: Path) -> bool:
-    """Whether a server, this one or another, is staging the file."""
+    """Whether this or another server is staging the file."""
     descriptor = os.open(path, _READING)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -376,7 +376,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _can_be_said(name: str) -> bool:
-    """Whether a file's name is UTF-8; others no client can ask for."""
+    """Whether a file's name is valid UTF-8; clients can ask for no other."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -391,7 +391,7 @@ def _stored(name: str, found: os.stat_result) -> StoredMedia:
 
 @contextmanager
 def _translated(subject: str) -> Iterator[None]:
-    """The operating system's errors as ours."""
+    """Translate the operating system's errors."""
     try:
         yield
     except FileNotFoundError as error:

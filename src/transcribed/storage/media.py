@@ -1,6 +1,6 @@
-"""The contract of a store of recordings, and what its stores say when they fail.
+"""The MediaStore protocol, and the errors that its implementations raise.
 
-Clients are told in a sentence, without paths and addresses; the log has the cause.
+Clients see a sentence without paths and addresses; the log has the cause.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from transcribed.errors import (
 )
 
 STAGING = ".incoming"
-"""The folder, or prefix, of what has no name yet."""
+"""The folder, or prefix of keys, of recordings that have no name yet."""
 _NOTES = ".notes"
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredMedia:
-    """A stored recording: its name, bytes, and a version that changes whenever the bytes do."""
+    """A stored recording: its name, its size in bytes, and a version that changes whenever the bytes do."""
 
     name: str
     size: int
@@ -35,88 +35,88 @@ class StoredMedia:
 
 
 class MediaStore(Protocol):
-    """Named recordings. Names are valid (`names.valid_name`).
+    """Recordings by name. Callers pass names that `names.valid_name` has accepted.
 
-    A recording is staged first, so that it can be looked at before it appears under its name. Methods
-    raise NotFound, MediaChanged, StorageFull and StorageUnavailable, in bounded time.
+    A recording is staged first, so that it can be checked before it appears under its name. Methods raise
+    NotFound, MediaChanged, StorageFull and StorageUnavailable, and end in bounded time.
     """
 
     @property
     def place(self) -> str:
-        """Where recordings are kept, for whoever runs the server."""
+        """The folder or address of the store, for the server's operator."""
         ...
 
     async def sweep(self) -> None:
-        """Remove what a crash left staged, but not what another server may be staging just now.
+        """Remove recordings that a crash left staged, except those that another server may be staging now.
 
-        Where that cannot be done, the log says so.
+        A failure is only logged.
         """
         ...
 
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
-        """Keep bytes under a hidden name of their own. Nothing stays if the chunks raise."""
+        """Store bytes under a unique hidden name. If the chunks raise, nothing is kept."""
         ...
 
     async def commit(self, staged: StoredMedia, name: str) -> None:
-        """Give staged bytes their name, in one step, in place of what had it."""
+        """Rename a staged recording to its own name, atomically replacing any recording of that name."""
         ...
 
     async def discard(self, staged: StoredMedia) -> None:
-        """Forget staged bytes."""
+        """Delete a staged recording."""
         ...
 
     async def find(self, name: str) -> StoredMedia:
-        """What is stored under a name."""
+        """Look up a recording. Raises NotFound."""
         ...
 
     async def list(self) -> list[StoredMedia]:
-        """All recordings, in the order of their names."""
+        """All recordings, sorted by name."""
         ...
 
     async def delete(self, name: str) -> None:
-        """Remove a recording."""
+        """Delete a recording and its note. Raises NotFound."""
         ...
 
     def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes [start, end) of this very version."""
+        """The bytes [start, end) of this version. Raises MediaChanged if it has been replaced."""
         ...
 
     async def open(self, media: StoredMedia) -> Source:
-        """This very version, read at any position. To be closed."""
+        """Open this version for reading at any position. The caller closes it."""
         ...
 
     async def note(self, name: str) -> bytes:
-        """What was noted beside a recording; nothing where nothing was."""
+        """The note on a recording; empty when there is none."""
         ...
 
     async def set_note(self, name: str, note: bytes) -> None:
-        """Note something small beside a recording, until it is deleted. A new version keeps it."""
+        """Set the note (up to 64 KiB) on a name. It outlives new versions and ends with a deletion."""
         ...
 
 
 def note_of(name: str) -> str:
-    """Where the note beside a recording is: a path of letters and digits, whatever the name is."""
+    """The path of the note on a recording: letters and digits, whatever the recording's name is."""
     return f"{_NOTES}/{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def missing(name: str) -> NotFound:
-    """Nothing has the name."""
+    """The error for a name that no recording has."""
     return NotFound(f"There is no recording {name!r}. Upload it first: POST /audio, field `file`.")
 
 
 def changed(name: str) -> MediaChanged:
-    """Something else has the name now."""
+    """The error for a recording that was replaced."""
     return MediaChanged(f"The recording {name!r} was replaced while it was read. Ask for it again.")
 
 
 def full() -> StorageFull:
-    """Nothing more fits."""
+    """The error for a full store."""
     told = "There is no room left for recordings. Delete some, then retry."
     return StorageFull(told, told)
 
 
 def unavailable(subject: str, error: Exception) -> StorageUnavailable:
-    """The store failed on a recording, or on what else is named; the cause is logged."""
+    """The error for a store that failed on `subject` (a recording's name or a word); logs the cause."""
     _log.error("The store of recordings failed on %r: %s", subject, first_line(error))
     told = (
         "The store of recordings does not answer, or refuses; the server's log says how. Try again later."
@@ -125,7 +125,7 @@ def unavailable(subject: str, error: Exception) -> StorageUnavailable:
 
 
 def not_a_place(location: str, error: Exception) -> ConfigurationError:
-    """Recordings cannot be kept there."""
+    """The error for a location that cannot hold a store."""
     return ConfigurationError(
         f"Recordings cannot be kept in {location!r}: {first_line(error)}. "
         "Name a folder that can be written, or s3://BUCKET/PREFIX."
@@ -133,5 +133,5 @@ def not_a_place(location: str, error: Exception) -> ConfigurationError:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's text, without what a library adds for its own developers."""
+    """The first line of an error's text, without the details that libraries add for their developers."""
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,8 +1,8 @@
-"""Which names a recording may have: one rule for every store, so that recordings can move between them.
+"""The rule for names of recordings, the same for every store, so that recordings can move between stores.
 
-A name is a file's own, as other systems write it: full-width marks in place of those that a file system
-keeps to itself, joiners of scripts and emoji, ellipses, private characters. Refused is what a store cannot
-hold, what a program that makes names plainer would take for a way into another folder, and what hides.
+File names of other systems are accepted, with full-width punctuation, joiners in scripts and emoji,
+ellipses and private-use characters. Refused are names that some store cannot hold, names that become a path
+to another folder when a program simplifies their characters, and names with invisible characters.
 """
 
 import re
@@ -13,25 +13,25 @@ from transcribed.errors import InvalidName, shown
 MAX_BYTES = 255
 _FORBIDDEN = set('/\\:*?"<>|')
 _SLASHES = set("/\\")
-# What Windows makes a slash of where a program asks for plain letters ("best fit"). Nothing makes one of
-# big and drawn slashes (U+29F8, U+2571, U+27CB), and much software writes them in a slash's place.
+# Windows maps these to "/" or "\" when a program asks for an ANSI code page ("best fit"). Large and drawn
+# slashes (U+29F8, U+2571, U+27CB) are not mapped, and programs often write them in place of a slash.
 _NEARLY_SLASHES = set("⁄∕∖")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-# Control characters, surrogates, separators of lines and paragraphs.
+# Control characters, surrogates, line separators and paragraph separators.
 _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
-# Format characters that belong to what is written: joiners, marks of direction that turn nothing but spaces
-# and points, hyphens of words, signs of numbers and verses. Others hide text or turn it around.
+# Format characters of ordinary text: joiners, soft hyphens, direction marks that affect only spaces and
+# punctuation, and Arabic number and verse signs. All others hide text or reverse it.
 _WRITTEN = set("\u00ad\u061c\u200c\u200d\u200e\u200f\u06dd\u08e2") | set(map(chr, range(0x0600, 0x0606)))
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")
-"""The flag of a region: its letters are invisible characters."""
-# Unassigned here and invisible for ever, whatever Unicode makes of them.
+"""The emoji flag of a region, which is spelled with invisible tag characters."""
+# Unassigned code points that Unicode reserves for invisible characters (Default_Ignorable_Code_Point).
 _IGNORABLE = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
 _NONCHARACTER = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
 _PLANE = 0x10000
 
 
 def valid_name(name: str) -> str:
-    """The name in Unicode's composed form (NFC), or InvalidName with what is wrong with it."""
+    """The name in Unicode's composed form (NFC). Raises InvalidName, which says what is wrong."""
     name = unicodedata.normalize("NFC", name)
     problem = _problem(name)
     if problem is not None:
@@ -50,7 +50,7 @@ def _problem(name: str) -> str | None:  # noqa: PLR0911 - one line a rule
         return "it contains control or invisible characters"
     if name.startswith("."):
         return "it starts with a dot"
-    # What a program makes of it that leaves out what is not seen, and makes the rest plain (NFKC).
+    # The name as a program sees it that drops invisible characters and normalises the rest (NFKC).
     plain = unicodedata.normalize("NFKC", _seen(name))
     if _NEARLY_SLASHES.intersection(name) or _SLASHES.intersection(plain) or plain.startswith("."):
         return "it contains characters that look like slashes, or starts with what looks like a dot"
@@ -62,12 +62,12 @@ def _problem(name: str) -> str | None:  # noqa: PLR0911 - one line a rule
 
 
 def _hides(character: str) -> bool:
-    """Whether it cannot be seen, and is no part of what can."""
+    """Whether a character is invisible and not part of ordinary text."""
     category = unicodedata.category(character)
     if category == "Cf":
         return character not in _WRITTEN
     if category == "Cn":
-        # Letters and emoji newer than this Python are unassigned too.
+        # Other unassigned code points are accepted: they may be letters or emoji newer than this Python.
         return bool(
             _IGNORABLE.match(character)
             or _NONCHARACTER.match(character)

@@ -1,7 +1,7 @@
 """A MediaStore on an object store such as S3, through obstore.
 
-A store that does not answer holds up a call for seconds, not for ever: every request has a time-out and few
-retries, and every call a bound.
+Every request has a time-out and few retries, and every call a time limit, so that a store that does not
+answer delays a call by seconds only.
 """
 
 import asyncio
@@ -38,24 +38,24 @@ _READ_AHEAD = 256 * 1024
 _FULL = ("No space left", "StorageFull", "QuotaExceeded")
 
 _CONNECTING = timedelta(seconds=3)
-# From one byte of an answer to the next.
+# The longest wait between two bytes of a response.
 _ANSWERING = timedelta(seconds=8)
-# A part of an upload has to be sent before it is answered.
+# The same for uploads: the response begins only when a whole part has been sent.
 _TAKING = timedelta(seconds=20)
-# Some copy a large object whole before they answer.
+# The same for copies: some stores respond only when a large object is copied.
 _COPYING = timedelta(minutes=2)
 _LONGEST_ANSWER = timedelta(hours=24)
 _RETRYING = timedelta(seconds=5)
 _RETRIES = 3
 _CALL_SECONDS = 20.0
-# What is not cleared away now is swept at a later start.
+# Staged objects that cannot be deleted within this time are swept at a later start.
 _CLEARING_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
 
 class ObjectMediaStore:
-    """A MediaStore on S3. Objects are named as the recordings are; staged ones lie under `.incoming/`."""
+    """A MediaStore on S3. Objects have the recordings' names; staged ones are under `.incoming/`."""
 
     def __init__(self, location: str) -> None:
         self.place = location
@@ -65,9 +65,9 @@ class ObjectMediaStore:
 
     @classmethod
     def at(cls, location: str) -> Self:
-        """A store at an address such as s3://bucket/prefix. Raises ConfigurationError.
+        """Open a store at an address such as s3://bucket/prefix. Raises ConfigurationError.
 
-        Credentials, region and endpoint of S3 come from the usual AWS_… variables.
+        S3 credentials, region and endpoint come from the usual AWS_… environment variables.
         """
         try:
             return cls(location)
@@ -75,7 +75,7 @@ class ObjectMediaStore:
             raise not_a_place(location, error) from error
 
     async def sweep(self) -> None:
-        """Remove what a crash left staged, but not what another server may be staging just now."""
+        """Remove objects that a crash left staged an hour ago or earlier."""
         try:
             await self._sweep()
         except TranscribedError as error:
@@ -88,7 +88,7 @@ class ObjectMediaStore:
                 left += page
         if not left:
             return
-        # The store's own clock, by which its objects are dated: this machine's may have jumped.
+        # Objects are dated by the store's clock, and this machine's clock may differ.
         now = (await self._now()) - _ABANDONED_AFTER
         abandoned = [entry["path"] for entry in left if entry["last_modified"] < now]
         if abandoned:
@@ -105,7 +105,7 @@ class ObjectMediaStore:
                 await obstore.delete_async(self._store, trial)
 
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
-        """Keep bytes under a hidden name of their own."""
+        """Store bytes under a unique hidden name."""
         name = f"{STAGING}/{uuid.uuid4().hex}"
         given_up = asyncio.Event()
         putting = asyncio.ensure_future(obstore.put_async(self._taking, name, _unless(given_up, chunks)))
@@ -113,7 +113,7 @@ class ObjectMediaStore:
             try:
                 await asyncio.shield(putting)
             except asyncio.CancelledError:
-                # obstore cleans up behind chunks that fail, and not behind a call that is cancelled.
+                # obstore aborts the upload when the chunks fail, but not when its call is cancelled.
                 given_up.set()
                 await asyncio.wait([putting], timeout=_CLEARING_SECONDS)
                 putting.cancel()
@@ -122,31 +122,31 @@ class ObjectMediaStore:
         return await self.find(name)
 
     async def commit(self, staged: StoredMedia, name: str) -> None:
-        """Give staged bytes their name."""
+        """Rename a staged recording to its own name."""
         with _translated(name):
             await obstore.rename_async(self._copying, staged.name, name)
 
     async def discard(self, staged: StoredMedia) -> None:
-        """Forget staged bytes."""
+        """Delete a staged recording."""
         with suppress(StorageFailure):
             async with _bounded(staged.name, _CLEARING_SECONDS):
                 await obstore.delete_async(self._store, staged.name)
 
     async def find(self, name: str) -> StoredMedia:
-        """What is stored under a name."""
+        """Look up a recording."""
         async with _bounded(name):
             return _stored(await obstore.head_async(self._store, name))
 
     async def list(self) -> list[StoredMedia]:
-        """All recordings, in the order of their names."""
+        """All recordings, sorted by name."""
         async with _bounded("the list"):
             listed = await obstore.list_with_delimiter_async(self._store)
         found = (_stored(entry) for entry in listed["objects"])
         return sorted((m for m in found if not m.name.startswith(".")), key=lambda m: m.name)
 
     async def delete(self, name: str) -> None:
-        """Remove a recording."""
-        await self.find(name)  # An object store itself does not tell whether there was something.
+        """Delete a recording and its note."""
+        await self.find(name)  # Raises NotFound; an object store reports success for a missing object too.
         async with _bounded(name):
             await obstore.delete_async(self._store, name)
         with suppress(NotFound, StorageFailure):
@@ -154,7 +154,7 @@ class ObjectMediaStore:
                 await obstore.delete_async(self._store, note_of(name))
 
     async def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes [start, end) of this very version."""
+        """The bytes [start, end) of this version."""
         if start >= end:
             return
         options: GetOptions = {"range": (start, end), "if_match": media.version}
@@ -165,11 +165,11 @@ class ObjectMediaStore:
                 yield bytes(chunk)
 
     async def open(self, media: StoredMedia) -> Source:
-        """This very version."""
+        """Open this version for reading."""
         return _ObjectSource(self._store, media)
 
     async def note(self, name: str) -> bytes:
-        """What was noted beside a recording."""
+        """The note on a recording; empty when there is none."""
         try:
             async with _bounded("a note"):
                 found = await obstore.get_async(self._store, note_of(name))
@@ -178,16 +178,16 @@ class ObjectMediaStore:
             return b""
 
     async def set_note(self, name: str, note: bytes) -> None:
-        """Note something beside a recording."""
+        """Set the note on a recording."""
         async with _bounded("a note"):
             await obstore.put_async(self._store, note_of(name), note)
 
 
 class _ObjectSource:
-    """One version of a recording on S3, read at any position.
+    """A Source: one version of a recording on S3.
 
-    Each read asks for the one version, so that a recording that is replaced while it is read is noticed,
-    and never mixed with the new one.
+    Each read names the version (If-Match), so that the old and the new bytes of a replaced recording are
+    never mixed.
     """
 
     descriptor = None
@@ -198,7 +198,7 @@ class _ObjectSource:
         self.size = media.size
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from a position on. Raises MediaChanged and NotFound."""
+        """Up to `size` bytes at an offset. Raises MediaChanged and NotFound."""
         end = min(offset + size, self.size)
         if offset >= end:
             return b""
@@ -208,7 +208,7 @@ class _ObjectSource:
             return bytes(await found.bytes_async())
 
     def close(self) -> None:
-        """Nothing is open between two reads."""
+        """Do nothing: no connection is held between reads."""
 
 
 def _connected(location: str, answering: timedelta) -> "ObjectStore":
@@ -218,7 +218,7 @@ def _connected(location: str, answering: timedelta) -> "ObjectStore":
             "allow_http": True,
             "connect_timeout": _CONNECTING,
             "read_timeout": answering,
-            # Of a whole answer: a recording is downloaded as slowly as its client reads it.
+            # For a whole response, which is as slow as the client that downloads the recording.
             "timeout": _LONGEST_ANSWER,
         },
         retry_config={
@@ -230,7 +230,7 @@ def _connected(location: str, answering: timedelta) -> "ObjectStore":
 
 
 async def _unless(given_up: asyncio.Event, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, which fail once they are given up."""
+    """The chunks; raises StorageFailure once `given_up` is set."""
     giving_up = asyncio.ensure_future(given_up.wait())
     try:
         while True:
@@ -256,7 +256,7 @@ def _stored(meta: "ObjectMeta") -> StoredMedia:
 
 @asynccontextmanager
 async def _bounded(subject: str, seconds: float = _CALL_SECONDS) -> AsyncIterator[None]:
-    """Raise the errors of a call to S3 as StorageFailure; what takes longer than `seconds` is one too."""
+    """Translate the errors of a call to S3, and limit its time."""
     with _translated(subject):
         async with asyncio.timeout(seconds):
             yield
@@ -264,7 +264,7 @@ async def _bounded(subject: str, seconds: float = _CALL_SECONDS) -> AsyncIterato
 
 @contextmanager
 def _translated(subject: str) -> Iterator[None]:
-    """Obstore's errors as ours."""
+    """Translate obstore's errors."""
     try:
         yield
     except (NotFoundError, FileNotFoundError) as error:

@@ -1,4 +1,7 @@
-"""Opening what is kept in a database. SQLAlchemy is imported only then, and beside the event loop."""
+"""Opening the stores in a database.
+
+SQLAlchemy is slow to import: it is imported only when a store is opened, and in a thread.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,32 +13,32 @@ from transcribed.storage.transcripts import TranscriptStore
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What is kept in one database, which is closed with the transcripts."""
+    """The stores in one database."""
 
     transcripts: TranscriptStore
     keys: KeyStore
 
     async def aclose(self) -> None:
-        """Give everything back."""
+        """Close the database."""
         await self.transcripts.aclose()
 
 
 async def open_stores(place: str) -> Stores:
-    """The stores in a file, which is made if there is none; its tables are brought up to date.
+    """Open the stores at a path of a SQLite file or a PostgreSQL URL; the file is created if missing.
 
-    Raises ConfigurationError with what to do where nothing can be kept there.
+    Raises ConfigurationError, which says what to do.
     """
     opened = await asyncio.to_thread(_load)
     return await opened(place)
 
 
 async def open_transcripts(place: str) -> TranscriptStore:
-    """The transcripts alone."""
+    """Open the transcripts alone."""
     return (await open_stores(place)).transcripts
 
 
 def _load() -> Callable[[str], Awaitable[Stores]]:
-    from transcribed.storage.database import open_database  # noqa: PLC0415 - see above
+    from transcribed.storage.database import open_database  # noqa: PLC0415 - slow to import
     from transcribed.storage.sql import SqlTranscriptStore  # noqa: PLC0415
     from transcribed.storage.sql_keys import SqlKeyStore  # noqa: PLC0415
 

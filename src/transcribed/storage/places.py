@@ -1,4 +1,4 @@
-"""The stores of recordings, by what an address looks like."""
+"""Opening a store of recordings, of the kind that its location implies."""
 
 from urllib.parse import unquote, urlsplit
 
@@ -8,7 +8,7 @@ from transcribed.storage.objects import ObjectMediaStore
 
 
 def media_store(location: str) -> MediaStore:
-    """A store in a folder, or at an address such as s3://bucket/prefix. Raises ConfigurationError."""
+    """Open the store in a folder or at an address such as s3://bucket/prefix. Raises ConfigurationError."""
     if location.startswith("file://"):
         return FolderMediaStore.at(unquote(urlsplit(location).path))
     if "://" in location:

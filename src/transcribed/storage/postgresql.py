@@ -1,4 +1,4 @@
-"""Transcripts in PostgreSQL, which several servers may share."""
+"""Transcripts in a PostgreSQL database, which several servers may share."""
 
 import asyncio
 from bisect import bisect_left
@@ -41,13 +41,13 @@ _CONNECTIONS = 8
 _CONNECT_SECONDS = 5.0
 _LOCKED_SECONDS = 5.0
 _TIMEOUT = 20.0
-"""For one operation, its wait for a connection and for locks included."""
+"""Seconds for one operation, including its wait for a connection and for locks."""
 _CLOSE_SECONDS = 2.0
 _START_TIMEOUT = 600.0
 _FEW = 2000
-"""Hits that are rather read than looked for one by one."""
+"""Up to so many hits are fetched at once; more are looked up one by one."""
 _START_LOCK = 0x7472616E73637269
-"""Any number that no other program takes."""
+"""The advisory lock held during migrations; an arbitrary number ("transcri" in ASCII)."""
 _FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 _UNREADABLE = (
@@ -76,11 +76,11 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "57014": _SLOW,
     "57P": _AWAY,
 }
-"""Errors by the beginning of their SQLSTATE; the first word follows "The transcripts in …"."""
+"""The error class and message for prefixes of SQLSTATE; the message continues "The transcripts in …"."""
 
 
 class WordIndex:
-    """The words of segments, as tsvector."""
+    """The words of segments, as tsvector values."""
 
     _table = table("segment_words", column("id", BigInteger), column("words", postgresql.TSVECTOR))
     id: ColumnElement[int] = _table.c.id
@@ -90,24 +90,24 @@ class WordIndex:
     _remove = delete(_table).where(_table.c.id == bindparam("segment"))
 
     def put(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Add segments: their ids and texts."""
+        """Index segments, given as pairs of id and text."""
         rows = [{"segment": segment, "said": tsvector(said)} for segment, said in texts]
         connection.execute(self._put, rows)
 
     def remove(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Take segments out."""
+        """Remove segments."""
         connection.execute(self._remove, [{"segment": segment} for segment, _ in texts])
 
     def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
-        """Holds for segments with all these phrases."""
+        """An SQL condition: the segment contains all these phrases."""
         return self._table.c.words.bool_op("@@")(cast(tsquery(phrases), postgresql.TSQUERY))
 
     def newest(self, connection: Connection, phrases: Sequence[Phrase], first: int) -> NewestBelow:
-        """What finds the newest segment with all these phrases below an id, from `first` on.
+        """A function from an id to the newest segment below it, and not below `first`, with all phrases.
 
-        The index of words has no order: it is asked for all hits. Where they are many, the next one is
-        never far, and the segments are looked at from the newest on. PostgreSQL itself, told to find one
-        hit, takes every word for one of the many.
+        The GIN index has no order, so it is asked for all hits. If there are many, the next one is never
+        far, and segments are scanned from the newest on. PostgreSQL's own planner would always scan when it
+        is asked for a single hit, even for rare words.
         """
         matches = self.matches(phrases)
         for setting in ("enable_seqscan", "enable_indexscan"):
@@ -122,12 +122,12 @@ class WordIndex:
 
 
 class PostgresqlDatabase:
-    """A Database in PostgreSQL, over asyncpg. To be closed by `aclose`."""
+    """A Database in PostgreSQL, over asyncpg. To be closed with `aclose`."""
 
     words = WordIndex()
 
     def __init__(self, address: str) -> None:
-        """The address is as libpq's, with its parameters (host, sslmode) and variables (PGPASSWORD)."""
+        """`address` is a libpq URL, with its parameters (host, sslmode) and variables (PGPASSWORD)."""
         self.place = _shown(address)
         self._secrets = _secrets(address)
         self._closed = False
@@ -162,11 +162,11 @@ class PostgresqlDatabase:
         )
 
     def insert_new(self, into: Table) -> Insert:
-        """An insert that does nothing where there is a row of the same primary key."""
+        """An insert that does nothing when a row with the same primary key exists."""
         return postgresql.insert(into).on_conflict_do_nothing(index_elements=into.primary_key.columns)
 
     async def start(self, operation: Callable[[Connection], None]) -> None:
-        """Bring the tables up to date, when no other server does."""
+        """Migrate the tables by `operation`, under an advisory lock."""
 
         def run(connection: Connection) -> None:
             encoding = connection.scalar(text("SHOW server_encoding"))
@@ -182,22 +182,22 @@ class PostgresqlDatabase:
         await self._run(self._writer, run, _START_TIMEOUT)
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation that changes nothing."""
+        """Run a read-only operation on a consistent snapshot."""
         return await self._run(self._reader, operation)
 
     async def write(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation in a transaction that is committed when this returns."""
+        """Run an operation; its transaction is committed when this returns."""
         return await self._run(self._writer, operation)
 
     async def make_room(self) -> bool:
-        """There is no reserve: PostgreSQL's disk is its own affair."""
+        """Return False: no space on PostgreSQL's disk is reserved."""
         return False
 
     def forget(self) -> None:
-        """It is PostgreSQL's own VACUUM that frees the place of what was removed."""
+        """Do nothing: PostgreSQL's VACUUM reclaims the space of deleted rows."""
 
     async def aclose(self) -> None:
-        """Close the connections; those that do not answer are cut."""
+        """Close the connections, and terminate those that do not answer."""
         self._closed = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -216,7 +216,7 @@ class PostgresqlDatabase:
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
-        """PostgreSQL's errors as ours."""
+        """Translate PostgreSQL's errors."""
         try:
             yield
         except DBAPIError as error:
@@ -245,7 +245,7 @@ class PostgresqlDatabase:
         return kind(message, told)
 
     def _plain(self, error: object) -> str:
-        """What an error says, without the passwords of the address: others may read it."""
+        """The text of an error, without the passwords of the address."""
         said = str(error)
         for secret in self._secrets:
             said = said.replace(secret, "…")
@@ -253,10 +253,11 @@ class PostgresqlDatabase:
 
 
 def _shown(address: str) -> str:
-    """The address without what is secret."""
+    """The address without its passwords. Raises ConfigurationError for one that cannot be parsed."""
     try:
         url = make_url(address)
-        # asyncpg reads it so: what stands behind an unquoted @ or / of a password would be host or port.
+        # asyncpg parses the address this way, so that the part of a password that follows an unquoted @ or
+        # / would be taken for the host or the port, and shown.
         _ = urlsplit(address).port
     except (SQLAlchemyError, ValueError) as error:
         raise ConfigurationError(_UNREADABLE) from error
@@ -267,7 +268,7 @@ def _shown(address: str) -> str:
 
 
 def _secrets(address: str) -> list[str]:
-    """The passwords in an address, as they stand there and as they are meant; the longest first."""
+    """The passwords in an address, percent-encoded and decoded; the longest first."""
     parts = urlsplit(address)
     found = [parts.password or "", *parse_qs(parts.query).get("password", [])]
     return sorted({form for each in found for form in (each, unquote(each)) if form}, key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""Files that are nobody else's."""
+"""Files and folders that only their owner can read."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_secret(path: Path) -> bytes:
-    """The content of a file with a secret; the log says so if everybody can read it. Raises OSError."""
+    """The content of a file with a secret; logs a warning if it is world-readable. Raises OSError."""
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH:
@@ -20,11 +20,11 @@ def read_secret(path: Path) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone can read: all of it, or nothing. Raises OSError."""
+    """Write a file atomically, readable by its owner alone. Raises OSError."""
     write_whole(path, content, mode=0o600)
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder that its owner alone can enter; one that is there stays as it is. Raises OSError."""
+    """Create a folder that only its owner can enter; an existing one stays unchanged. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)

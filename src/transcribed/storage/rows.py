@@ -1,4 +1,4 @@
-"""Rows of the tables to values and back, and what no database could keep refused."""
+"""Conversion of table rows to domain objects and back, and validation of what is stored."""
 
 import json
 import re
@@ -15,17 +15,17 @@ from transcribed.storage.transcripts import StoredSegment, TranscriptInfo, Trans
 from transcribed.transcript import Entity, LanguageScore, Segment, Word
 
 Fields = dict[str, Any]
-"""Values of a row, or of a statement's parameters, by their names."""
+"""The values of a row, or the parameters of a statement, by name."""
 
 LONGEST_TEXT = 20_000
-"""Characters of a segment."""
+"""The most characters in a segment's text."""
 
 _WORD_FIELDS = [field.name for field in fields(Word)]
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def transcript_row(info: TranscriptInfo) -> Fields:
-    """A transcript as the values of its row, but for its key. Raises BadRequest."""
+    """A transcript as a row of `transcripts`, without its key. Raises BadRequest."""
     check_texts(info.id, info.engine, info.language, info.recording)
     if not EARLIEST <= aware(info.started) < LATEST:
         raise BadRequest(f"A transcript cannot start at {info.started}. Set the clock.")
@@ -42,7 +42,7 @@ def transcript_row(info: TranscriptInfo) -> Fields:
 
 
 def transcript_info(row: Row[Any]) -> TranscriptInfo:
-    """A row of `transcripts` as a value."""
+    """A row of `transcripts` as a TranscriptInfo."""
     return TranscriptInfo(
         id=row.id,
         source=TranscriptSource(row.source),
@@ -56,7 +56,7 @@ def transcript_info(row: Row[Any]) -> TranscriptInfo:
 
 
 def segment_row(segment: Segment) -> Fields:
-    """A final segment as the values of its row, but for its id. Raises BadRequest."""
+    """A final segment as a row of `segments`, without its id. Raises BadRequest."""
     check_texts(segment.language, segment.text)
     if not 0 <= segment.number < MOST_SEGMENTS:
         raise BadRequest(f"A transcript has at most {MOST_SEGMENTS} segments. Begin another.")
@@ -72,7 +72,7 @@ def segment_row(segment: Segment) -> Fields:
 
 
 def stored_segment(transcript: str, row: Row[Any]) -> StoredSegment:
-    """A row of `segments`, of the transcript of this id, as a value."""
+    """A row of `segments` as a StoredSegment of the transcript with this id."""
     segment = Segment(
         session=transcript,
         number=split(row.id)[1],
@@ -89,7 +89,7 @@ def stored_segment(transcript: str, row: Row[Any]) -> StoredSegment:
 
 
 def _words_json(words: Sequence[Word]) -> str:
-    """Words as a JSON object: a list for each field that any of them has."""
+    """Words as a JSON object of columns: for each field that any word has, the list of its values."""
     columns = {name: [getattr(word, name) for word in words] for name in _WORD_FIELDS}
     present = {name: column for name, column in columns.items() if any(v is not None for v in column)}
     return json.dumps(present, separators=(",", ":"))
@@ -103,7 +103,7 @@ def _words_from(text: str) -> tuple[Word, ...]:
 
 
 def _findings_json(segment: Segment) -> str | None:
-    """Entities and scores of languages as JSON, by the fields of a segment; None where there are none."""
+    """Entities and language scores as JSON; None if there are none."""
     found: dict[str, tuple[Entity, ...] | tuple[LanguageScore, ...]] = {
         "entities": segment.entities,
         "languages": segment.languages,
@@ -119,7 +119,7 @@ def _findings_from(text: str | None) -> dict[str, Any]:
 
 
 def check_texts(*texts: str | None) -> None:
-    """Raises BadRequest for what not every database can keep."""
+    """Raise BadRequest for a text that is too long, or that not every database can store."""
     for text in texts:
         if text is None:
             continue
@@ -132,24 +132,24 @@ def check_texts(*texts: str | None) -> None:
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can keep this text, as far as its characters go."""
+    """Whether every database can store these characters: PostgreSQL has no NUL, and UTF-8 no surrogates."""
     return "\0" not in text and not _SURROGATES.search(text)
 
 
 def known_id(transcript: str) -> str:
-    """The id, if a transcript may have it: no other reaches the database. Raises NotFound."""
+    """The id, if the database can take it. Raises NotFound for any other, which no transcript can have."""
     if not is_storable(transcript):
         raise no_transcript(transcript)
     return transcript
 
 
 def no_transcript(transcript: str) -> NotFound:
-    """The error for an id of which there is no transcript."""
+    """The error for an id that no transcript has."""
     return NotFound(f"There is no transcript {shown(transcript)}. GET /transcripts lists what there is.")
 
 
 def aware(moment: datetime) -> datetime:
-    """The moment, which has a time zone. Raises BadRequest for one that has none."""
+    """The moment itself. Raises BadRequest if it has no time zone."""
     if moment.tzinfo is None:
         raise BadRequest(f"The moment {moment} has no time zone: write 2026-01-31T12:00:00Z.")
     return moment

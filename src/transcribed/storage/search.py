@@ -1,11 +1,11 @@
-"""What is searched for, as the databases take it; and where it stands in a text. Pure.
+"""Tokenising of texts and searches, full-text queries, and excerpts with highlighted hits. Pure.
 
-Both databases are given words as this module makes them, of texts and of searches alike, so that they find
-the same. What was put into an index is needed again to take it out: a change of `words_of` needs a
-migration that builds the index anew.
+Both databases get texts and searches tokenised by this module, so that they find the same. Removing a text
+from an index requires the words that were indexed: a change of `words_of` needs a migration that rebuilds
+the index.
 
-A word is letters, digits and what belongs to them, without accents and case. Scripts that are written
-without spaces give a word for each character; searched together, they must stand one behind the other.
+A word is a run of letters, digits and combining marks, without accents and in lower case. In scripts that
+are written without spaces, each character is a word, and a searched run of characters is a phrase.
 """
 
 import re
@@ -18,18 +18,20 @@ from itertools import pairwise
 from transcribed.errors import BadRequest
 
 MOST_WORDS = 64
-"""In one search."""
+"""The most words in one search."""
 LONGEST_WORD = 100
-"""Characters; of a longer one only so many count."""
+"""Characters; longer words are truncated."""
 LONGEST_EXCERPT = 160
 """Characters."""
 
 Phrase = tuple[str, ...]
-"""Words that stand one behind the other."""
+"""Consecutive words."""
 Pieces = tuple[tuple[str, bool], ...]
-"""A text in pieces, True for a hit."""
+"""Consecutive pieces of a text, each with whether it is a hit."""
 Span = tuple[int, int]
+"""The range [begin, end) of characters in a text."""
 
+# PostgreSQL's limit for positions in a tsvector.
 _HIGHEST_POSITION = 16383
 _QUOTES = re.compile('["“”„‟«»]')
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+")
@@ -40,16 +42,17 @@ _UNSPACED = re.compile(
 )
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _VOICED = "\uff9e\uff9f"
-"""Marks that halfwidth kana write as letters."""
+"""The voicing marks of halfwidth kana, which Unicode classifies as letters."""
 
 
 class _Kind(Enum):
     LETTER = auto()
     ALONE = auto()
-    """A word of its own."""
+    """A word of one character."""
     MARK = auto()
-    """Belongs to what is before it."""
+    """Belongs to the character before it."""
     BETWEEN = auto()
+    """Separates words."""
 
 
 @lru_cache(4096)
@@ -63,7 +66,7 @@ def _kind(character: str) -> _Kind:
 
 
 def _spans(text: str) -> Iterator[Span]:
-    """Where words stand."""
+    """The positions of words."""
     if text.isascii():
         yield from (match.span() for match in _ASCII_WORD.finditer(text))
         return
@@ -82,7 +85,7 @@ def _spans(text: str) -> Iterator[Span]:
 
 
 def _folded(word: str) -> str:
-    """The word without what two writers may write differently."""
+    """The word without case, accents and compatibility forms (NFKC)."""
     if word.isascii():
         return word.lower()[:LONGEST_WORD]
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", word))
@@ -92,7 +95,7 @@ def _folded(word: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, as they are searched."""
+    """The words of a text, as they are indexed and searched."""
     if text.isascii():
         return [word[:LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower())]
     folded = (_folded(text[begin:end]) for begin, end in _spans(text))
@@ -100,9 +103,10 @@ def words_of(text: str) -> list[str]:
 
 
 def phrases_of(search: str) -> tuple[Phrase, ...]:
-    """What somebody searches: words, in any order, and "words in quotes". BadRequest if there are none.
+    """The phrases of a search: single words, and "words in quotes". There are no operators.
 
-    A word with punctuation in it is its parts, one behind the other. Nothing is an operator.
+    A word that contains punctuation is the phrase of its parts. Raises BadRequest for a search without a
+    word, or with more than MOST_WORDS.
     """
     found = []
     for number, part in enumerate(_QUOTES.split(search)):
@@ -117,12 +121,12 @@ def phrases_of(search: str) -> tuple[Phrase, ...]:
 
 
 def fts5_query(phrases: Sequence[Phrase]) -> str:
-    """For MATCH in SQLite."""
+    """A query for MATCH in SQLite's FTS5."""
     return " AND ".join(f'"{" ".join(phrase)}"' for phrase in phrases)
 
 
 def tsquery(phrases: Sequence[Phrase]) -> str:
-    """For PostgreSQL, to be cast to tsquery."""
+    """A query for PostgreSQL, to be cast to tsquery."""
     return " & ".join("'" + "' <-> '".join(phrase) + "'" for phrase in phrases)
 
 
@@ -134,7 +138,10 @@ def tsvector(text: str) -> str:
 
 
 def excerpt(text: str, phrases: Sequence[Phrase] = (), longest: int = LONGEST_EXCERPT) -> Pieces:
-    """A text around its first hit, or its beginning, in at most so many characters; … where it was cut."""
+    """At most `longest` characters of a text around its first hit, or else from its beginning.
+
+    Hits are marked. An ellipsis (…) stands where the text was cut.
+    """
     spans = [span for span in _spans(text) if _folded(text[slice(*span)])]
     hits = _hits([_folded(text[slice(*span)]) for span in spans], spans, phrases)
     begin, end = _window(text, spans, hits[0][0] if hits else 0, longest)
@@ -142,7 +149,7 @@ def excerpt(text: str, phrases: Sequence[Phrase] = (), longest: int = LONGEST_EX
 
 
 def _hits(words: Sequence[str], spans: Sequence[Span], phrases: Sequence[Phrase]) -> list[Span]:
-    """Where phrases stand; those that overlap are one."""
+    """The positions of phrases; overlapping ones are merged."""
     found = sorted(
         (spans[place][0], spans[place + len(phrase) - 1][1])
         for phrase in phrases
@@ -159,7 +166,7 @@ def _hits(words: Sequence[str], spans: Sequence[Span], phrases: Sequence[Phrase]
 
 
 def _window(text: str, spans: Sequence[Span], hit: int, longest: int) -> Span:
-    """What to show of a text: whole words, a quarter of it in front of the hit."""
+    """The range of the excerpt: whole words, a quarter of its length before the hit."""
     if len(text) <= longest:
         return 0, len(text)
     earliest = max(0, min(hit - longest // 4, len(text) - longest))

@@ -1,4 +1,4 @@
-"""A TranscriptStore in SQL. Each operation is written once, for every database."""
+"""A TranscriptStore in SQL, with the same statements for every database."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -61,8 +61,7 @@ from transcribed.storage.transcripts import (
 from transcribed.transcript import Segment
 
 EXCERPTS = 3
-"""Of one transcript on a page."""
-
+"""The most excerpts of one transcript on a page."""
 
 _FIND = select(transcripts).where(transcripts.c.id == bindparam("transcript"))
 _EXISTS = select(transcripts.c.key).where(transcripts.c.id == bindparam("transcript"))
@@ -92,9 +91,9 @@ _END = (
     .values(ended=bindparam("ended_at"), audio_seconds=bindparam("heard"))
     .returning(transcripts.c.key)
 )
-# Whoever writes to a transcript waits for whoever does. SQLite has one writer anyway.
+# Serialises corrections of a transcript (in SQLite there is a single writer anyway).
 _LOCK = _FIND.with_for_update()
-# Not one that leaves alone what is there: that SQLAlchemy would compile each time.
+# Without ON CONFLICT DO NOTHING, which SQLAlchemy would compile anew for each execution.
 _INSERT_SEGMENT = insert(segments)
 _CORRECT = (
     update(segments).where(segments.c.id == bindparam("segment")).values(correction=bindparam("corrected"))
@@ -114,18 +113,18 @@ _FIRST_TEXT = (
     .order_by(segments.c.id)
     .limit(1)
 )
-# What was heard after the start: a live stream that is older than what is deleted may still grow.
+# When a transcript ended, or else until when its audio is final: an old live stream may still grow.
 _LAST = func.coalesce(
     transcripts.c.ended, transcripts.c.started + cast(transcripts.c.audio_seconds * 1e6, BigInteger)
 )
 
 
 class _KeptAlready(Exception):
-    """A segment of this number is there. What the operation did is undone."""
+    """The segment is stored already. Raised to roll the transaction back."""
 
 
 class SqlTranscriptStore:
-    """A TranscriptStore of tables in a Database, which it owns."""
+    """A TranscriptStore in a Database, which it closes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -134,22 +133,22 @@ class SqlTranscriptStore:
 
     @property
     def place(self) -> str:
-        """Where they are kept, without a password."""
+        """The path or address, without passwords."""
         return self._database.place
 
     async def add(self, info: TranscriptInfo) -> None:
-        """Begin a transcript; if there is one of this id already, nothing changes."""
+        """Begin a transcript, unless there is one with this id."""
         row = transcript_row(info)
         await self._database.write(lambda connection: self._add(connection, row))
 
     async def append(self, segment: Segment) -> None:
-        """Keep a final segment; if there is one of this number already, nothing changes."""
+        """Store a final segment, unless there is one with this number."""
         row = segment_row(segment)
         with suppress(_KeptAlready):
             await self._database.write(lambda connection: self._append(connection, segment, row))
 
     async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
-        """No more segments come."""
+        """Mark a transcript as ended."""
         values = {"transcript": known_id(transcript), "ended_at": aware(ended), "heard": audio_seconds}
 
         def run(connection: Connection) -> None:
@@ -164,18 +163,18 @@ class SqlTranscriptStore:
         return await self._database.read(lambda connection: self._page(connection, wanted, query.limit))
 
     async def has(self, transcript: str) -> bool:
-        """Whether there is one of this id."""
+        """Whether there is a transcript with this id."""
         known = {"transcript": transcript}
         return is_storable(transcript) and await self._database.read(
             lambda connection: connection.execute(_EXISTS, known).first() is not None
         )
 
     async def get(self, transcript: str) -> Transcript:
-        """One transcript."""
+        """A whole transcript."""
         return await self._database.read(lambda connection: _get(connection, transcript))
 
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
-        """Put a text in place of a segment's; None takes the machine's own again."""
+        """Set or, with None, remove the correction of a segment's text."""
         check_texts(text)
         after = await self._database.write(
             lambda connection: self._correct(connection, transcript, number, text)
@@ -184,19 +183,19 @@ class SqlTranscriptStore:
         return after
 
     async def delete(self, transcript: str) -> None:
-        """Remove a transcript and all its segments."""
+        """Delete a transcript and all its segments."""
         condition = transcripts.c.id == known_id(transcript)
         if not await self._deleted(condition):
             raise no_transcript(transcript)
         self._database.forget()
 
     async def delete_before(self, moment: datetime) -> int:
-        """Remove what ended, or was last heard of, before a moment; returns how many."""
+        """Delete the transcripts that ended, or last grew, before a moment; returns how many."""
         old = aware(moment) > _LAST
         keys = await self._database.read(
             lambda connection: connection.execute(select(transcripts.c.key).where(old)).scalars().all()
         )
-        # One at a time, so that what is said meanwhile is not kept waiting.
+        # One at a time, so that live transcripts do not wait long for the database.
         deleted = 0
         for key in keys:
             deleted += await self._deleted(old & (transcripts.c.key == key))
@@ -205,11 +204,11 @@ class SqlTranscriptStore:
         return deleted
 
     async def aclose(self) -> None:
-        """Give everything back."""
+        """Close the database."""
         await self._database.aclose()
 
     async def _deleted(self, condition: ColumnElement[bool]) -> int:
-        """How many of at most one were deleted, on a full disk too."""
+        """Delete at most one transcript, even on a full disk; returns how many were deleted."""
         return await write_deletion(self._database, partial(self._delete, condition))
 
     def _add(self, connection: Connection, row: Fields) -> None:
@@ -245,10 +244,10 @@ class SqlTranscriptStore:
         return Page(found, next=f"{shown[-1].key:x}" if len(rows) > limit else None)
 
     def _search(self, connection: Connection, wanted: Conditions) -> Iterator[Row[Any]]:
-        """The transcripts with a segment that has all phrases.
+        """The transcripts that meet the conditions and have a segment with all phrases, newest first.
 
-        From hit to transcript to hit, each the newest that is no newer than the one before: what does not
-        fit is never read, however common the words or the transcripts are.
+        The search alternates between the newest hit below a key and the newest transcript up to that hit
+        that meets the conditions. So it skips over both frequent words and unwanted transcripts.
         """
         newest_hit = self._words.newest(connection, wanted.phrases, segment_id(wanted.first))
         newest = (
@@ -270,7 +269,7 @@ class SqlTranscriptStore:
     def _hits(
         self, connection: Connection, phrases: Sequence[Phrase], keys: Sequence[int]
     ) -> dict[int, tuple[Excerpt, ...]]:
-        """The first hits of transcripts."""
+        """Excerpts around the first hits of each transcript, by key."""
         statement = (
             select(segments.c.id, segments.c.start, _TEXT.label("said"))
             .join_from(segments, self._words.id.table, segments.c.id == self._words.id)
@@ -326,7 +325,7 @@ def _list(connection: Connection, wanted: Conditions, limit: int) -> Iterator[Ro
 
 
 def _beginnings(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[Excerpt, ...]]:
-    """The first words of transcripts."""
+    """The first words of each transcript, by key."""
     found: dict[int, tuple[Excerpt, ...]] = {}
     for key in keys:
         row = connection.execute(_FIRST_TEXT, _range(key)).first()
@@ -353,5 +352,5 @@ def _find(connection: Connection, transcript: str, statement: Select[Any] = _FIN
 
 
 def _range(key: int) -> Fields:
-    """The ids of a transcript's segments."""
+    """The range of the ids of a transcript's segments, as statement parameters."""
     return {"first": segment_id(key), "end": segment_id(key + 1)}

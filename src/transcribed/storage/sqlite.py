@@ -1,7 +1,7 @@
 """Transcripts in a SQLite file, which several servers may share.
 
-SQLite is called in threads of this module: one that writes and a few that read. Through asyncio's file
-descriptors and futures each call would cost several times as much as SQLite itself.
+SQLite is called in threads of this module, one for writing and a few for reading: with an asyncio driver,
+each call would cost several times as much as SQLite itself.
 """
 
 import asyncio
@@ -46,27 +46,27 @@ _OLDEST = (3, 35)
 _BEGINNING = b"SQLite format 3\0"
 _CACHE_KIB = 16 * 1024
 _LOCKED_SECONDS = 5.0
-"""How long another process's lock is waited for."""
+"""Seconds that an operation waits for another process's lock."""
 _TIMEOUT = 20.0
-"""For one operation, its wait for those before it and for locks included."""
+"""Seconds for one operation, including its wait for earlier operations and for locks."""
 _START_TIMEOUT = 600.0
 _MOST_WAITING = 1000
 _MERGED_PAGES = 32
-"""In one transaction: some milliseconds, for which finals may have to wait."""
+"""Pages of the index merged in one transaction: some milliseconds, for which live transcripts wait."""
 _REST = 4.0
-"""After each, times as long as it took."""
+"""The pause after each merge, as a multiple of its duration."""
 _LOG_TRIES, _LOG_PAUSE = 100, 0.1
 _RESERVE_BYTES = 4 * 1024 * 1024
-"""Of the disk, kept for deletions, which need room before they make some: what is to change in the file
-stands in the log first. It is enough for some hours of speech at once."""
+"""The size of a reserve file for deletions on a full disk: every change is first written to the log. It
+suffices to delete some hours of speech at once."""
 _CLOCK_EVERY = 100_000
-"""Steps of SQLite's machine between two looks at the clock: a millisecond or a few."""
+"""Virtual machine instructions of SQLite between two checks of the deadline: a few milliseconds."""
 
 
 class _Remains(Enum):
-    """What the index still has of words that were removed: FTS5 keeps them until it merges.
+    """Whether the index still contains deleted words, which FTS5 keeps until it merges.
 
-    Kept as the file's `user_version`.
+    Stored as the file's `user_version`.
     """
 
     NONE = 0
@@ -79,7 +79,7 @@ class _Remains(Enum):
 
 
 class WordIndex:
-    """The words of segments, in FTS5."""
+    """The words of segments, in an FTS5 table."""
 
     _table = table("segment_words", column("rowid", Integer), column("words"))
     id: ColumnElement[int] = _table.c.rowid
@@ -87,12 +87,12 @@ class WordIndex:
     _remove = insert(table("segment_words", column("segment_words"), column("rowid"), column("words")))
 
     def put(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Add segments: their ids and texts."""
+        """Index segments, given as pairs of id and text."""
         rows = [{"rowid": segment, "words": " ".join(words_of(text))} for segment, text in texts]
         connection.execute(self._put, rows)
 
     def remove(self, connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Take segments out. The texts are those that were put in: FTS5 does not know them."""
+        """Remove segments. The texts must be those that were indexed; FTS5 does not store them here."""
         rows = [
             {"segment_words": "delete", "rowid": segment, "words": " ".join(words_of(text))}
             for segment, text in texts
@@ -101,16 +101,16 @@ class WordIndex:
         _set_remains(connection, _Remains.SOME)
 
     def matches(self, phrases: Sequence[Phrase]) -> ColumnElement[bool]:
-        """Holds for segments with all these phrases."""
+        """An SQL condition: the segment contains all these phrases."""
         return literal_column("segment_words").op("MATCH", is_comparison=True)(fts5_query(phrases))
 
     def newest(self, connection: Connection, phrases: Sequence[Phrase], first: int) -> NewestBelow:
-        """What finds the newest segment with all these phrases below an id, from `first` on."""
+        """A function from an id to the newest segment below it, and not below `first`, with all phrases."""
         return newest_matching(connection, self.id, self.matches(phrases), first)
 
 
 class SqliteDatabase:
-    """A Database in a file of SQLite, with threads of its own. To be closed by `aclose`."""
+    """A Database in a SQLite file, with threads of its own. To be closed with `aclose`."""
 
     words = WordIndex()
 
@@ -130,11 +130,11 @@ class SqliteDatabase:
         self._forgetting: asyncio.Task[None] | None = None
 
     def insert_new(self, into: Table) -> Insert:
-        """An insert that does nothing where there is a row of the same primary key."""
+        """An insert that does nothing when a row with the same primary key exists."""
         return sqlite.insert(into).on_conflict_do_nothing(index_elements=into.primary_key.columns)
 
     async def start(self, operation: Callable[[Connection], None]) -> None:
-        """Make the file if there is none, and bring its tables up to date."""
+        """Create the file if it is missing, and migrate its tables by `operation`."""
 
         def run() -> None:
             deadline = time.monotonic() + _START_TIMEOUT
@@ -149,15 +149,15 @@ class SqliteDatabase:
             self.forget()
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation that changes nothing."""
+        """Run a read-only operation on a consistent snapshot."""
         return await self._operate(self._reading, self._reader, operation)
 
     async def write(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation in a transaction that is committed when this returns."""
+        """Run an operation; its transaction is committed when this returns."""
         return await self._operate(self._writing, self._writer, operation)
 
     async def make_room(self) -> bool:
-        """Give the reserve of the disk for what is to be deleted; False if there is none."""
+        """Delete the reserve file. Returns whether there was one."""
 
         def run() -> bool:
             try:
@@ -170,12 +170,12 @@ class SqliteDatabase:
         return await self._in_thread(self._writing, run, _TIMEOUT)
 
     def forget(self) -> None:
-        """Take what was removed out of the index and the log too, a little at a time."""
+        """Start erasing deleted text from the index and the log, in small steps."""
         if self._forgetting is None or self._forgetting.done():
             self._forgetting = asyncio.create_task(self._forget())
 
     async def aclose(self) -> None:
-        """End the threads, once they have done what they do, and close the file."""
+        """Wait for running operations, end the threads, and close the file."""
         if self._forgetting is not None:
             self._forgetting.cancel()
             await asyncio.wait([self._forgetting])
@@ -204,7 +204,7 @@ class SqliteDatabase:
             )
 
     def _keep_reserve(self) -> None:
-        """Take the reserve, where there is room for it."""
+        """Create the reserve file, if there is room for it."""
         if self._reserve.exists():
             return
         try:
@@ -221,10 +221,10 @@ class SqliteDatabase:
             _log.debug("There is no reserve of the disk for deletions: %s.", error.strerror)
 
     def _empty_log(self) -> bool:
-        """Move the log into the file; False if somebody still reads it."""
+        """Move the write-ahead log into the file. Returns False while a reader still needs the log."""
         with self._translated(), closing(self._writer.raw_connection()) as connection:
             cursor = connection.cursor()
-            cursor.execute("PRAGMA busy_timeout = 0")  # Finals are waiting, too.
+            cursor.execute("PRAGMA busy_timeout = 0")  # Other writes wait meanwhile.
             try:
                 busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
@@ -252,7 +252,7 @@ class SqliteDatabase:
         except RuntimeError as error:
             raise StorageFailure(f"The transcripts in {self.place} are closed.") from error
         try:
-            # A little more than the call allows itself, which knows better what it waits for.
+            # The call has its own deadline, with a more precise error: it should expire first.
             async with asyncio.timeout(seconds + 1):
                 return await asyncio.wrap_future(running)
         except TimeoutError as error:
@@ -274,7 +274,7 @@ class SqliteDatabase:
             )
 
     def _make_file(self) -> None:
-        """For its owner alone."""
+        """Create the file, readable by its owner alone, and check an existing one."""
         path = Path(self.place)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -284,11 +284,11 @@ class SqliteDatabase:
             raise ConfigurationError(
                 f"{error.strerror}. Name a file that can be written, in a folder that can be written"
             ) from error
-        if beginning not in {b"", _BEGINNING}:  # SQLite itself takes a short one for an empty one.
+        if beginning not in {b"", _BEGINNING}:  # SQLite itself would treat a truncated file as empty.
             raise self._damaged()
 
     def _use_wal(self, deadline: float) -> None:
-        """SQLite itself does not wait for a lock here."""
+        """Switch to write-ahead logging, retrying while locked: here SQLite ignores its busy time-out."""
         while True:
             try:
                 with self._translated(), closing(self._writer.raw_connection()) as connection:
@@ -308,7 +308,7 @@ class SqliteDatabase:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
+        """Translate SQLite's errors."""
         try:
             yield
         except DBAPIError as error:
@@ -361,11 +361,11 @@ def _set_remains(connection: Connection, remains: _Remains) -> None:
 
 
 def _merge(connection: Connection) -> None:
-    """A step towards an index in one piece, in which nothing is left of what was removed."""
+    """Do one step of merging the index into a single segment, which contains no deleted words."""
     remains = _remains(connection)
     if remains is _Remains.SOME:
         _set_remains(connection, _Remains.BEING_MERGED)
-    # As FTS5 describes it: the first step is negative, the last one changes fewer than two rows.
+    # FTS5's documentation of 'merge': the first call is negative, the last one changes fewer than two rows.
     pages = -_MERGED_PAGES if remains is _Remains.SOME else _MERGED_PAGES
     count = "SELECT total_changes()"
     before = connection.exec_driver_sql(count).scalar_one()
@@ -377,11 +377,11 @@ def _merge(connection: Connection) -> None:
 
 
 class _Locked(StorageUnavailable):
-    """By another process, for longer than we wait."""
+    """Another process has held a lock for longer than _LOCKED_SECONDS."""
 
 
 def _prepare(engine: Engine, begin: str, pragmas: Iterable[str]) -> None:
-    """Say how the engine's connections are set and how its transactions begin."""
+    """Set the PRAGMAs of the engine's connections and the statement that begins its transactions."""
 
     def connected(raw: sqlite3.Connection, _: object) -> None:
         for pragma in (*pragmas, f"cache_size = -{_CACHE_KIB}"):

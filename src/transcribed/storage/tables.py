@@ -1,9 +1,9 @@
-"""The tables of the transcripts and access keys, the same in each database.
+"""The tables of transcripts and access keys, the same in every database.
 
-A transcript's `key` is when it started, in milliseconds since 1970, moved on while another has it. A
-segment's `id` is made of its transcript's key and its own number. So the order of the keys is that of time,
-the segments of a transcript lie beside each other, and the index of words, which knows ids alone, can be
-read from the newest transcript on.
+A transcript's `key` is its start in milliseconds since 1970, or the next free number after it. A segment's
+`id` consists of its transcript's key and its own number. So keys are in the order of time, the segments of
+a transcript are contiguous, and the index of words, which has only ids, can be read from the newest
+transcript on.
 """
 
 from collections.abc import Callable
@@ -29,23 +29,23 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 NUMBER_BITS = 21
-"""Of a segment's id. Two million segments are weeks of speech."""
+"""The bits of a segment's number in its id. Two million segments are weeks of speech."""
 MOST_SEGMENTS = 1 << NUMBER_BITS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST, LATEST = _EPOCH, datetime(2100, 1, 1, tzinfo=UTC)
-"""What a key can be made of."""
+"""The range of a transcript's start."""
 LAST_KEY = (1 << (63 - NUMBER_BITS)) - 1
-"""Higher than any."""
+"""Greater than every key in use."""
 
 NewestBelow = Callable[[int], int | None]
-"""Gives the newest id below another."""
+"""Returns the newest id below the given one."""
 
 
 def newest_matching(
     connection: Connection, ids: ColumnElement[int], matches: ColumnElement[bool], first: int
 ) -> NewestBelow:
-    """What finds the newest of `ids` that matches, from `first` on, with a query each time."""
+    """A function from an id to the newest of `ids` below it, and not below `first`, that matches."""
     statement = (
         select(ids).where(matches, ids >= first, ids < bindparam("end")).order_by(ids.desc()).limit(1)
     )
@@ -53,12 +53,12 @@ def newest_matching(
 
 
 def key_of(moment: datetime) -> int:
-    """The key of what starts at a moment, if no other has it."""
+    """The key of a transcript that starts at a moment, if no other transcript has it."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def segment_id(key: int, number: int = 0) -> int:
-    """The id of a segment of a transcript. That of the next transcript's first is beyond the last."""
+    """The id of a segment of a transcript. It is less than every id of the next transcript."""
     return (key << NUMBER_BITS) + number
 
 
@@ -68,17 +68,17 @@ def split(segment: int) -> tuple[int, int]:
 
 
 class Moment(TypeDecorator[datetime]):
-    """A moment, kept as microseconds since 1970."""
+    """A datetime, stored as microseconds since 1970 (UTC)."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """For the database."""
+        """Convert a value for the database."""
         return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """From the database."""
+        """Convert a value from the database."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 

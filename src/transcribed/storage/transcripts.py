@@ -1,4 +1,4 @@
-"""The contract of a store of transcripts."""
+"""The TranscriptStore protocol and the values that it takes and returns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,10 +17,11 @@ class TranscriptSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TranscriptInfo:
-    """What is known of a transcript without its text.
+    """The description of a transcript, without its text.
 
-    `started` and `ended` are in UTC; `ended` is None while it grows, and where the server was killed before
-    its end. `audio_seconds` is the length of the audio, until the end that of what is final.
+    `started` and `ended` are in UTC; `ended` is None while the transcript grows, and if the server was
+    killed before its end. `audio_seconds` is the length of the audio; while the transcript grows, the end
+    of its last segment.
     """
 
     id: str
@@ -35,25 +36,25 @@ class TranscriptInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """A final segment, and what somebody made of its text later."""
+    """A final segment, and the correction of its text, if any."""
 
     segment: Segment
     correction: str | None = None
 
     @property
     def number(self) -> int:
-        """That of the segment."""
+        """The segment's number in its transcript."""
         return self.segment.number
 
     @property
     def text(self) -> str:
-        """What it says: as corrected, else as recognised."""
+        """The corrected text, or else the recognised one."""
         return self.segment.text if self.correction is None else self.correction
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A whole transcript, its segments in their order."""
+    """A whole transcript, its segments in order."""
 
     info: TranscriptInfo
     segments: tuple[StoredSegment, ...]
@@ -61,11 +62,11 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which transcripts; None leaves a question open.
+    """Conditions on transcripts; None means any.
 
-    `words` are searched as they are, in any order, without regard to case, accents and punctuation; "words
-    in quotes" one behind the other. All must be in one segment, as it was corrected. `since` is inclusive,
-    `until` exclusive. `limit` is 1 to 1000. `before` is the `next` of the page before.
+    `words` are searched without regard to order, case, accents and punctuation; "words in quotes" must be
+    consecutive. All must be in one segment, in its corrected text. Transcripts must start in
+    [`since`, `until`). `limit` is 1 to 1000. `before` is the `next` of the previous page.
     """
 
     words: str | None = None
@@ -79,7 +80,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A place of a segment where searched words stand: its text around them, in pieces, True for a hit."""
+    """A part of a segment's text around searched words.
+
+    `number` is the segment's number, `start` its time in seconds. `pieces` are consecutive pieces of the
+    text, each with whether it is a hit.
+    """
 
     number: int
     start: float
@@ -88,7 +93,7 @@ class Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class FoundTranscript:
-    """A transcript of a page, with its first excerpts where words were searched, else its first words."""
+    """A transcript on a page, with excerpts around the first hits of a search, or else its first words."""
 
     info: TranscriptInfo
     excerpts: tuple[Excerpt, ...] = ()
@@ -103,60 +108,60 @@ class Page:
 
 
 class TranscriptStore(Protocol):
-    """Transcripts that last. Methods raise NotFound, BadRequest, StorageFull and StorageFailure.
+    """Durable storage of transcripts.
 
-    They end by themselves within half a minute. One that ended with StorageFailure may have come through
-    nevertheless. Moments have a time zone.
+    Methods raise NotFound, BadRequest, StorageFull and StorageFailure, and end within half a minute. A call
+    that raised StorageFailure may have succeeded nevertheless. Datetimes must have a time zone.
     """
 
     @property
     def place(self) -> str:
-        """Where they are kept, as it may be shown."""
+        """The path or address, without passwords, for messages."""
         ...
 
     async def add(self, info: TranscriptInfo) -> None:
-        """Begin a transcript."""
+        """Begin a transcript; does nothing if there is one with this id, so that a call can be repeated."""
         ...
 
     async def append(self, segment: Segment) -> None:
-        """Keep a final segment of the transcript `segment.session`; it outlives this process on return.
+        """Store a final segment of the transcript `segment.session` durably.
 
-        Numbers rise and may have holes. What is there already is left as it is, so that a call whose
-        answer was lost can be made again; so it is with `add`. NotFound if the transcript was deleted.
+        Numbers increase and may have gaps. Does nothing if there is a segment with this number, so that a
+        call whose answer was lost can be repeated. Raises NotFound if the transcript was deleted.
         """
         ...
 
     async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
-        """No more segments come."""
+        """Mark a transcript as ended, with the length of its audio."""
         ...
 
     async def page(self, query: Query) -> Page:
-        """Transcripts, newest first: by their start, to the millisecond.
+        """The transcripts that meet the query, in reverse order of their start.
 
-        Raises BadRequest for a `before` that no page gave, and for `words` without a letter or digit.
+        Raises BadRequest for an invalid `before`, and for `words` without a letter or digit.
         """
         ...
 
     async def has(self, transcript: str) -> bool:
-        """Whether there is a transcript of this id; nothing of it is read."""
+        """Whether there is a transcript with this id."""
         ...
 
     async def get(self, transcript: str) -> Transcript:
-        """One transcript."""
+        """A whole transcript."""
         ...
 
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
-        """Put a text in place of that of a segment by its number; None takes the machine's own again."""
+        """Set or, with None, remove the correction of a segment's text. Returns the changed segment."""
         ...
 
     async def delete(self, transcript: str) -> None:
-        """Remove a transcript and all its segments."""
+        """Delete a transcript and all its segments."""
         ...
 
     async def delete_before(self, moment: datetime) -> int:
-        """Remove what ended before a moment, or without an end was last heard of; returns how many."""
+        """Delete the transcripts that ended before a moment, or last grew before it; returns how many."""
         ...
 
     async def aclose(self) -> None:
-        """Give everything back."""
+        """Close the store."""
         ...

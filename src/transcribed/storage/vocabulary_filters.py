@@ -1,4 +1,4 @@
-"""Vocabulary filters: lists of words by name, a file each, a word a line."""
+"""Storage of vocabulary filters: named lists of words, each in a file with one word per line."""
 
 import re
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from transcribed.errors import BadRequest, NotFound, StorageFailure, StorageFull
 from transcribed.storage.files import is_full, write_whole
 
 MAX_BYTES = 50 * 1024
-"""Of all words of a list; Amazon's limit."""
+"""The most bytes in all words of a list; Amazon's limit."""
 MAX_LISTS = 100
-"""Amazon's limit."""
+"""The most lists; Amazon's limit."""
 
 _NAME = re.compile(r"[0-9a-zA-Z._-]{1,200}")
 _SUFFIX = ".txt"
 
 
 def valid_filter_name(name: str) -> str:
-    """The name. Raises BadRequest if it is none that Amazon knows, either."""
+    """The name itself. Raises BadRequest for one that Amazon would not accept."""
     if not _NAME.fullmatch(name):
         raise BadRequest(
             "The name of a vocabulary filter is 1 to 200 letters, digits, dots, hyphens and underscores."
@@ -26,7 +26,7 @@ def valid_filter_name(name: str) -> str:
 
 
 def words_of(lines: Sequence[str]) -> tuple[str, ...]:
-    """Words, in the order in which they were given, each once. Raises BadRequest and TooLarge."""
+    """The words of lines, in their order, without duplicates. Raises BadRequest and TooLarge."""
     words = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     for word in words:
         if len(word.split()) > 1:
@@ -44,13 +44,13 @@ def words_of(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 class FilterFolder:
-    """Lists of words in a folder, which is made when the first is put there. Blocking."""
+    """Lists of words in a folder, which is created with the first list. Methods block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def put(self, name: str, words: Sequence[str]) -> None:
-        """Keep a list, in place of one with this name, in one step.
+        """Store a list, atomically replacing any list of this name.
 
         Raises BadRequest for too many lists, StorageFull and StorageFailure.
         """
@@ -73,7 +73,7 @@ class FilterFolder:
             raise _failure(error) from error
 
     def delete(self, name: str) -> None:
-        """Remove a list. Raises NotFound and StorageFailure."""
+        """Delete a list. Raises NotFound and StorageFailure."""
         try:
             self._path(name).unlink()
         except FileNotFoundError:
@@ -82,7 +82,7 @@ class FilterFolder:
             raise _failure(error) from error
 
     def names(self) -> list[str]:
-        """All lists, by name. Raises StorageFailure."""
+        """The names of all lists, sorted. Raises StorageFailure."""
         try:
             found = [path.name.removesuffix(_SUFFIX) for path in self._folder.glob(f"*{_SUFFIX}")]
         except OSError as error:

@@ -1,1 +1,1 @@
-"""The steps from an empty database to today's tables. They are run at start; see `migrate`."""
+"""The migrations of the transcripts' tables, which `run.migrate` runs when a database is opened."""

@@ -1,4 +1,4 @@
-"""What Alembic runs: the steps that are missing, in the caller's transaction."""
+"""Alembic's environment script: it runs the missing migrations in the caller's transaction."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Bringing a database's tables up to date."""
+"""Migration of a database's tables."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from transcribed.errors import ConfigurationError
 
 NEWEST = "0004"
-"""The last step."""
+"""The newest revision."""
 VERSION_TABLE = "transcribed_version"
 _MADE = {
     "transcripts": "0001",
@@ -17,13 +17,13 @@ _MADE = {
     "keys": "0004",
     "key_usage": "0004",
 }
-"""Our tables, and the step that makes each."""
+"""The tables of this program, and the revision that creates each."""
 
 
 def migrate(connection: Connection) -> None:
-    """Run the steps that are missing, in the connection's transaction: all of them or none.
+    """Run the missing migrations in the connection's transaction.
 
-    Raises ConfigurationError if a newer program made the tables.
+    Raises ConfigurationError if a newer program, or another program, made the tables.
     """
     present = _present(connection)
     if present == NEWEST:
@@ -33,11 +33,11 @@ def migrate(connection: Connection) -> None:
             f"its tables are of a newer version of this program ({present}, not {NEWEST}). Update the "
             "program, or name another place"
         )
-    to_be_made = {name for name, step in _MADE.items() if step > (present or "")}
+    to_be_made = {name for name, revision in _MADE.items() if revision > (present or "")}
     taken = to_be_made.intersection(inspect(connection).get_table_names())
     if taken:
         raise ConfigurationError(f"another program has a table {min(taken)!r} there. Name another place")
-    # It says much, and is imported only when there is something to do.
+    # Alembic logs much, and is slow to import.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -50,7 +50,7 @@ def migrate(connection: Connection) -> None:
 
 
 def _present(connection: Connection) -> str | None:
-    """The last step that was run, if any was."""
+    """The revision of the tables; None if there are none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     found: str | None = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608

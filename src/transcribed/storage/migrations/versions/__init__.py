@@ -1,1 +1,1 @@
-"""Each file is one step."""
+"""One migration per file."""

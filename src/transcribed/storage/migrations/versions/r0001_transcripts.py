@@ -36,8 +36,8 @@ def upgrade() -> None:
         sa.Column("words", sa.Text(), nullable=False),
     )
     if sqlite:
-        # The texts are in `segments`. What arrives here is words with spaces between them, which this
-        # tokeniser leaves as they are: to it all beyond ASCII is letters.
+        # The index gets words separated by spaces, which this tokeniser leaves unchanged, because it takes
+        # every character beyond ASCII for a letter. The texts themselves are in `segments`.
         op.execute(
             "CREATE VIRTUAL TABLE segment_words USING fts5"
             "(words, content='', columnsize=0, tokenize='ascii')"

@@ -8,5 +8,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add it; of what was kept before it is not known."""
+    """Add the column; it is NULL (unknown) for earlier segments."""
     op.add_column("segments", sa.Column("channel", sa.Integer()))

@@ -1,4 +1,4 @@
-"""What was found in a segment beside its words: entities, and scores of languages."""
+"""Entities and language scores of a segment."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,5 +8,5 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add it; in what was kept before, nothing was looked for."""
+    """Add the column; it is NULL for earlier segments."""
     op.add_column("segments", sa.Column("findings", sa.Text()))
