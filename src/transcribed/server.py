@@ -126,6 +126,6 @@ def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate |
                     "--tls-names is for a certificate of the local authority. Leave it out, or leave out "
                     "--tls-certificate and --tls-key."
                 )
-            return certificates.own_certificate(certificate, key)
+            return certificates.user_certificate(certificate, key)
         case _:
             raise ConfigurationError("--tls-certificate needs --tls-key, and the other way round.")

@@ -428,7 +428,7 @@ def test_a_folder_that_cannot_be_is_told(run: Run) -> None:
 @pytest.fixture
 def own(tmp_path: Path) -> tuple[str, str]:
     """A certificate that an authority elsewhere has issued, and its key."""
-    pem = Authority.made("elsewhere", datetime.now(UTC)).issue(["localhost"], datetime.now(UTC))  # noqa: TID251
+    pem = Authority.create("elsewhere", datetime.now(UTC)).issue(["localhost"], datetime.now(UTC))  # noqa: TID251
     key, end, certificate = pem.partition(b"-----END PRIVATE KEY-----\n")
     paths = tmp_path / "own.pem", tmp_path / "own-key.pem"
     for path, content in zip(paths, (certificate, key + end), strict=True):

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from transcribed.settings import ServerSettings
-from transcribed.tls.certificates import Trust, local_trust
+from transcribed.tls.certificates import TrustFiles, local_trust
 
 # The first two take the place of what a program trusts, the last is added to what Node.js trusts. Where a
 # network has an authority of its own, they may name it already: so all get all that the system trusts.
 _TRUST = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 
-def exports(settings: ServerSettings, trust: Trust | None) -> list[str]:
+def exports(settings: ServerSettings, trust: TrustFiles | None) -> list[str]:
     """Lines for a shell. `trust` is None where the server has a certificate of the user's own."""
     variables = {} if trust is None else dict.fromkeys(_TRUST, str(trust.bundle))
     variables["AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING"] = settings.tls_address
@@ -41,7 +41,7 @@ def print_environment(settings: ServerSettings) -> None:
     click.echo(f"# {about_keys(settings)}")
 
 
-def _tell_what_is_lost(trust: Trust) -> None:
+def _tell_what_is_lost(trust: TrustFiles) -> None:
     for name in _TRUST:
         before = os.environ.get(name)
         if before and not trust.covers(Path(before)):

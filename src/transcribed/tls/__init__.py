@@ -1,1 +1,1 @@
-"""Certificates for the listener with TLS: the local authority's, or the user's own."""
+"""Certificates of the TLS listener: issued by a local certificate authority, or supplied by the user."""

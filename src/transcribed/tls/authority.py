@@ -1,4 +1,4 @@
-"""A certificate authority of this machine's own, as its bytes: no files, no clock."""
+"""A local certificate authority, in memory: no file access, and the time is passed in."""
 
 import ipaddress
 import re
@@ -18,21 +18,22 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-ENOUGH = timedelta(days=365)
-"""What must be left of an authority when a server starts, so that it may run for as long."""
+MIN_REMAINING = timedelta(days=365)
+"""An authority with less time left is replaced when a server starts, so that it can run this long."""
 
-_AUTHORITY_LASTS = timedelta(days=3650)
-# What Apple's systems accept at most, under an authority that a user added, is 825.
-_LEAF_LASTS = timedelta(days=730)
-# A client's clock may be behind.
-_BEFORE = timedelta(days=1)
+_AUTHORITY_LIFETIME = timedelta(days=3650)
+# Apple accepts at most 825 days for certificates of an authority that the user added
+# ("Requirements for trusted certificates in iOS 13 and macOS 10.15").
+_SERVER_LIFETIME = timedelta(days=730)
+# Certificates are backdated by this much, for clients whose clock is slow.
+_BACKDATED_BY = timedelta(days=1)
 
 _HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _LONGEST_NAME = 253
 
 
 def subject_name(host: str) -> str | None:
-    """A host name or address as a certificate says it; None where no certificate can."""
+    """A host name or IP address as a subject alternative name; None if a certificate cannot contain it."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
         return None if address.is_unspecified else str(address)
@@ -43,17 +44,17 @@ def subject_name(host: str) -> str | None:
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate that others can be told to trust, and the key that signs for it."""
+    """A self-signed CA certificate and its private key."""
 
     certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @classmethod
-    def made(cls, machine: str, now: datetime) -> Self:
-        """A new one. `machine` is for people who look through lists of authorities."""
+    def create(cls, machine: str, now: datetime) -> Self:
+        """A new authority. `machine` appears in its name, for people who read a list of authorities."""
         key = ec.generate_private_key(ec.SECP256R1())
         serial = x509.random_serial_number()
-        # Two of the same name would be taken for each other by what looks an authority up by its name.
+        # The name is unique because some clients look an authority up by its name alone.
         name = _name(f"transcribed {serial % 0x10000:04x} on {machine}"[:64])
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         certificate = (
@@ -62,8 +63,8 @@ class Authority:
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(serial)
-            .not_valid_before(now - _BEFORE)
-            .not_valid_after(now + _AUTHORITY_LASTS)
+            .not_valid_before(now - _BACKDATED_BY)
+            .not_valid_after(now + _AUTHORITY_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .add_extension(identifier, critical=False)
@@ -72,11 +73,11 @@ class Authority:
         return cls(certificate, key)
 
     @classmethod
-    def parsed(cls, pem: bytes) -> Self:
-        """What `pem` gave. Raises ValueError for anything else."""
+    def from_pem(cls, pem: bytes) -> Self:
+        """The authority that the property `pem` wrote. Raises ValueError for any other content."""
         try:
             key = load_pem_private_key(pem, None)
-        except TypeError as error:  # Encrypted, as no key of ours is.
+        except TypeError as error:  # The key is encrypted; `pem` never encrypts.
             raise ValueError(str(error)) from error
         certificate = x509.load_pem_x509_certificate(pem)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
@@ -85,48 +86,48 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """Key and certificate. Whoever has them can pass for any host before those who trust it."""
-        return _private(self._key) + self.certificate_pem
+        """Private key and certificate, with which any host can be impersonated to clients that trust it."""
+        return _private_pem(self._key) + self.certificate_pem
 
     @property
     def certificate_pem(self) -> bytes:
-        """The certificate: what is trusted."""
+        """The certificate alone, for clients to trust."""
         return self.certificate.public_bytes(Encoding.PEM)
 
-    def lasts(self, now: datetime) -> bool:
-        """Whether enough time is left for a server that starts now."""
-        return self.certificate.not_valid_after_utc - now > ENOUGH
+    def expires_soon(self, now: datetime) -> bool:
+        """Whether at most MIN_REMAINING is left, too little for a server that starts now."""
+        return self.certificate.not_valid_after_utc - now <= MIN_REMAINING
 
     def issue(self, names: Iterable[str], now: datetime) -> bytes:
-        """A key (PKCS#8) and a certificate for a server that is reached under these names, as PEM."""
+        """A new key (PKCS#8) and a server certificate for these host names and IP addresses, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        ours = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        authority_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         certificate = (
             x509.CertificateBuilder()
             .subject_name(_name("transcribed"))
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BEFORE)
-            .not_valid_after(min(now + _LEAF_LASTS, self.certificate.not_valid_after_utc))
+            .not_valid_before(now - _BACKDATED_BY)
+            .not_valid_after(min(now + _SERVER_LIFETIME, self.certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName(map(_alternative, names)), critical=False)
+            .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ours), critical=False
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False
             )
             .sign(self._key, hashes.SHA256())
         )
-        return _private(key) + certificate.public_bytes(Encoding.PEM)
+        return _private_pem(key) + certificate.public_bytes(Encoding.PEM)
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _alternative(name: str) -> x509.GeneralName:
+def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -147,5 +148,5 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -1,8 +1,9 @@
-"""The certificate of the TLS listener, and what clients must trust: files.
+"""Certificate files: those that the TLS listener serves, and those that its clients trust.
 
-The local authority is one file, `authority.pem`, so that its key and its certificate cannot come apart.
-Beside it lie copies for clients: `ca.pem`, its certificate, and `bundle.pem`, the system's authorities and
-this one. What a server shows is made anew at each start, `server-….pem`, so that it is never out of date.
+The local authority's key and certificate are in one file, `authority.pem`, so that they cannot get
+separated. Two files beside it are for clients: `ca.pem`, the authority's certificate, and `bundle.pem`, the
+system's authorities and this one. The server's own certificate, `server-….pem`, is issued anew at each
+start, so that it never expires in use.
 """
 
 import logging
@@ -28,9 +29,9 @@ from transcribed.tls.authority import Authority, subject_name
 
 _LOCK_SECONDS = 10.0
 _RSA_BITS = range(2048, 4097)
-_ALWAYS = ("localhost", "127.0.0.1", "::1")
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
-_SYSTEMS = (
+_SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
     "/etc/ssl/ca-bundle.pem",  # SUSE
@@ -41,35 +42,35 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trust:
-    """Files for clients: the local authority, and a bundle of it and the system's authorities."""
+class TrustFiles:
+    """CA files for clients: the local authority alone, and a bundle with the system's authorities."""
 
     authority: Path
     bundle: Path
 
-    def covers(self, others: Path) -> bool:
-        """Whether the bundle holds all that such a file of somebody else's does."""
+    def covers(self, other: Path) -> bool:
+        """Whether the bundle contains the content of another CA file, which a client uses now."""
         try:
-            return others.read_bytes().strip() in self.bundle.read_bytes()
-        except OSError:  # What is not there cannot be missed.
+            return other.read_bytes().strip() in self.bundle.read_bytes()
+        except OSError:  # A client does not lose a file that it cannot read.
             return True
 
 
 @dataclass(frozen=True)
 class ServerCertificate:
-    """What a TLS listener shows. `trust` is for its clients; None: the certificate is the user's own."""
+    """PEM files of a TLS listener, and the CA files for its clients (None for a user's own certificate)."""
 
     certificate: Path
     key: Path
-    trust: Trust | None = None
+    trust: TrustFiles | None = None
 
 
-def own_certificate(certificate: Path, key: Path) -> ServerCertificate:
-    """The user's own files, in PEM. Raises ConfigurationError for files that cannot serve."""
+def user_certificate(certificate: Path, key: Path) -> ServerCertificate:
+    """The user's own PEM files. Raises ConfigurationError if the TLS listener cannot use them."""
     try:
         secret = read_secret(key)
         expires = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
-        if not _can_serve(load_pem_private_key(secret, None)):
+        if not _is_supported(load_pem_private_key(secret, None)):
             raise ConfigurationError(
                 f"The key {key} is of a kind that cannot be used here. Take one of RSA with 2048 to 4096 "
                 "bits, ECDSA on P-256 or P-384, or Ed25519, and a certificate for it."
@@ -97,8 +98,8 @@ def own_certificate(certificate: Path, key: Path) -> ServerCertificate:
     return ServerCertificate(certificate, key)
 
 
-def _can_serve(key: PrivateKeyTypes) -> bool:
-    """Granian's process aborts for a key that its TLS library does not know."""
+def _is_supported(key: PrivateKeyTypes) -> bool:
+    """Whether Granian's TLS library (rustls) supports the key; for any other, its process aborts."""
     match key:
         case rsa.RSAPrivateKey():
             return key.key_size in _RSA_BITS
@@ -116,10 +117,11 @@ def _reason(error: Exception) -> str:
 def local_certificate(
     folder: Path, listener: str, hosts: Iterable[str], more: Iterable[str]
 ) -> ServerCertificate:
-    """A new certificate by the local authority. `listener` tells apart those that run at the same time.
+    """A new certificate, issued by the local authority and written to `folder`.
 
-    It is for this machine's names, for `hosts` where a certificate can name them, and for `more`, which it
-    must be able to name. Raises ConfigurationError.
+    It is valid for this machine's names, for `more`, and for those of `hosts` that a certificate can name.
+    `listener` distinguishes servers that share the folder. Raises ConfigurationError, also if a certificate
+    cannot name one of `more`.
     """
     for host in more:
         if subject_name(host) is None:
@@ -127,74 +129,74 @@ def local_certificate(
                 f"{host!r} is no name or address of a host. --tls-names takes them separated by commas, as "
                 "in scribe.lan,192.168.1.20. A name with letters beyond ASCII needs its xn-- form."
             )
-    names = {subject_name(host) for host in (*_ALWAYS, gethostname(), *hosts, *more)}
-    authority, trust = _authority(folder)
+    names = {subject_name(host) for host in (*_LOCAL_NAMES, gethostname(), *hosts, *more)}
+    authority, trust = _load_or_create(folder)
     path = trust.authority.with_name(f"server-{listener}.pem")
-    with _translated(str(path)):
+    with _file_errors_as_configuration_errors(str(path)):
         write_private(path, authority.issue(sorted(name for name in names if name), _now()))
     return ServerCertificate(path, path, trust)
 
 
-def local_trust(folder: Path) -> Trust:
-    """The files for clients of the local authority, which is made where there is none yet.
-
-    Raises ConfigurationError.
-    """
-    return _authority(folder)[1]
+def local_trust(folder: Path) -> TrustFiles:
+    """The CA files for clients, and a new local authority if there is none. Raises ConfigurationError."""
+    return _load_or_create(folder)[1]
 
 
-def _authority(folder: Path) -> tuple[Authority, Trust]:
+def _load_or_create(folder: Path) -> tuple[Authority, TrustFiles]:
     folder = folder.expanduser().resolve()
-    path, trust = folder / "authority.pem", Trust(folder / "ca.pem", folder / "bundle.pem")
-    with _translated(str(folder)):
+    path, trust = folder / "authority.pem", TrustFiles(folder / "ca.pem", folder / "bundle.pem")
+    with _file_errors_as_configuration_errors(str(folder)):
         make_private_folder(folder)
-        authority = _kept(path)
+        authority = _load(path)
         if authority is None:
             with FileLock(folder / ".lock", timeout=_LOCK_SECONDS, mode=0o600):
-                authority = _kept(path)  # Another server may have made it meanwhile.
+                authority = _load(path)  # Another server may have created it meanwhile.
                 if authority is None:
-                    authority = _make(path)
-        _keep(trust.authority, authority.certificate_pem)
-        _keep(trust.bundle, _system_authorities() + authority.certificate_pem)
+                    authority = _create(path)
+        _write_if_changed(trust.authority, authority.certificate_pem)
+        _write_if_changed(trust.bundle, _system_authorities() + authority.certificate_pem)
     return authority, trust
 
 
-def _kept(path: Path) -> Authority | None:
-    """The authority, unless there is none or it is near its end."""
+def _load(path: Path) -> Authority | None:
+    """The stored authority; None if there is none or it expires soon."""
     if not path.exists():
         return None
     try:
-        authority = Authority.parsed(read_secret(path))
+        authority = Authority.from_pem(read_secret(path))
     except ValueError as error:
         raise ConfigurationError(
             f"{path} is damaged: {error}. Delete it: a new authority is then made, which clients must be "
             "told to trust anew."
         ) from error
-    return authority if authority.lasts(_now()) else None
+    return None if authority.expires_soon(_now()) else authority
 
 
-def _make(path: Path) -> Authority:
+def _create(path: Path) -> Authority:
     if path.exists():
-        _log.warning("%s is near its end. What was told to trust it must be told anew.", path)
-    authority = Authority.made(gethostname(), _now())
+        _log.warning(
+            "%s expires soon and is replaced. Clients must be told to trust the new one.",
+            path,
+        )
+    authority = Authority.create(gethostname(), _now())
     write_private(path, authority.pem)
     return authority
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _write_if_changed(path: Path, content: bytes) -> None:
     if not path.exists() or path.read_bytes() != content:
         write_private(path, content)
 
 
 def _system_authorities() -> bytes:
-    for path in (*map(Path, _SYSTEMS), Path(certifi.where())):
+    for path in (*map(Path, _SYSTEM_BUNDLES), Path(certifi.where())):
         with suppress(OSError):
             return path.read_bytes().rstrip() + b"\n"
     return b""
 
 
 @contextmanager
-def _translated(place: str) -> Iterator[None]:
+def _file_errors_as_configuration_errors(place: str) -> Iterator[None]:
     try:
         yield
     except (OSError, Timeout) as error:

@@ -10,7 +10,7 @@ from cryptography.x509 import verification
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.tls.authority import ENOUGH, Authority, subject_name
+from transcribed.tls.authority import MIN_REMAINING, Authority, subject_name
 
 NOW = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -19,7 +19,7 @@ NAMES = ["localhost", "127.0.0.1", "::1", "scribe.lan", "*.scribe.lan"]
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    return Authority.made("desk", NOW)
+    return Authority.create("desk", NOW)
 
 
 def chain(authority: Authority, leaf: bytes, name: str, at: datetime) -> list[x509.Certificate]:
@@ -46,7 +46,7 @@ def test_and_under_no_other_name(authority: Authority, name: str) -> None:
 
 
 def test_another_authority_of_this_machine_is_not_taken_for_it(authority: Authority) -> None:
-    other = Authority.made("desk", NOW)
+    other = Authority.create("desk", NOW)
     assert other.certificate.subject != authority.certificate.subject
     with pytest.raises(verification.VerificationError):
         chain(other, authority.issue(NAMES, NOW), "localhost", NOW)
@@ -54,13 +54,13 @@ def test_another_authority_of_this_machine_is_not_taken_for_it(authority: Author
 
 def test_a_server_may_run_for_a_year_after_its_start() -> None:
     """Also one that starts on the last day on which the authority is not renewed."""
-    authority = Authority.made("desk", NOW)
-    last = authority.certificate.not_valid_after_utc - ENOUGH - DAY
-    assert authority.lasts(last)
-    assert not authority.lasts(last + DAY)
+    authority = Authority.create("desk", NOW)
+    last = authority.certificate.not_valid_after_utc - MIN_REMAINING - DAY
+    assert not authority.expires_soon(last)
+    assert authority.expires_soon(last + DAY)
     for start in (NOW, last):
         leaf = authority.issue(NAMES, start)
-        chain(authority, leaf, "localhost", start + ENOUGH)
+        chain(authority, leaf, "localhost", start + MIN_REMAINING)
         assert x509.load_pem_x509_certificate(leaf).not_valid_after_utc - start <= 825 * DAY
 
 
@@ -78,7 +78,7 @@ def test_each_has_a_key_of_its_own(authority: Authority) -> None:
 
 
 def test_an_authority_is_its_bytes(authority: Authority) -> None:
-    again = Authority.parsed(authority.pem)
+    again = Authority.from_pem(authority.pem)
     assert again.certificate == authority.certificate
     chain(authority, again.issue(NAMES, NOW), "localhost", NOW)
 
@@ -95,18 +95,18 @@ def _broken(authority: Authority) -> Iterator[bytes]:
     yield authority.certificate_pem
     yield authority.pem.replace(authority.certificate_pem, b"")
     yield authority.pem[:-40]
-    other = Authority.made("desk", NOW)
+    other = Authority.create("desk", NOW)
     yield other.pem.replace(other.certificate_pem, authority.certificate_pem)
 
 
 def test_anything_else_is_refused(authority: Authority) -> None:
     for pem in _broken(authority):
         with pytest.raises(ValueError, match=r"."):
-            Authority.parsed(pem)
+            Authority.from_pem(pem)
 
 
 def test_the_machine_s_name_may_be_long() -> None:
-    assert len(Authority.made("x" * 300, NOW).certificate.subject.rfc4514_string()) < 80
+    assert len(Authority.create("x" * 300, NOW).certificate.subject.rfc4514_string()) < 80
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_every_name_that_is_let_through_can_be_issued(host: str) -> None:
         assert [str(each.value) for each in found] == [name]
 
 
-_AUTHORITY = Authority.made("desk", NOW)
+_AUTHORITY = Authority.create("desk", NOW)

@@ -23,12 +23,12 @@ from cryptography.x509.oid import NameOID
 
 from transcribed.errors import ConfigurationError
 from transcribed.tls import certificates
-from transcribed.tls.authority import ENOUGH, Authority
+from transcribed.tls.authority import MIN_REMAINING, Authority
 from transcribed.tls.certificates import (
     ServerCertificate,
     local_certificate,
     local_trust,
-    own_certificate,
+    user_certificate,
 )
 
 DAY = timedelta(days=1)
@@ -120,7 +120,9 @@ def trusted(bundle: Path) -> list[bytes]:
 def test_clients_trust_the_system_s_authorities_too(folder: Path) -> None:
     trust = local_trust(folder)
     (ours,) = trusted(trust.authority)
-    system = next(Path(path) for path in (*certificates._SYSTEMS, certifi.where()) if Path(path).exists())
+    system = next(
+        Path(path) for path in (*certificates._SYSTEM_BUNDLES, certifi.where()) if Path(path).exists()
+    )
     assert set(trusted(trust.bundle)) == {ours, *trusted(system)}
     assert len(trusted(trust.bundle)) > 50
 
@@ -128,7 +130,7 @@ def test_clients_trust_the_system_s_authorities_too(folder: Path) -> None:
 def test_where_the_system_has_none_the_bundle_has_mozilla_s(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certificates, "_SYSTEMS", ("/nonexistent/ca.crt",))
+    monkeypatch.setattr(certificates, "_SYSTEM_BUNDLES", ("/nonexistent/ca.crt",))
     trust = local_trust(folder)
     assert set(trusted(trust.bundle)) == {*trusted(trust.authority), *trusted(Path(certifi.where()))}
 
@@ -136,7 +138,7 @@ def test_where_the_system_has_none_the_bundle_has_mozilla_s(
 def test_what_the_bundle_covers(folder: Path, tmp_path: Path) -> None:
     trust = local_trust(folder)
     other = tmp_path / "other.pem"
-    other.write_bytes(Authority.made("elsewhere", now()).certificate_pem)
+    other.write_bytes(Authority.create("elsewhere", now()).certificate_pem)
     assert trust.covers(trust.bundle)
     assert trust.covers(trust.authority)
     assert trust.covers(tmp_path / "missing.pem")
@@ -154,20 +156,20 @@ def test_the_bundle_follows_the_system_and_the_copies_the_authority(folder: Path
 
 def test_an_authority_near_its_end_is_renewed(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder.mkdir(parents=True)
-    lasting = Authority.made("desk", now()).certificate.not_valid_after_utc - now()
-    old = Authority.made("desk", now() - lasting + ENOUGH - DAY)
+    lasting = Authority.create("desk", now()).certificate.not_valid_after_utc - now()
+    old = Authority.create("desk", now() - lasting + MIN_REMAINING - DAY)
     (folder / "authority.pem").write_bytes(old.pem)
     (folder / "authority.pem").chmod(0o600)
     new = issued_by(local_certificate(folder, LISTENER, [], []))
     assert new != old.certificate
-    assert "must be told anew" in caplog.text
+    assert "must be told to trust the new one" in caplog.text
     assert issued_by(local_certificate(folder, LISTENER, [], [])) == new
 
 
 def test_an_authority_that_lasts_a_little_longer_is_kept(folder: Path) -> None:
     folder.mkdir(parents=True)
-    lasting = Authority.made("desk", now()).certificate.not_valid_after_utc - now()
-    old = Authority.made("desk", now() - lasting + ENOUGH + DAY)
+    lasting = Authority.create("desk", now()).certificate.not_valid_after_utc - now()
+    old = Authority.create("desk", now() - lasting + MIN_REMAINING + DAY)
     (folder / "authority.pem").write_bytes(old.pem)
     assert issued_by(local_certificate(folder, LISTENER, [], [])) == old.certificate
 
@@ -193,7 +195,7 @@ def test_servers_that_start_at_once_make_one_authority(
         place = folder / str(attempt)
         if old:
             place.mkdir(parents=True)
-            (place / "authority.pem").write_bytes(Authority.made("desk", now() - 3650 * DAY).pem)
+            (place / "authority.pem").write_bytes(Authority.create("desk", now() - 3650 * DAY).pem)
             (place / "authority.pem").chmod(0o600)
         made = list(processes.map(_start, [place] * 4, "abcd"))
         assert len({authority for authority, _, _ in made}) == 1
@@ -292,7 +294,7 @@ def rsa_key(bits: int) -> Callable[[], Key]:
 )
 def test_what_can_serve(own: Callable[..., Files], new_key: Callable[[], Key], form: PrivateFormat) -> None:
     certificate, path = own(new_key(), form=form)
-    assert own_certificate(certificate, path) == ServerCertificate(certificate, path)
+    assert user_certificate(certificate, path) == ServerCertificate(certificate, path)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +312,7 @@ def test_a_kind_of_key_that_cannot_serve_is_told(
 ) -> None:
     """Given to Granian, most of them would end the process."""
     with pytest.raises(ConfigurationError, match="of a kind that cannot be used"):
-        own_certificate(*own(new_key()))
+        user_certificate(*own(new_key()))
 
 
 def test_a_key_of_another_certificate_is_told(own: Callable[..., Files]) -> None:
@@ -319,13 +321,13 @@ def test_a_key_of_another_certificate_is_told(own: Callable[..., Files]) -> None
     own(ec.generate_private_key(ec.SECP256R1()))
     certificate.write_bytes(kept)
     with pytest.raises(ConfigurationError, match="key values mismatch"):
-        own_certificate(certificate, path)
+        user_certificate(certificate, path)
 
 
 def test_an_expired_certificate_is_told(own: Callable[..., Files]) -> None:
     files = own(ec.generate_private_key(ec.SECP256R1()), -DAY)
     with pytest.raises(ConfigurationError, match=f"expired on {now() - DAY:%Y-%m-%d}"):
-        own_certificate(*files)
+        user_certificate(*files)
 
 
 def test_an_encrypted_key_is_told_and_no_password_asked_for(own: Callable[..., Files]) -> None:
@@ -334,7 +336,7 @@ def test_an_encrypted_key_is_told_and_no_password_asked_for(own: Callable[..., F
     encrypted = BestAvailableEncryption(b"secret")
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encrypted))
     with pytest.raises(ConfigurationError, match="openssl pkey"):
-        own_certificate(certificate, path)
+        user_certificate(certificate, path)
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -345,7 +347,7 @@ def test_files_of_something_else_are_told(own: Callable[..., Files], *, swapped:
     else:
         certificate, path = path, certificate
     with pytest.raises(ConfigurationError, match="--tls-certificate") as refused:
-        own_certificate(certificate, path)
+        user_certificate(certificate, path)
     assert "PRIVATE" not in refused.value.message
 
 
@@ -354,7 +356,7 @@ def test_a_missing_file_is_told(own: Callable[..., Files], missing: int) -> None
     files = own(ec.generate_private_key(ec.SECP256R1()))
     files[missing].unlink()
     with pytest.raises(ConfigurationError, match="No such file") as refused:
-        own_certificate(*files)
+        user_certificate(*files)
     assert str(files[missing]) in refused.value.message
 
 
@@ -364,4 +366,4 @@ def test_both_may_be_in_one_file(own: Callable[..., Files]) -> None:
         both = path.with_name("both.pem")
         both.write_bytes(b"".join(part.read_bytes() for part in parts))
         both.chmod(0o600)
-        assert own_certificate(both, both) == ServerCertificate(both, both)
+        assert user_certificate(both, both) == ServerCertificate(both, both)
