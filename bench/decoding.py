@@ -28,7 +28,7 @@ from running import machine
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.audio.source import FileSource
-from transcribed.decoding.decoders import Decoders, Stream
+from transcribed.decoding.decoders import Decoders, LiveSource
 
 _SHORT_SECONDS, _SHORT = 4.0, 40
 _LIVE_SECONDS = 30.0
@@ -186,7 +186,7 @@ async def _lags_in_processes(decoders: Decoders, ogg: bytes) -> list[float]:
             yield chunk
 
     async def read() -> None:
-        async with decoders.decode(Stream(chunks())) as decoding:
+        async with decoders.decode(LiveSource(chunks())) as decoding:
             async for _ in decoding.blocks():
                 heard.set()
 
@@ -220,7 +220,7 @@ async def _memory(decoders: Decoders, ogg: bytes, streams: int) -> None:
         await held.wait()
 
     async def one() -> None:
-        async with decoders.decode(Stream(chunks())) as decoding:
+        async with decoders.decode(LiveSource(chunks())) as decoding:
             blocks = decoding.blocks()
             await anext(blocks)
             enough.release()

@@ -47,8 +47,8 @@ _BETWEEN = 0.5
 _PIECE = 0.1
 _SPARED = {200, 400, 415, 429, 503}
 _FAILURES = {"InternalFailureException"}
-_ENDED = re.compile(r"A decoder was ended by (\w+)")
-_KILLS = "ends the decoder"
+_ENDED = re.compile(r"A decoder was killed by (\w+)")
+_KILLS = "crashes the decoder"
 
 
 def options(folder: Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""Containers decoded in processes of their own, so that a file that breaks FFmpeg costs itself alone."""
+"""Decoding of containers in separate processes, so that a file that crashes FFmpeg affects nothing else."""

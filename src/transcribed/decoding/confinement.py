@@ -1,7 +1,7 @@
-"""What a decoding process may do: little memory, no file or socket but those that it was handed.
+"""The sandbox of a decoding process: limited memory and CPU time, and no files or sockets but those given.
 
-Each call restricts the calling process for good. On systems that lack one of the means (seccomp is
-Linux's alone) that one is left out.
+Each function restricts the calling process irrevocably. A restriction that the system does not support is
+skipped (only Linux has seccomp).
 """
 
 import ctypes
@@ -19,14 +19,14 @@ except (ImportError, RuntimeError):  # pragma: no cover - not Linux, or a system
     seccomp = None
 
 CPU_SECONDS = 5
-"""Processor time until the first audio, and from one block of audio to the next."""
+"""CPU time until the first block of audio, and from one block to the next."""
 
 _DESCRIPTORS = 16
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SECCOMP_MODE_FILTER = 2
 _INSTRUCTION_BYTES = 8
-# What reading handed files, computing, allocating and ending takes, and nothing else. None of these opens,
-# connects, forks or reaches another process, but for tgkill, by which a process aborts itself.
+# The system calls needed to read given files, compute, allocate and exit. None of them opens a file,
+# connects, forks or affects another process, except tgkill, with which a process aborts itself.
 _ALLOWED = (
     "read", "readv", "pread64", "preadv", "write", "writev", "lseek", "_llseek", "close", "fstat",
     "fstat64", "recvfrom", "recvmsg", "sendto", "sendmsg", "recv", "send", "poll", "ppoll",
@@ -43,13 +43,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent ends, however it ends. On Linux alone."""
+    """Have the kernel kill this process when its parent ends for any reason. Linux only."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def allocated_now() -> int | None:
-    """Bytes of private data of this process, as RLIMIT_DATA counts them; None where nobody tells."""
+def allocated_bytes() -> int | None:
+    """Bytes that RLIMIT_DATA counts for this process; None if the system does not say."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
     except (OSError, IndexError, ValueError):
@@ -58,26 +58,26 @@ def allocated_now() -> int | None:
 
 
 def limit_memory(allocated: int | None, extra: int) -> None:
-    """Let allocations fail that exceed what was `allocated` by more than `extra` bytes."""
+    """Make allocations fail beyond `allocated` plus `extra` bytes; does nothing if `allocated` is None."""
     if allocated is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (allocated + extra, allocated + extra))
 
 
-def limit_processor() -> None:
-    """Be ended when CPU_SECONDS more are spent, unless this is called again before."""
+def limit_cpu_time() -> None:
+    """Have this process killed after CPU_SECONDS more of CPU time, unless called again before."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + 1 + CPU_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 class Confinement:
-    """What `confine` will forbid, worked out once: a fork has it at no cost."""
+    """The sandbox, whose system call filter is compiled once and then inherited by forked processes."""
 
     def __init__(self) -> None:
-        self._program = _program()
+        self._program = _filter_program()
 
     def confine(self) -> None:
-        """Open and write no file, make no process, reach no network, leave no core."""
+        """Forbid this process to open or write files, start processes, use the network or dump core."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
@@ -86,18 +86,18 @@ class Confinement:
         instructions = ctypes.create_string_buffer(self._program, len(self._program))
         program = _FilterProgram(len(self._program) // _INSTRUCTION_BYTES, ctypes.addressof(instructions))
         _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        # A kernel or a container that knows no filters refuses; the other limits hold.
+        # Where the kernel or a container runtime refuses filters, the other limits still hold.
         _LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
 
 
 class _FilterProgram(ctypes.Structure):
-    """Linux's sock_fprog (seccomp(2))."""
+    """The C struct sock_fprog (seccomp(2))."""
 
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
-def _program() -> bytes | None:
-    """The filter that allows the calls above, as instructions of the kernel's; None where there is none."""
+def _filter_program() -> bytes | None:
+    """The filter that allows only _ALLOWED, as BPF instructions; None without libseccomp."""
     if seccomp is None:
         return None
     allowed = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
@@ -105,7 +105,7 @@ def _program() -> bytes | None:
         try:
             allowed.add_rule(seccomp.ALLOW, name)
         except (OSError, ValueError):
-            continue  # This machine has no call of that name.
+            continue  # This architecture has no system call of that name.
     with tempfile.TemporaryFile() as file:
         allowed.export_bpf(file)
         file.seek(0)

@@ -1,7 +1,7 @@
-"""Audio of any container, decoded by processes that are limited, watched and replaced.
+"""Decodes containers in sandboxed processes, one for each source.
 
-A process decodes one source. It is forked for that, is given little memory and processor time, and can
-open and reach nothing (confinement.py). What it does for too long, or dies of, is that source's error.
+A process is forked for its source and has little memory, limited CPU time and no access to files and
+network (confinement.py). If it takes too long or crashes, that is an error of its source alone.
 """
 
 import asyncio
@@ -17,26 +17,27 @@ from transcribed.audio.formats import AudioFormat, Samples
 from transcribed.audio.source import Source
 from transcribed.decoding import messages
 from transcribed.decoding.forkserver import ForkServer
-from transcribed.decoding.messages import Job, Kind, Reason
+from transcribed.decoding.messages import DecodeRequest, Kind, Reason
 from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable, UnreadableAudio
 
 PROBES = 8
-"""Sources that are looked at at once, as long as each takes less than QUICK_PROBE_SECONDS."""
+"""How many probes may run at once that have taken less than QUICK_PROBE_SECONDS so far."""
 SLOW_PROBES = 8
-"""Sources beside these that take longer."""
+"""How many probes that have taken longer may run beside those."""
 QUICK_PROBE_SECONDS = 1.0
 PROBE_SECONDS = 20.0
-"""The longest that a look may take, without the time in which the source itself is waited for."""
+"""Time limit until the format is known. The time that the source takes to deliver bytes does not count."""
 WORK_SECONDS = 20.0
-"""The longest that a process may be busy until it has another block of audio."""
+"""Time limit for each block of audio, counted likewise."""
 
 MEMORY = 16 * 1024 * 1024
 """Bytes that a process may allocate: enough for all but the longest recordings."""
 LARGE_MEMORY = 256 * 1024 * 1024
-"""The same for the one source at a time whose index does not fit into that."""
+"""Bytes for a source that needs more than MEMORY, of which one is decoded at a time."""
 LARGE_WAIT_SECONDS = 10.0
+"""How long such a source waits for another one."""
 
-# Live audio is late when its decoder waits; a file's only has to keep up; a look at an upload can wait.
+# Live audio must not be delayed, a recording only has to keep up with recognition, and a probe can wait.
 _LIVE_NICENESS, _FILE_NICENESS, _PROBE_NICENESS = 0, 5, 10
 _BUFFER = 64 * 1024
 
@@ -44,34 +45,34 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """Live bytes, as a source that can be read once."""
+class LiveSource:
+    """Bytes of a live container, which can be read only once."""
 
     chunks: AsyncIterator[bytes]
 
 
 class Decoding:
-    """A source that is being decoded."""
+    """A source that is being decoded by a process."""
 
-    def __init__(self, process: "_Process", found: AudioFormat) -> None:
+    def __init__(self, process: "_Process", media_format: AudioFormat) -> None:
         self._process = process
-        self.format = found
-        """What is in it; the duration is the declared one, if any."""
+        self.format = media_format
+        """The format; its duration is the one that the container declares, or None."""
         self.warnings: tuple[str, ...] = ()
-        """A sentence for each thing in it that was not heard: complete behind the last block."""
+        """Sentences about audio that could not be decoded. Complete after the last block."""
 
     async def blocks(self) -> AsyncGenerator[Samples, None]:
-        """All the audio, in order. Raises UnreadableAudio, and at last what the source has raised."""
+        """All audio, in order. Raises UnreadableAudio, and last the error of a source that failed."""
         while True:
             kind, payload = await self._process.receive(WORK_SECONDS)
             if kind is not Kind.BLOCK:
-                self.warnings = messages.end_of(payload)
+                self.warnings = messages.unpack_end(payload)
                 return
-            yield messages.block_of(payload)
+            yield messages.unpack_block(payload)
 
 
 class Decoders:
-    """All decoding processes of this program. A context manager; leaving it ends them."""
+    """Starts decoding processes. Leaving this context manager kills all of them."""
 
     def __init__(self, server: ForkServer | None = None) -> None:
         self._server = server or ForkServer()
@@ -87,59 +88,60 @@ class Decoders:
         self._server.close()
 
     async def probe(self, source: Source) -> AudioFormat:
-        """What is in a source; its first packets are decoded. Raises UnreadableAudio and LimitExceeded."""
-        looking = None
+        """The format of a source, after decoding its start. Raises UnreadableAudio and LimitExceeded."""
+        probing = None
         try:
             async with self._quick:
-                looking = asyncio.create_task(self._probe(source))
-                await asyncio.wait([looking], timeout=QUICK_PROBE_SECONDS)
-            if looking.done():
-                return looking.result()
-            # What takes long makes way for what does not.
+                probing = asyncio.create_task(self._probe(source))
+                await asyncio.wait([probing], timeout=QUICK_PROBE_SECONDS)
+            if probing.done():
+                return probing.result()
+            # A slow probe has released its place among the quick ones.
             if self._slow.locked():
-                raise LimitExceeded("Too many recordings are being looked at. Try again in a moment.")
+                raise LimitExceeded("Too many recordings are being examined. Try again in a moment.")
             async with self._slow:
-                return await looking
+                return await probing
         finally:
-            if looking is not None:
-                looking.cancel()
-                await asyncio.wait([looking])
+            if probing is not None:
+                probing.cancel()
+                await asyncio.wait([probing])
 
     async def _probe(self, source: Source) -> AudioFormat:
-        async with self._begun(source, probe=True, track=None, channels=None) as (_, found):
-            return found
+        async with self._started(source, probe=True, track=None, channels=None) as (_, media_format):
+            return media_format
 
     @asynccontextmanager
     async def decode(
-        self, source: Source | Stream, *, track: int | None = None, channels: int | None = None
+        self, source: Source | LiveSource, *, track: int | None = None, channels: int | None = None
     ) -> AsyncIterator[Decoding]:
-        """The audio of a source: of one of its tracks, with so many channels kept apart.
+        """Decode a source.
 
-        Raises UnreadableAudio, LimitExceeded where several recordings that take much memory are decoded,
-        and what the source raises.
+        `track` is the number of an audio track, from 1; None leaves the choice to MediaReader. `channels`
+        is how many channels to keep separate; None mixes them. Raises UnreadableAudio, LimitExceeded if
+        another recording that needs much memory is being decoded, and what the source raises.
         """
-        async with self._begun(source, probe=False, track=track, channels=channels) as (process, found):
-            yield Decoding(process, found)
+        async with self._started(source, probe=False, track=track, channels=channels) as started:
+            yield Decoding(*started)
 
     @asynccontextmanager
-    async def _begun(
-        self, source: Source | Stream, *, probe: bool, track: int | None, channels: int | None
+    async def _started(
+        self, source: Source | LiveSource, *, probe: bool, track: int | None, channels: int | None
     ) -> "AsyncIterator[tuple[_Process, AudioFormat]]":
-        live = isinstance(source, Stream)
-        size = None if isinstance(source, Stream) else source.size
+        live = isinstance(source, LiveSource)
+        size = None if isinstance(source, LiveSource) else source.size
         niceness = _LIVE_NICENESS if live else _PROBE_NICENESS if probe else _FILE_NICENESS
-        job = Job(probe, live, channels, track, size, MEMORY, niceness)
+        request = DecodeRequest(probe, live, channels, track, size, MEMORY, niceness)
         async with AsyncExitStack() as held:
-            process = held.enter_context(_Process(self._server, source, job))
+            process = held.enter_context(_Process(self._server, source, request))
             try:
-                found = await process.format()
+                media_format = await process.format()
             except _OutOfMemory:
                 process.close()
                 await held.enter_async_context(self._room_for_large())
-                job = replace(job, memory=LARGE_MEMORY)
-                process = held.enter_context(_Process(self._server, source, job))
-                found = await process.format()
-            yield process, found
+                request = replace(request, memory=LARGE_MEMORY)
+                process = held.enter_context(_Process(self._server, source, request))
+                media_format = await process.format()
+            yield process, media_format
 
     @asynccontextmanager
     async def _room_for_large(self) -> AsyncIterator[None]:
@@ -157,22 +159,22 @@ class Decoders:
 
 
 class _OutOfMemory(Exception):
-    """A process could not allocate what it needed; one with more memory might."""
+    """A process ran out of memory; one with LARGE_MEMORY may succeed."""
 
 
 class _Process:
-    """One decoding process and its source. A context manager; leaving it ends the process."""
+    """One decoding process and its source. Leaving this context manager kills the process."""
 
-    def __init__(self, server: ForkServer, source: Source | Stream, job: Job) -> None:
+    def __init__(self, server: ForkServer, source: Source | LiveSource, request: DecodeRequest) -> None:
         self._server = server
         self._source = source
-        self._job = job
+        self._request = request
         self._number, self._socket = server.fork()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._rest = b""
-        self._broken: TranscribedError | None = None
-        self._began = False
+        self._unread = b""
+        self._source_error: TranscribedError | None = None
+        self._has_format = False
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +183,7 @@ class _Process:
         self.close()
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         self._server.kill(self._number)
         if self._writer is None:
             self._socket.close()
@@ -189,20 +191,20 @@ class _Process:
             self._writer.transport.abort()
 
     async def format(self) -> AudioFormat:
-        """What is in the source. Raises UnreadableAudio, _OutOfMemory, and what the source raises."""
-        start = messages.packed_job(self._job)
-        descriptor = None if isinstance(self._source, Stream) else self._source.descriptor
-        # A new socket has room for it.
+        """The format of the source. Raises UnreadableAudio, _OutOfMemory, and what the source raises."""
+        start = messages.pack_request(self._request)
+        descriptor = None if isinstance(self._source, LiveSource) else self._source.descriptor
+        # Sending does not block: the buffer of a new socket has room for this.
         socket.send_fds(self._socket, [start], [] if descriptor is None else [descriptor])
         self._reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=_BUFFER)
         _, payload = await self.receive(PROBE_SECONDS)
-        self._began = True
-        return messages.format_of(payload)
+        self._has_format = True
+        return messages.format_from_json(payload)
 
     async def receive(self, seconds: float) -> tuple[Kind, bytes]:
-        """FORMAT, BLOCK or END, whichever comes; what the process wants to read meanwhile is given to it.
+        """The next FORMAT, BLOCK or END message; READ messages before it are answered.
 
-        `seconds` are the time that it may be busy. Raises as `format`.
+        `seconds` limits the time that the process computes. Raises as `format` does.
         """
         assert self._reader is not None  # noqa: S101 - `format` comes first
         loop = asyncio.get_running_loop()
@@ -211,7 +213,7 @@ class _Process:
             since = loop.time()
             try:
                 async with asyncio.timeout(left):
-                    kind, payload = await self._message(self._reader)
+                    kind, payload = await self._next_message(self._reader)
             except TimeoutError:
                 raise _too_slow() from None
             left -= loop.time() - since
@@ -219,104 +221,104 @@ class _Process:
                 await self._check_source()
             match kind:
                 case Kind.READ:
-                    await self._give(payload)
+                    await self._answer_read(payload)
                 case Kind.FORMAT | Kind.BLOCK | Kind.END:
                     return kind, payload
                 case Kind.FAILED:
-                    self._fail(payload)
+                    self._raise_failure(payload)
                 case Kind.DIED:
-                    raise _death(messages.death_of(payload))
+                    raise _crash(messages.unpack_death(payload))
                 case _:
                     raise EngineFailure("The decoder sent what only the server sends.")
 
-    async def _message(self, reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
+    async def _next_message(self, reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
         try:
             header = await reader.readexactly(messages.HEADER.size)
         except (asyncio.IncompleteReadError, OSError) as error:
-            if self._began:
-                raise _death(None) from error
-            # What a file does to its process at once is told by the fork server. This was somebody else.
+            if self._has_format:
+                raise _crash(None) from error
+            # If the file had crashed the process, DIED would have come first. Something else killed it.
             raise Unavailable("The decoding of the audio was interrupted. Send it again.") from error
         try:
             kind, length = messages.HEADER.unpack(header)
             if length > messages.LONGEST:
-                raise _death(None)
+                raise _crash(None)
             return Kind(kind), await reader.readexactly(length)
         except (asyncio.IncompleteReadError, OSError, ValueError) as error:
-            raise _death(None) from error
+            raise _crash(None) from error
 
-    async def _give(self, payload: bytes) -> None:
-        offset, size = messages.read_of(payload)
+    async def _answer_read(self, payload: bytes) -> None:
+        offset, size = messages.unpack_read(payload)
         assert self._writer is not None  # noqa: S101 - it is read from
-        self._writer.write(messages.packed(Kind.DATA, await self._bytes(offset, size)))
+        self._writer.write(messages.pack(Kind.DATA, await self._read_source(offset, size)))
         try:
             await self._writer.drain()
         except OSError:
-            return  # Why it is gone is told where its messages are read.
+            return  # `receive` finds out why the process is gone.
 
-    async def _bytes(self, offset: int, size: int) -> bytes:
-        """What the source gives; when it fails, nothing more: what came before is still decoded."""
-        if self._broken is not None:
+    async def _read_source(self, offset: int, size: int) -> bytes:
+        """Bytes of the source. Empty once it has failed, so that the audio before is still decoded."""
+        if self._source_error is not None:
             return b""
         try:
-            if isinstance(self._source, Stream):
-                return await self._taken(self._source, size)
+            if isinstance(self._source, LiveSource):
+                return await self._read_live(self._source, size)
             return await self._source.read(offset, size)
         except TranscribedError as error:
-            self._broken = error
+            self._source_error = error
             return b""
 
     async def _check_source(self) -> None:
-        """Raise what the source has raised, or that a file which was handed over has changed since."""
+        """Raise the source's error, including that a file which the process reads itself has changed."""
         if (
-            self._broken is None
-            and not isinstance(self._source, Stream)
+            self._source_error is None
+            and not isinstance(self._source, LiveSource)
             and self._source.descriptor is not None
         ):
             await self._source.read(0, 1)
-        if self._broken is not None:
-            raise self._broken
+        if self._source_error is not None:
+            raise self._source_error
 
-    async def _taken(self, stream: Stream, size: int) -> bytes:
-        """What has come of a stream, as soon as there is something; nothing at its end."""
-        while not self._rest:
+    async def _read_live(self, stream: LiveSource, size: int) -> bytes:
+        """Up to `size` bytes, as soon as there are any. Empty at the end."""
+        while not self._unread:
             chunk = await anext(stream.chunks, None)
             if chunk is None:
                 return b""
-            self._rest = chunk
-        data, self._rest = self._rest[:size], self._rest[size:]
+            self._unread = chunk
+        data, self._unread = self._unread[:size], self._unread[size:]
         return data
 
     @property
-    def _begins_again(self) -> bool:
-        """Whether the source can be read from its start again, by a process with more memory."""
-        return not self._began and not self._job.live and self._job.memory < LARGE_MEMORY
+    def _can_retry(self) -> bool:
+        """Whether the source can be read from its start again by a process with more memory."""
+        return not self._has_format and not self._request.live and self._request.memory < LARGE_MEMORY
 
-    def _fail(self, payload: bytes) -> None:
-        failure = messages.failure_of(payload)
+    def _raise_failure(self, payload: bytes) -> None:
+        failure = messages.unpack_failure(payload)
         match failure.reason:
             case Reason.UNREADABLE:
                 raise UnreadableAudio(failure.message)
-            case Reason.MEMORY if self._begins_again:
+            case Reason.MEMORY if self._can_retry:
                 raise _OutOfMemory
             case Reason.MEMORY:
-                raise _too_large(self._job.memory)
+                raise _too_large(self._request.memory)
             case Reason.NO_PROCESS:
                 _log.error("No process could be started to decode audio in: %s", failure.message)
                 raise LimitExceeded("Too much audio is being decoded. Try again in a moment.")
             case Reason.UNEXPECTED:
-                _log.error("Decoding failed in a way that nobody foresaw:\n%s", failure.message)
-                raise _death(None)
+                _log.error("Decoding failed with an unexpected exception:\n%s", failure.message)
+                raise _crash(None)
 
 
-def _death(number: int | None) -> UnreadableAudio:
+def _crash(number: int | None) -> UnreadableAudio:
     if number == signal.SIGXCPU:
         return _too_slow()
     if number is not None:
-        _log.warning("A decoder was ended by %s. Its file alone is concerned.", signal.Signals(number).name)
+        _log.warning("A decoder was killed by %s; only its file is affected.", signal.Signals(number).name)
     return UnreadableAudio(
-        "The audio cannot be decoded: it is damaged in a way that ends the decoder. Send a recording that "
-        "other players can play, or convert it first, for example to FLAC."
+        "The audio cannot be decoded: it is damaged in a way that crashes the decoder. Send a recording "
+        "that other players can play, or convert it first, for example to FLAC."
     )
 
 

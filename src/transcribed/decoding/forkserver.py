@@ -1,8 +1,8 @@
-"""The process of which decoding processes are forked, and the server's hold of it.
+"""A fork server for decoding processes, and the server's handle to it.
 
-It imports what decoding takes once, opens nothing and never sees a byte of audio. A fork of it is ready in
-some milliseconds and shares its memory. When the server goes, however it goes, it kills all its forks and
-ends.
+The fork server is a process that has imported everything that decoding needs, and reads no audio itself.
+Its forks are ready within milliseconds and share its memory. When the server ends, for whatever reason, it
+kills its forks and exits.
 """
 
 import gc
@@ -26,7 +26,7 @@ _COMMAND = struct.Struct(">cQ")
 _FORK, _KILL = b"F", b"K"
 _END_SECONDS = 5.0
 _SPARE = 2
-# What a program needs to start. Nothing secret that the server's environment holds belongs in a decoder.
+# The variables that Python needs to start. The server's other variables may hold secrets.
 _ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -42,9 +42,9 @@ _log = logging.getLogger(__name__)
 
 
 class ForkServer:
-    """Decoding processes on demand. It belongs to one thread, and is to be closed.
+    """The handle to a fork server. Not thread-safe. Must be closed.
 
-    Some wait in advance, confined already, since that takes longer than many a file.
+    A few processes are forked and sandboxed in advance, since that takes longer than decoding a short file.
     """
 
     def __init__(self) -> None:
@@ -55,75 +55,76 @@ class ForkServer:
         self._closed = False
 
     @property
-    def process_id(self) -> int | None:
-        """Of the process that others are forked of, when it has been started."""
+    def pid(self) -> int | None:
+        """Process id of the fork server; None until it is started."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it now, and not with the first fork. Does not wait for it."""
+        """Start the fork server now rather than with the first fork, without waiting for it."""
         self._close_control()
-        self._control, theirs = socket.socketpair()
+        self._control, other_end = socket.socketpair()
         known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this very module
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
+        with other_end:
+            self._process = subprocess.Popen(  # noqa: S603 - runs this module
+                [sys.executable, "-P", "-m", __name__, str(other_end.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                # Threads of a linear algebra library, which nothing here needs, would not survive a fork.
+                pass_fds=[other_end.fileno()],
+                # Threads of a linear algebra library would not survive a fork, and decoding needs none.
                 env=known | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
                 cwd="/",
-                # Ctrl-C in the terminal is the server's to answer.
+                # In its own session, it does not receive Ctrl-C, which is for the server.
                 start_new_session=True,
             )
 
     def fork(self) -> tuple[int, socket.socket]:
-        """A process that waits for its job: its number, and the socket to it.
+        """A decoding process that waits for its request: a number for `kill`, and the socket to it.
 
-        Raises EngineFailure where there can be none.
+        Raises EngineFailure if no process can be started.
         """
         if self._closed:
             raise EngineFailure("The server is stopping: nothing more is decoded.")
         try:
             if self._process is None:
                 self.start()
-            found = next((spare for spare in self._taken() if _waits(spare[1])), None) or self._new()
+            spares = self._pop_spares()
+            process = next((spare for spare in spares if _is_waiting(spare[1])), None) or self._fork_new()
             while len(self._spare) < _SPARE:
-                self._spare.append(self._new())
+                self._spare.append(self._fork_new())
         except OSError as error:
             raise EngineFailure("No process to decode audio in could be started.") from error
-        return found
+        return process
 
-    def _taken(self) -> Iterator[tuple[int, socket.socket]]:
+    def _pop_spares(self) -> Iterator[tuple[int, socket.socket]]:
         while self._spare:
             yield self._spare.popleft()
 
-    def _new(self) -> tuple[int, socket.socket]:
+    def _fork_new(self) -> tuple[int, socket.socket]:
         number = next(self._numbers)
-        ours, theirs = socket.socketpair()
-        with theirs:
+        own_end, other_end = socket.socketpair()
+        with other_end:
             try:
-                self._send(_FORK, number, theirs)
+                self._send(_FORK, number, other_end)
             except OSError:
-                # Whoever has ended it, for want of memory, say, has ended all that were decoding too.
-                _log.error("The process that decoders are forked of has ended. It is started again.")
+                # It was killed, perhaps for lack of memory, and its forks with it.
+                _log.error("The fork server of the decoders has ended. It is started again.")
                 self.start()
-                self._send(_FORK, number, theirs)
-        return number, ours
+                self._send(_FORK, number, other_end)
+        return number, own_end
 
     def kill(self, number: int) -> None:
-        """End a process, if it still runs."""
+        """Kill a process, if it still runs."""
         if self._process is not None and not self._closed:
             with suppress(OSError):
                 self._send(_KILL, number)
 
     def close(self) -> None:
-        """End all of them."""
+        """Kill all processes and end the fork server."""
         self._closed = True
         self._close_control()
 
     def _close_control(self) -> None:
-        for _, connection in self._taken():
+        for _, connection in self._pop_spares():
             connection.close()
         if self._control is not None:
             self._control.close()
@@ -143,8 +144,8 @@ class ForkServer:
         socket.send_fds(self._control, [_COMMAND.pack(command, number)], descriptors)
 
 
-def _waits(connection: socket.socket) -> bool:
-    """Whether the process at the other end still waits; else the socket is closed."""
+def _is_waiting(connection: socket.socket) -> bool:
+    """Whether the process at the other end is still there. If not, the socket is closed."""
     try:
         connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -156,19 +157,19 @@ def _waits(connection: socket.socket) -> bool:
 
 
 class _Forks:
-    """The forks of this process, by their numbers: the process's id, and this end's copy of its socket."""
+    """In the fork server: its running forks by number: process id, and a copy of its socket."""
 
-    def __init__(self, control: socket.socket, woken: int) -> None:
+    def __init__(self, control: socket.socket, wakeup_fd: int) -> None:
         self._running: dict[int, tuple[int, socket.socket]] = {}
         self._control = control
-        self._woken = woken
+        self._wakeup_fd = wakeup_fd
 
     def fork(self, number: int, connection: socket.socket) -> bool:
-        """Make one. True in the new process, whose socket alone is left open."""
+        """Fork. True in the new process, which has closed the others' sockets."""
         try:
             process = os.fork()
         except OSError as error:
-            _tell(connection, messages.packed_failure(messages.Reason.NO_PROCESS, str(error)))
+            _send_last(connection, messages.pack_failure(messages.Reason.NO_PROCESS, str(error)))
             return False
         if process != 0:
             self._running[number] = process, connection
@@ -176,8 +177,8 @@ class _Forks:
         signal.set_wakeup_fd(-1)
         for received in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(received, signal.SIG_DFL)
-        os.close(self._woken)
-        # What a C library says while it dies of a file goes to nobody's log.
+        os.close(self._wakeup_fd)
+        # Messages of a crashing C library do not belong in the server's log.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self._control.close()
         for _, other in self._running.values():
@@ -185,48 +186,48 @@ class _Forks:
         return True
 
     def kill(self, number: int) -> None:
-        """End one that runs. One that has ended keeps its id until `reap`, so that no stranger is hit."""
+        """Kill a fork. Until `reap`, its process id is not reused, so no other process can be hit."""
         if number in self._running:
             os.kill(self._running[number][0], signal.SIGKILL)
 
     def reap(self) -> None:
-        """See which have ended; the server hears of those that were killed."""
+        """Collect forks that have ended, and report to the server which were killed by a signal."""
         for number, (process, connection) in list(self._running.items()):
             ended, status = os.waitpid(process, os.WNOHANG)
             if not ended:
                 continue
             del self._running[number]
             if os.WIFSIGNALED(status):
-                _tell(connection, messages.packed_death(os.WTERMSIG(status)))
+                _send_last(connection, messages.pack_death(os.WTERMSIG(status)))
             connection.close()
 
     def kill_all(self) -> None:
-        """End all."""
+        """Kill all forks."""
         for number in self._running:
             self.kill(number)
 
 
-def _tell(connection: socket.socket, message: bytes) -> None:
-    """Say something in a process's place, unless what it said itself fills the socket; then close it."""
+def _send_last(connection: socket.socket, message: bytes) -> None:
+    """Send a message on behalf of a dead process, if its socket has room, and close the socket."""
     with connection, suppress(OSError):
         connection.setblocking(False)
         connection.send(message)
 
 
 def main(control: socket.socket) -> None:
-    """Fork decoding processes until the server is gone."""
+    """Run the fork server until the server is gone."""
     from transcribed.decoding import confinement, worker  # noqa: PLC0415 - the server needs neither
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It goes when the server goes, which still has clients.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # On SIGTERM the server first finishes its streams.
     forks = _Forks(control, writing)
     parent = os.getpid()
     worker.prepare()
-    confined = confinement.Confinement()
-    # What is here stays: pages that the collector does not touch stay shared.
+    sandbox = confinement.Confinement()
+    # Frozen objects are not touched by the garbage collector, so their pages stay shared with the forks.
     gc.collect()
     gc.freeze()
     with selectors.DefaultSelector() as ready:
@@ -250,7 +251,7 @@ def main(control: socket.socket) -> None:
                     os.close(reading)
                     confinement.die_with_parent()
                     if os.getppid() == parent:
-                        worker.work(connection, confined)
+                        worker.work(connection, sandbox)
                     os._exit(0)
 
 

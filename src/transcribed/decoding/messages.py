@@ -1,12 +1,13 @@
-"""What the server and a decoding process tell each other over a socket, without I/O.
+"""Messages between the server and a decoding process: packing and unpacking, without I/O.
 
-A message is a kind (one byte), a length (four bytes, big endian) and so many bytes. What a decoding
-process sends is never unpickled or run: it is JSON, samples or numbers, and is checked when it is read.
+A message is its kind (one byte), the payload's length (four bytes, big endian) and the payload. A decoding
+process may be compromised by a hostile file, so its messages are JSON, samples or numbers, never pickled
+objects, and are validated when they are unpacked.
 """
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from typing import Any, TypeVar, get_type_hints
 
@@ -17,11 +18,11 @@ from transcribed.errors import EngineFailure
 from transcribed.transcript import Track
 
 HEADER = struct.Struct(">BI")
-"""Kind and length of a message."""
+"""A message's kind, and its payload's length in bytes."""
 LONGEST = 16 * 1024 * 1024
-"""Bytes of a message: half a second of 64 channels is 2 MiB."""
+"""The most bytes in a payload. Half a second of 64 channels takes 2 MiB."""
 MOST_READ = 1024 * 1024
-"""Bytes that a decoding process may ask for at once."""
+"""The most bytes of the source in one answer to READ."""
 
 F = TypeVar("F", AudioFormat, Track)
 
@@ -29,91 +30,92 @@ _MOST_SENTENCES, _LONGEST_SENTENCE = 16, 400
 _READ = struct.Struct(">QI")
 _SIGNAL = struct.Struct(">I")
 _CHANNELS = struct.Struct(">I")
-_UNREADABLE = "The decoder sent something that is no message."
+_UNREADABLE = "The decoder sent a malformed message."
 
 
 class Kind(IntEnum):
-    """What a message is."""
+    """The kind of a message."""
 
-    JOB = 1
-    """To the process: what to decode, and how (JSON)."""
+    REQUEST = 1
+    """To the process, once: a DecodeRequest (JSON)."""
     DATA = 2
-    """To the process: bytes of the source; none at its end."""
+    """To the process: bytes of the source, the answer to READ. Empty at the source's end."""
     READ = 3
-    """From the process: it wants bytes of the source (offset, size); it waits for DATA."""
+    """From the process: a request for bytes of the source (offset, size), answered by DATA."""
     FORMAT = 4
-    """From the process: what is in the source (JSON)."""
+    """From the process: the AudioFormat of the source (JSON)."""
     BLOCK = 5
-    """From the process: Samples."""
+    """From the process: a block of Samples."""
     END = 6
-    """From the process: all is decoded, and what could not be heard (JSON)."""
+    """From the process: all audio is decoded; the warnings about it (JSON)."""
     FAILED = 7
-    """From the process: why nothing more comes (JSON)."""
+    """From the process: a Failure (JSON)."""
     DIED = 8
-    """From the process's parent: the number of the signal that ended it."""
+    """From the fork server: the number of the signal that killed the process."""
 
 
 class Reason(IntEnum):
-    """Why a decoding process gave up."""
+    """Why decoding failed."""
 
     UNREADABLE = 1
-    """The source is not audio that can be decoded; the message says why."""
+    """The source cannot be decoded as audio. The message is for the client."""
     MEMORY = 2
-    """It needed more memory than it was given."""
+    """The process needed more memory than its limit."""
     UNEXPECTED = 3
-    """Anything else; the message is a traceback."""
+    """Any other exception. The message is its traceback."""
     NO_PROCESS = 4
-    """There is none: the system lets no more be started."""
+    """The system refused to start a process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What a process is to do with its source.
-
-    `probe` asks for the format alone. `size` is the source's length in bytes; None where it is a stream
-    that can be read once. `memory` is how many bytes more than at its start the process may allocate, and
-    `niceness` is added to its own.
-    """
+class DecodeRequest:
+    """What a process is to decode, and within which limits."""
 
     probe: bool
+    """Whether only the format is wanted."""
     live: bool
     channels: int | None
+    """How many channels to keep separate; None mixes them."""
     track: int | None
+    """The number of the audio track, from 1; None leaves the choice to MediaReader."""
     size: int | None
+    """The source's length in bytes; None for a stream that can be read only once."""
     memory: int
+    """Bytes that the process may allocate beyond those that it has at its start."""
     niceness: int
+    """Added to the process's niceness."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why nothing more comes from a process, and in which words."""
+    """Why a process decodes no further, and a message in English."""
 
     reason: Reason
     message: str
 
 
-def packed(kind: Kind, payload: bytes = b"") -> bytes:
-    """A message."""
+def pack(kind: Kind, payload: bytes = b"") -> bytes:
+    """The bytes of a message."""
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def packed_job(job: Job) -> bytes:
-    """The message that begins a decoding process's work."""
-    return packed(Kind.JOB, json.dumps(asdict(job)).encode())
+def pack_request(request: DecodeRequest) -> bytes:
+    """The REQUEST message."""
+    return pack(Kind.REQUEST, json.dumps(asdict(request)).encode())
 
 
-def job_of(payload: bytes) -> Job:
-    """The job in a message."""
-    return Job(**json.loads(payload))
+def unpack_request(payload: bytes) -> DecodeRequest:
+    """The request in a REQUEST payload."""
+    return DecodeRequest(**json.loads(payload))
 
 
-def packed_read(offset: int, size: int) -> bytes:
-    """A wish for bytes of the source."""
-    return packed(Kind.READ, _READ.pack(offset, size))
+def pack_read(offset: int, size: int) -> bytes:
+    """The READ message for `size` bytes from `offset`."""
+    return pack(Kind.READ, _READ.pack(offset, size))
 
 
-def read_of(payload: bytes) -> tuple[int, int]:
-    """Offset and size of the bytes that are wanted. Raises EngineFailure."""
+def unpack_read(payload: bytes) -> tuple[int, int]:
+    """Offset and size in bytes, the size cut to MOST_READ. Raises EngineFailure."""
     try:
         offset, size = _READ.unpack(payload)
     except struct.error as error:
@@ -121,45 +123,45 @@ def read_of(payload: bytes) -> tuple[int, int]:
     return offset, min(size, MOST_READ)
 
 
-def format_json(found: AudioFormat) -> bytes:
-    """A format as JSON."""
+def format_to_json(found: AudioFormat) -> bytes:
+    """A format as JSON, also for storage."""
     return json.dumps(asdict(found)).encode()
 
 
-def packed_format(found: AudioFormat) -> bytes:
-    """A format as a message."""
-    return packed(Kind.FORMAT, format_json(found))
+def pack_format(found: AudioFormat) -> bytes:
+    """The FORMAT message."""
+    return pack(Kind.FORMAT, format_to_json(found))
 
 
-def format_of(payload: bytes) -> AudioFormat:
-    """The format that `format_json` wrote. Raises EngineFailure for what it never writes."""
+def format_from_json(payload: bytes) -> AudioFormat:
+    """The format that `format_to_json` wrote. Raises EngineFailure for anything else."""
     try:
-        said: dict[str, Any] = json.loads(payload)
-        tracks = tuple(_checked(Track(**track)) for track in said.pop("tracks"))
-        return _checked(AudioFormat(**said, tracks=tracks))
+        members: dict[str, Any] = json.loads(payload)
+        tracks = tuple(_checked(Track(**track)) for track in members.pop("tracks"))
+        return _checked(AudioFormat(**members, tracks=tracks))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise EngineFailure(_UNREADABLE) from error
 
 
-def _checked(made: F) -> F:
-    """The same. Raises TypeError where a member is of another type than it says."""
-    kinds = get_type_hints(type(made))
-    for name, kind in kinds.items():
-        kind = float | int | None if name == "duration" else tuple if name == "tracks" else kind  # noqa: PLW2901
-        if not isinstance(getattr(made, name), kind):
-            raise TypeError(name)
-    return made
+def _checked(value: F) -> F:
+    """The value itself. Raises TypeError for a field whose type is not as declared."""
+    # JSON has one type for all numbers, and isinstance takes no parametrised tuple.
+    types = get_type_hints(type(value)) | {"duration": float | int | None, "tracks": tuple}
+    for field in fields(value):
+        if not isinstance(getattr(value, field.name), types[field.name]):
+            raise TypeError(field.name)
+    return value
 
 
-def packed_block(samples: Samples) -> bytes:
-    """Samples as a message; the channels of [channels, n] are 0 for [n]."""
+def pack_block(samples: Samples) -> bytes:
+    """The BLOCK message for Samples [channels, n], or [n] (sent as 0 channels)."""
     channels = len(samples) if samples.ndim > 1 else 0
     raw = np.ascontiguousarray(samples, "<f4").tobytes()
-    return packed(Kind.BLOCK, _CHANNELS.pack(channels) + raw)
+    return pack(Kind.BLOCK, _CHANNELS.pack(channels) + raw)
 
 
-def block_of(payload: bytes) -> Samples:
-    """The Samples in a message. Raises EngineFailure."""
+def unpack_block(payload: bytes) -> Samples:
+    """The Samples, [channels, n] or [n]. Raises EngineFailure."""
     try:
         (channels,) = _CHANNELS.unpack_from(payload)
         samples: Samples = np.frombuffer(payload, "<f4", offset=_CHANNELS.size).astype(np.float32)
@@ -168,13 +170,13 @@ def block_of(payload: bytes) -> Samples:
         raise EngineFailure(_UNREADABLE) from error
 
 
-def packed_end(warnings: tuple[str, ...]) -> bytes:
-    """The end of the audio, with a sentence for each thing that was not heard."""
-    return packed(Kind.END, json.dumps(warnings).encode())
+def pack_end(warnings: tuple[str, ...]) -> bytes:
+    """The END message; `warnings` are sentences, each about audio that could not be decoded."""
+    return pack(Kind.END, json.dumps(warnings).encode())
 
 
-def end_of(payload: bytes) -> tuple[str, ...]:
-    """The sentences in an end. Raises EngineFailure."""
+def unpack_end(payload: bytes) -> tuple[str, ...]:
+    """The warnings, limited in number and length. Raises EngineFailure."""
     try:
         sentences = json.loads(payload)[:_MOST_SENTENCES]
         return tuple(str(sentence)[:_LONGEST_SENTENCE] for sentence in sentences)
@@ -182,13 +184,13 @@ def end_of(payload: bytes) -> tuple[str, ...]:
         raise EngineFailure(_UNREADABLE) from error
 
 
-def packed_failure(reason: Reason, message: str) -> bytes:
-    """Why nothing more comes, as a message."""
-    return packed(Kind.FAILED, json.dumps([reason, message]).encode())
+def pack_failure(reason: Reason, message: str) -> bytes:
+    """The FAILED message."""
+    return pack(Kind.FAILED, json.dumps([reason, message]).encode())
 
 
-def failure_of(payload: bytes) -> Failure:
-    """The failure in a message. Raises EngineFailure."""
+def unpack_failure(payload: bytes) -> Failure:
+    """The failure. Raises EngineFailure for a malformed payload."""
     try:
         reason, message = json.loads(payload)
         return Failure(Reason(reason), str(message))
@@ -196,13 +198,13 @@ def failure_of(payload: bytes) -> Failure:
         raise EngineFailure(_UNREADABLE) from error
 
 
-def packed_death(signal: int) -> bytes:
-    """The signal that ended a process, as a message."""
-    return packed(Kind.DIED, _SIGNAL.pack(signal))
+def pack_death(signal: int) -> bytes:
+    """The DIED message for a signal number."""
+    return pack(Kind.DIED, _SIGNAL.pack(signal))
 
 
-def death_of(payload: bytes) -> int:
-    """The number of the signal in a message. Raises EngineFailure."""
+def unpack_death(payload: bytes) -> int:
+    """The number of the signal that killed the process. Raises EngineFailure."""
     try:
         (number,) = _SIGNAL.unpack(payload)
     except struct.error as error:

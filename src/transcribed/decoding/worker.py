@@ -1,4 +1,4 @@
-"""What a decoding process does: read one source, and send what is in it."""
+"""The work of a decoding process: reads one source, and sends its format and audio to the server."""
 
 import errno
 import importlib
@@ -16,7 +16,7 @@ from transcribed.audio.media import ByteStream, MediaReader
 from transcribed.decoding import confinement as limits
 from transcribed.decoding import messages
 from transcribed.decoding.confinement import Confinement
-from transcribed.decoding.messages import Job, Kind, Reason
+from transcribed.decoding.messages import DecodeRequest, Kind, Reason
 from transcribed.errors import UnreadableAudio
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ _READ_AHEAD = 256 * 1024
 
 
 class ServerGone(Exception):
-    """The server has closed the socket: nobody wants the audio any more."""
+    """The server has closed the socket, so the audio is no longer wanted."""
 
 
 class Channel:
-    """The socket to the server, as blocking calls. They raise ServerGone."""
+    """Blocking messages to and from the server. All methods raise ServerGone."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def send(self, message: bytes) -> None:
-        """Send a message; waits while the server does not read."""
+        """Send a message. Blocks while the server reads nothing, so that decoding does not run ahead."""
         try:
             self._connection.sendall(message)
         except OSError as error:
@@ -47,15 +47,15 @@ class Channel:
         kind, length = messages.HEADER.unpack(self._exactly(messages.HEADER.size))
         return Kind(kind), self._exactly(length)
 
-    def job(self) -> tuple[Job, int | None]:
-        """The first message, and the descriptor of the file that came with it."""
+    def request(self) -> tuple[DecodeRequest, int | None]:
+        """The first message, and the descriptor of the source if the server sent one."""
         try:
-            start, descriptors, _, _ = socket.recv_fds(self._connection, messages.HEADER.size, 1)
+            header, descriptors, _, _ = socket.recv_fds(self._connection, messages.HEADER.size, 1)
         except OSError as error:
             raise ServerGone from error
-        start += self._exactly(messages.HEADER.size - len(start))
-        _, length = messages.HEADER.unpack(start)
-        return messages.job_of(self._exactly(length)), descriptors[0] if descriptors else None
+        header += self._exactly(messages.HEADER.size - len(header))
+        _, length = messages.HEADER.unpack(header)
+        return messages.unpack_request(self._exactly(length)), descriptors[0] if descriptors else None
 
     def _exactly(self, size: int) -> bytes:
         held = bytearray()
@@ -70,8 +70,8 @@ class Channel:
         return bytes(held)
 
 
-class _Served(io.RawIOBase):
-    """Bytes that the server reads for this process, from any position."""
+class _ServerSource(io.RawIOBase):
+    """A seekable source that the server reads for this process."""
 
     def __init__(self, channel: Channel, size: int) -> None:
         super().__init__()
@@ -96,47 +96,47 @@ class _Served(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         view = memoryview(buffer).cast("B")
         wanted = min(len(view), self._size - self._position, messages.MOST_READ)
-        data = self._at(self._position, wanted) if wanted > 0 else b""
+        data = self._read_at(self._position, wanted) if wanted > 0 else b""
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
 
-    def _at(self, position: int, size: int) -> bytes:
-        self._channel.send(messages.packed_read(position, size))
+    def _read_at(self, position: int, size: int) -> bytes:
+        self._channel.send(messages.pack_read(position, size))
         _, data = self._channel.receive()
         return data
 
 
-class _HandedFile(_Served):
-    """A file whose descriptor this process was handed. Its position, which others share, is not moved."""
+class _FileSource(_ServerSource):
+    """A source whose descriptor the server sent. The file position, which is shared, is not used."""
 
     def __init__(self, channel: Channel, descriptor: int, size: int) -> None:
         super().__init__(channel, size)
         self._descriptor = descriptor
 
-    def _at(self, position: int, size: int) -> bytes:
+    def _read_at(self, position: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, position)
 
 
-class _Stream:
-    """Bytes that the server passes on as they come; they can be read once."""
+class _LiveSource:
+    """A live source, which can be read only once."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._ended = False
 
     def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes, as soon as there are any; none at the end."""
+        """Up to `size` bytes, as soon as there are any. Empty at the end."""
         if self._ended or size <= 0:
             return b""
-        self._channel.send(messages.packed_read(0, size))
+        self._channel.send(messages.pack_read(0, size))
         _, data = self._channel.receive()
         self._ended = not data
         return data
 
 
 def prepare() -> None:
-    """Import and build what decoding needs: a confined process could not open the modules any more."""
+    """Import and initialise all that decoding uses: a sandboxed process cannot open module files."""
     for module in pkgutil.walk_packages(av.__path__, "av."):
         importlib.import_module(module.name)
     content = io.BytesIO()
@@ -154,57 +154,58 @@ def prepare() -> None:
 
 
 def work(connection: socket.socket, confinement: Confinement) -> None:
-    """Do the job that comes first over the socket. Whatever happens to it, the server is told why."""
+    """Decode the source that the first message describes, and report any failure to the server."""
     channel = Channel(connection)
-    allocated = limits.allocated_now()
+    allocated = limits.allocated_bytes()
     confinement.confine()
     try:
-        job, descriptor = channel.job()
-        os.nice(job.niceness)
-        limits.limit_processor()
-        limits.limit_memory(allocated, job.memory)
+        request, descriptor = channel.request()
+        os.nice(request.niceness)
+        limits.limit_cpu_time()
+        limits.limit_memory(allocated, request.memory)
         try:
-            _decode(job, _source(job, channel, descriptor), channel)
+            _decode(request, _source(request, channel, descriptor), channel)
         except UnreadableAudio as error:
             reason = Reason.MEMORY if _out_of_memory(error) else Reason.UNREADABLE
-            channel.send(messages.packed_failure(reason, error.message))
+            channel.send(messages.pack_failure(reason, error.message))
         except MemoryError:
-            channel.send(messages.packed_failure(Reason.MEMORY, ""))
+            channel.send(messages.pack_failure(Reason.MEMORY, ""))
         except ServerGone:
             raise
-        except Exception as error:  # noqa: BLE001 - it is this file's error, and the server logs it
+        except Exception as error:  # noqa: BLE001 - the server logs it
             reason = Reason.MEMORY if _out_of_memory(error) else Reason.UNEXPECTED
-            channel.send(messages.packed_failure(reason, traceback.format_exc()))
+            channel.send(messages.pack_failure(reason, traceback.format_exc()))
     except ServerGone:
         return
 
 
-def _source(job: Job, channel: Channel, descriptor: int | None) -> ByteStream:
-    if job.size is None:
-        return _Stream(channel)
+def _source(request: DecodeRequest, channel: Channel, descriptor: int | None) -> ByteStream:
+    if request.size is None:
+        return _LiveSource(channel)
     if descriptor is not None:
-        return io.BufferedReader(_HandedFile(channel, descriptor, job.size), _READ_AHEAD)
-    return io.BufferedReader(_Served(channel, job.size), _READ_AHEAD)
+        return io.BufferedReader(_FileSource(channel, descriptor, request.size), _READ_AHEAD)
+    return io.BufferedReader(_ServerSource(channel, request.size), _READ_AHEAD)
 
 
-def _decode(job: Job, source: ByteStream, channel: Channel) -> None:
-    with MediaReader(source, live=job.live, channels=job.channels, track=job.track) as reader:
-        if job.probe:
-            channel.send(messages.packed_format(reader.probe()))
+def _decode(request: DecodeRequest, source: ByteStream, channel: Channel) -> None:
+    with MediaReader(source, live=request.live, channels=request.channels, track=request.track) as reader:
+        if request.probe:
+            channel.send(messages.pack_format(reader.probe()))
             return
         blocks = reader.blocks()
         block = next(blocks, None)
-        # Only now: what has not enough memory for a block begins again with more, as if nothing had been.
-        channel.send(messages.packed_format(reader.described))
+        # Sent only after the first block is decoded: until then the server can header again with more
+        # memory.
+        channel.send(messages.pack_format(reader.described))
         while block is not None:
-            channel.send(messages.packed_block(block))
-            limits.limit_processor()
+            channel.send(messages.pack_block(block))
+            limits.limit_cpu_time()
             block = next(blocks, None)
-        channel.send(messages.packed_end(reader.warnings))
+        channel.send(messages.pack_end(reader.warnings))
 
 
 def _out_of_memory(error: BaseException | None) -> bool:
-    """Whether an allocation that failed is behind an error."""
+    """Whether the error was caused by a failed allocation."""
     while error is not None:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             return True

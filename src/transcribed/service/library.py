@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from transcribed.audio.formats import AudioFormat
 from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
-from transcribed.decoding.messages import format_json, format_of
+from transcribed.decoding.messages import format_from_json, format_to_json
 from transcribed.errors import EngineFailure, TooLarge, TranscribedError, UnreadableAudio
 from transcribed.storage.media import MediaStore, StoredMedia
 from transcribed.storage.names import valid_name
@@ -148,14 +148,14 @@ class Library:
         if version != media.version.encode():
             return None
         try:
-            return Recording(media, format_of(described) if described else None)
+            return Recording(media, format_from_json(described) if described else None)
         except EngineFailure:
             return None
 
     async def _note(self, media: StoredMedia, found: AudioFormat | None) -> None:
         """Keep beside a recording what it is, so that no later start has to look again."""
         self._remember(media, found)
-        note = media.version.encode() + b"\n" + (b"" if found is None else format_json(found))
+        note = media.version.encode() + b"\n" + (b"" if found is None else format_to_json(found))
         try:
             await self._store.set_note(media.name, note)
         except TranscribedError as error:

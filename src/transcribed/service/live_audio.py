@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from transcribed.audio.decoder import RawDecoder
 from transcribed.audio.formats import Encoding, InputFormat
 from transcribed.audio.wav import WavHeader, WavSniffer
-from transcribed.decoding.decoders import Decoders, Stream
+from transcribed.decoding.decoders import Decoders, LiveSource
 from transcribed.errors import BadRequest, TranscribedError
 from transcribed.service.live import Heard, Session
 from transcribed.service.media import cut, send_decoded
@@ -84,7 +84,7 @@ async def _send_container(
             else:
                 yield data
 
-    stream = Stream(all_chunks())
+    stream = LiveSource(all_chunks())
     heard = await send_decoded(decoders, stream, session.send, track=track, channels=session.channels)
     async for _ in stream.chunks:
         pass  # What comes behind the container's end.

@@ -5,13 +5,13 @@ from contextlib import aclosing
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.source import Source
-from transcribed.decoding.decoders import Decoders, Stream
+from transcribed.decoding.decoders import Decoders, LiveSource
 from transcribed.service.live import Heard
 
 
 async def send_decoded(
     decoders: Decoders,
-    source: Source | Stream,
+    source: Source | LiveSource,
     send: Callable[[Samples], Awaitable[None]],
     *,
     track: int | None = None,

@@ -22,7 +22,7 @@ from memory_source import MemorySource
 
 from transcribed.audio.source import FileSource
 from transcribed.decoding import decoders as decoding
-from transcribed.decoding.decoders import Decoders, Stream
+from transcribed.decoding.decoders import Decoders, LiveSource
 from transcribed.decoding.forkserver import ForkServer
 from transcribed.errors import (
     BadRequest,
@@ -121,7 +121,7 @@ async def test_all_audio_comes_back_however_the_bytes_reach_the_process(
     source: Any = {
         "file": lambda: FileSource((tmp_path / "a.wav").open("rb")),
         "served": lambda: MemorySource(content),
-        "stream": lambda: Stream(chunks(content)),
+        "stream": lambda: LiveSource(chunks(content)),
     }[way]()
     with ExitStack() as opened:
         if way == "file":
@@ -226,7 +226,9 @@ async def test_a_source_that_takes_memory_is_given_up_before_it_has_it(
     for samples in (40_000_000, 2_000_000_000):
         bomb = _index_bomb(samples)
         with pytest.raises(UnreadableAudio):
-            await seconds_of(Decoders(fork_server), Stream(chunks(bomb)) if live else MemorySource(bomb))
+            await seconds_of(
+                Decoders(fork_server), LiveSource(chunks(bomb)) if live else MemorySource(bomb)
+            )
     watching.cancel()
     assert max(seen) < 120 * MIB, "what it shares with its parent, and little more"
 
@@ -244,7 +246,7 @@ async def test_a_long_recording_gets_the_memory_that_its_index_takes_one_at_a_ti
         assert await seconds_of(decoders, MemorySource(_flac())) == 0.256
     assert await seconds_of(decoders, MemorySource(large)) == 0.256
     with pytest.raises(UnreadableAudio, match="memory"):
-        await seconds_of(decoders, Stream(chunks(large)))
+        await seconds_of(decoders, LiveSource(chunks(large)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL], ids=lambda n: n.name)
@@ -255,7 +257,7 @@ async def test_a_process_that_dies_is_the_error_of_its_source_alone(number: sign
             found.decode(MemorySource(wav(60.0))) as living,
         ):
             _first_process(found).send_signal(number)
-            with pytest.raises(UnreadableAudio, match="ends the decoder"):
+            with pytest.raises(UnreadableAudio, match="crashes the decoder"):
                 async for _ in dying.blocks():
                     pass
             assert sum([len(block) async for block in living.blocks()]) == 60 * 16_000
@@ -312,7 +314,7 @@ def test_a_process_knows_none_of_the_servers_secrets(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     server = ForkServer()
     server.start()
-    (started,) = (each for each in _fork_servers() if each.pid == server.process_id)
+    (started,) = (each for each in _fork_servers() if each.pid == server.pid)
     assert not any("AWS" in name for name in started.environ())
     server.close()
 
@@ -338,7 +340,7 @@ async def test_a_stream_that_breaks_off_is_raised_behind_what_came_before(decode
 
     lengths: list[int] = []
     with pytest.raises(BadRequest, match="broke off"):
-        await _note(decoders, Stream(breaking()), lengths)
+        await _note(decoders, LiveSource(breaking()), lengths)
     assert sum(lengths) == 32_000
 
 
@@ -370,7 +372,7 @@ async def test_a_look_that_takes_long_makes_way_for_those_that_do_not(
     async with asyncio.timeout(TIMEOUT):
         await _until(found._slow.locked)
         assert (await found.probe(MemorySource(wav(1.0)))).duration == 1.0
-        with pytest.raises(LimitExceeded, match="looked at"):
+        with pytest.raises(LimitExceeded, match="being examined"):
             await found.probe(Held(wav(1.0)))
         held.set()
         assert [each.duration for each in await asyncio.gather(*held_up)] == [1.0] * len(held_up)
@@ -420,10 +422,12 @@ async def test_fifty_streams_leave_no_process_and_no_descriptor() -> None:
     with Decoders() as found:
         await seconds_of(found, MemorySource(wav(0.1)))
         before = process.num_fds()
-        lengths = await asyncio.gather(*(seconds_of(found, Stream(chunks(wav(1.0)))) for _ in range(50)))
+        lengths = await asyncio.gather(
+            *(seconds_of(found, LiveSource(chunks(wav(1.0)))) for _ in range(50))
+        )
         assert lengths == [1.0] * 50
         assert process.num_fds() <= before
-        (server,) = (each for each in _fork_servers() if each.pid == found._server.process_id)
+        (server,) = (each for each in _fork_servers() if each.pid == found._server.pid)
         async with asyncio.timeout(TIMEOUT):
             await _until(lambda: len(server.children()) <= 2)
     assert not server.is_running()
@@ -438,7 +442,7 @@ async def test_a_fork_server_that_is_killed_is_started_again() -> None:
             blocks = reading.blocks()
             await anext(blocks)
             process = _first_process(found)
-            psutil.Process(found._server.process_id).kill()
+            psutil.Process(found._server.pid).kill()
             with pytest.raises(
                 (Unavailable, UnreadableAudio)
             ):  # As it falls: between two messages, or in one.
@@ -479,15 +483,15 @@ async def test_a_system_that_lets_no_process_be_started_is_told_and_tried_again(
 def test_a_server_that_is_killed_leaves_no_process() -> None:
     code = (
         "import asyncio, sys\n"
-        "from transcribed.decoding.decoders import Decoders, Stream\n"
+        "from transcribed.decoding.decoders import Decoders, LiveSource\n"
         "async def silent():\n"
         "    yield b'RIFF'\n"
-        "    print(decoders._server.process_id, flush=True)\n"
+        "    print(decoders._server.pid, flush=True)\n"
         "    await asyncio.Event().wait()\n"
         "decoders = Decoders()\n"
         "async def main():\n"
         "    with decoders:\n"
-        "        async with decoders.decode(Stream(silent())):\n"
+        "        async with decoders.decode(LiveSource(silent())):\n"
         "            pass\n"
         "asyncio.run(main())\n"
     )
@@ -509,8 +513,8 @@ def _fork_servers() -> list[psutil.Process]:
 
 def _first_process(found: Decoders) -> psutil.Process:
     """The process of the first source: those that wait for others are forked after it."""
-    assert found._server.process_id is not None
-    return min(psutil.Process(found._server.process_id).children(), key=lambda each: each.pid)
+    assert found._server.pid is not None
+    return min(psutil.Process(found._server.pid).children(), key=lambda each: each.pid)
 
 
 async def _gone(process: psutil.Process) -> None:
