@@ -1,1 +1,1 @@
-"""Sessions: what a client does, without the way it does it over."""
+"""Services behind the front ends: transcription, sessions, recordings, transcripts and filters."""

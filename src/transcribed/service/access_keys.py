@@ -1,4 +1,4 @@
-"""Who may use Amazon's endpoints."""
+"""Access keys for Amazon's endpoints."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from transcribed.errors import ConfigurationError
 
 SHORTEST_SECRET = 16
-"""Characters. Whoever sees a signed request can try secrets at leisure."""
+"""Characters. A signed request that is intercepted allows guessing the secret offline."""
 
-# An id stands in a signature's scope between slashes, and in a header between commas.
+# An id must not contain slashes or commas, which delimit it in a signature's scope and header.
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},128}}")
 _FORM = (
@@ -23,13 +23,13 @@ _FORM = (
 
 @dataclass(frozen=True)
 class AccessKeys:
-    """The secret of each access key's id; with none at all, any key will do."""
+    """The secrets of access keys, by key id; when empty, requests need no key."""
 
     _secrets: Mapping[str, SecretStr] = field(default_factory=dict)
 
     @classmethod
     def parsed(cls, text: str, source: str) -> Self:
-        """Keys from lines `ID SECRET`. Raises ConfigurationError, which repeats nothing of a line."""
+        """Parse lines `ID SECRET`. Raises ConfigurationError, whose message contains nothing of a line."""
         secrets: dict[str, SecretStr] = {}
         for number, line in enumerate(text.splitlines(), 1):
             match line.split():
@@ -49,10 +49,10 @@ class AccessKeys:
 
     @property
     def open(self) -> bool:
-        """Whether any key will do."""
+        """Whether requests need no key."""
         return not self._secrets
 
     def secret(self, key_id: str) -> str | None:
-        """The secret of a key; None for a key that is not known."""
+        """The secret of a key; None for an unknown key."""
         found = self._secrets.get(key_id)
         return None if found is None else found.get_secret_value()

@@ -1,4 +1,4 @@
-"""The recordings that users upload."""
+"""The library of uploaded recordings."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from transcribed.storage.media import MediaStore, StoredMedia
 from transcribed.storage.names import valid_name
 
 LISTING_SECONDS = 5.0
-"""For which a list waits to know what the files in it are."""
+"""The longest that `Library.list` waits for files to be probed."""
 
 _REMEMBERED_FORMATS = 65_536
 _LOOKS_AT_ONCE = 8
@@ -25,14 +25,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is stored, and what it is; `format` is None for a file that is not audio, or not known yet."""
+    """A stored recording; `format` is None for a file that is not audio, or not probed yet."""
 
     media: StoredMedia
     format: AudioFormat | None
 
 
 class Library:
-    """Recordings that can all be decoded, by valid names, each at most `max_bytes` long. To be closed."""
+    """Recordings by name, each of at most `max_bytes` bytes. Only audio is accepted. To be closed."""
 
     def __init__(self, store: MediaStore, decoders: Decoders, max_bytes: int) -> None:
         self._store = store
@@ -43,9 +43,9 @@ class Library:
         self._at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
     async def add(self, name: str, chunks: AsyncIterator[bytes]) -> str:
-        """Store a recording in place of one of that name; returns the name as it is stored.
+        """Store a recording, replacing any of that name. Returns the normalised name.
 
-        Raises InvalidName, TooLarge, UnreadableAudio or what the chunks raise; then nothing is changed.
+        Raises InvalidName, TooLarge, UnreadableAudio, and what the chunks raise; then nothing changes.
         """
         name = valid_name(name)
         staged = await self._store.stage(self._limited(chunks))
@@ -61,14 +61,14 @@ class Library:
         return name
 
     async def find(self, name: str) -> StoredMedia:
-        """The recording of a name. Raises InvalidName and NotFound."""
+        """Look up a recording. Raises InvalidName and NotFound."""
         return await self._store.find(valid_name(name))
 
     async def list(self) -> list[Recording]:
-        """All recordings, in the order of their names.
+        """All recordings, sorted by name.
 
-        What a file is that nobody has looked at yet is found out meanwhile, for LISTING_SECONDS at most; a
-        later list knows the rest.
+        Files that have not been probed are probed now, for LISTING_SECONDS at most; then the rest have no
+        format yet, and are probed in the background.
         """
         stored = await self._store.list()
         looking = {media: task for media in stored if (task := self._looking_at(media)) is not None}
@@ -77,13 +77,13 @@ class Library:
         return [Recording(media, self._format(media)) for media in stored]
 
     async def delete(self, name: str) -> None:
-        """Remove a recording. Raises InvalidName and NotFound."""
+        """Delete a recording. Raises InvalidName and NotFound."""
         name = valid_name(name)
         await self._store.delete(name)
         self._formats.pop(name, None)
 
     async def open(self, name: str) -> Source:
-        """A recording, to be read and closed. Raises InvalidName and NotFound."""
+        """Open a recording for reading; the caller closes it. Raises InvalidName and NotFound."""
         return await self._store.open(await self.find(name))
 
     def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
@@ -91,7 +91,7 @@ class Library:
         return self._store.read(media, start, end)
 
     async def aclose(self) -> None:
-        """Find out nothing more."""
+        """Stop probing files in the background."""
         for task in list(self._looking.values()):
             task.cancel()
         await asyncio.gather(*self._looking.values(), return_exceptions=True)
@@ -112,7 +112,7 @@ class Library:
             return await self._decoders.probe(source)
 
     def _looking_at(self, media: StoredMedia) -> "asyncio.Task[None] | None":
-        """The task that finds out what a recording is; None where that is known."""
+        """The task that probes a recording; None if its format is known."""
         key = media.name, media.version
         if self._formats.get(media.name, ("", None))[0] == media.version:
             return None
@@ -131,7 +131,7 @@ class Library:
                 else:
                     self._remember(media, noted.format)
             except TranscribedError as error:
-                # The store's failure, or the rush's: it says nothing of the file, and is tried again.
+                # A failing store or an overload says nothing about the file: a later list tries again.
                 _log.info("What %r is could not be found out: %s", media.name, error.message)
             except Exception:  # noqa: BLE001 - one file spoils no list
                 _log.exception("Looking at %r failed.", media.name)
@@ -143,7 +143,7 @@ class Library:
             return None
 
     async def _noted(self, media: StoredMedia) -> Recording | None:
-        """What was noted of this version of a recording; None where nothing was."""
+        """The recording with the format in its note; None if there is no note for this version."""
         version, _, described = (await self._store.note(media.name)).partition(b"\n")
         if version != media.version.encode():
             return None
@@ -153,7 +153,7 @@ class Library:
             return None
 
     async def _note(self, media: StoredMedia, found: AudioFormat | None) -> None:
-        """Keep beside a recording what it is, so that no later start has to look again."""
+        """Store a recording's format in its note, so that it is not probed again after a restart."""
         self._remember(media, found)
         note = media.version.encode() + b"\n" + (b"" if found is None else format_to_json(found))
         try:

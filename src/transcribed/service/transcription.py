@@ -1,7 +1,8 @@
-"""The one way from a request to a transcript, behind every front end.
+"""The transcription service, which every front end uses.
 
-A front end maps what its client asks for to a TranscriptionRequest, and events to its own messages. What an
-engine can do, filters, forms, channels, sessions and the keeping of transcripts are decided here.
+A front end maps its client's request to a TranscriptionRequest, and events to its protocol's messages. The
+service checks the request against the engine's capabilities, and is responsible for vocabulary filters, the
+spoken form, channels, sessions, and storing transcripts.
 """
 
 import asyncio
@@ -50,20 +51,20 @@ from transcribed.storage.transcripts import TranscriptSource
 from transcribed.transcript import LiveEvent, Segment
 
 _SERVED_HERE = ("transcript_form", "vocabulary_filter")
-"""What is done here for an engine that cannot do it."""
+"""The options that the service applies itself when the engine cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """What is asked of one transcription, in no protocol's words.
+    """A request for one transcription, independent of protocols.
 
-    `engine` and `model` are names; None is the server's choice. `options` are for the engine. `format` is
-    that of live audio, and `track` the number of a container's audio track; None is the one to be played.
-    With `split_channels` each channel is recognised on its own.
+    `engine` and `model` are names; None selects the server's default. `options` are for the engine.
+    `format` is the format of live audio, and `track` the number of a container's audio track (None: the
+    default track). With `split_channels` each channel is recognised separately.
 
-    A live session has the id `session_id` (None: the server makes one), and an `owner` in whose name alone
-    it can be taken over. For `resume_window` seconds from its start a client that lost its connection can
-    go on with it; None is never.
+    `session_id` is the id of a live session (None: the server generates one). Only the same `owner` can
+    take the session over. For `resume_window` seconds from its start (None: never), a client that lost its
+    connection can resume the session.
     """
 
     engine: str | None = None
@@ -79,10 +80,10 @@ class TranscriptionRequest:
 
 @dataclass(frozen=True, slots=True)
 class LiveTranscription:
-    """A live session with its stream of the engine open.
+    """A live session whose engine stream is open.
 
-    `events` gives the events of chunks of audio while these come; to be called once. `confirm` says that
-    the client lives, so that what it was told before has reached it.
+    `events(chunks)` yields the events of the audio while it arrives; to be called once. `confirm()` tells
+    that the client is alive, so that earlier events have reached it.
     """
 
     session_id: str
@@ -91,10 +92,10 @@ class LiveTranscription:
 
 
 class Transcription:
-    """Transcriptions by the engines that `engine` names (None being the default). To be closed.
+    """The transcription service. To be closed.
 
-    A live stream ends when no audio comes for `audio_timeout` seconds. Once `stopping` is set, recordings
-    are read no further.
+    `engine` maps a name to an engine, and None to the default engine. A live stream ends when no audio
+    arrives for `audio_timeout` seconds. When `stopping` is set, reading of recordings stops.
     """
 
     def __init__(
@@ -118,28 +119,28 @@ class Transcription:
         self._sessions = Sessions()
 
     async def aclose(self) -> None:
-        """Make the last words of sessions that wait for their clients."""
+        """Finish the sessions that wait for their clients to reconnect."""
         await self._sessions.aclose()
 
     def capabilities(self, engine: str | None) -> Capabilities:
-        """What an engine can do. Raises BadRequest, and Unavailable until engines are loaded."""
+        """The capabilities of an engine. Raises BadRequest, and Unavailable until engines are loaded."""
         return self._engine(engine).capabilities
 
     def check(self, request: TranscriptionRequest) -> None:
-        """Raises BadRequest for what the engine cannot do, and Unavailable until engines are loaded."""
+        """Raise BadRequest if the engine cannot serve the request, Unavailable until engines are loaded."""
         self._served(request)
 
     # --- Live audio
 
     @asynccontextmanager
     async def open_live(self, request: TranscriptionRequest) -> AsyncIterator[LiveTranscription]:
-        """A live session, with a stream of the engine. Raises TranscribedError where there can be none."""
+        """Open a live session and its engine stream. Raises TranscribedError if that is not possible."""
         engine, options, changes = await self._plan(request)
         transcripts = self._transcripts()
         session_id = request.session_id or str(uuid.uuid4())
         key = request.owner, session_id.lower()
         async with self._sessions.hold(key) as lease:
-            # A session's id is its client's, and may come again when its transcript is long in the store.
+            # A client may reuse a session id; a new session must not extend an earlier stored transcript.
             known = request.session_id is not None and (lease.took_over or await transcripts.has(key[1]))
             timeline = SessionTimeline(None if known else key[1])
 
@@ -187,19 +188,19 @@ class Transcription:
     def transcribe_recording(
         self, name: str, request: TranscriptionRequest, pace: FilePace = FilePace.FAST
     ) -> AsyncGenerator[LiveEvent, None]:
-        """The events of a stored recording, while it is read. As transcribe_upload.
+        """The events of a stored recording, while it is read.
 
-        Raises InvalidName and NotFound too.
+        Raises InvalidName and NotFound, and what transcribe_upload raises.
         """
         return session_events(self._opened_recording(name, request, pace))
 
     def transcribe_upload(
         self, source: Source, request: TranscriptionRequest, pace: FilePace = FilePace.FAST
     ) -> AsyncGenerator[LiveEvent, None]:
-        """The events of a recording that has no name here, while it is read. The source stays the caller's.
+        """The events of a recording outside the library, while it is read. The caller closes the source.
 
         Raises UnreadableAudio, LimitExceeded, and what the source and the engine raise. When the server
-        stops, what was said up to there comes, then Stopping is raised.
+        stops, the events of the audio so far follow, then Stopping is raised.
         """
         return session_events(self._opened_source(source, request, pace))
 
@@ -235,7 +236,7 @@ class Transcription:
     # --- What an engine can do
 
     def _served(self, request: TranscriptionRequest) -> tuple[Engine, StreamOptions]:
-        """The engine, and what is asked of it in its own spelling."""
+        """The engine of a request, and the options with the language in the engine's spelling."""
         engine = self._engine(request.engine)
         can = engine.capabilities
         asked = request.options.language
@@ -260,7 +261,7 @@ class Transcription:
     async def _plan(
         self, request: TranscriptionRequest
     ) -> tuple[Engine, StreamOptions, list[Callable[[Segment], Segment]]]:
-        """What is asked of which engine, and what is changed here."""
+        """The engine, its options, and the changes that the service makes in each segment."""
         engine, options = self._served(request)
         here = lacking(options, engine.capabilities)
         changes: list[Callable[[Segment], Segment]] = []
@@ -269,7 +270,7 @@ class Transcription:
         if "vocabulary_filter" in here and options.vocabulary_filter is not None:
             if self._filters is None:
                 raise BadRequest("There are no vocabulary filters here.")
-            # A filter sees the words as they are shown.
+            # After the spoken form, because a filter applies to the words as they are shown.
             changes.append((await self._filters.applied(options.vocabulary_filter)).apply)
         for_engine: dict[str, Any] = dict.fromkeys(here)
         return engine, replace(options, **for_engine), changes

@@ -1,4 +1,4 @@
-"""Transcripts that are kept while they grow."""
+"""Storing transcripts while sessions run, and access to the stored ones."""
 
 import asyncio
 import logging
@@ -46,14 +46,14 @@ __all__ = [
 ]
 
 PATIENCE = 2.0
-"""Seconds that a final waits to be kept; then it is sent all the same."""
+"""Seconds that a final segment waits to be stored before it is sent to the client anyway."""
 UNSAVED = 500
-"""Finals of one transcript that may wait for a store that fails."""
+"""Final segments of one transcript that may be queued while the store fails."""
 
 LAST_TRIES = (0.0, 1.0, 5.0, 25.0)
-"""Seconds before each try to keep what waits when its session has ended."""
+"""Seconds before each attempt to store the queued segments of a session that has ended."""
 STOP_SECONDS = 5.0
-"""For what waits, when the server stops."""
+"""Seconds for storing queued segments when the server stops."""
 
 _LITTLE_PATIENCE = 0.05
 _HOUR = 3600.0
@@ -66,10 +66,11 @@ T = TypeVar("T")
 
 
 class Transcripts:
-    """What is said here, kept in a store; where there is none, nothing is kept.
+    """The transcripts of this server in a store; without a store nothing is kept.
 
-    An async context manager: leaving it brings what waits into the store, and closes that. What ended more
-    than `keep_days` days ago is deleted, at the start and once a day; 0 keeps it for ever.
+    An async context manager: leaving it stores what is queued and closes the store. Transcripts that ended
+    more than `keep_days` days ago are deleted, at the start and once a day; 0 keeps them for ever. Methods
+    raise what the store raises, and NotFound when there is no store.
     """
 
     def __init__(self, store: TranscriptStore | None, keep_days: int = 0) -> None:
@@ -104,7 +105,7 @@ class Transcripts:
         return self._store
 
     async def page(self, query: Query) -> Page:
-        """Transcripts, newest first. This and what follows raises what the store raises, and NotFound."""
+        """The transcripts that meet the query, newest first."""
         if query.recording is not None:
             query = replace(query, recording=valid_name(query.recording))
         return await self._kept.page(query)
@@ -114,15 +115,15 @@ class Transcripts:
         return await self._kept.get(transcript)
 
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
-        """Put a text in place of what a segment says; None takes that again. Returns the segment."""
+        """Set or, with None, remove the correction of a segment's text. Returns the changed segment."""
         return await self._kept.correct(transcript, number, text)
 
     async def delete(self, transcript: str) -> None:
-        """Remove a transcript for good."""
+        """Delete a transcript."""
         await self._kept.delete(transcript)
 
     async def has(self, transcript: str) -> bool:
-        """Whether there is a transcript of this id, or may be."""
+        """Whether there is a transcript with this id; True if the store fails to tell."""
         if self._store is None:
             return False
         try:
@@ -133,7 +134,7 @@ class Transcripts:
     def growing(
         self, source: TranscriptSource, engine: str, recording: str | None = None
     ) -> "GrowingTranscript | None":
-        """What keeps the finals of a session that begins; None where nothing is kept."""
+        """A transcript for a session that begins; None if there is no store."""
         if self._store is None:
             return None
         return GrowingTranscript(self._store, self._run, source, engine, recording)
@@ -146,9 +147,9 @@ class Transcripts:
 
 
 class GrowingTranscript:
-    """One transcript that grows, by the id of its session. To be closed.
+    """The transcript of a running session, which stores final segments one by one. To be closed.
 
-    A task of its own writes what waits, so that a store that does not answer is not waited for without end.
+    A task writes the queued segments, so that a store that does not answer delays the session only briefly.
     """
 
     def __init__(
@@ -176,9 +177,9 @@ class GrowingTranscript:
         self._told = False
 
     async def keep(self, event: LiveEvent) -> Notice | None:
-        """Keep a final, or that this was all, before its client knows.
+        """Store a final segment, or the end of the session, before the event is sent to the client.
 
-        Where it cannot be kept, that is returned, once: what the client should know before the event.
+        Returns a notice to send before the event if storing fails, once per session.
         """
         if isinstance(event, Segment) and event.final and event.text and not self._complete:
             if self._info is None:
@@ -195,7 +196,7 @@ class GrowingTranscript:
         return await self._written()
 
     def close(self) -> None:
-        """No more comes, and nobody waits: what is left is written beside all else."""
+        """End the transcript. Queued segments are stored in the background."""
         if self._info is not None:
             self._ended = self._ended or _now()
             self._run(self._finish(self._info))
@@ -210,9 +211,9 @@ class GrowingTranscript:
         return None if error is None or self._told else self._notice(error)
 
     def _write(self) -> Task[Exception | None]:
-        """The task that writes all that waits; it returns what hindered it."""
+        """The task that stores all queued segments; it returns the error that stopped it."""
         if self._writing is None or self._writing.done():
-            assert self._info is not None  # noqa: S101 - what is written has been begun
+            assert self._info is not None  # noqa: S101 - set with the first final segment
             self._writing = self._run(self._write_all(self._info))
         return self._writing
 
@@ -225,7 +226,7 @@ class GrowingTranscript:
             while self._waiting:
                 try:
                     await self._store.append(self._waiting[0])
-                except BadRequest as error:  # It never can be kept; what comes behind it can.
+                except BadRequest as error:  # This segment can never be stored; later ones can.
                     refused = error
                 self._waiting.popleft()
             if self._ended is not None:
@@ -236,7 +237,7 @@ class GrowingTranscript:
             self._lost = 0
             self._complete = True
             return error
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, captions go on
+        except Exception as error:  # noqa: BLE001 - no error of a store ends the session
             return error
         return refused
 
@@ -283,7 +284,7 @@ async def _delete_old(store: TranscriptStore, age: timedelta) -> None:
 
 
 async def _newest(store: TranscriptStore) -> datetime | None:
-    """When the newest transcript was last heard of."""
+    """When the newest transcript ended, or last grew."""
     page = await store.page(Query(limit=1))
     if not page.found:
         return None
@@ -292,7 +293,7 @@ async def _newest(store: TranscriptStore) -> datetime | None:
 
 
 async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: WallClock) -> float:
-    """Returns the seconds until it is to be done again."""
+    """Delete old transcripts unless the wall clock is in doubt. Returns the seconds until the next call."""
     now = _now()
     step = clock.look(now, _monotonic())
     if step is not None:

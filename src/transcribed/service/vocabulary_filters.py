@@ -1,4 +1,4 @@
-"""Lists of words that transcripts are kept clear of."""
+"""Vocabulary filters: named lists of words to mask, remove or tag in transcripts."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ __all__ = ["MAX_BYTES", "VocabularyFilters"]
 
 
 class VocabularyFilters:
-    """The lists that are stored. Each call may raise StorageFailure."""
+    """The stored lists. Methods raise StorageFailure."""
 
     def __init__(self, stored: FilterFolder) -> None:
         self._stored = stored
 
     async def names(self) -> list[str]:
-        """All lists, by name."""
+        """The names of all lists, sorted."""
         return await in_thread(self._stored.names)
 
     async def get(self, name: str) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ class VocabularyFilters:
         return await in_thread(self._stored.get, name)
 
     async def put(self, name: str, lines: Sequence[str]) -> tuple[str, ...]:
-        """Keep the words of some lines as a list; returns them, each once.
+        """Store a list of words, one per line. Returns the words without duplicates.
 
         Raises BadRequest, TooLarge and StorageFull.
         """
@@ -35,11 +35,11 @@ class VocabularyFilters:
         return words
 
     async def delete(self, name: str) -> None:
-        """Remove a list. Raises NotFound."""
+        """Delete a list. Raises NotFound."""
         await in_thread(self._stored.delete, name)
 
     async def applied(self, wanted: VocabularyFilter) -> WordFilter:
-        """What changes segments by some lists. Raises BadRequest for one that is not there."""
+        """A filter with the words of the wanted lists. Raises BadRequest for an unknown list."""
         words: list[str] = []
         for name in wanted.names:
             try:
