@@ -1,1 +1,1 @@
-"""The algorithms of recognition: pure, without I/O, threads or clock."""
+"""Algorithms of speech recognition, without I/O, threads or a clock."""

@@ -1,9 +1,8 @@
-"""A guard against a recogniser that says one phrase over and over.
+"""Detects a decoder that is stuck in a loop, repeating one phrase.
 
 People repeat themselves, too: a clause three times, "no" twelve times, a menu on the telephone. Then each
-time is spoken later than the one before, and the decoder attends to later audio. In a loop it attends to
-the same audio time after time, or to none in particular. So the text is only what raises the suspicion; the
-attention decides.
+repetition is spoken later, and the decoder attends to later audio. In a loop it attends to the same audio
+each time, or to none in particular. So repeated text only raises the suspicion, and attention decides.
 """
 
 from collections.abc import Sequence
@@ -18,20 +17,21 @@ _FEWEST_TOKENS = 12
 _FEWEST_TIMES = 3
 
 _COMPARED = 8
-"""Tokens at the end that are compared with those a phrase before."""
-_ALIKE, _SAME = 0.7, 0.8
-"""How much of their attention lies on the same audio where nothing moves on: measured are 0.05 to 0.5 for
-clauses that are repeated, up to 0.75 for words, and soon 0.8 to 1 for loops, in speech, music and noise."""
-_DOUBTED = 0.6
-"""What is this much alike belongs to the loop that is found behind it."""
-_PACE = 0.5
-"""Frames (24 ms) a token by which a phrase is later than the one before, at least; people need four."""
+"""How many of the last tokens are compared with those one phrase earlier."""
+_STANDING_OVERLAP, _LOOP_OVERLAP = 0.7, 0.8
+"""Overlap of attention with the repetition before from which this is a loop: the lower value if attention
+also hardly advances, the higher in any case. Measured are 0.05 to 0.5 for clauses that people repeat, up to
+0.75 for words that they repeat, and soon 0.8 to 1 for loops, in speech, music and noise."""
+_EARLIER_OVERLAP = 0.6
+"""Overlap from which an earlier repetition is part of a loop found after it."""
+_LEAST_ADVANCE = 0.5
+"""Frames (24 ms) per token that attention advances at least between repetitions; in speech it is four."""
 
 
-def repeated_phrase(tokens: Sequence[int]) -> int | None:
-    """The length of the phrase that the sequence ends in several times in a row, else None.
+def repeated_phrase_length(tokens: Sequence[int]) -> int | None:
+    """The length in tokens of the shortest phrase that is repeated at the end of the sequence, else None.
 
-    Several is three times, and at least twelve tokens in all. Of several lengths it is the shortest.
+    A phrase counts as repeated from three times and twelve tokens in total on.
     """
     for phrase in range(1, min(_LONGEST_PHRASE, len(tokens) // _FEWEST_TIMES) + 1):
         times = max(_FEWEST_TIMES, -(-_FEWEST_TOKENS // phrase))
@@ -45,44 +45,47 @@ def repeated_phrase(tokens: Sequence[int]) -> int | None:
     return None
 
 
-def without_loop(tokens: Sequence[int], phrase: int, attention: Array) -> int | None:
-    """How many tokens to keep if those at the end are a loop, else None.
+def length_without_loop(tokens: Sequence[int], phrase: int, attention: Array) -> int | None:
+    """How many tokens to keep if the repetitions at the end are a loop, else None.
 
-    The sequence ends in a repeated phrase of this length. `attention` [n, frames] says how much each of its
-    last tokens attends to each frame of audio; a row sums to 1. Tokens before these are not judged. What
-    was said as often as the audio moved on is kept, and the first time in any case.
+    `phrase` is the length of the repeated phrase. `attention` [n, frames] are the attention weights of the
+    last n tokens, each row summing to 1; earlier tokens are not judged. Repetitions during which attention
+    advanced are kept, and always the first.
     """
     if len(attention) < phrase + _COMPARED:
         return None
     overlap = np.minimum(attention[phrase:], attention[:-phrase]).sum(axis=1)
-    middles = _middles(attention)
-    later = middles[phrase:] - middles[:-phrase]
-    alike, pace = overlap[-_COMPARED:].mean(), np.median(later[-_COMPARED:]) / phrase
-    if not (alike >= _SAME or (alike >= _ALIKE and pace < _PACE)):
+    medians = _median_frames(attention)
+    advances = medians[phrase:] - medians[:-phrase]
+    at_end, advance = overlap[-_COMPARED:].mean(), np.median(advances[-_COMPARED:]) / phrase
+    if at_end < (_STANDING_OVERLAP if advance < _LEAST_ADVANCE else _LOOP_OVERLAP):
         return None
-    begin = _first_of_run(tokens, phrase)
-    kept = begin + (len(tokens) - 1 - begin) // phrase * phrase
-    # From the last time back: the run begins with a time that nothing before it is compared with.
-    while kept - phrase > begin:
-        low = kept - phrase - (len(tokens) - len(overlap))
-        if low < 0:
+    start = _start_of_run(tokens, phrase)
+    kept = start + (len(tokens) - 1 - start) // phrase * phrase
+    # Backwards from the last repetition: the first has none before it to be compared with.
+    while kept - phrase > start:
+        first = kept - phrase - (len(tokens) - len(overlap))
+        if first < 0:
             break
-        times = slice(low, low + phrase)
-        if overlap[times].mean() < _DOUBTED and np.median(later[times]) / phrase >= _PACE:
+        times = slice(first, first + phrase)
+        if (
+            overlap[times].mean() < _EARLIER_OVERLAP
+            and np.median(advances[times]) / phrase >= _LEAST_ADVANCE
+        ):
             break
         kept -= phrase
     return kept
 
 
-def _middles(attention: Array) -> npt.NDArray[np.int64]:
-    """The frame that half of a token's attention lies before."""
+def _median_frames(attention: Array) -> npt.NDArray[np.int64]:
+    """The median frame of each token's attention."""
     sums = np.cumsum(attention, axis=1)
-    middles: npt.NDArray[np.int64] = (sums < sums[:, -1:] / 2).sum(axis=1)
-    return middles
+    medians: npt.NDArray[np.int64] = (sums < sums[:, -1:] / 2).sum(axis=1)
+    return medians
 
 
-def _first_of_run(tokens: Sequence[int], phrase: int) -> int:
-    """Where the first of the repeated phrases begins."""
+def _start_of_run(tokens: Sequence[int], phrase: int) -> int:
+    """The position of the first repetition."""
     first = len(tokens) - phrase
     while first > 0 and tokens[first - 1] == tokens[first - 1 + phrase]:
         first -= 1

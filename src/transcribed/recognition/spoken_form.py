@@ -1,11 +1,11 @@
-"""Numbers, times, dates and money as words, in English: "$3.50" becomes "three dollars and fifty cents".
+"""Writes numbers, times, dates and money as English words: "$3.50" as "three dollars and fifty cents".
 
-How a number was really said, its text does not tell. What is made of it is what Amazon's documents show
-("fifty dollars", "ten thirty a m", "one oh one", "one point five"), and elsewhere what is usual in American
-English: no hyphens, and no "and" but in front of cents and fractions.
+The text does not tell how a number was spoken. The forms follow the examples in Amazon Transcribe's
+documentation ("fifty dollars", "ten thirty a m", "one oh one", "one point five"), and otherwise American
+usage: no hyphens, and "and" only before cents and fractions.
 
-A word is spoken by what it is and by the word before it. Money alone looks ahead ("$3 million"), and is not
-stable before the next word is. So what is spoken of words that are stable never changes.
+The spoken form of a word depends on the word and the one before it. Only money also depends on the next
+word ("$3 million"), and is not stable before that is. So the spoken form of stable words never changes.
 """
 
 import re
@@ -20,13 +20,13 @@ from transcribed.transcript import Segment, Word
 _OPENING = "\"'“‘«([{¿¡"
 _CLOSING = ".,!?;:…)]}\"'”’»-–—"
 _MOST_DIGITS = 15
-"""Of a number that is read as one; a longer one is read digit by digit."""
+"""The most digits of a number that is read as a number. A longer one is read digit by digit."""
 _MOST_PLAIN_DIGITS = 6
-"""The same, of one that has no commas and is not round: it is rather a telephone's or an account's."""
+"""The same without commas and final zeros: a longer one is probably a telephone or account number."""
 
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 _AMOUNT = rf"(?:{_WHOLE}(?:\.\d+)?|\.\d+)"
-_HALF_OF_DAY = r"(?i:([ap])(?:\.m\.?|m))"
+_MERIDIEM = r"(?i:([ap])(?:\.m\.?|m))"
 _SCALE = "thousand|million|billion|trillion"
 _SHORT_SCALES = {"k": "thousand", "m": "million", "b": "billion", "bn": "billion", "t": "trillion"}
 _CURRENCIES = {
@@ -48,10 +48,10 @@ _SYMBOLS = {
     "#": "number",
     "¢": "cents",
 } | {symbol: names[1] for symbol, names in _CURRENCIES.items()}
-_PARTS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
-_USUAL_PARTS = frozenset([*range(2, 11), 16, 32, 64, 100, 1000])
-_GROUPS = frozenset([(3, 4), (3, 3, 4), (1, 3, 3, 4), (3, 2, 4)])
-"""How many digits stand together in telephone numbers, and in one of social security."""
+_FRACTIONS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+_COMMON_DENOMINATORS = frozenset([*range(2, 11), 16, 32, 64, 100, 1000])
+_DIGIT_GROUPS = frozenset([(3, 4), (3, 3, 4), (1, 3, 3, 4), (3, 2, 4)])
+"""Lengths of the groups of digits in telephone and social security numbers."""
 _SIGNS = {"-": "minus", "+": "plus"}
 _HOURS, _MINUTES = 24, 60
 _NOON = 12
@@ -60,12 +60,12 @@ _MONTH = re.compile("January|February|March|April|May|June|July|August|September
 _ABBREVIATION = re.compile(
     r"(?:nos?|vol|fig|vs|approx|pp?|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.", re.IGNORECASE
 )
-"""What stands in front of numbers and ends no sentence."""
+"""Abbreviations before numbers, whose dot ends no sentence."""
 
 _MONEY_ALONE = re.compile(rf"[-+]?[A-Z]{{0,3}}{_CURRENCY}{_AMOUNT}(?:[-–]{_AMOUNT})?")
 _SCALE_ALONE = re.compile(rf"(?:{_SCALE})[{re.escape(_CLOSING)}]*")
 _CLOCK_ALONE = re.compile(r"\d{1,2}(?::\d\d)?")
-_HALF_ALONE = re.compile(_HALF_OF_DAY)
+_MERIDIEM_ALONE = re.compile(_MERIDIEM)
 _DAY_ALONE = re.compile(r"0?[1-9]|[12]\d|3[01]")
 _INITIAL = re.compile(r"(?:^|\W)[^\W\d_]\.$")
 _HUNDREDS = re.compile(r"[1-9]00")
@@ -74,32 +74,32 @@ _PIECE = re.compile(
     rf"\d{{1,3}}(?:,\d{{3}})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)*"
     rf"|[{re.escape(''.join(_SYMBOLS))}]|[^\d{re.escape(''.join(_SYMBOLS))}]+"
 )
-_LIKE_ASCII = str.maketrans({"⁄": "/", "−": "-", "‐": "-", "‑": "-", "–": "-"})
+_TO_ASCII = str.maketrans({"⁄": "/", "−": "-", "‐": "-", "‑": "-", "–": "-"})
 
 
 def spoken_form(segment: Segment) -> Segment:
     """The segment with its numbers as words.
 
-    The words that stand for one share its time by their lengths, and have its confidence and its marks.
+    The words that replace one divide its time in proportion to their lengths, and copy its other fields.
     """
-    # An engine may give a text without words.
+    # Some engines return a text without words.
     written = segment.words or [Word(text) for text in segment.text.split()]
-    said: list[Word] = []
+    spoken: list[Word] = []
     before = ""
-    for word in _with_scales(written, segment.final):
-        said += _sharing(word, _said(word.text, before).split())
+    for word in _join_scales(written, segment.final):
+        spoken += _divide(word, _speak(word.text, before).split())
         before = word.text
-    return replace(segment, text=" ".join(word.text for word in said), words=tuple(said))
+    return replace(segment, text=" ".join(word.text for word in spoken), words=tuple(spoken))
 
 
-def _with_scales(words: Sequence[Word], final: bool) -> Iterator[Word]:
-    """The words, "$3 million" as one of them; and money is stable only if the next word is."""
+def _join_scales(words: Sequence[Word], final: bool) -> Iterator[Word]:
+    """The words, with "$3 million" joined to one. Money is stable only if the next word is."""
     rest = iter(enumerate(words, 1))
-    for behind, word in rest:
+    for after, word in rest:
         if _MONEY_ALONE.fullmatch(word.text.lstrip(_OPENING)) is None:
             yield word
             continue
-        following = words[behind] if behind < len(words) else None
+        following = words[after] if after < len(words) else None
         may_change = not final if following is None else following.stable is False
         money = replace(word, stable=False) if word.stable and may_change else word
         if following is None or _SCALE_ALONE.fullmatch(following.text) is None:
@@ -115,7 +115,7 @@ def _with_scales(words: Sequence[Word], final: bool) -> Iterator[Word]:
             )
 
 
-def _sharing(word: Word, texts: Sequence[str]) -> Iterator[Word]:
+def _divide(word: Word, texts: Sequence[str]) -> Iterator[Word]:
     if word.start is None or word.end is None or len(texts) == 1:
         yield from (replace(word, text=text) for text in texts)
         return
@@ -129,28 +129,28 @@ def _sharing(word: Word, texts: Sequence[str]) -> Iterator[Word]:
         start = end
 
 
-def _said(text: str, before: str) -> str:
-    """A word, or an amount of money with its scale, as it is spoken behind the word before it."""
+def _speak(text: str, before: str) -> str:
+    """The spoken form of a word, or of an amount of money with its scale, after the word `before`."""
     core = text.lstrip(_OPENING)
     opening = text[: len(text) - len(core)]
     closing = core[len(core.rstrip(_CLOSING)) :]
-    core = _plain(core.removesuffix(closing))
-    former = _plain(before.lstrip(_OPENING))
-    half = _HALF_ALONE.fullmatch(core)
-    if half is not None and _CLOCK_ALONE.fullmatch(former):
+    core = _to_ascii(core.removesuffix(closing))
+    previous = _to_ascii(before.lstrip(_OPENING))
+    meridiem = _MERIDIEM_ALONE.fullmatch(core)
+    if meridiem is not None and _CLOCK_ALONE.fullmatch(previous):
         # The last dot of "a.m." is part of it.
-        return f"{half[1].lower()} m{closing.removeprefix('.') if '.' in core else closing}"
-    if core == "%" and former[-1:].isdigit():
+        return f"{meridiem[1].lower()} m{closing.removeprefix('.') if '.' in core else closing}"
+    if core == "%" and previous[-1:].isdigit():
         return f"{_SYMBOLS[core]}{closing}"
     if re.search(r"\d", core) is None:
         return text
-    if _MONTH.fullmatch(former) and _DAY_ALONE.fullmatch(core):
+    if _MONTH.fullmatch(previous) and _DAY_ALONE.fullmatch(core):
         phrase = _spelled(int(core), "ordinal")
     elif opening.endswith("(") and closing.startswith(")") and re.fullmatch(r"\d{3}", core):
         opening, phrase, closing = opening[:-1], _digits(core), closing[1:]
     else:
-        phrase = _phrase(core)
-        # What stands in front is part of "'90s" and "(555)123-4567".
+        phrase = _speak_number(core)
+        # The opening mark is part of "'90s" and "(555)123-4567".
         if re.fullmatch(r"\d0s|\d{3}\)[\d-]+", core):
             opening = opening[:-1]
     if phrase[0] != core[0] and _ends_sentence(before):
@@ -158,57 +158,57 @@ def _said(text: str, before: str) -> str:
     return f"{opening}{phrase}{closing}"
 
 
-def _plain(text: str) -> str:
-    """With the digits, fractions and signs of every script as ASCII has them."""
+def _to_ascii(text: str) -> str:
+    """The text with the digits, fractions and signs of all scripts in ASCII."""
     if text.isascii():
         return text
     text = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", "&", text)
-    text = unicodedata.normalize("NFKC", text).translate(_LIKE_ASCII)
+    text = unicodedata.normalize("NFKC", text).translate(_TO_ASCII)
     digits = ((char, unicodedata.digit(char, None)) for char in text)
     return "".join(char if digit is None else str(digit) for char, digit in digits)
 
 
 def _ends_sentence(before: str) -> bool:
-    """Whether a sentence begins behind this word, as one does behind none."""
+    """Whether a sentence starts after this word. One does after no word ("")."""
     last = before.rstrip("\"'”’»)]}")
     if not last.endswith((".", "!", "?", "…")):
         return not last
     return _INITIAL.search(last) is None and _ABBREVIATION.fullmatch(last) is None
 
 
-def _phrase(text: str) -> str:
-    for pattern, say in _READINGS:
-        if (found := pattern.fullmatch(text)) is not None and (said := say(found)) is not None:
-            return said
+def _speak_number(text: str) -> str:
+    for pattern, read in _READINGS:
+        if (found := pattern.fullmatch(text)) is not None and (spoken := read(found)) is not None:
+            return spoken
     parts = [part for part in re.split(r"[-/_]+", text) if part]
     if parts == [text]:
-        return _pieces(text)
-    return " ".join(_phrase(part) if re.search(r"\d", part) else part for part in parts)
+        return _speak_pieces(text)
+    return " ".join(_speak_number(part) if re.search(r"\d", part) else part for part in parts)
 
 
-def _pieces(text: str) -> str:
-    """Numbers, letters and symbols one after the other; other characters stay where they are."""
-    said = [""]
+def _speak_pieces(text: str) -> str:
+    """Spoken numbers, letters and symbols in order, with all other characters kept in place."""
+    spoken = [""]
     for piece in _PIECE.findall(text):
         word = _number(piece) if piece[0].isdigit() else _SYMBOLS.get(piece) or piece.strip("':")
-        if re.match(r"\w", word) and re.search(r"\w", said[-1]):
-            said.append(word)
+        if re.match(r"\w", word) and re.search(r"\w", spoken[-1]):
+            spoken.append(word)
         else:
-            said[-1] += word
-    return " ".join(said)
+            spoken[-1] += word
+    return " ".join(spoken)
 
 
 def _telephone(found: re.Match[str]) -> str | None:
     groups = re.split(r"[-.)]", found[2])
-    if tuple(map(len, groups)) not in _GROUPS or _is_amount(found[2]):
+    if tuple(map(len, groups)) not in _DIGIT_GROUPS or _is_amount(found[2]):
         return None
     sign = [_SIGNS["+"]] if found[1] else []
-    said = [_cardinal(each) if _HUNDREDS.fullmatch(each) else _digits(each) for each in groups]
-    return " ".join(sign + said)
+    spoken = [_cardinal(each) if _HUNDREDS.fullmatch(each) else _digits(each) for each in groups]
+    return " ".join(sign + spoken)
 
 
 def _signed(found: re.Match[str]) -> str:
-    return f"{_SIGNS[found[1]]} {_phrase(found[2])}"
+    return f"{_SIGNS[found[1]]} {_speak_number(found[2])}"
 
 
 def _money(found: re.Match[str]) -> str:
@@ -230,7 +230,7 @@ def _money(found: re.Match[str]) -> str:
 
 
 def _clock(found: re.Match[str]) -> str | None:
-    hour, minute, half = found.groups()
+    hour, minute, meridiem = found.groups()
     if int(hour) > _HOURS or int(minute or 0) >= _MINUTES:
         return None
     words = [_cardinal(hour)]
@@ -238,17 +238,17 @@ def _clock(found: re.Match[str]) -> str | None:
         words.append("hundred")
     elif minute not in {None, "00"}:
         words.append(_digits(minute) if minute[0] == "0" else _cardinal(minute))
-    return " ".join([*words, f"{half.lower()} m"] if half else words)
+    return " ".join([*words, f"{meridiem.lower()} m"] if meridiem else words)
 
 
 def _fraction(found: re.Match[str]) -> str | None:
-    whole, above, below = found.groups()
-    if int(below) not in _USUAL_PARTS or not 0 < int(above) < int(below):
+    whole, numerator, denominator = found.groups()
+    if int(denominator) not in _COMMON_DENOMINATORS or not 0 < int(numerator) < int(denominator):
         return None
-    ordinal = _spelled(int(below), "ordinal")
-    one, many = _PARTS.get(int(below), (ordinal, _plural(ordinal)))
-    said = f"{_cardinal(above)} {one if int(above) == 1 else many}"
-    return f"{_cardinal(whole)} and {said}" if whole else said
+    ordinal = _spelled(int(denominator), "ordinal")
+    one, many = _FRACTIONS.get(int(denominator), (ordinal, _plural(ordinal)))
+    spoken = f"{_cardinal(numerator)} {one if int(numerator) == 1 else many}"
+    return f"{_cardinal(whole)} and {spoken}" if whole else spoken
 
 
 def _ratio(found: re.Match[str]) -> str:
@@ -259,7 +259,7 @@ def _range(found: re.Match[str]) -> str | None:
     low, high, rest = found.groups()
     if float(low.replace(",", "")) >= float(high.replace(",", "")):
         return None
-    return f"{_number(low)} to {_pieces(high + rest)}"
+    return f"{_number(low)} to {_speak_pieces(high + rest)}"
 
 
 def _ordinal(found: re.Match[str]) -> str | None:
@@ -285,7 +285,7 @@ _READINGS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], str | None]
         ),
         _money,
     ),
-    (re.compile(rf"(\d{{1,2}})(?::(\d\d))?(?:{_HALF_OF_DAY})"), _clock),
+    (re.compile(rf"(\d{{1,2}})(?::(\d\d))?(?:{_MERIDIEM})"), _clock),
     (re.compile(r"(\d{1,2}):(\d\d)()"), _clock),
     (re.compile(r"(?:(\d+)[&-])?(\d{1,3})/(\d{1,4})"), _fraction),
     (re.compile(r"(\d+):(\d+)"), _ratio),
@@ -295,7 +295,7 @@ _READINGS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], str | None]
     (re.compile(r"(\d+)(['’]?)s"), _plurals),
     (re.compile(_AMOUNT), lambda found: _number(found[0])),
 ]
-"""What a word may be, and how it is read; None is for: not so. The first that fits is taken."""
+"""Patterns of words, tried in order, and functions that read a match. None means that it does not apply."""
 
 
 def _is_amount(text: str) -> bool:
@@ -303,7 +303,7 @@ def _is_amount(text: str) -> bool:
 
 
 def _number(text: str) -> str:
-    """A number by itself; of several dots, as in a version, what is between them."""
+    """A number by itself, which may have several dots, as versions do."""
     if text.count(".") > 1:
         return " point ".join(map(_number, text.split(".")))
     if "." in text or "," in text or text == "0":
@@ -340,7 +340,7 @@ def _plural(words: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _spelled(number: int, kind: Literal["cardinal", "ordinal", "year"]) -> str:
-    from num2words import num2words  # noqa: PLC0415 - it has all languages in it, and few streams need it
+    from num2words import num2words  # noqa: PLC0415 - it loads all languages, and few streams need it
 
     words: str = num2words(number, to=kind)
     return words.replace("-", " ").replace(",", "").replace(" and ", " ")

@@ -1,4 +1,4 @@
-"""From speech probabilities to speech."""
+"""Voice activity detection: from speech probabilities to decisions."""
 
 from collections import deque
 
@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 WINDOW = 512
-"""Samples that one speech probability covers (32 ms)."""
+"""Samples for each speech probability (32 ms)."""
 
 
 class SpeechGate:
-    """Hysteresis: opens at a high probability, closes below a lower one.
+    """Tells speech from non-speech with hysteresis: opens at a high probability, closes below a lower one.
 
-    The two thresholds are Silero's own defaults (0.5, and 0.15 less), which keep a voice that wavers
-    around one of them from being cut to pieces.
+    With a single threshold, a voice whose probability wavers around it would be cut into pieces. The two
+    are Silero's defaults (0.5, and 0.15 less).
     """
 
     OPENS_AT = 0.5
@@ -23,31 +23,31 @@ class SpeechGate:
         self._speech = False
 
     def push(self, probability: float) -> bool:
-        """Whether the window with this probability is speech."""
+        """Whether the next window, of this probability, is speech."""
         threshold = self.CLOSES_BELOW if self._speech else self.OPENS_AT
         self._speech = probability >= threshold
         return self._speech
 
 
-class SpeechCurve:
-    """The probability of speech along a stream, window by window, addressed by sample."""
+class SpeechProbabilities:
+    """The speech probabilities of a stream's windows, looked up by sample position."""
 
     def __init__(self) -> None:
         self._windows: deque[float] = deque()
         self._first = 0
 
     def push(self, probability: float) -> None:
-        """The next window's."""
+        """Add the next window's probability."""
         self._windows.append(probability)
 
     def forget_before(self, position: int) -> None:
-        """Drop all windows that end before this sample."""
+        """Drop all windows that end at or before this sample."""
         while self._windows and (self._first + 1) * WINDOW <= position:
             self._windows.popleft()
             self._first += 1
 
     def at(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """At these samples, the nearest known; 1 where nothing is known at all."""
+        """Probabilities [n] at sample positions [n], each of the nearest window held; 1 if none is held."""
         if not self._windows:
             return np.ones(len(positions), np.float32)
         known = np.array(self._windows, np.float32)

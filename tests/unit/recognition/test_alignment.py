@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.recognition.alignment import spans
+from transcribed.recognition.alignment import token_spans
 
 Task = tuple[np.ndarray, np.ndarray]
 
@@ -51,7 +51,7 @@ def _best_total(scores: np.ndarray, may_pause: np.ndarray) -> float:
 def test_spans_are_the_best_of_all_monotone_paths(task: Task) -> None:
     scores, may_pause = task
     if scores.shape[1] >= len(scores):
-        assert _total(scores, spans(scores, may_pause)) == _best_total(scores, may_pause)
+        assert _total(scores, token_spans(scores, may_pause)) == _best_total(scores, may_pause)
 
 
 @given(tasks(most_tokens=3, most_frames=6))
@@ -76,7 +76,7 @@ def test_the_plain_reference_agrees_with_trying_all_spans(task: Task) -> None:
 def test_spans_are_in_order_and_inside_the_audio(task: Task) -> None:
     scores, may_pause = task
     tokens, frames = scores.shape
-    found = spans(scores, may_pause)
+    found = token_spans(scores, may_pause)
     assert found.shape == (tokens, 2)
     assert np.all(found[:, 0] < found[:, 1])
     assert found[0, 0] >= 0
@@ -92,13 +92,13 @@ def test_spans_are_in_order_and_inside_the_audio(task: Task) -> None:
 def test_silence_between_words_belongs_to_neither() -> None:
     scores = np.full((2, 9), -0.5, np.float32)
     scores[0, 1:3] = scores[1, 6:8] = 1
-    assert spans(scores, np.array([True, True])).tolist() == [[1, 3], [6, 8]]
-    joined = spans(scores, np.array([True, False]))
+    assert token_spans(scores, np.array([True, True])).tolist() == [[1, 3], [6, 8]]
+    joined = token_spans(scores, np.array([True, False]))
     assert joined[0, 1] == joined[1, 0]
     assert (joined[0, 0], joined[1, 1]) == (1, 8)
 
 
 def test_no_tokens_have_no_spans() -> None:
-    assert spans(np.zeros((0, 5), np.float32), np.zeros(0, bool)).shape == (0, 2)
+    assert token_spans(np.zeros((0, 5), np.float32), np.zeros(0, bool)).shape == (0, 2)
     with pytest.raises(ValueError, match="no audio"):
-        spans(np.zeros((2, 0), np.float32), np.ones(2, bool))
+        token_spans(np.zeros((2, 0), np.float32), np.ones(2, bool))

@@ -10,17 +10,23 @@ from hypothesis import strategies as st
 
 from transcribed.recognition.endpointing import (
     Boundary,
-    Closed,
     Endpointer,
     EndpointingRules,
-    Opened,
-    Paused,
+    SegmentClosed,
+    SegmentOpened,
+    SegmentPaused,
 )
 from transcribed.recognition.vad import WINDOW
 
 SPEECH, SILENCE = 1.0, 0.0
 RULES = EndpointingRules(
-    silence=0.6, pause=0.2, longest=15.0, onset=0.064, certain=0.8, before=0.5, after=0.2
+    endpoint_silence=0.6,
+    pause=0.2,
+    longest_segment=15.0,
+    onset=0.064,
+    onset_probability=0.8,
+    padding_before=0.5,
+    padding_after=0.2,
 )
 BEFORE, AFTER = 8_000, 3_200
 
@@ -67,7 +73,7 @@ def test_a_click_opens_nothing() -> None:
 
 def test_opens_after_the_onset_a_little_before_the_speech() -> None:
     found = _run(_said((SILENCE, 20), (SPEECH, 2)))
-    assert found[0] == (22 * WINDOW, Opened(20 * WINDOW - BEFORE))
+    assert found[0] == (22 * WINDOW, SegmentOpened(20 * WINDOW - BEFORE))
 
 
 def test_what_is_never_certain_opens_nothing() -> None:
@@ -76,17 +82,17 @@ def test_what_is_never_certain_opens_nothing() -> None:
 
 def test_certainty_may_come_anywhere_in_the_first_run_of_speech() -> None:
     found = _run(_said((SILENCE, 20), (0.6, 10), (0.8, 1), (0.6, 10)))
-    assert found[0] == (31 * WINDOW, Opened(20 * WINDOW - BEFORE))
+    assert found[0] == (31 * WINDOW, SegmentOpened(20 * WINDOW - BEFORE))
     assert _boundaries((SILENCE, 20), (0.6, 10), (SILENCE, 1), (0.8, 1), (SILENCE, 20)) == []
 
 
 def test_long_doubt_is_not_kept_for_ever() -> None:
-    found = _run(_said((SILENCE, 20), (0.6, 600), (SPEECH, 1)), replace(RULES, doubt=1.0))
-    assert found[0] == (621 * WINDOW, Opened(621 * WINDOW - 16_000 - BEFORE))
+    found = _run(_said((SILENCE, 20), (0.6, 600), (SPEECH, 1)), replace(RULES, longest_uncertain=1.0))
+    assert found[0] == (621 * WINDOW, SegmentOpened(621 * WINDOW - 16_000 - BEFORE))
 
 
 def test_opens_no_earlier_than_the_stream() -> None:
-    assert _boundaries((SPEECH, 2))[0] == Opened(0)
+    assert _boundaries((SPEECH, 2))[0] == SegmentOpened(0)
 
 
 # --- Pausing and closing
@@ -97,8 +103,8 @@ def test_pauses_once_then_closes_after_the_silence_and_keeps_the_padding() -> No
     spoken_until = 50 * WINDOW
     end = spoken_until + AFTER
     assert found[1:] == [
-        (spoken_until + 7 * WINDOW, Paused(end)),
-        (spoken_until + 19 * WINDOW, Closed(20 * WINDOW - BEFORE, end, speech=30 * WINDOW)),
+        (spoken_until + 7 * WINDOW, SegmentPaused(end)),
+        (spoken_until + 19 * WINDOW, SegmentClosed(20 * WINDOW - BEFORE, end, speech=30 * WINDOW)),
     ]
     assert 6 * WINDOW < 0.2 * 16_000 <= 7 * WINDOW
     assert 18 * WINDOW < 0.6 * 16_000 <= 19 * WINDOW
@@ -106,14 +112,19 @@ def test_pauses_once_then_closes_after_the_silence_and_keeps_the_padding() -> No
 
 def test_a_voice_that_goes_on_keeps_the_segment_open_and_may_pause_again() -> None:
     found = _boundaries((SPEECH, 30), (SILENCE, 10), (SPEECH, 20), (SILENCE, 10), (SPEECH, 20))
-    assert [type(boundary) for boundary in found] == [Opened, Paused, Paused, Closed]
-    assert found[-1] == Closed(0, 90 * WINDOW, speech=70 * WINDOW)
+    assert [type(boundary) for boundary in found] == [
+        SegmentOpened,
+        SegmentPaused,
+        SegmentPaused,
+        SegmentClosed,
+    ]
+    assert found[-1] == SegmentClosed(0, 90 * WINDOW, speech=70 * WINDOW)
 
 
 @pytest.mark.parametrize("silence", [0.3, 0.6, 1.2])
 def test_the_silence_that_closes_is_the_rules(silence: float) -> None:
-    found = _run(_said((SPEECH, 30), (SILENCE, 60)), replace(RULES, silence=silence))
-    position = next(position for position, boundary in found if isinstance(boundary, Closed))
+    found = _run(_said((SPEECH, 30), (SILENCE, 60)), replace(RULES, endpoint_silence=silence))
+    position = next(position for position, boundary in found if isinstance(boundary, SegmentClosed))
     assert position - 30 * WINDOW == pytest.approx(silence * 16_000, abs=WINDOW)
 
 
@@ -122,7 +133,7 @@ def test_the_longer_the_segment_the_shorter_the_silence_that_closes_it() -> None
     for seconds in (2.0, 7.0, 9.0, 11.0, 13.0, 14.5):
         spoken = _windows(seconds)
         found = _run(_said((SPEECH, spoken), (SILENCE, 25)))
-        position = next(position for position, boundary in found if isinstance(boundary, Closed))
+        position = next(position for position, boundary in found if isinstance(boundary, SegmentClosed))
         needed.append(position // WINDOW - spoken)
     assert needed == sorted(needed, reverse=True)
     assert needed[0] == needed[1] == 19
@@ -131,11 +142,11 @@ def test_the_longer_the_segment_the_shorter_the_silence_that_closes_it() -> None
 
 
 def test_a_segment_starts_no_earlier_than_the_one_before_it_ended() -> None:
-    rules = replace(RULES, silence=0.2)
+    rules = replace(RULES, endpoint_silence=0.2)
     found = _boundaries((SPEECH, 30), (SILENCE, 7), (SPEECH, 30), rules=rules)
     closed, opened = found[1], found[2]
-    assert isinstance(closed, Closed)
-    assert opened == Opened(closed.end)
+    assert isinstance(closed, SegmentClosed)
+    assert opened == SegmentOpened(closed.end)
 
 
 # --- Cutting
@@ -149,31 +160,31 @@ def test_cuts_running_speech_at_the_quietest_recent_window() -> None:
     found = _run(windows)
     cut = quiet * WINDOW + WINDOW // 2
     position, closed = found[1]
-    assert isinstance(closed, Closed)
+    assert isinstance(closed, SegmentClosed)
     assert (position, closed.start, closed.end) == (_windows(15.0) * WINDOW, 0, cut)
-    assert isinstance(found[-1][1], Closed)
+    assert isinstance(found[-1][1], SegmentClosed)
     assert found[-1][1].start == cut
 
 
 def test_cuts_at_the_latest_of_equally_quiet_windows_before_the_newest() -> None:
     found = _run(_said((SPEECH, 500)))
     closed = found[1][1]
-    assert isinstance(closed, Closed)
+    assert isinstance(closed, SegmentClosed)
     assert closed.end == _windows(15.0) * WINDOW - WINDOW - WINDOW // 2
 
 
 def test_a_cut_in_silence_leaves_nothing_open() -> None:
     found = _boundaries((SPEECH, _windows(15.0) - 5), (SILENCE, 40))
-    assert [type(boundary) for boundary in found] == [Opened, Closed]
+    assert [type(boundary) for boundary in found] == [SegmentOpened, SegmentClosed]
 
 
 def test_after_a_cut_silence_closes_as_ever() -> None:
     found = _boundaries((SPEECH, _windows(15.0) + 30), (SILENCE, 40))
     cut, paused, closed = found[1], found[2], found[3]
-    assert isinstance(cut, Closed)
+    assert isinstance(cut, SegmentClosed)
     end = (_windows(15.0) + 30) * WINDOW + AFTER
-    assert paused == Paused(end)
-    assert isinstance(closed, Closed)
+    assert paused == SegmentPaused(end)
+    assert isinstance(closed, SegmentClosed)
     assert (closed.start, closed.end) == (cut.end, end)
 
 
@@ -184,7 +195,7 @@ def test_the_end_of_the_stream_closes_what_is_open() -> None:
     endpointer = Endpointer(RULES)
     for _ in range(20):
         endpointer.push(SPEECH, 1)
-    assert endpointer.finish(20 * WINDOW - 100) == Closed(0, 20 * WINDOW - 100, speech=20 * WINDOW)
+    assert endpointer.finish(20 * WINDOW - 100) == SegmentClosed(0, 20 * WINDOW - 100, speech=20 * WINDOW)
     assert endpointer.start is None
 
 
@@ -198,13 +209,13 @@ _PROBABILITY = st.sampled_from([0.0, 0.3, 0.4, 0.6, 1.0])
 _SPANS = st.lists(st.tuples(_PROBABILITY, st.integers(1, 80)), min_size=1, max_size=15)
 _SHORT_RULES = st.builds(
     EndpointingRules,
-    silence=st.sampled_from([0.2, 0.6, 1.0]),
+    endpoint_silence=st.sampled_from([0.2, 0.6, 1.0]),
     pause=st.just(0.2),
-    longest=st.sampled_from([2.0, 3.0, 5.0]),
+    longest_segment=st.sampled_from([2.0, 3.0, 5.0]),
     onset=st.sampled_from([0.032, 0.064, 0.2]),
-    certain=st.sampled_from([0.5, 0.8]),
-    before=st.sampled_from([0.0, 0.1, 0.8]),
-    after=st.sampled_from([0.0, 0.1, 0.2]),
+    onset_probability=st.sampled_from([0.5, 0.8]),
+    padding_before=st.sampled_from([0.0, 0.1, 0.8]),
+    padding_after=st.sampled_from([0.0, 0.1, 0.2]),
 )
 
 
@@ -216,12 +227,12 @@ def test_segments_hold_all_speech_in_order_once_and_nothing_else(
     # What is hardly speech is hardly loud.
     windows = [(probability, probability + 0.1 * levels.random()) for probability, _ in _said(*spans)]
     found = [boundary for _, boundary in _run(windows, rules, spare)]
-    closed = [boundary for boundary in found if isinstance(boundary, Closed)]
+    closed = [boundary for boundary in found if isinstance(boundary, SegmentClosed)]
     end = len(windows) * WINDOW - spare
 
     for segment in closed:
         assert 0 <= segment.start < segment.end <= end
-        assert segment.end - segment.start <= rules.longest * 16_000 + WINDOW
+        assert segment.end - segment.start <= rules.longest_segment * 16_000 + WINDOW
     for one, following in pairwise(closed):
         assert one.end <= following.start
 
@@ -255,10 +266,10 @@ def _speech(probabilities: list[float], rules: EndpointingRules) -> tuple[list[i
         opening = [
             n
             for count, (n, peak) in enumerate(zip(run, peaks, strict=True), 1)
-            if count >= onset and peak >= rules.certain
+            if count >= onset and peak >= rules.onset_probability
         ]
         if opening:
-            kept_from = (opening[0] + 1) * WINDOW - round(rules.doubt * 16_000)
+            kept_from = (opening[0] + 1) * WINDOW - round(rules.longest_uncertain * 16_000)
             certain += [n * WINDOW for n in run if n * WINDOW >= kept_from]
     return [n * WINDOW for run in runs for n in run], certain
 
@@ -268,7 +279,7 @@ def _speech(probabilities: list[float], rules: EndpointingRules) -> tuple[list[i
 
 def _flushed(
     probabilities: list[float], flushes: list[int], rules: EndpointingRules = RULES
-) -> list[Closed]:
+) -> list[SegmentClosed]:
     """Flushed at these samples, of windows of these probabilities; the stream ends with the last window."""
     endpointer = Endpointer(rules)
     closed: list[Boundary | None] = []
@@ -276,7 +287,7 @@ def _flushed(
         closed += [endpointer.flush(at) for at in flushes if number * WINDOW <= at < (number + 1) * WINDOW]
         closed.append(endpointer.push(probability, probability))
     closed.append(endpointer.finish(len(probabilities) * WINDOW))
-    return [boundary for boundary in closed if isinstance(boundary, Closed)]
+    return [boundary for boundary in closed if isinstance(boundary, SegmentClosed)]
 
 
 def test_a_flush_cuts_running_speech_exactly_and_the_next_segment_starts_there() -> None:
@@ -339,7 +350,7 @@ def _long_runs(
         for start, end in runs
         for low, high in pairwise([start, *(at for at in flushes if start < at < end), end])
     ]
-    least = round(max(rules.resumed, rules.onset) * 16_000) + 2 * WINDOW
+    least = round(max(rules.onset_after_flush, rules.onset) * 16_000) + 2 * WINDOW
     return [(low, high) for low, high in pieces if high - low >= least]
 
 
@@ -350,14 +361,14 @@ def test_boundaries_come_in_their_order(spans: list[tuple[float, int]], rules: E
     is_open = False
     for position, (probability, level) in enumerate(windows, 1):
         match endpointer.push(probability, level):
-            case Opened(start):
+            case SegmentOpened(start):
                 assert not is_open
                 assert endpointer.start == start
-            case Paused(end):
+            case SegmentPaused(end):
                 assert is_open
                 assert endpointer.paused
                 assert end <= position * WINDOW
-            case Closed(_, end, _):
+            case SegmentClosed(_, end, _):
                 assert is_open
                 assert end <= position * WINDOW
                 assert endpointer.start in {None, end}
@@ -374,11 +385,11 @@ def test_no_segment_ends_earlier_than_it_would_have_while_it_could_not_be_cut(
     windows = _said(*spans)
     for position, (probability, level) in enumerate(windows, 1):
         match endpointer.push(probability, level):
-            case Closed(_, end, _):
+            case SegmentClosed(_, end, _):
                 assert end >= earliest
                 earliest = 0
         start = endpointer.start
-        if start is not None and position * WINDOW - start <= rules.uncut * 16_000:
+        if start is not None and position * WINDOW - start <= rules.shortest_cut * 16_000:
             assert endpointer.earliest_end >= earliest
             earliest = endpointer.earliest_end
     closed = endpointer.finish(len(windows) * WINDOW)

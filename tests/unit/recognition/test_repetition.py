@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.recognition.repetition import repeated_phrase, without_loop
+from transcribed.recognition.repetition import length_without_loop, repeated_phrase_length
 
 FRAMES = 400
 
@@ -30,7 +30,7 @@ FRAMES = 400
     ],
 )
 def test_a_phrase_that_is_said_over_and_over_is_noticed(tokens: list[int], phrase: int | None) -> None:
-    assert repeated_phrase(tokens) == phrase
+    assert repeated_phrase_length(tokens) == phrase
 
 
 @given(
@@ -40,7 +40,7 @@ def test_a_phrase_that_is_said_over_and_over_is_noticed(tokens: list[int], phras
 )
 def test_finds_any_phrase_behind_anything(before: list[int], phrase: list[int], times: int) -> None:
     tokens = before + phrase * times
-    length = repeated_phrase(tokens)
+    length = repeated_phrase_length(tokens)
     if len(phrase) * times >= 12:
         assert length is not None
     if length is not None:
@@ -50,7 +50,7 @@ def test_finds_any_phrase_behind_anything(before: list[int], phrase: list[int], 
 
 @given(st.lists(st.integers(), unique=True))
 def test_speech_without_repetition_is_not_suspected(tokens: list[int]) -> None:
-    assert repeated_phrase(tokens) is None
+    assert repeated_phrase_length(tokens) is None
 
 
 # --- What the attention says of it
@@ -78,7 +78,7 @@ def test_a_phrase_that_is_spoken_again_and_again_is_kept(
     tokens = [*range(100, 100 + before), *list(range(phrase)) * max(times, -(-12 // phrase))]
     pace = min(pace, FRAMES / len(tokens))
     attention = _attending([pace * place for place in range(len(tokens))], width=1.5 * pace)
-    assert without_loop(tokens, phrase, attention) is None
+    assert length_without_loop(tokens, phrase, attention) is None
 
 
 @given(phrase=st.integers(1, 20), times=st.integers(4, 8), before=st.integers(0, 10))
@@ -88,7 +88,7 @@ def test_a_loop_is_kept_once(phrase: int, times: int, before: int) -> None:
     said = [5.0 * place for place in range(before + phrase)]
     stuck = [*said, *said[before:] * (times - 1)]
     for attention in (_attending(stuck), _nowhere(len(tokens))):
-        assert without_loop(tokens, phrase, attention) == before + phrase
+        assert length_without_loop(tokens, phrase, attention) == before + phrase
 
 
 @pytest.mark.parametrize("spoken", [1, 2, 3, 4, 5])
@@ -97,23 +97,25 @@ def test_of_a_loop_behind_a_repetition_what_was_spoken_is_kept(spoken: int) -> N
     tokens = [90, 91, *list(range(phrase)) * (spoken + looped)]
     middles = [10.0 * place for place in range(2 + phrase * spoken)]
     middles += middles[-phrase:] * looped
-    kept = without_loop(tokens, phrase, _attending(middles))
+    kept = length_without_loop(tokens, phrase, _attending(middles))
     assert kept == 2 + phrase * spoken
-    cut = without_loop(tokens[:-2], phrase, _attending(middles)[:-2])
+    cut = length_without_loop(tokens[:-2], phrase, _attending(middles)[:-2])
     assert cut == kept, "the last time need not be whole"
 
 
 def test_what_is_settled_has_no_attention_and_is_not_judged() -> None:
     tokens = list(range(4)) * 8
     stuck = _attending([5.0, 10.0, 15.0, 20.0] * 8)
-    assert without_loop(tokens, 4, stuck) == 4
-    assert without_loop(tokens, 4, stuck[8:]) == 12
-    assert without_loop(tokens, 4, stuck[-10:]) is None
+    assert length_without_loop(tokens, 4, stuck) == 4
+    assert length_without_loop(tokens, 4, stuck[8:]) == 12
+    assert length_without_loop(tokens, 4, stuck[-10:]) is None
 
 
 def test_attention_that_hardly_moves_is_a_loop_though_it_is_not_quite_the_same() -> None:
     tokens = list(range(5)) * 5
     drifting = [100 + 20.0 * (place % 5) + 1.5 * (place // 5) for place in range(25)]
-    assert without_loop(tokens, 5, _attending(drifting, width=2.0)) == 5
+    assert length_without_loop(tokens, 5, _attending(drifting, width=2.0)) == 5
     spoken = [100 + 5.0 * place for place in range(25)]
-    assert without_loop(tokens, 5, _attending(spoken, width=30.0)) is None, "wide, and yet it moves on"
+    assert length_without_loop(tokens, 5, _attending(spoken, width=30.0)) is None, (
+        "wide, and yet it moves on"
+    )

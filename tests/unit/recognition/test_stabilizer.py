@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.options import Stability
-from transcribed.recognition.stabilizer import SETTLING, Settling, Stabilizer
+from transcribed.recognition.stabilizer import SETTLING_TIMES, SettlingTime, Stabilizer
 from transcribed.transcript import Word
 
 _ACTIVE = [Stability.LOW, Stability.MEDIUM, Stability.HIGH]
@@ -55,7 +55,7 @@ def test_a_word_settles_when_it_has_stood_for_long_enough_and_all_before_it_have
         words, _ = heard[count - 1]
         while expected < len(words) - 1:
             confidence = words[expected].confidence
-            needed = SETTLING[stability].needed(1.0 if confidence is None else confidence)
+            needed = SETTLING_TIMES[stability].needed(1.0 if confidence is None else confidence)
             if _stood(expected, heard[:count]) / SAMPLE_RATE < needed:
                 break
             expected += 1
@@ -91,7 +91,7 @@ def test_agreement_is_counted_in_seconds_of_audio(stability: Stability, interval
     said = [Word(text, confidence=0.5) for text in ("this", "is", "a", "test")]
     settled = _settled(stability, [(said, end) for end in ends])
     stood = (ends[settled.index(3)] - ends[0]) / SAMPLE_RATE
-    needed = SETTLING[stability].sure + SETTLING[stability].doubt
+    needed = SETTLING_TIMES[stability].base + SETTLING_TIMES[stability].per_halving
     assert set(settled) == {0, 3}
     assert needed <= stood < needed + interval + 1e-9
 
@@ -113,6 +113,6 @@ def test_off_settles_nothing() -> None:
 
 
 def test_doubt_is_counted_by_how_often_the_probability_halves() -> None:
-    settling = Settling(sure=0.5, doubt=2.0)
+    settling = SettlingTime(base=0.5, per_halving=2.0)
     assert [settling.needed(1 / 2**halved) for halved in range(4)] == [0.5, 2.5, 4.5, 6.5]
     assert settling.needed(0.0) == math.inf

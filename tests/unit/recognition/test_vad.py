@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.recognition.vad import WINDOW, SpeechCurve, SpeechGate
+from transcribed.recognition.vad import WINDOW, SpeechGate, SpeechProbabilities
 
 
 def _through(probabilities: list[float]) -> list[bool]:
@@ -34,7 +34,7 @@ def test_clear_probabilities_decide_alone(probabilities: list[float]) -> None:
 def test_a_curve_knows_what_it_was_told_and_not_forgotten(
     windows: list[float], positions: list[int], forgotten: int
 ) -> None:
-    curve = SpeechCurve()
+    curve = SpeechProbabilities()
     for probability in windows:
         curve.push(probability)
     curve.forget_before(forgotten)

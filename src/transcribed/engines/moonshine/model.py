@@ -31,8 +31,8 @@ from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.moonshine.variants import VARIANTS, Variant
 from transcribed.engines.runtime import session
 from transcribed.errors import ConfigurationError
-from transcribed.recognition.repetition import repeated_phrase, without_loop
-from transcribed.recognition.stabilizer import common_length
+from transcribed.recognition.repetition import length_without_loop, repeated_phrase_length
+from transcribed.recognition.stabilizer import common_prefix_length
 
 START, END = 1, 2
 _TOKENS_PER_SECOND = 6.5
@@ -241,7 +241,7 @@ class MoonshineModel:
         skipped = 0
         while True:
             chosen, probable = (values[len(unread) - 1 :] for values in reading.read([*unread, *draft]))
-            kept = common_length(draft, chosen.tolist())
+            kept = common_prefix_length(draft, chosen.tolist())
             tokens += draft[:kept]
             probabilities += map(float, probable[:kept])
             reading.forget_after(1 + len(tokens))
@@ -250,10 +250,10 @@ class MoonshineModel:
                 break
             tokens.append(token)
             probabilities.append(float(probable[kept]))
-            if (phrase := repeated_phrase(tokens)) is not None:
+            if (phrase := repeated_phrase_length(tokens)) is not None:
                 # The last token has not been read yet: there is no attention of it.
                 attended = reading.attention(len(settled.tokens)).mean(axis=0)
-                fewer = without_loop(tokens[:-1], phrase, attended)
+                fewer = length_without_loop(tokens[:-1], phrase, attended)
                 if fewer is not None:
                     del tokens[max(fewer, len(settled.tokens)) :]
                     reading.forget_after(1 + len(tokens))

@@ -24,9 +24,9 @@ from transcribed.engines.moonshine.words import (
     spoken_tokens,
     words_of,
 )
-from transcribed.recognition.alignment import spans, token_scores
-from transcribed.recognition.stabilizer import common_length
-from transcribed.recognition.vad import SpeechCurve
+from transcribed.recognition.alignment import token_scores, token_spans
+from transcribed.recognition.stabilizer import common_prefix_length
+from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
 
 _REVISED = 42
@@ -141,9 +141,11 @@ class MoonshineSegment:
     says where somebody speaks; words lie there.
     """
 
-    def __init__(self, model: MoonshineModel, start: int, speech: SpeechCurve | None = None) -> None:
+    def __init__(
+        self, model: MoonshineModel, start: int, speech: SpeechProbabilities | None = None
+    ) -> None:
         self._model = model
-        self._speech = speech or SpeechCurve()
+        self._speech = speech or SpeechProbabilities()
         self._encoder = SegmentEncoder(model, start)
         self.start = start
         self.settled = Decoded()
@@ -178,7 +180,7 @@ class MoonshineSegment:
         decoded, past, attention = self._model.decode_on(encoded, agreed, draft, self._past)
         decoded = self._timed(decoded, agreed, attention, encoded.skipped, end)
         if end - self._compared_end >= _AGREED_OVER:
-            common = common_length(decoded.tokens, self._compared.tokens)
+            common = common_prefix_length(decoded.tokens, self._compared.tokens)
             self._agreed = decoded.first(max(len(agreed.tokens), common - _UNSURE_TOKENS))
             self._compared, self._compared_end = decoded, end
         else:
@@ -216,7 +218,7 @@ class MoonshineSegment:
         rows = spoken[chosen] - first
         at = self.start + (skipped + np.arange(begin, frames)) * _FRAME_SAMPLES
         likely = self._speech.at(at + _FRAME_MIDDLE)
-        aligned = spans(token_scores(attention[:, rows, begin:], likely), begins[chosen])
+        aligned = token_spans(token_scores(attention[:, rows, begin:], likely), begins[chosen])
         samples = self.start + (skipped + begin + aligned) * _FRAME_SAMPLES + _FRAME_BEGINS
         by_token = dict(zip(rows.tolist(), np.clip(samples, self.start, end).tolist(), strict=True))
         # Marks are not spoken: they stand where the word before them ends.
@@ -233,7 +235,7 @@ class MoonshineSegments:
 
     networks: MoonshineModel
 
-    def recogniser(self, start: int, speech: SpeechCurve) -> MoonshineSegment:
+    def recogniser(self, start: int, speech: SpeechProbabilities) -> MoonshineSegment:
         """One for the segment that starts at this sample."""
         return MoonshineSegment(self.networks, start, speech)
 

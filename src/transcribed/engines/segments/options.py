@@ -22,4 +22,6 @@ class SegmentOptions(BaseSettings):
     @property
     def endpointing(self) -> EndpointingRules:
         """The rules that follow."""
-        return EndpointingRules(silence=self.endpoint_silence, longest=self.longest_segment)
+        return EndpointingRules(
+            endpoint_silence=self.endpoint_silence, longest_segment=self.longest_segment
+        )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from transcribed.audio.buffer import SampleBuffer
-from transcribed.recognition.vad import SpeechCurve
+from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
 
 
@@ -39,7 +39,7 @@ class SegmentRecogniser(Protocol):
 class SegmentModel(Protocol):
     """A loaded model, which all streams share."""
 
-    def recogniser(self, start: int, speech: SpeechCurve) -> SegmentRecogniser:
+    def recogniser(self, start: int, speech: SpeechProbabilities) -> SegmentRecogniser:
         """One for the segment that starts at this sample; `speech` says where somebody speaks."""
         ...
 

@@ -12,9 +12,15 @@ from transcribed.engines.base import Hypothesis, LocalSaid, NextStep, StepKind
 from transcribed.engines.segments.recogniser import SegmentModel, SegmentRecogniser
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.options import Pace, Stability, StreamOptions
-from transcribed.recognition.endpointing import Closed, Endpointer, EndpointingRules, Opened, Paused
+from transcribed.recognition.endpointing import (
+    Endpointer,
+    EndpointingRules,
+    SegmentClosed,
+    SegmentOpened,
+    SegmentPaused,
+)
 from transcribed.recognition.stabilizer import Stabilizer
-from transcribed.recognition.vad import WINDOW, SpeechCurve
+from transcribed.recognition.vad import WINDOW, SpeechProbabilities
 from transcribed.transcript import SpeechEnded, SpeechEvent, SpeechStarted, Word
 
 _LISTENED_AT_ONCE = 16
@@ -64,16 +70,16 @@ class SegmentStream:
         self._shows_partials = options.partials
         self._tells_speech = options.speech_events
         if options.endpoint_silence is not None:
-            endpointing = replace(endpointing, silence=options.endpoint_silence)
+            endpointing = replace(endpointing, endpoint_silence=options.endpoint_silence)
         self._partials = partials
         self._endpointer = Endpointer(endpointing)
-        self._kept = round((endpointing.before + endpointing.doubt) * SAMPLE_RATE)
+        self._kept = round((endpointing.padding_before + endpointing.longest_uncertain) * SAMPLE_RATE)
         # What is said later may end up behind a cut, in the next segment: it cannot settle in this one.
-        self._uncut = round(endpointing.uncut * SAMPLE_RATE)
+        self._uncut = round(endpointing.shortest_cut * SAMPLE_RATE)
         self._audio = SampleBuffer()
         self._heard = 0
         self._judged: deque[tuple[float, float]] = deque()
-        self._speech = SpeechCurve()
+        self._speech = SpeechProbabilities()
         self._flushes: deque[int] = deque()
         self._events: list[SpeechEvent] = []
         self._finished = False
@@ -91,7 +97,7 @@ class SegmentStream:
         self._next_partial = self._partials.fast_first
         self._partial_due = False
         self._pause_end = 0
-        self._closed: Closed | None = None
+        self._closed: SegmentClosed | None = None
 
     # --- LocalStream
 
@@ -191,7 +197,7 @@ class SegmentStream:
         while self._is_flush_due and self._closed is None:
             self._close(self._endpointer.flush(self._flushes.popleft()))
 
-    def _close(self, closed: Closed | None) -> None:
+    def _close(self, closed: SegmentClosed | None) -> None:
         """The open segment has ended. After a cut in running speech the next is open: none has ended."""
         self._closed = closed
         if closed is not None and self._endpointer.start is None:
@@ -216,11 +222,11 @@ class SegmentStream:
 
     def _on_window(self, probability: float, level: float) -> None:
         match self._endpointer.push(probability, level):
-            case Closed() as closed:
+            case SegmentClosed() as closed:
                 self._close(closed)
-            case Paused(end):
+            case SegmentPaused(end):
                 self._pause_end = end
-            case Opened():
+            case SegmentOpened():
                 self._tell(SpeechStarted, self._endpointer.speech_start)
             case None:
                 if self._endpointer.paused and self._recognised_until >= self._pause_end:

@@ -213,7 +213,7 @@ def test_a_model_that_loops_is_stopped(
         audio = (_noise if kind == "noise" else _dial_tone)(int(size))
     encoded = model.encode(audio)
     stopped = model.decode(encoded, Decoded(), ()).tokens
-    monkeypatch.setattr("transcribed.engines.moonshine.model.repeated_phrase", lambda _: None)
+    monkeypatch.setattr("transcribed.engines.moonshine.model.repeated_phrase_length", lambda _: None)
     looping = model.decode(encoded, Decoded(), ()).tokens
     assert looping[: len(stopped)] == stopped
     assert len(looping) > 40, "it goes on until the length of the audio stops it"

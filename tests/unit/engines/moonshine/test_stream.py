@@ -237,7 +237,7 @@ def test_with_stability_words_settle_while_they_are_spoken_and_stay(
 def test_what_settled_before_a_cut_is_not_said_again_behind_it(
     moonshine: SegmentEngine, samples: Read
 ) -> None:
-    engine = replace(moonshine, endpointing=EndpointingRules(longest=6.0))
+    engine = replace(moonshine, endpointing=EndpointingRules(longest_segment=6.0))
     finals = _finals(_hear(engine.open(STABLE), samples("steamers.ogg")))
     assert len(finals) >= 2
     spoken = [[word.strip(".,").lower() for word in final.split()] for final in finals]
@@ -263,7 +263,7 @@ def test_memory_is_the_open_segment_however_long_the_stream(
 
 
 def test_a_segment_never_grows_longer_than_the_rules_allow(moonshine: SegmentEngine, samples: Read) -> None:
-    engine = replace(moonshine, endpointing=EndpointingRules(longest=5.0))
+    engine = replace(moonshine, endpointing=EndpointingRules(longest_segment=5.0))
     said = _hear(engine.open(LIVE), samples("steamers.ogg"))
     assert all(hypothesis.end - hypothesis.start <= 5.0 + 0.032 for hypothesis in said)
     finals = [hypothesis for hypothesis in said if hypothesis.final]

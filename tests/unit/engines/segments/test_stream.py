@@ -14,7 +14,7 @@ from transcribed.engines.segments.stream import SegmentStream
 from transcribed.engines.silero import SileroModel
 from transcribed.options import Capabilities, Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
-from transcribed.recognition.vad import SpeechCurve
+from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import SpeechEnded, SpeechStarted, Word
 
 Read = Callable[[str], Samples]
@@ -63,7 +63,7 @@ class _CountingModel:
     credible: bool = True
     asked: list[str] = field(default_factory=list)
 
-    def recogniser(self, start: int, speech: SpeechCurve) -> _Counting:
+    def recogniser(self, start: int, speech: SpeechProbabilities) -> _Counting:
         return _Counting(start, self.asked, self.credible)
 
     def confidence(self, probability: float) -> float:
