@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from transcribed import __version__
+from transcribed import __version__, logs
 from transcribed.audio.formats import (
     HIGHEST_RATE,
     LOWEST_RATE,
@@ -127,9 +127,7 @@ def serve(**given: Any) -> None:
     settings: ServerSettings = _settings(ServerSettings, given)
     from transcribed import server  # noqa: PLC0415 - so that --help does not wait for it
 
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(settings.log_level, settings.log_format)
     if re.search(r"://[^/]*:[^/]*@|[?&]password=", given.get("transcripts") or ""):
         logging.getLogger(__name__).warning(
             "The password of the transcripts' database stands on the command line, where every user of "

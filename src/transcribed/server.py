@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from transcribed.app import Application
 from transcribed.errors import ConfigurationError, TranscribedError
 from transcribed.http import listening
+from transcribed.http.request_ids import RequestIds
 from transcribed.service.access_keys import AccessKeys
 from transcribed.settings import ServerSettings
 from transcribed.stopping import StopSignals
@@ -46,7 +47,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     certificate = _certificate(settings, address)
     application = Application(settings, keys)
     connected = listening.connections(settings.client_share, ports=1 + settings.tls)
-    asgi, most = connected.watched(application.asgi), connected.bounds.connections
+    asgi, most = RequestIds(connected.watched(application.asgi)), connected.bounds.connections
     listeners = {"--port": listening.listener(asgi, address, settings.port, most)}
     if certificate is not None:
         listeners["--tls-port"] = listening.listener(asgi, address, settings.tls_port, most, certificate)

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.engines.registry import LOCAL, MODELS, REMOTE, EngineOptions
+from transcribed.logs import LogFormat
 
 if TYPE_CHECKING:
     EngineName: TypeAlias = str
@@ -130,6 +131,9 @@ class ServerSettings(RecognitionSettings):
         5.0, ge=0, le=600, description="Seconds that running streams have for their last words at the stop."
     )
     log_level: LogLevel = Field("info", description="What is logged, from this level on.")
+    log_format: LogFormat = Field(
+        "text", description="How it is written: lines for people, or a JSON object a line."
+    )
 
     @field_validator("also")
     @classmethod

@@ -9,12 +9,15 @@ from starlette.requests import HTTPConnection
 from transcribed.errors import AccessDenied
 from transcribed.http.authentication import Caller
 from transcribed.principal import Principal, Role
+from transcribed.request_context import REQUEST
 
 
 def allowed(connection: HTTPConnection, role: Role) -> Principal:
     """Whoever asks on a connection. Raises AccessDenied where they may not do what is for a role."""
     caller: Caller = connection.user
     principal = caller.principal
+    if (context := REQUEST.get()) is not None:
+        context.principal = principal
     if not principal.role.includes(role):
         raise AccessDenied(
             f"The key {principal.key} has the role {principal.role.value}, and this needs {role.value}. "

@@ -1,6 +1,7 @@
 """Errors as HTTP answers: a status, and `{"detail": …}` with the error's message."""
 
 import logging
+from copy import copy
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,7 @@ from transcribed.errors import (
     Unavailable,
     UnreadableAudio,
 )
+from transcribed.request_context import REQUEST
 
 _STATUS: dict[type[TranscribedError], int] = {
     TooLarge: 413,
@@ -59,6 +61,17 @@ def log_untold(error: TranscribedError) -> None:
         _log.error("Clients are told no more than that something failed: %s", error.message)
 
 
+def findable(error: TranscribedError) -> TranscribedError:
+    """An error for its client: with the request's id where the log says more, under that id."""
+    context = REQUEST.get()
+    less = error.told != error.message or error.told_at_most is not None
+    if context is None or not (less or status_of(error) == _STATUS[TranscribedError]):
+        return error
+    shown = copy(error)
+    shown.told = f"{error.told} Request id: {context.id}."
+    return shown
+
+
 async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, TranscribedError)  # noqa: S101 - what it is installed for
     status = status_of(error)
@@ -66,7 +79,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     else:
         log_untold(error)
-    return JSONResponse({"detail": error.told}, status)
+    return JSONResponse({"detail": findable(error).told}, status)
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as all handlers
@@ -84,4 +97,5 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         _log.log(level, "%s %s broke off: %s", request.method, request.url.path, cause.message)
     else:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=cause or error)
-    return JSONResponse({"detail": "The server failed on this request; its log says how."}, 500)
+    failure = TranscribedError("The server failed on this request; its log says how.")
+    return JSONResponse({"detail": findable(failure).told}, 500)

@@ -25,7 +25,7 @@ from transcribed.errors import (
     TranscribedError,
     Unread,
 )
-from transcribed.http.errors import log_untold
+from transcribed.http.errors import findable, log_untold
 from transcribed.http.inbox import Inbox, Item, LiveAudio, Spooled
 from transcribed.http.spool import Spools
 from transcribed.http.transports import Transport
@@ -212,7 +212,7 @@ async def _part(
 ) -> None:
     log_untold(error)
     with suppress(Disconnected):
-        await transport.send(front_end.encode_error(error))
+        await transport.send(front_end.encode_error(findable(error)))
     await transport.close(*closing(error))
 
 
@@ -317,7 +317,7 @@ async def _send(
             raise
         log_untold(error)
         if not inbox.unheard:
-            await transport.send(front_end.encode_error(error))
+            await transport.send(front_end.encode_error(findable(error)))
 
 
 # --- Connections that are one stream

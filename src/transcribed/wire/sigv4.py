@@ -40,7 +40,7 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _DAY_LENGTH = 8
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _SECONDS = re.compile(r"[1-9][0-9]{0,2}")
-_SECRET_PARAMETERS = {"x-amz-signature", "x-amz-security-token"}
+_SECRET_PARAMETERS = {"access_token", "x-amz-signature", "x-amz-security-token"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class SignatureChain:
 
 
 def redacted(query: str) -> str:
-    """A query for a log: without what would let a reader use a signed URL."""
+    """A query for a log: without what would let a reader come in by it."""
     return "&".join(
         f"{name}=…" if unquote(name).lower() in _SECRET_PARAMETERS else f"{name}{equals}{value}"
         for name, equals, value in (pair.partition("=") for pair in query.split("&"))

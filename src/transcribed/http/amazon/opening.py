@@ -1,11 +1,11 @@
 """Opens the streams that Amazon's clients ask for: signature, parameters, session."""
 
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from transcribed.http.amazon.handler import AmazonStreamHandler, Limits, utc_now
+from transcribed.request_context import request_id
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.wire import amazon as wire
@@ -39,7 +39,7 @@ class AmazonFront:
         live = await opened.enter_async_context(self.transcription.open_live(_neutral(request, owner)))
         chain = None if signature is None else signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
-        headers = wire.answer_headers(request, str(uuid.uuid4()), live.session_id)
+        headers = wire.answer_headers(request, request_id(), live.session_id)
         return AmazonStreamHandler(request, reader, self.limits, live), headers
 
     def _signature(self, request: sigv4.Request) -> sigv4.Signed | None:

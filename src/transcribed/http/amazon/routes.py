@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import uuid
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
@@ -18,8 +17,10 @@ from transcribed.errors import (
 )
 from transcribed.http.amazon.handler import AmazonStreamHandler
 from transcribed.http.amazon.opening import AmazonFront
+from transcribed.http.errors import findable
 from transcribed.http.relay import Relays
 from transcribed.http.transports import EventStreamBody, EventStreamSocket
+from transcribed.request_context import request_id
 from transcribed.wire import amazon as wire
 from transcribed.wire import sigv4
 from transcribed.wire.amazon_parameters import (
@@ -74,8 +75,8 @@ class _HttpEndpoint:
 
 async def _refuse(error: TranscribedError, send: Send) -> None:
     _log.info("A stream was refused: %s", error.message)
-    status, headers, body = wire.refusal(error)
-    headers = [*headers, ("x-amzn-request-id", str(uuid.uuid4())), ("content-length", str(len(body)))]
+    status, headers, body = wire.refusal(findable(error))
+    headers = [*headers, ("x-amzn-request-id", request_id()), ("content-length", str(len(body)))]
     raw = [(name.encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -91,7 +92,7 @@ async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
         async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
             await transport.receive()
     with suppress(Disconnected):
-        await transport.send(wire.exception_message(error))
+        await transport.send(wire.exception_message(findable(error)))
     await transport.close(_CLOSE_NORMAL, "")
 
 

@@ -1,0 +1,54 @@
+"""Where log lines go, and how they are written."""
+
+import logging
+from typing import Literal
+
+from pythonjsonlogger.json import JsonFormatter
+
+from transcribed.request_context import REQUEST
+
+LogFormat = Literal["text", "json"]
+
+
+def configure(level: str, form: LogFormat) -> None:
+    """Log to standard error from a level on, as lines for people or as one JSON object each."""
+    handler = logging.StreamHandler()
+    handler.addFilter(add_request)
+    handler.setFormatter(formatter(form))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def add_request(record: logging.LogRecord) -> bool:
+    """Add what is known of the request that a line is logged for: `request_id`, `owner` and `key`.
+
+    A filter for a handler. What the line itself says of them stays.
+    """
+    context = REQUEST.get()
+    if context is not None:
+        known = record.__dict__
+        known.setdefault("request_id", context.id)
+        if context.principal is not None:
+            known.setdefault("owner", context.principal.owner)
+            known.setdefault("key", context.principal.key)
+    return True
+
+
+def formatter(form: LogFormat) -> logging.Formatter:
+    """Lines of a form, with what `add_request` has added."""
+    if form == "text":
+        return _TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return JsonFormatter(
+        ["levelname", "name", "message"],
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp="time",
+        json_ensure_ascii=False,
+    )
+
+
+class _TextFormatter(logging.Formatter):
+    """Lines for people: the request's id stands in brackets behind the message."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging calls it so
+        line = super().formatMessage(record)
+        request: str | None = getattr(record, "request_id", None)
+        return line if request is None else f"{line} [{request}]"
