@@ -24,11 +24,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "live"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "clients"))
-from fault_runs import SPELLING, Lane, Run, audio, heard, lanes
+from fault_runs import LEVEL_SCRIPT, Lane, Run, audio, heard, lanes
 from servers import started
 
 from running import machine
-from transcribed.engines.testing.spelled import SpelledEngine
+from transcribed.engines.testing.levels import LevelEngine
 from transcribed.options import StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 
@@ -39,7 +39,7 @@ async def run_all(upstream: tuple[str, int], seeds: Sequence[int], at_once: int)
     """Each seed's run, in lanes that take turns."""
     audios = [audio(seed) for seed in range(AUDIOS)]
     async with Scheduler(1) as scheduler:
-        engine = scheduler.run(SpelledEngine(SPELLING))
+        engine = scheduler.run(LevelEngine(LEVEL_SCRIPT))
         alone = [await heard(engine, samples, StreamOptions()) for samples in audios]
     waiting = iter(seeds)
     done: list[Run] = []
@@ -83,7 +83,7 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "script.json")
-        script.write_text(SPELLING.model_dump_json())
+        script.write_text(LEVEL_SCRIPT.model_dump_json())
         options = ["--engine", "scripted", "--script", str(script), "--transcripts", "none"]
         with started("amazon", [*options, "--max-sessions", "1000"]) as server:
             done = asyncio.run(run_all(("127.0.0.1", server.port), seeds, given.at_once))

@@ -36,7 +36,7 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
 from transcribed.engines.base import Hypothesis
 from transcribed.engines.moonshine import engine as moonshine
-from transcribed.engines.moonshine.model import Decoded, Past
+from transcribed.engines.moonshine.model import Decoded, KeyValueCache
 from transcribed.engines.moonshine.segment import MoonshineSegment
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.options import Pace, StreamOptions
@@ -232,7 +232,7 @@ def _report_cost(engine: SegmentEngine, speech: Path, heard: Sequence[Heard]) ->
 
             def without(start: int = start, end: int = end, audio: SampleBuffer = audio) -> object:
                 encoded = engine.model.networks.encode(audio.between(start, end))
-                return engine.model.networks.decode_on(encoded, Decoded(), (), Past())
+                return engine.model.networks.decode_from(encoded, Decoded(), (), KeyValueCache())
 
             def with_times(start: int = start, end: int = end, audio: SampleBuffer = audio) -> object:
                 return MoonshineSegment(engine.model.networks, start).whole(audio, end)

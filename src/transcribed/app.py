@@ -111,7 +111,7 @@ class Application:
         """
         if self._relays.stopping.is_set():
             raise Stopping
-        return self._engines.named(name)
+        return self._engines.get(name)
 
     def transcripts(self) -> Transcripts:
         """The transcripts. Raises Unavailable until they are open, which they are before the engine is."""
@@ -150,7 +150,7 @@ class Application:
             loaded = await self._engines.load(self._settings.more_engines)
         finally:
             place = await opening
-        self._engines.show(loaded)
+        self._engines.publish(loaded)
         return place
 
     async def _open_transcripts(self) -> str:

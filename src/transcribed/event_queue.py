@@ -1,4 +1,4 @@
-"""What a stream says and its reader has not taken yet: bounded, with an end. One event loop's alone."""
+"""A bounded queue of a stream's events, for one producer and one consumer on the same event loop."""
 
 import asyncio
 from collections import deque
@@ -7,29 +7,23 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MOST_UNREAD = 64
-"""Events that a stream may hold unread before it says no more."""
-
-
-def _nothing() -> None:
-    pass
-
 
 class EventQueue(Generic[T]):
-    """Events in their order, and behind the last one the end or a failure.
+    """Events in order, followed by the end of the stream or its failure.
 
-    `newest`: of partials that follow one another only the newest is kept, since to a live stream's reader
-    who is late an old one is worth nothing. `drained` is called whenever there is room again. Whoever puts
-    looks at `full`, or waits for `room`, before; what is put all the same is taken.
+    The bound is `limit` events. Since `put` always accepts an event, a producer checks `full`, or awaits
+    `wait_for_room`, before. With `latest_partial`, a partial replaces the one directly before
+    it, because a live client that reads late has no use for old ones. `on_room` is called when a full queue
+    has room again.
     """
 
     def __init__(
-        self, most: int = MOST_UNREAD, *, newest: bool = False, drained: Callable[[], None] = _nothing
+        self, limit: int = 64, *, latest_partial: bool = False, on_room: Callable[[], None] = lambda: None
     ) -> None:
         self._events: deque[T] = deque()
-        self._most = most
-        self._newest = newest
-        self._drained = drained
+        self._limit = limit
+        self._latest_partial = latest_partial
+        self._on_room = on_room
         self._news = asyncio.Event()
         self._taken = asyncio.Event()
         self.ended = False
@@ -37,70 +31,70 @@ class EventQueue(Generic[T]):
 
     @property
     def full(self) -> bool:
-        """Whether as many events wait as may: one should be taken before another is put."""
-        return len(self._events) >= self._most
+        """Whether the queue holds as many events as its limit."""
+        return len(self._events) >= self._limit
 
     def put(self, event: T) -> None:
-        """Say something. Never waits."""
-        if self._newest and self._events and _is_partial(self._events[-1]) and _is_partial(event):
+        """Add an event without waiting, even to a full queue."""
+        if self._latest_partial and self._events and _is_partial(self._events[-1]) and _is_partial(event):
             self._events.pop()
         self._events.append(event)
         self._news.set()
 
     def put_back(self, events: Iterable[T]) -> None:
-        """Say something again, before all else."""
+        """Insert events, in their order, before all others."""
         self._events.extendleft(reversed(list(events)))
 
     def end(self, failure: Exception | None = None) -> None:
-        """No more is said; whoever waits is told. The first end counts."""
+        """End the stream and wake all waiters. Only the first call has an effect."""
         if not self.ended:
             self.ended, self.failure = True, failure
-            self.wake()
+            self.wake_waiters()
 
-    def wake(self) -> None:
-        """Let whoever waits here look at what else has changed."""
+    def wake_waiters(self) -> None:
+        """Let all waiters return, so that they can check conditions other than the queue's."""
         self._news.set()
         self._taken.set()
 
     def take(self) -> T | None:
-        """The next event; None where there is none now."""
+        """Remove and return the next event, or return None if there is none yet."""
         if not self._events:
             return None
         full = self.full
         event = self._events.popleft()
         if full and not self.full:
             self._taken.set()
-            self._drained()
+            self._on_room()
         return event
 
-    async def news(self) -> None:
-        """Wait for more to take, the end, or `wake`."""
+    async def wait_for_event(self) -> None:
+        """Wait for an event to take, the end, or `wake_waiters`."""
         while not self._events and not self.ended and not self._news.is_set():
             await self._news.wait()
         self._news.clear()
 
-    async def room(self) -> None:
-        """Wait until it is not full, or has ended."""
+    async def wait_for_room(self) -> None:
+        """Wait until the queue is not full, or has ended."""
         while self.full and not self.ended:
-            await self.taken()
+            await self.wait_for_take()
 
-    async def taken(self) -> None:
-        """Wait for room, the end, or `wake`."""
+    async def wait_for_take(self) -> None:
+        """Wait until a full queue has room again, for the end, or for `wake_waiters`."""
         self._taken.clear()
         await self._taken.wait()
 
     async def __aiter__(self) -> AsyncGenerator[T, None]:
-        """All events, in their order. Raises the failure behind them."""
+        """Yield all events in order, then raise the failure, if there is one."""
         while True:
             while (event := self.take()) is not None:
                 yield event
             if self.ended:
                 break
-            await self.news()
+            await self.wait_for_event()
         if self.failure is not None:
             raise self.failure
 
 
 def _is_partial(event: object) -> bool:
-    """Of all that is said only hypotheses and segments have a `final`."""
+    # Only hypotheses and segments have the attribute `final`.
     return getattr(event, "final", True) is False

@@ -1,4 +1,4 @@
-"""Engines, loaded as the settings ask for them: what the server and the commands in the terminal share."""
+"""Loads the engines that the settings select, for the server and for the terminal commands."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ from transcribed.wire.amazon_parameters import general_options
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What turns recordings into text."""
+    """A loaded engine and what is needed to transcribe with it."""
 
     engine: AdmittedEngine
     decoders: Decoders
@@ -29,16 +29,16 @@ class Recognition:
 
 @asynccontextmanager
 async def recognition(settings: RecognitionSettings) -> AsyncIterator[Recognition]:
-    """A loaded engine, with inference threads and decoding processes of its own."""
+    """Load the default engine and start its inference threads and decoding processes, for a command."""
     with Decoders() as decoders:
         async with Scheduler(settings.threads or None) as scheduler:
             engines = Engines(settings, scheduler, AdmissionLimit())
-            engines.show(await engines.load())
-            yield Recognition(engines.named(None), decoders, Transcription(engines.named, decoders))
+            engines.publish(await engines.load())
+            yield Recognition(engines.get(None), decoders, Transcription(engines.get, decoders))
 
 
 class Engines:
-    """Those that are loaded, by their names; the first is what is meant where none is named."""
+    """The loaded engines by name. The first one is the default."""
 
     def __init__(self, settings: RecognitionSettings, scheduler: Scheduler, limit: AdmissionLimit) -> None:
         self._settings = settings
@@ -49,11 +49,14 @@ class Engines:
 
     @property
     def all(self) -> list[AdmittedEngine]:
-        """In the order in which they were asked for; none until all are shown."""
+        """The engines in the order in which they were requested; none before `publish`."""
         return list(self._loaded.values())
 
-    def named(self, name: str | None) -> AdmittedEngine:
-        """The engine of a name. Raises BadRequest, and Unavailable until they are shown."""
+    def get(self, name: str | None) -> AdmittedEngine:
+        """Return the engine of this name, or the default for None.
+
+        Raises BadRequest for an unknown name, and Unavailable before `publish`.
+        """
         if not self._loaded:
             raise Unavailable("The model is being loaded. Try again in a moment.")
         found = self._loaded.get(name or next(iter(self._loaded)))
@@ -63,9 +66,9 @@ class Engines:
             )
         return found
 
-    async def load(self, also: Iterable[str] = ()) -> Mapping[str, AdmittedEngine]:
-        """Load the engine, others, and the fallback, for `show`. Raises ConfigurationError."""
-        names, fallback = [self._settings.engine, *also], self._settings.fallback
+    async def load(self, others: Iterable[str] = ()) -> Mapping[str, AdmittedEngine]:
+        """Load the default engine, others by name, and the fallback. Raises ConfigurationError."""
+        names, fallback = [self._settings.engine, *others], self._settings.fallback
         if fallback in LOCAL:
             if not REMOTE.keys() & set(names):
                 raise ConfigurationError(
@@ -73,37 +76,36 @@ class Engines:
                     f"say --engine {' or '.join(REMOTE)} too, or leave --fallback out."
                 )
             names.append(fallback)
-        return {name: await self._served(name) for name in dict.fromkeys(names)}
+        return {name: await self._admitted(name) for name in dict.fromkeys(names)}
 
-    def show(self, loaded: Mapping[str, AdmittedEngine]) -> None:
-        """From now on they can be asked for."""
+    def publish(self, loaded: Mapping[str, AdmittedEngine]) -> None:
+        """Make loaded engines available."""
         self._loaded = loaded
 
-    async def _served(self, name: str) -> AdmittedEngine:
+    async def _admitted(self, name: str) -> AdmittedEngine:
         if name in REMOTE:
-            return await self._served_remotely(name)
+            return await self._admitted_remote(name)
         scheduled = await self._scheduled(name)
         return AdmittedEngine(scheduled, self._limit, lambda: scheduled.capacity)
 
-    async def _served_remotely(self, name: str) -> AdmittedEngine:
-        """Its streams made to last."""
+    async def _admitted_remote(self, name: str) -> AdmittedEngine:
         settings = self._settings
-        first = await in_thread(REMOTE[name], settings, settings.model_of(name))
+        primary = await in_thread(REMOTE[name], settings, settings.model_of(name))
         fallback = await self._scheduled(settings.fallback) if settings.fallback in LOCAL else None
         rules = FailoverRules(lifetime=settings.amazon_longest_stream)
-        lasting = FailoverEngine(
-            first, fallback, rules, general=general_options(settings.for_amazon().asked)
+        engine = FailoverEngine(
+            primary, fallback, rules, general=general_options(settings.for_amazon().default_parameters)
         )
         return AdmittedEngine(
-            lasting,
+            engine,
             self._limit,
             lambda: settings.amazon_streams,
             remote=True,
-            counters=lambda: asdict(lasting.counters),
+            counters=lambda: asdict(engine.counters),
         )
 
     async def _scheduled(self, name: str) -> ScheduledEngine:
-        """One that computes here, loaded once."""
+        # A local engine may be both requested and the fallback.
         if name not in self._local:
             loaded = await in_thread(LOCAL[name], self._settings, self._settings.model_of(name))
             self._local[name] = self._scheduler.run(loaded)

@@ -1,24 +1,24 @@
-"""What can be asked of a transcription and what an engine can do, in words of no engine and no protocol."""
+"""Options of a transcription and capabilities of an engine, independent of any engine or protocol."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 
 SHORTEST_SILENCE, LONGEST_SILENCE = 0.2, 5
-"""Seconds that may be chosen to end a segment."""
+"""Bounds of `StreamOptions.endpoint_silence`, in seconds."""
 
 
 class Pace(Enum):
     """How the audio of a stream arrives."""
 
     LIVE = "live"
-    """As it is spoken: results are worth most at once, and old partials nothing."""
+    """In real time: latency matters, and a client that reads late gets only the newest partial."""
     FAST = "fast"
-    """As fast as it is taken: every result counts, in the order of the audio."""
+    """As fast as the engine accepts it: throughput matters, and every result is delivered in order."""
 
 
 class Stability(Enum):
-    """How soon words settle: HIGH is soonest, LOW most accurate; with OFF none does before the final."""
+    """How soon words settle: soonest at HIGH, most accurate at LOW; at OFF only final words are settled."""
 
     OFF = "off"
     LOW = "low"
@@ -27,14 +27,14 @@ class Stability(Enum):
 
 
 class TranscriptForm(Enum):
-    """How numbers, times and money are told: in digits, or as words."""
+    """Whether numbers, times and amounts of money are written in digits or spelled out in words."""
 
     WRITTEN = "written"
     SPOKEN = "spoken"
 
 
 class FilterMethod(Enum):
-    """What becomes of a word that is on a list, or of personal data."""
+    """What happens to a filtered word or to personal data: masked, removed, or only tagged."""
 
     MASK = "mask"
     REMOVE = "remove"
@@ -43,7 +43,7 @@ class FilterMethod(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VocabularyFilter:
-    """The names of lists of words, and what becomes of these words."""
+    """The names of lists of words to filter, and what happens to those words."""
 
     names: tuple[str, ...]
     method: FilterMethod = FilterMethod.MASK
@@ -51,9 +51,9 @@ class VocabularyFilter:
 
 @dataclass(frozen=True, slots=True)
 class LanguageIdentification:
-    """To find out which language is spoken, once, or again and again where there are `several`.
+    """A request to identify the spoken language: once, or throughout the stream if it may have `several`.
 
-    It is one of the `candidates`, any of the engine's where there are none; most probably `preferred`.
+    Without `candidates`, all languages of the engine are considered. `preferred` is the most likely one.
     """
 
     candidates: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class LanguageIdentification:
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Personal data is found: all of it, or some kinds. With MASK it is taken out of the text too."""
+    """A request to find personal data of some `kinds`, or of all; MASK also removes it from the text."""
 
     kinds: tuple[str, ...] = ()
     method: FilterMethod = FilterMethod.MASK
@@ -71,15 +71,15 @@ class Redaction:
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """What a stream asks of an engine; what not every engine does is in its Capabilities by the same name.
+    """Options of one stream. Those that not every engine supports are in Capabilities under the same name.
 
-    `partials`: whether segments come as they grow, too, and not only when they are final. Who shows them to
-    nobody asks for none: they cost. `speech_events`: whether it is told when speech starts and ends.
-    `endpoint_silence` is how many seconds of silence end a segment, `language` one of the engine's; None is
-    the engine's own choice.
-    `vocabularies` are names of lists of words that the engine was taught, `language_model` that of a model
-    that was trained for it; `most_speakers` is how many voices `speaker_labels` tells apart at most.
-    `vendor_options` are what one engine alone knows, in its own words: whatever is above it hands them on.
+    - `partials`: also report segments while they grow. Partials cost computation.
+    - `speech_events`: report when speech starts and ends.
+    - `endpoint_silence`: seconds of silence that end a segment; None is the engine's default.
+    - `language`: one of the engine's languages; None is its default.
+    - `vocabularies`, `language_model`: names of custom vocabularies and of a custom model of the engine.
+    - `most_speakers`: how many speakers `speaker_labels` distinguishes at most.
+    - `vendor_options`: options that only one engine knows, passed through to it unread.
     """
 
     pace: Pace = Pace.LIVE
@@ -101,7 +101,7 @@ class StreamOptions:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do. Of `languages` the first is what it takes a stream to be in."""
+    """What an engine supports. The first of its `languages` is the default."""
 
     name: str
     languages: tuple[str, ...]
@@ -118,24 +118,24 @@ class Capabilities:
 
 
 OPTIONAL = tuple(each.name for each in fields(Capabilities) if each.name in StreamOptions.__slots__)
-"""The options that not every engine can serve."""
+"""The names of the options that not every engine supports."""
 
 
-def lacking(options: StreamOptions, can: Capabilities) -> tuple[str, ...]:
-    """The options that are asked for and that an engine cannot serve."""
-    return tuple(name for name in OPTIONAL if getattr(options, name) and not getattr(can, name))
+def unsupported(options: StreamOptions, capabilities: Capabilities) -> tuple[str, ...]:
+    """Return the names of the requested options that an engine does not support."""
+    return tuple(name for name in OPTIONAL if getattr(options, name) and not getattr(capabilities, name))
 
 
 def has_spoken_form(language: str) -> bool:
-    """Whether numbers can be made words here, whatever the engine does."""
+    """Whether this server can spell out numbers in the language itself, whatever the engine supports."""
     return language.lower().startswith("en")
 
 
-def in_any_case(name: str, names: Iterable[str]) -> str | None:
-    """A name as it stands among the names, whatever its case; None where it does not."""
+def ignoring_case(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of the names that equals `name` except for case, or None."""
     return next((each for each in names if each.lower() == name.lower()), None)
 
 
 def one_of(names: Sequence[str]) -> str:
-    """Names to choose from, for a message."""
+    """Return the names as a choice, for an error message."""
     return f"one of: {', '.join(names)}" if names[3:] else " or ".join(names)

@@ -153,7 +153,7 @@ class ServerSettings(RecognitionSettings):
         hosts = {"localhost", "127.0.0.1", "[::1]", self.host, self._reached}
         ports = {self.port, self.tls_port} if self.tls else {self.port}
         own = frozenset(f"{host}:{port}".lower() for host in hosts for port in ports)
-        return replace(super().for_amazon(), not_at=own)
+        return replace(super().for_amazon(), own_addresses=own)
 
     @property
     def address(self) -> str:

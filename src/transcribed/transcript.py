@@ -1,6 +1,6 @@
-"""What recognition yields: words, segments, and the summary of a session; and what is said beside them.
+"""The events of a transcription: segments of words, speech events, notices, and the summary at the end.
 
-Times are seconds from the start of the stream, counted in samples, never read from a clock.
+Times are seconds from the start of the stream. They are counted in samples, never read from a clock.
 """
 
 from dataclasses import dataclass, replace
@@ -9,13 +9,14 @@ from typing import TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word as it is written, punctuation attached, without white space around it, and never empty.
+    """One written word with its punctuation: never empty, and without white space around it.
 
-    `confidence` is how probable it is, in [0, 1], that the word is right. `stable` says whether the word is
-    settled, so that no later result of its segment changes it; None where no stability was asked for.
-    `start` and `end` are None where the engine gives no times. `filtered` says whether it is on a list of
-    words to look out for; None where there is no list. `speaker` is a label of who said it; None where
-    speakers are not told apart.
+    - `start`, `end`: None if the engine reports no times.
+    - `confidence`: the probability, in [0, 1], that the word is right.
+    - `stable`: whether the word is settled, so that no later result of its segment changes it; None if no
+      stability was requested.
+    - `filtered`: whether the word is on a vocabulary filter's list; None without a filter.
+    - `speaker`: the speaker's label; None if speakers are not distinguished.
     """
 
     text: str
@@ -29,10 +30,9 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Something in a segment that is of a kind, such as a person's name; times in seconds.
+    """A named entity in a segment, such as a person's name.
 
-    `category` and `kind` are Amazon's words ("PII", "NAME"), `text` is what was said; each is None where
-    the engine does not tell it.
+    `category` and `kind` are Amazon's terms, such as "PII" and "NAME"; each is None if unknown.
     """
 
     text: str
@@ -45,7 +45,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class LanguageScore:
-    """How probable it is, in [0, 1], that a segment is in a language."""
+    """The probability, in [0, 1], that a segment is in a language."""
 
     language: str
     score: float
@@ -53,10 +53,10 @@ class LanguageScore:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A span of speech, numbered from 0 in its session; sent again as it grows, until it is `final`.
+    """A span of speech, reported repeatedly while it grows and once more when it is `final`.
 
-    `text` is its words with a space between them. `channel` counts from 0; None where all channels were
-    heard as one. `entities` and `languages` are what the engine was asked to find.
+    Segments are numbered from 0 within their session. `text` is the words, joined by spaces. `channel` is
+    counted from 0; None if all channels were mixed.
     """
 
     session: str
@@ -73,27 +73,27 @@ class Segment:
 
     @property
     def id(self) -> str:
-        """The same from its first partial to its final, and no other segment's."""
+        """A unique identifier, the same in all partials and the final of this segment."""
         return f"{self.session}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One of the audio tracks of a recording: FFmpeg's short name of its codec, and Hz.
+    """One audio track of a recording: the codec by FFmpeg's short name, the sample rate in Hz.
 
-    Language and title are as the file has them (None where it says nothing), the language as a rule a code
-    of ISO 639-2, such as "eng".
+    `language` and `title` are taken from the file, None if absent. A language is usually an ISO 639-2 code,
+    such as "eng".
     """
 
     number: int
-    """Counted from 1, among the audio tracks alone."""
+    """Counted from 1 among the audio tracks."""
     codec: str
     sample_rate: int
     channels: int
     language: str | None
     title: str | None
     default: bool
-    """Whether the file marks it as the one to be played."""
+    """Whether the file marks the track as the default."""
     decodable: bool
 
 
@@ -101,9 +101,9 @@ class Track:
 class Done:
     """The end of one recording or live stream, after its last segment.
 
-    `audio_seconds` is the length of the audio received, `processing_seconds` the time from the first
-    audio to the last result. `track` is the number of the track that was heard, and `tracks` are all the
-    audio tracks there were; None and none for samples without a container.
+    `audio_seconds` is the length of the received audio, `processing_seconds` the time from the first audio
+    to the last result. `track` is the number of the transcribed track, `tracks` are all audio tracks; None
+    and empty for raw samples, which have no container.
     """
 
     session_id: str
@@ -115,10 +115,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a client should know, and that does not end what it is about.
-
-    Both are those of an error (errors.py).
-    """
+    """A warning to the client, with the code and message of an error; the transcription goes on."""
 
     code: str
     message: str
@@ -126,7 +123,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """Somebody speaks from `at` on, in seconds. It comes before the first segment of what is said."""
+    """Speech starts at `at` seconds. The event precedes the first segment of that speech."""
 
     at: float
     channel: int | None = None
@@ -134,7 +131,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """Nobody speaks from `at` on, in seconds. It comes before the last final of what was said."""
+    """Speech ends at `at` seconds. The event precedes the last final of that speech."""
 
     at: float
     channel: int | None = None
@@ -145,8 +142,8 @@ SpeechEvent = SpeechStarted | SpeechEnded
 _Timed = TypeVar("_Timed", Word, Entity)
 
 
-def later(timed: _Timed, seconds: float) -> _Timed:
-    """The same so many seconds later; what has no times stays as it is."""
+def shifted(timed: _Timed, seconds: float) -> _Timed:
+    """Return a copy whose times are `seconds` later, or the same object if it has no times."""
     if seconds == 0 or timed.start is None or timed.end is None:
         return timed
     return replace(timed, start=timed.start + seconds, end=timed.end + seconds)

@@ -1,7 +1,7 @@
 """Random audio whose words are known, random faults, and what must be the same with them and without.
 
-The upstream is a server with the scripted engine and the script SPELLING (engines/testing/spelled.py): what
-it hears depends on the audio alone. So whatever happens to connections, the finals are those of an
+The upstream is a server with the scripted engine and LEVEL_SCRIPT (engines/testing/levels.py): what it
+hears depends on the audio alone. So whatever happens to connections, the finals are those of an
 undisturbed run, each of them once, in their order, with their times. Everything here is decided by a seed.
 """
 
@@ -21,14 +21,14 @@ from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
-from transcribed.engines.testing.spelled import STEPS, SpelledEngine, Spelling, level
+from transcribed.engines.testing.levels import STEPS, LevelEngine, LevelScript, level
 from transcribed.errors import TranscribedError
 from transcribed.options import Pace, StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice
 
-SPELLING = Spelling(levels=tuple(f"w{number}" for number in range(1, STEPS)))
-PAUSE = SPELLING.pause
+LEVEL_SCRIPT = LevelScript(levels=tuple(f"w{number}" for number in range(1, STEPS)))
+PAUSE = LEVEL_SCRIPT.pause
 CHUNK = SAMPLE_RATE // 10
 CHUNK_SECONDS = 0.1
 GIVE_UP_SECONDS = 60
@@ -246,7 +246,7 @@ async def lanes(
     async with AsyncExitStack() as opened:
         made = []
         scheduler = await opened.enter_async_context(Scheduler(1))
-        other = scheduler.run(SpelledEngine(SPELLING))
+        other = scheduler.run(LevelEngine(LEVEL_SCRIPT))
         for kind in kinds:
             proxy = await opened.enter_async_context(FaultProxy(next(ports), upstream))
             settings = AmazonSettings(

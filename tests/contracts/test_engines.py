@@ -19,21 +19,21 @@ from hypothesis import strategies as st
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.audio.media import MediaReader
 from transcribed.engines.amazon.engine import load as load_amazon
+from transcribed.engines.amazon.opening import AmazonEngine
 from transcribed.engines.amazon.settings import AmazonSettings
-from transcribed.engines.amazon.streams import AmazonEngine
 from transcribed.engines.base import (
     Engine,
     Hypothesis,
     LocalEngine,
-    LocalSaid,
     LocalStream,
+    RecognitionEvent,
     RecognitionStream,
-    Said,
     StepKind,
+    StreamEvent,
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
+from transcribed.engines.testing.levels import LevelEngine, LevelScript, level
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
-from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
 from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.scheduling.scheduler import Scheduler
@@ -114,21 +114,21 @@ def moonshine(environment: dict[str, str]) -> Spoken:
 
 
 @pytest.fixture(scope="module")
-def spelled() -> Spoken:
-    spelling = Spelling(levels=_LEVELS)
+def levels() -> Spoken:
+    script = LevelScript(levels=_LEVELS)
     spans = [(0, 0.2), (1, 0.3), (2, 0.25), (0, 0.1), (2, 0.4), (0, 0.55), (3, 0.5), (0, 0.4), (4, 0.6)]
     audio = np.concatenate([level(number, seconds) for number, seconds in spans])
     finals = ("This is is", "the", "end")
-    return Spoken(SpelledEngine(spelling), audio, finals, 0.6, ("This is", "is is", "the", "end"))
+    return Spoken(LevelEngine(script), audio, finals, 0.6, ("This is", "is is", "the", "end"))
 
 
 @pytest.fixture(scope="module")
 def amazon(
-    spelled: Spoken,
+    levels: Spoken,
     run_server: Callable[..., AbstractContextManager["Server"]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Spoken]:
-    """Amazon Transcribe, in whose place our own front hears what the engine `spelled` hears."""
+    """Amazon Transcribe, in whose place our own front hears what the engine `levels` hears."""
     folder = tmp_path_factory.mktemp("amazon")
     script = folder / "levels.json"
     script.write_text(json.dumps({"levels": _LEVELS}))
@@ -140,27 +140,27 @@ def amazon(
         patch.setenv("AWS_ACCESS_KEY_ID", "any")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "any")
         engine = load_amazon(AmazonSettings(region="us-east-1", endpoint_url=server.url, speed=100.0))
-        yield replace(spelled, engine=engine)
+        yield replace(levels, engine=engine)
 
 
 @dataclass(frozen=True)
-class _Together(SpelledEngine):
+class _Together(LevelEngine):
     """A BatchingEngine: whatever its streams wait for, three of them do it at once."""
 
     def batch(self, kind: StepKind) -> int:
         return 3
 
-    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[LocalSaid]]:
+    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[RecognitionEvent]]:
         return [stream.step(alone=False) for stream in streams]
 
 
 @pytest.fixture(scope="module")
-def together(spelled: Spoken) -> Spoken:
-    assert isinstance(spelled.engine, SpelledEngine)
-    return replace(spelled, engine=_Together(spelled.engine.spelling))
+def together(levels: Spoken) -> Spoken:
+    assert isinstance(levels.engine, LevelEngine)
+    return replace(levels, engine=_Together(levels.engine.script))
 
 
-@pytest.fixture(scope="module", params=["scripted", "spelled", "together", "moonshine", "amazon"])
+@pytest.fixture(scope="module", params=["scripted", "levels", "together", "moonshine", "amazon"])
 def spoken(request: pytest.FixtureRequest) -> Spoken:
     found: Spoken = request.getfixturevalue(request.param)
     return found
@@ -424,7 +424,9 @@ async def test_moonshine_shows_each_final_text_as_a_partial_first(
 # --- Closing a segment before its time
 
 
-async def _heard_in_parts(engine: Engine, parts: Sequence[Samples], options: StreamOptions) -> list[Said]:
+async def _heard_in_parts(
+    engine: Engine, parts: Sequence[Samples], options: StreamOptions
+) -> list[StreamEvent]:
     """All that is said of audio that is flushed behind each of its parts."""
 
     async def send(stream: RecognitionStream) -> None:
@@ -444,7 +446,7 @@ async def _heard_in_parts(engine: Engine, parts: Sequence[Samples], options: Str
         await stream.aclose()
 
 
-def _hypotheses(said: Iterable[Said]) -> list[Hypothesis]:
+def _hypotheses(said: Iterable[StreamEvent]) -> list[Hypothesis]:
     return [each for each in said if isinstance(each, Hypothesis)]
 
 

@@ -29,10 +29,11 @@ from websockets.exceptions import ConnectionClosed
 from transcribed import errors
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.amazon.engine import load
+from transcribed.engines.amazon.opening import AmazonEngine
 from transcribed.engines.amazon.settings import AmazonSettings, Timeouts
-from transcribed.engines.amazon.streams import AmazonEngine, AmazonStream
+from transcribed.engines.amazon.streams import AmazonStream
 from transcribed.engines.base import Hypothesis, RecognitionStream, StreamStatus
-from transcribed.engines.testing.spelled import level
+from transcribed.engines.testing.levels import level
 from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.wire.eventstream import decode, encode
 

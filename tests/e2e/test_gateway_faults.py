@@ -15,12 +15,12 @@ import fault_runs
 import numpy as np
 import pytest
 from fault_proxy import Fault, FaultProxy, Place, Spot, Way, What
-from fault_runs import SPELLING, Heard, Lane, heard
+from fault_runs import LEVEL_SCRIPT, Heard, Lane, heard
 from websockets.asyncio.client import connect
 
 from transcribed.audio.formats import Samples
 from transcribed.engines.base import Hypothesis
-from transcribed.engines.testing.spelled import SpelledEngine
+from transcribed.engines.testing.levels import LevelEngine
 from transcribed.options import StreamOptions
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Word
@@ -46,7 +46,7 @@ def upstream(
     run_server: Callable[..., AbstractContextManager["Server"]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator["Server"]:
     script = tmp_path_factory.mktemp("spelled") / "script.json"
-    script.write_text(SPELLING.model_dump_json())
+    script.write_text(LEVEL_SCRIPT.model_dump_json())
     with run_server("--engine", "scripted", "--script", str(script), "--max-sessions", "1000") as server:
         yield server
 
@@ -69,7 +69,7 @@ def lanes(upstream: "Server", keys: None, new_port: Callable[[], int]) -> Callab
 async def alone(samples: Samples) -> Heard:
     """What the same recogniser makes of it in this process."""
     async with Scheduler(1) as scheduler:
-        return await heard(scheduler.run(SpelledEngine(SPELLING)), samples, StreamOptions())
+        return await heard(scheduler.run(LevelEngine(LEVEL_SCRIPT)), samples, StreamOptions())
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ async def test_a_connection_alone_does_lose_what_breaks_it(
     lanes: Callable[..., Any], samples: Samples
 ) -> None:
     async with lanes("plain") as (lane,):
-        bare = replace(lane, engine=lane.engine.first)
+        bare = replace(lane, engine=lane.engine.primary)
         cut = Fault(What.CUT, Spot(Way.UP, Place.PAYLOAD, 20, 0.5))
         lane.proxy.expect([cut])
         with pytest.raises(fault_runs.TranscribedError):

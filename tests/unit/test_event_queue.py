@@ -48,7 +48,7 @@ async def test_a_failure_is_raised_behind_what_was_said_before() -> None:
 async def test_a_newer_partial_takes_the_place_of_an_older_one_and_of_nothing_else(
     newest: bool, texts: list[str]
 ) -> None:
-    queue: EventQueue[object] = EventQueue(newest=newest)
+    queue: EventQueue[object] = EventQueue(latest_partial=newest)
     for event in (Said("a"), Said("ab"), Said("abc", final=True), "n", Said("d"), Said("e")):
         queue.put(event)
     queue.end()
@@ -57,11 +57,11 @@ async def test_a_newer_partial_takes_the_place_of_an_older_one_and_of_nothing_el
 
 async def test_whoever_says_more_than_is_read_waits_for_room() -> None:
     drained: list[int] = []
-    queue: EventQueue[object] = EventQueue(2, drained=lambda: drained.append(1))
+    queue: EventQueue[object] = EventQueue(2, on_room=lambda: drained.append(1))
 
     async def say() -> None:
         for number in range(5):
-            await queue.room()
+            await queue.wait_for_room()
             queue.put(number)
         queue.end()
 
@@ -77,7 +77,7 @@ async def test_whoever_says_more_than_is_read_waits_for_room() -> None:
 async def test_the_end_lets_go_whoever_waits_for_room() -> None:
     queue: EventQueue[object] = EventQueue(1)
     queue.put("a")
-    waiting = asyncio.create_task(queue.room())
+    waiting = asyncio.create_task(queue.wait_for_room())
     await asyncio.sleep(0)
     queue.end()
     await waiting
@@ -92,8 +92,8 @@ async def test_what_is_put_back_comes_first() -> None:
 
 async def test_who_waits_for_news_can_be_woken_without_any() -> None:
     queue: EventQueue[object] = EventQueue()
-    waiting = asyncio.create_task(queue.news())
+    waiting = asyncio.create_task(queue.wait_for_event())
     await asyncio.sleep(0)
     assert not waiting.done()
-    queue.wake()
+    queue.wake_waiters()
     await waiting

@@ -32,7 +32,7 @@ def test_all_that_is_said_reaches_the_engine() -> None:
         profile="work",
         endpoint_url="http://localhost:3000",
         language="de-DE",
-        asked={
+        default_parameters={
             "vocabulary-name": "ours",
             "show-speaker-label": "true",
             "partial-results-stability": "low",

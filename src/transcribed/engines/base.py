@@ -1,8 +1,8 @@
-"""The contract between recognisers and everything above them.
+"""The contract between speech recognition engines and the code that uses them.
 
-`Engine` and `RecognitionStream` are what services see, and are asynchronous. A recogniser that computes
-in this process implements `LocalEngine` and `LocalStream` instead, which are synchronous and leave the
-question of when and where to compute to the scheduler.
+Services use the asynchronous `Engine` and `RecognitionStream`. An engine that computes in this process
+implements the synchronous `LocalEngine` and `LocalStream` instead: the scheduler decides when and on which
+thread each step runs, and adapts them to the asynchronous contract.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -25,11 +25,11 @@ from transcribed.transcript import (
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What an engine takes a segment to say; times in seconds from the stream's start.
+    """The current recognition result of one segment; times in seconds from the start of the stream.
 
-    Segments are numbered from 0 in the order of their audio. The hypotheses of a segment come before
-    those of the next, and the last of them is `final`. `text` is the words with a space between them.
-    `language` is what the engine found it to be in; None where it was not asked to find out.
+    Segments are numbered from 0 in the order of their audio. All hypotheses of a segment precede those of
+    the next segment, and the last one is `final`. `text` is the words, joined by spaces. `language` is the
+    identified language; None if identification was not requested.
     """
 
     segment: int
@@ -43,39 +43,40 @@ class Hypothesis:
     languages: tuple[LanguageScore, ...] = ()
 
 
-LocalSaid = Hypothesis | SpeechEvent
-"""What a recogniser says."""
-Said = LocalSaid | Notice
-"""What a stream says: what a recogniser does, and what a client should know beside it."""
+RecognitionEvent = Hypothesis | SpeechEvent
+"""An event that comes from recognition itself."""
+StreamEvent = RecognitionEvent | Notice
+"""Any event of a stream: recognition, and notices to the client."""
 
 
-class SegmentSpeech:
-    """Speech events of an engine that tells segments alone, where `asked`.
+class SegmentSpeechEvents:
+    """Derives speech events from hypotheses, for engines without voice activity events of their own.
 
-    Speech starts where a segment does that has a hypothesis, and ends where it is final.
+    Speech starts with a segment's first hypothesis and ends with its final. Without `enabled`, there are
+    no speech events.
     """
 
-    def __init__(self, *, asked: bool) -> None:
-        self._asked = asked
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
         self._speaking = False
 
-    def around(self, hypothesis: Hypothesis) -> list[LocalSaid]:
-        """The hypothesis, and the events before it."""
-        said: list[LocalSaid] = []
-        if self._asked and not self._speaking:
-            said.append(SpeechStarted(hypothesis.start))
-        if self._asked and hypothesis.final:
-            said.append(SpeechEnded(hypothesis.end))
+    def with_events(self, hypothesis: Hypothesis) -> list[RecognitionEvent]:
+        """Return the hypothesis, preceded by the speech events that it implies."""
+        events: list[RecognitionEvent] = []
+        if self._enabled and not self._speaking:
+            events.append(SpeechStarted(hypothesis.start))
+        if self._enabled and hypothesis.final:
+            events.append(SpeechEnded(hypothesis.end))
         self._speaking = not hypothesis.final
-        return [*said, hypothesis]
+        return [*events, hypothesis]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """One stream: its pace, the seconds of audio received, and how many of them wait (its lag).
+    """The state of one stream for monitoring; amounts of audio in seconds.
 
-    `sent` is how many seconds of audio went to somebody else's service for it, all that was sent again
-    included, since that is what costs; None where no engine of it has such a service.
+    `lag` is the received audio that waits to be recognised. `sent` is the audio sent to a remote service,
+    including repetitions, because the service bills them; None for local engines.
     """
 
     pace: Pace
@@ -85,68 +86,65 @@ class StreamStatus:
 
 
 class RecognitionStream(Protocol):
-    """One session's state inside an engine."""
+    """One stream of audio through an engine, and the events recognised in it."""
 
     async def send(self, samples: Samples) -> None:
-        """Give audio; waits while the stream holds as much as it may. Raises TranscribedError."""
+        """Give audio; waits while the stream's buffer is full. Raises TranscribedError after a failure."""
         ...
 
     async def flush(self) -> None:
-        """Close the open segment behind all audio given so far: what comes later is in another."""
+        """Close the open segment at the end of the audio given so far; later audio starts a new segment."""
         ...
 
     async def finish(self) -> None:
-        """No more audio comes. The last hypotheses do, and then the iteration ends."""
+        """Declare the end of the audio. The iteration ends after the last hypotheses."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[Said]:
-        """The hypotheses, once, and beside them when speech starts and ends, and what a client should know.
-
-        Raises TranscribedError where recognition failed.
-        """
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        """Yield all events. May be iterated once; raises TranscribedError if recognition failed."""
         ...
 
     @property
     def status(self) -> StreamStatus:
-        """For those who watch; also when it has ended."""
+        """The current state; also available after the end of the stream."""
         ...
 
     async def aclose(self) -> None:
-        """Give everything back, at any time, on every path. May be called twice."""
+        """Release all resources, at any time. May be called more than once."""
         ...
 
 
 class Engine(Protocol):
-    """A loaded recogniser."""
+    """A loaded speech recognition engine."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What the engine supports."""
         ...
 
     async def open(self, options: StreamOptions) -> RecognitionStream:
-        """A new stream. Raises Unavailable when there is no room for it."""
+        """Open a new stream. Raises Unavailable if the engine has no capacity for it."""
         ...
 
 
 class StepKind(Enum):
-    """What a step would do, the most urgent first."""
+    """Kinds of steps, in descending priority."""
 
     FINAL = 0
     """Recognise a closed segment."""
     LISTEN = 1
-    """Find speech in new audio."""
+    """Detect speech in new audio."""
     PARTIAL = 2
-    """Recognise an open segment: what a busy machine does less often."""
+    """Recognise an open segment, which a busy machine does less often."""
     AHEAD = 3
-    """Recognise a segment that may be about to close: what only an idle machine does."""
+    """Recognise a segment that is likely to close soon, which only an idle machine does."""
 
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What a step would do, and how long that has been waiting.
+    """The next step of a stream, and since when it is due.
 
-    `since` is a position in the audio, in seconds: the step is about what lies behind it.
+    `since` is a position in the stream, in seconds: the step processes the audio after it.
     """
 
     kind: StepKind
@@ -155,10 +153,9 @@ class NextStep:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one live stream costs, in seconds of one thread's time.
+    """The cost of one live stream, in seconds of CPU time on one thread.
 
-    `steady` is spent on each second of audio whatever happens (listening, finals), `partial` on each
-    partial.
+    `steady` is the cost of each second of audio (speech detection, finals), `partial` that of each partial.
     """
 
     steady: float
@@ -166,68 +163,74 @@ class Costs:
 
 
 class LocalStream(Protocol):
-    """A stream as a machine that computes step by step; never used by two threads at once."""
+    """A stream that computes step by step. It is never used by two threads at once."""
 
     def accept(self, samples: Samples) -> None:
-        """Take audio. Cheap: nothing is computed."""
+        """Take audio. Cheap: steps do the computation."""
         ...
 
     def flush(self) -> None:
-        """Close the open segment behind all audio taken so far. Cheap: a step does it."""
+        """Close the open segment at the end of the audio taken so far. Cheap: a step does the work."""
         ...
 
     def finish(self) -> None:
-        """No more audio comes."""
+        """Declare the end of the audio."""
         ...
 
     @property
     def backlog(self) -> float:
-        """Seconds of audio taken and not listened to yet."""
+        """Seconds of audio taken but not yet searched for speech."""
         ...
 
     @property
     def recognised(self) -> float:
-        """The position, in seconds, up to which all speech is in a hypothesis."""
+        """The position in the stream, in seconds, up to which all speech is covered by hypotheses."""
         ...
 
     def next_step(self) -> NextStep | None:
-        """What `step` would do now; None while there is nothing to do. Cheap."""
+        """Return what `step` would do now, or None if there is nothing to do. Cheap."""
         ...
 
-    def step(self, *, alone: bool) -> Sequence[LocalSaid]:
-        """Do it: one bounded computation. `alone`: nobody else computes, so that it may use more cores."""
+    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:
+        """Do the next step, one bounded computation, and return its events.
+
+        `alone` says that no other stream is computing, so that the step may use several cores.
+        """
         ...
 
 
 class LocalEngine(Protocol):
-    """A loaded recogniser that computes in this process."""
+    """A loaded speech recognition engine that computes in this process."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What the engine supports."""
         ...
 
     @property
     def costs(self) -> Costs:
-        """What a live stream costs on this machine, as measured when the engine was loaded."""
+        """The cost of a live stream on this machine, measured when the engine was loaded."""
         ...
 
     def open(self, options: StreamOptions) -> LocalStream:
-        """A new stream. Cheap."""
+        """Open a new stream. Cheap."""
         ...
 
 
 @runtime_checkable
 class BatchingEngine(LocalEngine, Protocol):
-    """A LocalEngine to which a step of several of its streams costs less than a step of each."""
+    """A LocalEngine that can do a step of several streams together, at a lower cost than one by one."""
 
     def batch(self, kind: StepKind) -> int:
-        """How many streams such a step may be of; 1 where that spares nothing."""
+        """Return how many streams a step of this kind may serve together; 1 if batching saves nothing."""
         ...
 
-    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[LocalSaid] | Exception]:
-        """A step of each of these streams, which all wait for the same kind: what they say, in their order.
+    def step_together(
+        self, streams: Sequence[LocalStream]
+    ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
+        """Do the next step of each stream; all are due for the same kind. Return their events in order.
 
-        A stream that fails has its failure and leaves the others as they were; what is raised ends all.
+        A stream that fails has its exception in place of events, and the other streams are unaffected. An
+        exception that is raised fails all of the streams.
         """
         ...

@@ -1,6 +1,7 @@
-"""Engines by name, and their settings. Nothing else of an engine is imported before it is asked for.
+"""The engines by name, and their settings.
 
-Some compute in this process, and others are remote: only their streams are here.
+Local engines compute in this process; remote engines send audio to a service. The modules of an engine are
+imported when it is loaded, so that unused engines cost neither start-up time nor their dependencies.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from transcribed.errors import ConfigurationError
 
 
 class EngineOptions(AmazonOptions, MoonshineOptions, SegmentOptions, ScriptedOptions):
-    """What the engines can be told: each declares what is its own."""
+    """The settings of all engines; each engine declares its own."""
 
 
 def _moonshine(options: EngineOptions, model: str | None) -> LocalEngine:
@@ -42,14 +43,11 @@ LOCAL: Mapping[str, Callable[[EngineOptions, str | None], LocalEngine]] = {
     "moonshine": _moonshine,
     "scripted": _scripted,
 }
-"""What loads an engine, with the model of a name or, for None, its first.
+"""Functions that load a local engine with the named model, or with its default model for None.
 
-Blocking; each raises ConfigurationError for what cannot be loaded.
+They block, and raise ConfigurationError if the engine cannot be loaded.
 """
 REMOTE: Mapping[str, Callable[[EngineOptions, str | None], Engine]] = {"amazon": _amazon}
-"""What makes an engine that sends its audio to a service elsewhere, with the model of a name or None.
-
-Blocking; each raises ConfigurationError for what cannot be made.
-"""
+"""The same for remote engines."""
 MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": tuple(VARIANTS)}
-"""The models of each engine that has several, or may have; the first is its default."""
+"""The models of each engine that may have several. The first one is the default."""

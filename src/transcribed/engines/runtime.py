@@ -1,18 +1,19 @@
-"""onnxruntime as this house uses it."""
+"""onnxruntime sessions, configured for many concurrent streams on few cores."""
 
 import onnxruntime as ort
 
 
 def session(model: bytes | str, threads: int = 1) -> ort.InferenceSession:
-    """A session over a model's bytes or path; by default it computes in the calling thread alone.
+    """Return a session for a model, given as its bytes or its path.
 
-    The scheduler has a thread for each core. Threads of onnxruntime's own mostly compete with them.
+    By default it computes in the calling thread only: the scheduler runs one thread per core, with which
+    onnxruntime's own threads would compete.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # Else a plan of the memory is kept for every length of audio that was ever seen.
+    # A memory plan would be kept for every length of audio ever processed.
     options.enable_mem_pattern = False
-    # Else they burn a core while they wait for the next call.
+    # Spinning threads occupy a core while they wait for the next call.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

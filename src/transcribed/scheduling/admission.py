@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, Said, StreamStatus
+from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamEvent, StreamStatus
 from transcribed.errors import LimitExceeded, TranscribedError
 from transcribed.options import Capabilities, Pace, StreamOptions
 
@@ -255,7 +255,7 @@ class _AdmittedStream:
         self._finishing = True
         await self._stream.finish()
 
-    async def __aiter__(self) -> AsyncIterator[Said]:
+    async def __aiter__(self) -> AsyncIterator[StreamEvent]:
         totals = self._engine.totals
         try:
             async for said in self._stream:

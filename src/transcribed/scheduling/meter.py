@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from transcribed.engines.base import Costs, Hypothesis, LocalSaid, StepKind
+from transcribed.engines.base import Costs, Hypothesis, RecognitionEvent, StepKind
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 
 _REMEMBERED_SECONDS = 300.0
@@ -36,7 +36,7 @@ class Meter:
         return Costs(self._listening.mean + self._finals.mean, self._partial)
 
     def step(
-        self, kind: StepKind, seconds: float, heard: float, waited: float, said: Sequence[LocalSaid]
+        self, kind: StepKind, seconds: float, heard: float, waited: float, said: Sequence[RecognitionEvent]
     ) -> None:
         """A step took `seconds` and listened to `heard` seconds of audio, which had waited for `waited`."""
         self._silence = 0.0 if kind is StepKind.PARTIAL else self._silence + heard

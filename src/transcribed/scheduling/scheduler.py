@@ -18,8 +18,8 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     BatchingEngine,
     LocalEngine,
-    LocalSaid,
     NextStep,
+    RecognitionEvent,
     RecognitionStream,
     StreamStatus,
 )
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 class _Stepped:
     """What a step said, the seconds it took, and the seconds of audio that it listened to."""
 
-    said: Sequence[LocalSaid]
+    said: Sequence[RecognitionEvent]
     seconds: float
     heard: float
 
@@ -52,7 +52,7 @@ def _step(streams: Sequence["_ScheduledStream"], *, alone: bool) -> Sequence[_St
     local = [stream.local for stream in streams]
     began, backlogs = time.perf_counter(), [each.backlog for each in local]
     batching = streams[0].batching
-    said: Sequence[Sequence[LocalSaid] | Exception]
+    said: Sequence[Sequence[RecognitionEvent] | Exception]
     if len(local) == 1 or batching is None:
         said = [local[0].step(alone=alone)]
     else:
@@ -223,7 +223,9 @@ class _ScheduledStream:
         self._came = 0.0
         self._finish_requested = False
         self._finish_given = False
-        self._said: EventQueue[LocalSaid] = EventQueue(newest=self.live, drained=self._proceed)
+        self._said: EventQueue[RecognitionEvent] = EventQueue(
+            latest_partial=self.live, on_room=self._proceed
+        )
         self._stepping = False
         self._taken = asyncio.Event()
 
@@ -251,7 +253,7 @@ class _ScheduledStream:
         self._finish_requested = True
         self._proceed()
 
-    def __aiter__(self) -> AsyncIterator[LocalSaid]:
+    def __aiter__(self) -> AsyncIterator[RecognitionEvent]:
         return aiter(self._said)
 
     async def aclose(self) -> None:

@@ -88,7 +88,7 @@ async def _read(session: LiveSession, said: EventQueue[LiveEvent]) -> None:
     try:
         async with aclosing(session.events()) as events:
             async for event in events:
-                await said.room()
+                await said.wait_for_room()
                 said.put(event)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the events are read
         said.end(error)

@@ -23,7 +23,7 @@ from transcribed.transcript import (
     SpeechEnded,
     SpeechStarted,
     Track,
-    later,
+    shifted,
 )
 
 
@@ -186,9 +186,9 @@ class LiveSession:
             text=hypothesis.text,
             final=hypothesis.final,
             language=hypothesis.language or self._language,
-            words=tuple(later(word, self._start) for word in hypothesis.words),
+            words=tuple(shifted(word, self._start) for word in hypothesis.words),
             channel=self._channel,
-            entities=tuple(later(entity, self._start) for entity in hypothesis.entities),
+            entities=tuple(shifted(entity, self._start) for entity in hypothesis.entities),
             languages=hypothesis.languages,
         )
 

@@ -126,7 +126,7 @@ class ResumableSession:
         self._attachment: Attachment | None = None
         self._giving_up: asyncio.TimerHandle | None = None
         self._failure: TranscribedError | None = None
-        self._events: EventQueue[LiveEvent] = EventQueue(newest=True)
+        self._events: EventQueue[LiveEvent] = EventQueue(latest_partial=True)
         self._telling: LiveEvent | None = None
         self._unconfirmed: deque[LiveEvent] = deque()
 
@@ -138,7 +138,7 @@ class ResumableSession:
         """
         async with self._opening:
             self._attachment = None
-            self._events.wake()
+            self._events.wake_waiters()
             if self._finishing is not None and self._recognising is not None:
                 await asyncio.wait({self._recognising})
             if self._session is None:
@@ -165,7 +165,7 @@ class ResumableSession:
         self._unconfirmed.clear()
         self._telling = None
         feeding = asyncio.ensure_future(feed(session))
-        feeding.add_done_callback(lambda _: self._events.wake())
+        feeding.add_done_callback(lambda _: self._events.wake_waiters())
         try:
             while True:
                 while (event := self._events.take()) is not None:
@@ -181,7 +181,7 @@ class ResumableSession:
                     if isinstance(feeding.exception(), Disconnected | Conflict):
                         break
                     self._finish(session)
-                await self._events.news()
+                await self._events.wait_for_event()
                 if self._attachment is not attachment:
                     raise Conflict(ANOTHER_STREAM)
             if self._failure is not None:
@@ -196,7 +196,7 @@ class ResumableSession:
         if self._attachment is not attachment:
             return
         self._attachment = None
-        self._events.wake()
+        self._events.wake_waiters()
         if self._session is not None and self._finishing is None:
             loop = asyncio.get_running_loop()
             patience = self._patience if loop.time() < self.until else 0
@@ -244,7 +244,7 @@ class ResumableSession:
             finally:
                 self._session = None
                 self.timeline.seconds += session.heard
-                self._events.wake()
+                self._events.wake_waiters()
 
     def _failed(self, error: Exception) -> None:
         """The first failure is told, and what is no TranscribedError is explained in the log."""
@@ -260,7 +260,7 @@ class ResumableSession:
             return  # The session may go on.
         self._events.put(event)
         while self._attachment is not None and self._events.full:
-            await self._events.taken()
+            await self._events.wait_for_take()
 
     async def aclose(self) -> None:
         """End it; the last words are made within some seconds, or not."""

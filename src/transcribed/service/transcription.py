@@ -25,9 +25,9 @@ from transcribed.options import (
     StreamOptions,
     TranscriptForm,
     has_spoken_form,
-    in_any_case,
-    lacking,
+    ignoring_case,
     one_of,
+    unsupported,
 )
 from transcribed.recognition.spoken_form import spoken_form
 from transcribed.service.channels import ChannelSession
@@ -240,7 +240,7 @@ class Transcription:
         engine = self._engine(request.engine)
         can = engine.capabilities
         asked = request.options.language
-        language = None if asked is None else in_any_case(asked, can.languages)
+        language = None if asked is None else ignoring_case(asked, can.languages)
         if asked is not None and language is None:
             raise BadRequest(
                 f"The language {shown(asked)} is not recognised here. Ask for {one_of(can.languages)}, "
@@ -250,7 +250,7 @@ class Transcription:
             there_are = f"Ask for {one_of(can.models)}, or for none." if can.models else "Ask for none."
             raise BadRequest(f"There is no model {shown(request.model)} here. {there_are}")
         options = replace(request.options, language=language)
-        lacked = [name.replace("_", " ") for name in lacking(options, can) if name not in _SERVED_HERE]
+        lacked = [name.replace("_", " ") for name in unsupported(options, can) if name not in _SERVED_HERE]
         if lacked:
             raise BadRequest(f"The engine {can.name} cannot do this: {', '.join(lacked)}. Ask without it.")
         spoken_here = options.transcript_form is TranscriptForm.SPOKEN and not can.transcript_form
@@ -263,7 +263,7 @@ class Transcription:
     ) -> tuple[Engine, StreamOptions, list[Callable[[Segment], Segment]]]:
         """The engine, its options, and the changes that the service makes in each segment."""
         engine, options = self._served(request)
-        here = lacking(options, engine.capabilities)
+        here = unsupported(options, engine.capabilities)
         changes: list[Callable[[Segment], Segment]] = []
         if "transcript_form" in here and options.transcript_form is TranscriptForm.SPOKEN:
             changes.append(spoken_form)

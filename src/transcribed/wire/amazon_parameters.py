@@ -22,7 +22,7 @@ from transcribed.options import (
     TranscriptForm,
     VocabularyFilter,
     has_spoken_form,
-    in_any_case,
+    ignoring_case,
     one_of,
 )
 
@@ -354,7 +354,7 @@ def _language(values: Mapping[str, Any], can: Capabilities) -> str | None:
         raise BadRequest(f"Send one of language-code, {' and '.join(_IDENTIFYING)}.")
     if identified:
         return None
-    known = None if code is None else in_any_case(code, can.languages)
+    known = None if code is None else ignoring_case(code, can.languages)
     if known is None:
         problem = (
             "is missing" if code is None else f"is {shown(code)}, which this engine does not recognise"

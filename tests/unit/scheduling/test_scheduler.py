@@ -12,9 +12,9 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import (
     Costs,
     Hypothesis,
-    LocalSaid,
     LocalStream,
     NextStep,
+    RecognitionEvent,
     RecognitionStream,
     StepKind,
 )
@@ -602,7 +602,9 @@ class BatchingListeners:
     def batch(self, kind: StepKind) -> int:
         return self._most if kind is StepKind.LISTEN else 1
 
-    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[LocalSaid] | Exception]:
+    def step_together(
+        self, streams: Sequence[LocalStream]
+    ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
         self.together.append(list(streams))
         return [stream.step(alone=False) for stream in streams]
 
@@ -639,7 +641,7 @@ async def test_a_stream_that_fails_among_others_ends_alone(gate: Gate) -> None:
     class SecondFails(BatchingListeners):
         def step_together(
             self, streams: Sequence[LocalStream]
-        ) -> Sequence[Sequence[LocalSaid] | Exception]:
+        ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
             one, _, *others = super().step_together(streams)
             return [one, EngineFailure("It fell over."), *others]
 
@@ -650,7 +652,7 @@ async def test_a_step_that_fails_as_a_whole_ends_all_that_made_it(gate: Gate) ->
     class Fails(BatchingListeners):
         def step_together(
             self, streams: Sequence[LocalStream]
-        ) -> Sequence[Sequence[LocalSaid] | Exception]:
+        ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
             raise EngineFailure("They fell over.")
 
     assert await _waiting_together(Fails(2, gate), gate, 3) == [["They fell over."]] * 2 + [["1"]]

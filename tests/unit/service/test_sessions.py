@@ -410,7 +410,7 @@ async def test_who_comes_back_to_many_unheard_words_is_not_held_up_by_them(
 ) -> None:
     """While the last words are made, the one that comes back is not there yet to make room for them."""
     session, first, second = resumable(engine, patience=0), Client(), Client()
-    monkeypatch.setattr(session._events, "_most", 1)
+    monkeypatch.setattr(session._events, "_limit", 1)
     attachment = await session.open()
     first.say(1.1, GONE)
     await lost(attachment, first)

@@ -1,1 +1,1 @@
-"""Amazon Transcribe as an engine, over its WebSocket: docs/decisions/0016-amazon-over-websocket.md."""
+"""Amazon Transcribe as an engine, over its WebSocket (docs/decisions/0016-amazon-over-websocket.md)."""

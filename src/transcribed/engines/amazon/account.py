@@ -1,6 +1,6 @@
-"""Who asks Amazon, and where: credentials, region and endpoint as Amazon's own programs find them.
+"""Credentials, region and endpoint, found in the same places as by Amazon's own programs.
 
-All of it blocks: files are read, programs run, servers asked.
+All of this blocks: it may read files, run programs and call metadata servers.
 """
 
 import os
@@ -21,12 +21,12 @@ from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.errors import ConfigurationError, NoCredentials, Unavailable
 
 SERVICE = "transcribe"
-"""The name that requests are signed for."""
+"""The service name in signatures."""
 EXPIRES = 300
-"""Seconds for which a signed URL is good; Amazon's limit."""
+"""The validity of a signed URL in seconds, Amazon's maximum."""
 
 _STREAMING = "transcribestreaming"
-_HOW = (
+_CREDENTIALS_HELP = (
     "Give some as Amazon's programs take them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in "
     "~/.aws (aws configure, aws sso login), or the role of the machine or container."
 )
@@ -34,17 +34,17 @@ _HOW = (
 
 @dataclass(frozen=True, slots=True)
 class FoundCredentials:
-    """Credentials, and the way in which they were found, by botocore's name for it."""
+    """Credentials, and botocore's name of the method by which they were found."""
 
     method: str
     keys: ReadOnlyCredentials = field(repr=False)
 
 
 class Account:
-    """Credentials, region and endpoint. May be used by several threads at once."""
+    """Credentials, region and endpoint. Thread-safe."""
 
     def __init__(self, settings: AmazonSettings) -> None:
-        """Raises ConfigurationError for a profile that there is not, and for files that cannot be read."""
+        """Raises ConfigurationError if the profile does not exist or a configuration file is invalid."""
         self._settings = settings
         self._lock = threading.Lock()
         self._refused = False
@@ -64,8 +64,8 @@ class Account:
 
     @property
     def region(self) -> str:
-        """Raises ConfigurationError where nobody says one."""
-        # botocore alone of Amazon's SDKs does not know AWS_REGION.
+        """The region. Raises ConfigurationError if none is configured."""
+        # Unlike Amazon's other SDKs, botocore does not read AWS_REGION.
         found = self._settings.region or os.environ.get("AWS_REGION")
         region: str | None = found or self._session.get_config_variable("region")
         if not region:
@@ -77,7 +77,7 @@ class Account:
 
     @property
     def endpoint(self) -> str:
-        """Raises ConfigurationError."""
+        """The URL of streams. Raises ConfigurationError if it is invalid, or the region is unknown."""
         configured = self._settings.endpoint_url or self._configured_endpoint()
         if configured:
             return endpoint_at(configured)
@@ -111,8 +111,8 @@ class Account:
 
     @property
     def regions(self) -> list[str]:
-        """Those in which botocore knows the service to stream."""
-        # The session itself answers for services alone that botocore has a client for.
+        """The regions in which Amazon Transcribe supports streams, according to botocore."""
+        # Session.get_available_regions knows only the services that botocore has a client for.
         return [
             region
             for partition in self._resolver.get_available_partitions()
@@ -124,21 +124,27 @@ class Account:
         return EndpointResolver(self._session.get_data("endpoints"))
 
     def trust(self) -> ssl.SSLContext:
-        """What certificates of the other end are checked with: AWS_CA_BUNDLE, or Python's own."""
+        """Return a TLS context that trusts AWS_CA_BUNDLE, or Python's default authorities.
+
+        Raises ConfigurationError if the bundle cannot be read.
+        """
         bundle = self._session.get_config_variable("ca_bundle")
         try:
             return ssl.create_default_context(cafile=bundle or None)
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
-                f"The certificates in {bundle} (AWS_CA_BUNDLE) are no use: {error}"
+                f"The certificates in {bundle} (AWS_CA_BUNDLE) cannot be used: {error}"
             ) from error
 
     def credentials(self) -> FoundCredentials:
-        """Those that are good now, renewed if need be. Raises NoCredentials and Unavailable."""
+        """Return valid credentials, renewed if necessary.
+
+        Raises NoCredentials if there are none, and Unavailable if their source does not answer.
+        """
         with self._lock:
             try:
                 if self._refused:
-                    # Who renews them may have written a file that botocore reads only once.
+                    # botocore reads files only once; they may have been renewed since.
                     self._session = self._new_session()
                     self._refused = False
                 found = self._session.get_credentials()
@@ -148,29 +154,31 @@ class Account:
                 botocore.exceptions.HTTPClientError,
                 botocore.exceptions.MetadataRetrievalError,
             ) as error:
-                raise Unavailable(f"What gives Amazon's credentials does not: {_plain(error)}.") from error
+                raise Unavailable(f"The source of Amazon's credentials failed: {_plain(error)}.") from error
             except (
                 botocore.exceptions.BotoCoreError,
                 botocore.exceptions.ClientError,
                 ConfigurationError,
                 OSError,
             ) as error:
-                raise NoCredentials(f"No credentials for Amazon: {_plain(error)}. {_HOW}") from error
+                raise NoCredentials(
+                    f"No credentials for Amazon: {_plain(error)}. {_CREDENTIALS_HELP}"
+                ) from error
         if not keys or not keys.access_key or not keys.secret_key:
-            raise NoCredentials(f"There are no credentials for Amazon Transcribe. {_HOW}")
+            raise NoCredentials(f"There are no credentials for Amazon Transcribe. {_CREDENTIALS_HELP}")
         return FoundCredentials(found.method or "unknown", keys)
 
     def refused(self) -> None:
-        """The credentials were refused: look for them anew the next time. Does not block."""
+        """Record that Amazon refused the credentials, so that the next call searches anew."""
         self._refused = True
 
     def address(self, parameters: Mapping[str, str]) -> str:
-        """The signed address of a WebSocket for a stream with these parameters."""
+        """Return the signed URL of a WebSocket for a stream with these parameters."""
         request = AWSRequest("GET", with_parameters(self.endpoint, parameters))
         SigV4QueryAuth(self.credentials().keys, SERVICE, self.region, EXPIRES).add_auth(request)
         return websocket(str(request.url))
 
 
 def _plain(error: Exception) -> str:
-    """What botocore says, which ends with a full stop or does not."""
+    """Return botocore's message without a full stop, which only some have."""
     return str(error).rstrip(".")

@@ -1,15 +1,15 @@
-"""What whoever starts the engine can tell it, as settings."""
+"""The settings of the Amazon engine."""
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.amazon.settings import FEATURES, LANGUAGES, AmazonSettings
-from transcribed.options import in_any_case
+from transcribed.options import ignoring_case
 from transcribed.wire.amazon_parameters import PARAMETERS
 
 
 class AmazonOptions(BaseSettings):
-    """Where the audio goes that is recognised by Amazon Transcribe, and what is asked of it."""
+    """The settings of the Amazon engine."""
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
@@ -46,33 +46,33 @@ class AmazonOptions(BaseSettings):
 
     @field_validator("amazon_language")
     @classmethod
-    def _spoken(cls, language: str) -> str:
-        known = in_any_case(language, LANGUAGES)
+    def _supported(cls, language: str) -> str:
+        known = ignoring_case(language, LANGUAGES)
         if known is None:
             raise ValueError("no language of Amazon's, such as en-US or de-DE")
         return known
 
     @field_validator("amazon_parameters")
     @classmethod
-    def _askable(cls, text: str) -> str:
+    def _valid(cls, text: str) -> str:
         _parameters(text)
         return text
 
     def for_amazon(self) -> AmazonSettings:
-        """The part that the engine is told."""
+        """Return the settings as the engine takes them."""
         return AmazonSettings(
             region=self.amazon_region or None,
             profile=self.amazon_profile or None,
             endpoint_url=self.amazon_endpoint or None,
             language=self.amazon_language,
-            asked=_parameters(self.amazon_parameters),
+            default_parameters=_parameters(self.amazon_parameters),
             speed=self.amazon_speed,
             silence_after=self.amazon_silence_after,
         )
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Raises ValueError for what Amazon cannot be asked for."""
+    """Parse `NAME=VALUE NAME=VALUE`. Raises ValueError for invalid parameters."""
     found: dict[str, str] = {}
     known = FEATURES | {"enable-partial-results-stabilization", "partial-results-stability"}
     for each in text.split():

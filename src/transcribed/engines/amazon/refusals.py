@@ -1,4 +1,4 @@
-"""What Amazon refuses, as our errors: which kind, and what to do about it."""
+"""Amazon's exceptions as errors of this project, with advice: pure."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _LIMIT = "Try later, or ask Amazon for more concurrent streams (Service Quotas, 
 _KINDS: Mapping[str, tuple[type[TranscribedError], str]] = {
     "AccessDenied": (
         AccessDenied,
-        "Whoever the credentials are of needs the permission transcribe:StartStreamTranscriptionWebSocket.",
+        "The credentials need the permission transcribe:StartStreamTranscriptionWebSocket.",
     ),
     "BadRequest": (BadRequest, _NO_ADVICE),
     "Conflict": (Conflict, _NO_ADVICE),
@@ -49,14 +49,14 @@ _KINDS: Mapping[str, tuple[type[TranscribedError], str]] = {
     "UnrecognizedClient": (UnknownClient, _KEY),
     "Validation": (BadRequest, _NO_ADVICE),
 }
-"""By the exception's name, without "Exception" at its end."""
+"""The kind of error and the advice, by the exception's name without the suffix "Exception"."""
 
-_IN_A_STREAM: Mapping[str, str] = {
+_BAD_REQUESTS: Mapping[str, str] = {
     "signature": "InvalidSignature",
     "access key": "UnrecognizedClient",
     "security token": "UnrecognizedClient",
 }
-"""What a BadRequest is about, by words of its message."""
+"""The exception that a BadRequest stands for, by words of its message."""
 
 _STATUS: Mapping[int, str] = {
     400: "BadRequest",
@@ -69,18 +69,21 @@ _SHOWN = 300
 
 
 def refusal(name: str, message: str) -> TranscribedError:
-    """An exception of Amazon's by its name, with or without namespace, address and "Exception"."""
+    """Return the error for an exception of Amazon's.
+
+    `name` may have a namespace before "#", a URL after ":", and the suffix "Exception".
+    """
     plain = name.partition(":")[0].rpartition("#")[2].removesuffix("Exception")
     kind, advice = _KINDS.get(plain, (EngineFailure, _NO_ADVICE))
     lower = message.lower()
     if kind is BadRequest and "no new audio" in lower:
-        # It is the way there that had stopped: silence is sent where no audio comes.
+        # Silence is sent when no audio comes, so the connection must have stalled.
         kind = UpstreamLost
     elif "expired" in lower and "token" in lower:
         kind, advice = _KINDS["ExpiredToken"]
     elif kind is BadRequest:
-        # In the middle of a stream, as which a WebSocket's refusals come, there is no other exception.
-        about = next((about for words, about in _IN_A_STREAM.items() if words in lower), "BadRequest")
+        # Over a WebSocket, Amazon reports other refusals as BadRequest, too.
+        about = next((about for words, about in _BAD_REQUESTS.items() if words in lower), "BadRequest")
         kind, advice = _KINDS[about]
     said = " ".join(message.split())[:_SHOWN] or "it does not say why"
     said = said if said.endswith((".", "!", "?")) else f"{said}."
@@ -88,7 +91,7 @@ def refusal(name: str, message: str) -> TranscribedError:
 
 
 def refusal_of_status(status: int, headers: Mapping[str, str], body: bytes) -> TranscribedError:
-    """An HTTP answer in place of a WebSocket. The names of the headers are in lower case."""
+    """Return the error for an HTTP response to the handshake. Header names are in lower case."""
     message = _message(body)
     name = headers.get("x-amzn-errortype", "")
     if name:
@@ -100,13 +103,13 @@ def refusal_of_status(status: int, headers: Mapping[str, str], body: bytes) -> T
     if status in _STATUS:
         return refusal(_STATUS[status], message or f"HTTP {status}")
     return EngineFailure(
-        f"What answers in Amazon Transcribe's place, with HTTP {status}, does not speak its protocol. "
+        f"The endpoint answers with HTTP {status}, and does not speak the protocol of Amazon Transcribe. "
         "Check the endpoint."
     )
 
 
 def _message(body: bytes) -> str:
-    """Of a JSON body; nothing where it is another."""
+    """Return the message of a JSON body; empty for any other body."""
     try:
         members = json.loads(body)
     except ValueError:

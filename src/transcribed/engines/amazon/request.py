@@ -1,4 +1,4 @@
-"""What is asked of Amazon, without the signature: pure."""
+"""The request for a stream, without its signature: endpoint and parameters. Pure."""
 
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -13,7 +13,7 @@ PATH = "/stream-transcription-websocket"
 _PORT = 8443
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _IDENTIFICATION = ("identify-language", "identify-multiple-languages")
-_OF_IDENTIFICATION = (*_IDENTIFICATION, "language-options", "preferred-language")
+_LANGUAGE_FAMILY = (*_IDENTIFICATION, "language-options", "preferred-language")
 _VOCABULARIES = ("vocabulary-name", "vocabulary-names")
 _FILTERS = ("vocabulary-filter-name", "vocabulary-filter-names")
 _PERSONAL = ("content-redaction-type", "content-identification-type", "pii-entity-types")
@@ -28,14 +28,14 @@ _AUDIO_EVENT = {
 
 
 def amazon_endpoint(region: str, domain: str) -> str:
-    """Amazon's own; `domain` is that of the region's partition."""
+    """Return Amazon's endpoint in a region; `domain` is the DNS suffix of the region's partition."""
     return f"https://transcribestreaming.{region}.{domain}:{_PORT}{PATH}"
 
 
 def endpoint_at(url: str) -> str:
-    """The endpoint behind a URL such as AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING.
+    """Return the endpoint at a base URL, such as the value of AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING.
 
-    With TLS and without a port it is at 8443, as to Amazon's SDKs. Raises ConfigurationError.
+    The default port for TLS is 8443, as in Amazon's SDKs. Raises ConfigurationError for an invalid URL.
     """
     try:
         parts = urlsplit(url)
@@ -55,18 +55,18 @@ def endpoint_at(url: str) -> str:
 
 
 def with_parameters(endpoint: str, parameters: Mapping[str, str]) -> str:
-    """The endpoint with the parameters of a stream in its query."""
+    """Return the endpoint with the parameters of a stream as its query."""
     return f"{endpoint}?{urlencode(parameters, quote_via=quote, safe='-_.~')}"
 
 
 def websocket(url: str) -> str:
-    """The same address to a WebSocket's client."""
+    """Return an HTTP URL with the scheme of WebSockets: ws or wss."""
     return url.replace("http", "ws", 1)
 
 
-def check(asked: Mapping[str, str]) -> None:
-    """Raises ConfigurationError for what cannot be asked for all streams."""
-    if unknown := sorted(asked.keys() - FEATURES - {_STABILIZATION, _STABILITY}):
+def check_defaults(parameters: Mapping[str, str]) -> None:
+    """Raise ConfigurationError for parameters that cannot be set for all streams."""
+    if unknown := sorted(parameters.keys() - FEATURES - {_STABILIZATION, _STABILITY}):
         raise ConfigurationError(
             f"Amazon Transcribe cannot be asked for {', '.join(unknown)} for all streams. There are: "
             f"{', '.join(sorted(FEATURES))}."
@@ -74,13 +74,13 @@ def check(asked: Mapping[str, str]) -> None:
 
 
 def stream_parameters(settings: AmazonSettings, options: StreamOptions) -> dict[str, str]:
-    """All that is asked of one stream; a stream's own wishes go before those for all of them."""
+    """Return all parameters of a stream. Its own options take precedence over the defaults."""
     own = {**_own_parameters(options), **options.vendor_options}
-    replaced = set(_OF_IDENTIFICATION) if options.language is not None else set()
-    for family in (_OF_IDENTIFICATION, _VOCABULARIES, (*_FILTERS, _METHOD), _PERSONAL):
+    replaced = set(_LANGUAGE_FAMILY) if options.language is not None else set()
+    for family in (_LANGUAGE_FAMILY, _VOCABULARIES, (*_FILTERS, _METHOD), _PERSONAL):
         if own.keys() & set(family):
             replaced |= set(family)
-    general = {name: value for name, value in settings.asked.items() if name not in replaced}
+    general = {name: value for name, value in settings.default_parameters.items() if name not in replaced}
     asked = {name: value for name, value in {**general, **own}.items() if value.lower() != "false"}
     if options.stability is not Stability.OFF:
         asked |= {_STABILIZATION: "true", _STABILITY: options.stability.name.lower()}
@@ -90,7 +90,7 @@ def stream_parameters(settings: AmazonSettings, options: StreamOptions) -> dict[
 
 
 def _own_parameters(options: StreamOptions) -> dict[str, str]:
-    """What a stream asks, without its language and its stability."""
+    """Return the parameters of a stream's options, except for language and stability."""
     asked: dict[str, str] = {}
     if (identification := options.language_identification) is not None:
         asked |= {
@@ -98,7 +98,7 @@ def _own_parameters(options: StreamOptions) -> dict[str, str]:
             "language-options": ",".join(identification.candidates),
             "preferred-language": identification.preferred or "",
         }
-    # Of several languages each may have its list.
+    # With language identification, each language may have its own list.
     several = identification is not None
     asked |= _listed(_VOCABULARIES, options.vocabularies, several=several)
     if (words := options.vocabulary_filter) is not None:
@@ -119,15 +119,18 @@ def _listed(names: tuple[str, str], listed: tuple[str, ...], *, several: bool) -
 
 
 def identifies_language(parameters: Mapping[str, str]) -> bool:
-    """Whether Amazon shall find out which language is spoken."""
+    """Return whether the parameters request language identification."""
     return any(name in parameters for name in _IDENTIFICATION)
 
 
 def stabilizes(parameters: Mapping[str, str]) -> bool:
-    """Whether words shall be marked as settled or not."""
+    """Return whether the parameters request marks of settled words."""
     return _STABILIZATION in parameters
 
 
 def audio_event(audio: bytes) -> bytes:
-    """A message with audio; without, it is the end of it. In a WebSocket it need not be signed."""
+    """Return an AudioEvent message; an empty one ends the audio.
+
+    In a WebSocket, messages need no signature: the URL of the connection is signed.
+    """
     return encode(_AUDIO_EVENT, audio)

@@ -1,6 +1,7 @@
-"""What is sent, and when: pure, without a clock.
+"""What a stream sends to Amazon and when: pure, without a clock.
 
-Positions are counted in samples. Amazon's audio is ours, with silence here and there.
+Positions are counted in samples. The audio sent is the stream's audio with silence inserted: Amazon ends a
+stream that gets no audio, and ends a segment only at silence.
 """
 
 from bisect import bisect_right
@@ -10,13 +11,14 @@ import numpy as np
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 
-LONGEST = SAMPLE_RATE // 5
-"""Samples in a message; Amazon advises 50 to 200 ms."""
-USUAL = SAMPLE_RATE // 10
-SHORTEST = SAMPLE_RATE // 20
+LONGEST_MESSAGE = SAMPLE_RATE // 5
+USUAL_MESSAGE = SAMPLE_RATE // 10
+SHORTEST_MESSAGE = SAMPLE_RATE // 20
+"""Samples in a message. Amazon recommends 50 to 200 ms of audio
+(https://docs.aws.amazon.com/transcribe/latest/dg/streaming.html)."""
 
-FLUSHING = SAMPLE_RATE
-"""Samples of silence behind which a segment is over to Amazon, which knows no other way to end one."""
+FLUSH_SILENCE = SAMPLE_RATE
+"""Samples of silence that make Amazon end a segment; its protocol has no message for that."""
 
 _SAMPLE_BYTES = 2
 _FULL_SCALE = 32_768
@@ -24,9 +26,9 @@ _SLACK_SECONDS = 0.5
 
 
 class Outbox:
-    """Samples in, pieces of audio out: signed 16 bit, little endian.
+    """Buffers samples and cuts them into pieces of signed 16-bit little-endian PCM.
 
-    None is below SHORTEST but the last, and the last before a flush.
+    Only the last piece, and the last one before a flush, may be shorter than SHORTEST_MESSAGE.
     """
 
     def __init__(self) -> None:
@@ -36,34 +38,37 @@ class Outbox:
 
     @property
     def samples(self) -> int:
-        """How many wait."""
+        """The number of buffered samples."""
         return len(self._held) // _SAMPLE_BYTES
 
     def push(self, samples: Samples) -> None:
-        """Take audio."""
+        """Buffer audio."""
         scaled = np.rint(samples * np.float32(_FULL_SCALE))
         self._held += np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
         self._pushed += len(samples)
 
     def flush(self) -> None:
-        """No piece goes across this place, which `take_flush` tells, if audio came since the last."""
+        """Mark a flush at the end of the audio so far: no piece extends across it.
+
+        A second flush without audio in between has no effect.
+        """
         if self._pushed > self._flushed:
             self._flushed = self._pushed
             self._flushes.append(self._pushed)
 
     def take_flush(self) -> bool:
-        """Whether all audio in front of a flush is taken, and none behind it; said once."""
+        """Return whether the next position is that of a flush; True once for each flush."""
         due = bool(self._flushes) and self._flushes[0] == self._taken
         if due:
             self._flushes.popleft()
         return due
 
-    def take(self, *, all_of_it: bool = False) -> bytes:
-        """The next piece; nothing while there is too little. `all_of_it`: however little there is."""
+    def take(self, *, everything: bool = False) -> bytes:
+        """Take the next piece; empty if there is too little audio, unless `everything` is requested."""
         held = self._flushes[0] - self._taken if self._flushes else self.samples
-        if held < SHORTEST and not (all_of_it or self._flushes):
+        if held < SHORTEST_MESSAGE and not (everything or self._flushes):
             return b""
-        size = held if held <= LONGEST else USUAL
+        size = held if held <= LONGEST_MESSAGE else USUAL_MESSAGE
         self._taken += size
         piece = bytes(self._held[: size * _SAMPLE_BYTES])
         del self._held[: size * _SAMPLE_BYTES]
@@ -71,9 +76,9 @@ class Outbox:
 
 
 class Pacer:
-    """When the next piece may go at `speed` times the pace of speech.
+    """Schedules messages at `speed` times real time.
 
-    Who is late by less than half a second catches up: sleeping is never exact.
+    A delay of less than half a second is caught up with, since sleeping is never exact.
     """
 
     def __init__(self, speed: float) -> None:
@@ -81,20 +86,20 @@ class Pacer:
         self._next: float | None = None
 
     def wait(self, now: float) -> float:
-        """Seconds until then."""
+        """Return the seconds until the next message may be sent."""
         return 0.0 if self._next is None else max(0.0, self._next - now)
 
     def sent(self, samples: int, now: float) -> None:
-        """A piece has gone."""
+        """Record a sent message."""
         due = now if self._next is None else max(self._next, now - _SLACK_SECONDS)
         self._next = due + samples / SAMPLE_RATE / self._speed
 
 
 class TimeMapping:
-    """Amazon's times as ours, which know nothing of the silence that was put in between.
+    """Converts Amazon's times to times of the stream, which do not include inserted silence.
 
-    What Amazon hears in such a silence is heard at the moment in which it stands. Silences are kept: in the
-    four hours of a stream there are few.
+    A time within inserted silence becomes the position at which that silence was inserted. All silences are
+    kept: there are few in the four hours that a stream can last.
     """
 
     def __init__(self) -> None:
@@ -106,20 +111,20 @@ class TimeMapping:
 
     @property
     def sent(self) -> int:
-        """Samples sent, silence and all."""
+        """Samples sent, including silence."""
         return self._sent
 
     @property
     def silent(self) -> int:
-        """Those of them that are silence put in."""
+        """Samples of inserted silence."""
         return self._silent
 
     def audio(self, samples: int) -> None:
-        """So much audio was sent."""
+        """Record sent audio."""
         self._sent += samples
 
     def silence(self, samples: int) -> None:
-        """So much silence was put in."""
+        """Record inserted silence."""
         if self._ends and self._ends[-1] == self._sent:
             self._ends[-1] += samples
         else:
@@ -129,8 +134,8 @@ class TimeMapping:
         self._sent += samples
         self._silent += samples
 
-    def ours(self, seconds: float) -> float:
-        """Where in our audio a moment of Amazon's is; never behind what was sent."""
+    def stream_time(self, seconds: float) -> float:
+        """Convert a time of Amazon's, limited to the audio sent, to the stream's time."""
         at = min(seconds, self._sent / SAMPLE_RATE)
         number = bisect_right(self._starts, at * SAMPLE_RATE) - 1
         if number < 0:

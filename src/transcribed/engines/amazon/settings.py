@@ -1,4 +1,4 @@
-"""What the engine can be told."""
+"""The settings of the Amazon engine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ LANGUAGES = (
     *("ta-IN", "te-IN", "th-TH", "tl-PH", "tr-TR", "uk-UA", "uz-UZ", "vi-VN", "zh-CN", "zh-HK"),
     *("zh-TW", "zu-ZA"),
 )
-"""Those of Amazon's service model for streams."""
+"""The languages of streams, from Amazon's service model (StartStreamTranscription, LanguageCode)."""
 
 FEATURES = frozenset(
     {
@@ -36,44 +36,46 @@ FEATURES = frozenset(
         "vocabulary-names",
     }
 )
-"""Those of wire/amazon_parameters.py that Amazon honours, beside those that say what the audio is."""
+"""The parameters that may be set for all streams, by their names in wire/amazon_parameters.py."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Of one connection, in seconds."""
+    """The time-outs of one connection, in seconds."""
 
     open: float = 10.0
-    """To find credentials, connect, and be let in."""
+    """To find credentials, connect, and complete the handshake."""
     send: float = 20.0
-    """Until a message that is being sent is on its way, and until what is on its way has arrived."""
+    """To hand a message to the system, and for the other end to acknowledge it."""
     last_words: float = 20.0
-    """After the end of the audio: for the next message, or the end."""
+    """For the next message, or the end, after the end of the audio."""
     close: float = 5.0
-    """To part in good order."""
+    """To close the connection."""
     ping: float = 5.0
-    """Between two questions whether the other end is there."""
+    """Between two pings."""
     pong: float = 10.0
-    """For the answer, of an end that has answered before."""
+    """For the answer to a ping, if the other end has answered one before."""
 
 
 @dataclass(frozen=True, slots=True)
 class AmazonSettings:
-    """Where the streams go, and what is asked of all of them.
+    """Where streams are sent, and their default parameters.
 
-    `region`, `profile` and `endpoint_url` are what they are to Amazon's command line; None leaves them to
-    its environment and files. `asked` is by the names of Amazon's parameters. Recordings are sent at
-    `speed` times the pace of speech: Amazon wants 1. When for `silence_after` seconds no audio has come,
-    silence is sent: Amazon ends a stream that gets nothing for 15 s. `not_at` are places (host:port) that
-    are no Amazon, since it is this server that is there.
+    - `region`, `profile`, `endpoint_url`: as for Amazon's command line; None leaves them to its environment
+      variables and files.
+    - `default_parameters`: parameters of all streams, by Amazon's names.
+    - `speed`: how fast recordings are sent, as a multiple of real time; Amazon expects 1.
+    - `silence_after`: seconds without audio after which silence is sent. Amazon ends a stream that gets no
+      audio for 15 s.
+    - `own_addresses`: addresses (host:port) of this server, which must not be its own upstream.
     """
 
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
     language: str = "en-US"
-    asked: Mapping[str, str] = field(default_factory=dict)
+    default_parameters: Mapping[str, str] = field(default_factory=dict)
     speed: float = 1.0
     silence_after: float = 5.0
     timeouts: Timeouts = field(default_factory=Timeouts)
-    not_at: frozenset[str] = frozenset()
+    own_addresses: frozenset[str] = frozenset()

@@ -1,1 +1,1 @@
-"""A stream of one engine or two that outlives what their streams outlive."""
+"""Streams that outlive failures and the maximum age of an engine's streams, with an optional fallback."""

@@ -1,8 +1,9 @@
-"""An Engine made of one or two: what its streams do is in `stream.py`."""
+"""An Engine made of a primary engine and an optional fallback; its streams are in `stream.py`."""
 
 from dataclasses import dataclass, field
 
 from transcribed.engines.base import Engine
+from transcribed.engines.failover.opening import StreamOpener
 from transcribed.engines.failover.rules import CircuitBreaker, FailoverRules
 from transcribed.engines.failover.stream import Counters, FailoverStream
 from transcribed.options import Capabilities, StreamOptions
@@ -10,13 +11,13 @@ from transcribed.options import Capabilities, StreamOptions
 
 @dataclass(frozen=True, slots=True)
 class FailoverEngine:
-    """The first engine's streams, made to last; where it fails, the fallback's.
+    """An Engine whose streams survive failures of the primary engine, with the fallback meanwhile.
 
-    `general` is what the first engine does for every stream without being asked: what is to be taken out of
-    a text must not be shown by a fallback that cannot.
+    `general` are the options that the primary engine applies to every stream by its own settings. A
+    fallback that cannot redact or filter what they request is not used.
     """
 
-    first: Engine
+    primary: Engine
     fallback: Engine | None = None
     rules: FailoverRules = field(default_factory=FailoverRules)
     counters: Counters = field(default_factory=Counters)
@@ -25,19 +26,19 @@ class FailoverEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        """The first engine's."""
-        return self.first.capabilities
+        """The capabilities of the primary engine."""
+        return self.primary.capabilities
 
     async def open(self, options: StreamOptions) -> FailoverStream:
-        """A new stream. Raises what an engine raises, where nothing helps."""
-        stream = FailoverStream(
-            self.first,
+        """Open a new stream. Raises the last error if neither engine opens one."""
+        opener = StreamOpener(
+            self.primary,
             self.fallback,
             options,
             rules=self.rules,
-            counters=self.counters,
             breaker=self.breaker,
             general=self.general,
         )
+        stream = FailoverStream(opener, options, rules=self.rules, counters=self.counters)
         await stream.open()
         return stream

@@ -1,6 +1,6 @@
-"""What is tried after a failure, and when: pure functions (docs/decisions/0017-succession.md).
+"""Decisions after a failure: what to try, and when. Pure functions (docs/decisions/0017-succession.md).
 
-Times are readings of any one clock, in seconds. `jitter` is a random number in [0, 1).
+Times are readings of one clock, in seconds. `jitter` is a random number in [0, 1).
 """
 
 import math
@@ -16,83 +16,83 @@ from transcribed.errors import (
     Stopping,
     TranscribedError,
 )
-from transcribed.options import OPTIONAL, Capabilities, FilterMethod, StreamOptions, lacking
+from transcribed.options import OPTIONAL, Capabilities, FilterMethod, StreamOptions, unsupported
 
-_NOTHING = StreamOptions()
+_DEFAULTS = StreamOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class FailoverRules:
-    """When streams follow one another; all but `tries` and `tries_before_fallback` in seconds."""
+    """Delays, time-outs and bounds of failover, in seconds except for the numbers of tries."""
 
     lifetime: float | None = 3 * 3600 + 50 * 60
-    """After which the first engine's stream is left for a new one; Amazon ends its streams after 4 h."""
+    """The age at which a stream of the primary engine is replaced; Amazon ends its streams after 4 h."""
     boundary: float = 30.0
-    """A new stream that is ready waits for the end of a segment, at most so long."""
+    """The longest that a replacement waits for the end of a segment."""
 
     first_delay: float = 0.2
-    """The most that the first try waits after a failure. Each further try may wait twice as long."""
+    """The longest delay before the first retry after a failure; it doubles with each further retry."""
     busy_delay: float = 2.0
-    """The same where the engine said that it has no room."""
+    """The same if the engine reported that it has no capacity."""
     longest_delay: float = 10.0
-    """No try waits longer."""
+    """The bound of the doubled delays."""
     tries: int = 8
-    """New streams that are tried in one outage,"""
+    """The most retries in one outage without a fallback."""
     patience: float = 60.0
-    """and the time from its beginning within which they are."""
+    """The longest time for those retries, from the start of the outage."""
     tries_before_fallback: int = 3
-    """The same where another engine can take over,"""
+    """The most retries before the fallback takes over."""
     patience_before_fallback: float = 5.0
-    """which it does after this time."""
+    """The longest time for those retries."""
     patience_opening: float = 10.0
-    """Where no audio has come yet: who waits for an answer can try again by himself."""
+    """The same as `patience` for the first stream, since the client can try again itself."""
     settled: float = 10.0
-    """A stream that fails after more than this begins a new outage, if it was in no segment."""
+    """A stream that fails outside a segment after more than this time starts a new outage."""
 
     return_first: float = 30.0
-    """After which the first engine is tried again while the fallback recognises,"""
+    """The delay before the primary engine is tried again while the fallback serves; it doubles."""
     return_longest: float = 600.0
-    """and then after twice that, and so on, up to this."""
+    """The bound of that delay."""
 
     opening: float = 10.0
-    """For an engine to open a stream."""
+    """The time-out for an engine to open a stream."""
     sending: float = 30.0
-    """For the first engine to take half a second of audio. The fallback's own waits are its own affair."""
+    """The time-out for the primary engine to take half a second of audio; the fallback has none."""
     last_words: float = 30.0
-    """For the first engine to say something more, or that this was all, when it has all audio."""
+    """The time-out for the next event of the primary engine after it has been given all audio."""
     draining: float = 5.0
-    """For what a stream had said before it took no more audio."""
+    """The time-out for the remaining events of a stream that takes no more audio."""
     closing: float = 5.0
-    """To give a stream back."""
+    """The time-out for closing a stream."""
 
     buffered: float = 5.0
-    """Audio that waits to be sent before its sender waits."""
+    """Unsent audio at which `send` waits."""
     silence_kept: float = 30.0
-    """Audio held where no segment is open: an engine must say sooner that it is lost."""
+    """Sent audio kept outside segments; an engine must report a lost stream within this time."""
     most_held: float = 300.0
-    """Audio held of a segment that does not end."""
+    """Audio kept of a segment that does not end."""
 
 
 class FailureKind(Enum):
-    """What a failure means for the next try."""
+    """What a failure means for further tries."""
 
     LOST = auto()
-    """A new stream may do better at once."""
+    """A new stream may work at once."""
     BUSY = auto()
-    """A new stream may do better later."""
+    """A new stream may work later."""
     REFUSED = auto()
-    """A new stream would fail likewise; another engine would not."""
+    """A new stream would fail again; another engine may work."""
     HOPELESS = auto()
-    """Whoever tries would fail likewise, or should not try."""
+    """Any engine would fail, or should not be tried."""
 
 
 def classify_failure(error: TranscribedError, *, proven: bool) -> FailureKind:
-    """What the error of an engine means. `proven`: it has said something to what is asked of it before."""
+    """Return what an engine's error means. `proven`: the engine has accepted these options before."""
     match error:
         case Stopping():
             return FailureKind.HOPELESS
         case BadRequest():
-            # Amazon also says it of a stream that it has had enough of.
+            # Amazon also ends running streams with this error.
             return FailureKind.LOST if proven else FailureKind.HOPELESS
         case LimitExceeded():
             return FailureKind.BUSY
@@ -104,10 +104,10 @@ def classify_failure(error: TranscribedError, *, proven: bool) -> FailureKind:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """From a failure until a segment is final again.
+    """The time from a failure to the next final.
 
-    `failures` and `last_failure` are the first engine's; `fallback` says whether there is another one
-    that has not failed in this outage.
+    `failures` counts failures of the primary engine. `fallback` says whether there is a fallback that has
+    not failed in this outage.
     """
 
     since: float
@@ -117,11 +117,11 @@ class Outage:
     last_failure: FailureKind = FailureKind.LOST
 
     def failed(self, kind: FailureKind) -> "Outage":
-        """So did the first engine."""
+        """Return the outage after a failure of the primary engine."""
         return replace(self, failures=self.failures + 1, last_failure=kind)
 
     def fallback_failed(self, kind: FailureKind, *, for_now: bool = False) -> "Outage":
-        """So did the other one; `for_now`: it may do better when it is asked again."""
+        """Return the outage after a failure of the fallback, which is tried again only if `for_now`."""
         if kind is FailureKind.HOPELESS:
             return replace(self, last_failure=kind)
         return replace(self, fallback=self.fallback and for_now)
@@ -129,7 +129,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try a new stream of the first engine after so many seconds."""
+    """Open a new stream of the primary engine after a delay in seconds."""
 
     delay: float
 
@@ -139,7 +139,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class FailOver:
-    """Try the fallback at once."""
+    """Open a stream of the fallback at once."""
 
     def __str__(self) -> str:
         return "given to the fallback"
@@ -147,17 +147,17 @@ class FailOver:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """End with the last error."""
+    """End the stream with the last error."""
 
     def __str__(self) -> str:
         return "and given up"
 
 
 def decide(outage: Outage, rules: FailoverRules, now: float, jitter: float) -> Retry | FailOver | GiveUp:
-    """What to do after the last failure.
+    """Return what to do after the last failure.
 
-    Delays are random in full, from 0 to a limit that doubles (Brooker, "Exponential Backoff And Jitter",
-    2015): streams that were lost together do not come back together.
+    Retries use exponential backoff with full jitter (Brooker, "Exponential Backoff And Jitter", 2015), so
+    that streams that were lost together do not return together.
     """
     if outage.last_failure is FailureKind.HOPELESS:
         return GiveUp()
@@ -174,31 +174,31 @@ def decide(outage: Outage, rules: FailoverRules, now: float, jitter: float) -> R
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """What the streams of an engine share of its failures, where a fallback can take over.
+    """Shared by the streams of an engine: while the engine is unreachable, new streams use the fallback.
 
-    A stream that could not reach the engine spares new ones the same wait: they begin with the fallback.
+    They are spared the wait for the engine that one stream has already tried in vain.
     """
 
     avoided_until: float = -math.inf
     reason: str = ""
 
     def unreachable(self, reason: str, rules: FailoverRules, now: float) -> None:
-        """It could not be opened."""
+        """Record that no stream could be opened."""
         self.avoided_until, self.reason = now + rules.return_first, reason
 
     def reached(self) -> None:
-        """It could."""
+        """Record that a stream was opened."""
         self.avoided_until = -math.inf
 
 
 def return_delay(tries: int, rules: FailoverRules, jitter: float) -> float:
-    """Until the first engine is tried again, after so many tries that came to nothing."""
+    """Return the delay before the primary engine is tried again, after a number of failed tries."""
     delay = min(rules.return_longest, rules.return_first * 2.0 ** min(tries, 30))
     return delay * (0.75 + 0.5 * jitter)
 
 
 def with_general(options: StreamOptions, general: StreamOptions) -> StreamOptions:
-    """What a stream is asked for where `general` is asked of all; its own wishes go before."""
+    """Return a stream's options, completed by the `general` options of all streams."""
     for_all: dict[str, Any] = {
         name: getattr(general, name) for name in OPTIONAL if not getattr(options, name)
     }
@@ -208,28 +208,28 @@ def with_general(options: StreamOptions, general: StreamOptions) -> StreamOption
 
 
 def for_fallback(
-    options: StreamOptions, first: Capabilities, fallback: Capabilities
+    options: StreamOptions, primary: Capabilities, fallback: Capabilities
 ) -> StreamOptions | None:
-    """What the fallback is asked for; None where it is of no use.
+    """Return the options for the fallback, without those it does not support; None if it cannot be used.
 
-    It is where it knows the language, or all that may be spoken, if not in the country's variety, and where
-    nothing would be shown that must not be.
+    The fallback must support the language, or all candidates, at least in another regional variety. It must
+    support requested filters, and redaction that removes text.
     """
-    lacked = lacking(options, fallback)
+    missing = unsupported(options, fallback)
     identified = options.language_identification
     candidates = identified.candidates if identified is not None else ()
     known = [
         _known(language, fallback.languages)
-        for language in candidates or (options.language or first.languages[0],)
+        for language in candidates or (options.language or primary.languages[0],)
     ]
     hidden = options.redaction is not None and options.redaction.method is not FilterMethod.TAG
-    if None in known or "vocabulary_filter" in lacked or (hidden and "redaction" in lacked):
+    if None in known or "vocabulary_filter" in missing or (hidden and "redaction" in missing):
         return None
-    without: dict[str, Any] = {name: getattr(_NOTHING, name) for name in lacked}
-    identifies = bool(candidates) and "language_identification" not in lacked
+    without: dict[str, Any] = {name: getattr(_DEFAULTS, name) for name in missing}
+    identifies = bool(candidates) and "language_identification" not in missing
     return replace(options, language=None if identifies else known[0], vendor_options={}, **without)
 
 
 def _known(language: str, languages: tuple[str, ...]) -> str | None:
-    alike = [known for known in languages if known.partition("-")[0] == language.partition("-")[0]]
-    return language if language in alike else next(iter(alike), None)
+    same_language = [known for known in languages if known.partition("-")[0] == language.partition("-")[0]]
+    return language if language in same_language else next(iter(same_language), None)

@@ -1,37 +1,24 @@
-"""One stream made of successive ones: the tasks, the clock and the waits around `splice` and `rules`."""
+"""A stream made of successive engine streams: the tasks, clock and waits around `splice` and `rules`."""
 
 import asyncio
 import logging
 import math
-import random
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Engine, RecognitionStream, Said, StreamStatus
-from transcribed.engines.failover.rules import (
-    CircuitBreaker,
-    FailOver,
-    FailoverRules,
-    FailureKind,
-    GiveUp,
-    Outage,
-    Retry,
-    classify_failure,
-    decide,
-    for_fallback,
-    return_delay,
-    with_general,
-)
+from transcribed.engines.base import StreamEvent, StreamStatus
+from transcribed.engines.failover.opening import EngineStream, StreamOpener, jitter, now, translated_errors
+from transcribed.engines.failover.rules import FailoverRules, return_delay
 from transcribed.engines.failover.splice import Splice
 from transcribed.errors import EngineFailure, TranscribedError, Unavailable
 from transcribed.event_queue import EventQueue
-from transcribed.options import Pace, StreamOptions, lacking
+from transcribed.options import Pace, StreamOptions
 from transcribed.transcript import Notice, SpeechEnded, SpeechStarted
 
 FAILED_OVER, HANDED_BACK, TAKEN_OVER = "FailedOver", "HandedBack", "TakenOver"
-"""Codes of what a client is told."""
+"""Codes of the notices to clients."""
 _CHUNK_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -39,11 +26,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Counters:
-    """Of all streams of an engine, from its beginning; they only grow.
+    """Totals over all streams of an engine, since it was loaded.
 
-    `takeovers` are new streams of the same engine because the last one was old, `recoveries` because it
-    had failed. `fallback_seconds` is audio that the fallback was given, `repeated_seconds` what a stream
-    was given that another had had before.
+    A takeover replaces a stream of the primary engine because of its age, a recovery because of a failure.
+    A fail-over changes to the fallback, a hand-back returns to the primary engine. `fallback_seconds` is
+    audio given to the fallback, `repeated_seconds` audio given to a stream after another one had it.
     """
 
     takeovers: int = 0
@@ -54,163 +41,130 @@ class Counters:
     repeated_seconds: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class _Part:
-    """A stream of one of the engines, since when it is open, and how much it has said."""
-
-    stream: RecognitionStream
-    name: str
-    is_fallback: bool
-    since: float
-    said: int = 0
-
-
 class FailoverStream:
-    """A RecognitionStream. One task owns all others, and the engines' streams: one hears, one may wait."""
+    """A RecognitionStream made of successive engine streams.
+
+    One task owns all other tasks and the engine streams: the current one, and the next one while it waits
+    for the end of a segment.
+    """
 
     def __init__(
-        self,
-        first: Engine,
-        fallback: Engine | None,
-        options: StreamOptions,
-        *,
-        rules: FailoverRules,
-        counters: Counters,
-        breaker: CircuitBreaker,
-        general: StreamOptions,
-        jitter: Callable[[], float] = random.random,
+        self, opener: StreamOpener, options: StreamOptions, *, rules: FailoverRules, counters: Counters
     ) -> None:
-        self._first = first
-        self._fallback = fallback
+        self._opener = opener
         self._options = options
-        # Partials tell where segments begin, also where nobody wants to see them.
-        self._asked_of_first = replace(options, partials=True)
-        self._wanted = with_general(self._asked_of_first, general)
-        self._asked_of_fallback = None
-        if fallback is not None:
-            self._asked_of_fallback = for_fallback(self._wanted, first.capabilities, fallback.capabilities)
         self._rules = rules
         self._counters = counters
-        self._breaker = breaker
-        self._jitter = jitter
         self._splice = Splice(rules.silence_kept, rules.most_held)
-        self._said: EventQueue[Said] = EventQueue(newest=options.pace is Pace.LIVE)
+        self._events: EventQueue[StreamEvent] = EventQueue(latest_partial=options.pace is Pace.LIVE)
         self._finishing = False
         self._speaking = False
-        self._outage: Outage | None = None
-        self._proven = False
-        self._returns = 0
+        self._return_tries = 0
         self._sent: float | None = None
-        self._current: _Part | None = None
-        self._next: _Part | None = None
+        self._current: EngineStream | None = None
+        self._next: EngineStream | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._audio_came = asyncio.Event()
         self._audio_went = asyncio.Event()
-        self._boundary = asyncio.Event()
+        self._between_segments = asyncio.Event()
 
     async def open(self) -> None:
-        """Begin, once. Raises the last error where nothing helped; then there is nothing to close."""
-        part, reason = await self._open_one()
-        if part.is_fallback:
-            self._counters.fail_overs += 1
-            self._tell(part, FAILED_OVER, reason)
-        self._begin(part)
-        self._running = asyncio.create_task(self._run())
+        """Open the first engine stream and start. To be called once.
 
-    async def _open_one(self) -> tuple[_Part, str]:
-        """And why it is not the first engine's, if it is not."""
-        outage = self._new_outage(self._rules.patience_opening)
-        if outage.fallback and _now() < self._breaker.avoided_until:
-            with suppress(TranscribedError):
-                return await self._open(is_fallback=True), self._breaker.reason
-        try:
-            return await self._open(), ""
-        except TranscribedError as error:
-            part = await self._reopen(outage.failed(self._failure_kind(error)), error)
-            return part, error.message
+        Raises the last error if no stream could be opened; nothing needs to be closed then.
+        """
+        first, reason = await self._opener.open_first()
+        if first.is_fallback:
+            self._counters.fail_overs += 1
+            self._notify(first, FAILED_OVER, reason)
+        self._begin(first)
+        self._running = asyncio.create_task(self._run())
 
     # --- RecognitionStream
 
     async def send(self, samples: Samples) -> None:
-        """Give audio; waits while a few seconds wait to be sent."""
-        while not self._said.ended and self._splice.unsent >= self._rules.buffered:
-            await _next(self._audio_went)
-        if self._said.failure is not None:
-            raise self._said.failure
-        if not self._said.ended:
+        """Give audio; waits while too much audio is unsent."""
+        while not self._events.ended and self._splice.unsent >= self._rules.buffered:
+            await _wait_for_next(self._audio_went)
+        if self._events.failure is not None:
+            raise self._events.failure
+        if not self._events.ended:
             self._splice.append(samples)
             self._audio_came.set()
 
     async def flush(self) -> None:
-        """Close the open segment behind all audio given so far."""
+        """Close the open segment at the end of the audio given so far."""
         self._splice.flush()
         self._audio_came.set()
 
     async def finish(self) -> None:
-        """No more audio comes."""
+        """Declare the end of the audio."""
         self._finishing = True
         self._audio_came.set()
 
-    def __aiter__(self) -> AsyncIterator[Said]:
-        return aiter(self._said)
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        return aiter(self._events)
 
     @property
     def status(self) -> StreamStatus:
-        """For those who watch."""
-        open_parts = [part for part in (self._current, self._next) if part is not None]
-        sent = _sum(self._sent, *(part.stream.status.sent for part in open_parts))
+        """The current state; `sent` covers all engine streams so far."""
+        opened = [each for each in (self._current, self._next) if each is not None]
+        sent = _sum_known(self._sent, *(each.stream.status.sent for each in opened))
         lag = self._splice.unsent + (0.0 if self._current is None else self._current.stream.status.lag)
         return StreamStatus(
-            self._options.pace, self._splice.received, 0.0 if self._said.ended else lag, sent
+            self._options.pace, self._splice.received, 0.0 if self._events.ended else lag, sent
         )
 
     async def aclose(self) -> None:
-        """Give everything back."""
-        if not self._said.ended:
+        """Release all resources."""
+        if not self._events.ended:
             self._end(None)
             self._running.cancel()
         await asyncio.wait({self._running})
-        await self._give_back()
+        await self._release_all()
 
-    # --- The task that owns the others
+    # --- The task that owns all others
 
     async def _run(self) -> None:
         try:
-            await self._succeed()
+            await self._serve_all()
         except TranscribedError as error:
             self._end(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the reader must hear of it
-            _log.error("A stream made of successive ones failed.", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - any failure must reach the stream's reader
+            _log.error("A failover stream failed.", exc_info=error)
             self._end(EngineFailure("The stream failed; the server's log says how."))
         finally:
             self._end(None)
-            await self._give_back()
+            await self._release_all()
 
-    async def _succeed(self) -> None:
-        """One stream after the other, until all is said."""
+    async def _serve_all(self) -> None:
+        """Serve one engine stream after the other, until everything is recognised."""
         successor = self._current
-        while (part := successor) is not None:
+        while (current := successor) is not None:
             failure: TranscribedError | None = None
             try:
-                successor = await self._serve(part)
+                successor = await self._serve(current)
             except TranscribedError as error:
                 failure = error
-                successor = await self._after(part, failure)
+                successor = await self._successor(current, failure)
             else:
-                self._let_go(part)
+                self._release(current)
             if successor is not None:
-                self._announce(part, successor, failure)
+                self._announce(current, successor, failure)
                 self._begin(successor)
         if self._speaking:
-            self._said.put(SpeechEnded(self._splice.received))
+            self._events.put(SpeechEnded(self._splice.received))
         if (leftover := self._splice.leftover()) is not None:
-            self._said.put(leftover)
+            self._events.put(leftover)
 
-    async def _serve(self, part: _Part) -> _Part | None:
-        """Until the part has said all (None), or another one is ready. Raises why it cannot go on."""
-        feeding = asyncio.create_task(self._feed(part))
-        listening = asyncio.create_task(self._listen(part))
-        preparing = asyncio.create_task(self._prepare(part))
+    async def _serve(self, current: EngineStream) -> EngineStream | None:
+        """Serve one engine stream. Return its successor once that is ready, or None at the regular end.
+
+        Raises TranscribedError if the stream fails.
+        """
+        feeding = asyncio.create_task(self._feed(current))
+        listening = asyncio.create_task(self._listen(current))
+        preparing = asyncio.create_task(self._prepare_next(current))
         tasks = (feeding, listening, preparing)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -219,260 +173,194 @@ class FailoverStream:
                 return self._take_next()
             preparing.cancel()
             if not listening.done():
-                await self._hear_out(part, listening, failed=feeding.exception() is not None)
-            # What it says of its end tells more than that it takes no more audio.
+                await self._await_last_events(current, listening, failed=feeding.exception() is not None)
+            # The error that the stream reports explains more than the failure to send audio to it.
             for task in (listening, feeding):
                 if task.done():
                     task.result()
             if not listening.done():
-                raise Unavailable(f"{part.name} was given all audio, and did not come to an end.")
+                raise Unavailable(f"{current.name} was given all audio, and did not come to an end.")
             if not feeding.done():
-                raise Unavailable(f"{part.name} ended before the audio did.")
+                raise Unavailable(f"{current.name} ended before the audio did.")
             return None
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _hear_out(self, part: _Part, listening: "asyncio.Task[None]", *, failed: bool) -> None:
-        """While it still says something, if it takes no more audio."""
+    async def _await_last_events(
+        self, current: EngineStream, listening: "asyncio.Task[None]", *, failed: bool
+    ) -> None:
+        """Wait while a stream that takes no more audio still yields events."""
         patience: float | None = self._rules.last_words
         if failed:
             patience = self._rules.draining
-        elif part.is_fallback:
+        elif current.is_fallback:
             patience = None
         while not listening.done():
-            said = part.said
+            events = current.events
             await asyncio.wait({listening}, timeout=patience)
-            if said == part.said and not self._said.full:
+            if events == current.events and not self._events.full:
                 break
 
-    async def _feed(self, part: _Part) -> None:
-        patience = None if part.is_fallback else self._rules.sending
-        with _translated(part.name):
+    async def _feed(self, current: EngineStream) -> None:
+        patience = None if current.is_fallback else self._rules.sending
+        with translated_errors(current.name):
             while True:
                 async with asyncio.timeout(patience):
                     if self._splice.take_flush():
-                        await part.stream.flush()
+                        await current.stream.flush()
                     samples = self._splice.take(_CHUNK_SECONDS)
                     if len(samples):
                         self._audio_went.set()
-                        await part.stream.send(samples)
+                        await current.stream.send(samples)
                     elif self._finishing:
-                        await part.stream.finish()
+                        await current.stream.finish()
                         return
                 if not len(samples):
-                    await _next(self._audio_came)
+                    await _wait_for_next(self._audio_came)
                     continue
-                if part.is_fallback:
+                if current.is_fallback:
                     self._counters.fallback_seconds += len(samples) / SAMPLE_RATE
-                if not self._said.full:
+                if not self._events.full:
                     self._splice.forget_silence()
 
-    async def _listen(self, part: _Part) -> None:
-        with _translated(part.name):
-            async for said in part.stream:
-                await self._said.room()
-                part.said += 1
-                self._place(part, said)
+    async def _listen(self, current: EngineStream) -> None:
+        with translated_errors(current.name):
+            async for event in current.stream:
+                await self._events.wait_for_room()
+                current.events += 1
+                self._relay(current, event)
 
-    async def _prepare(self, part: _Part) -> None:
-        """When it is time, open the stream that comes next, and wait for the end of a segment."""
-        if part.is_fallback:
-            delay = return_delay(self._returns, self._rules, self._jitter())
+    async def _prepare_next(self, current: EngineStream) -> None:
+        """Open the next stream of the primary engine when it is due, then wait for the end of a segment."""
+        if current.is_fallback:
+            delay = return_delay(self._return_tries, self._rules, jitter())
         elif self._rules.lifetime is not None:
-            delay = part.since + self._rules.lifetime - _now()
+            delay = current.opened_at + self._rules.lifetime - now()
         else:
             delay = math.inf
         while self._next is None:
             await asyncio.sleep(delay)
-            self._returns += 1
+            self._return_tries += 1
             try:
-                self._next = await self._open()
+                self._next = await self._opener.open()
             except TranscribedError as error:
-                _log.warning("%s opens no new stream yet: %s", _name(self._first), error.message)
-            delay = return_delay(self._returns, self._rules, self._jitter())
+                _log.warning(
+                    "%s opens no new stream yet: %s", self._opener.primary.capabilities.name, error.message
+                )
+            delay = return_delay(self._return_tries, self._rules, jitter())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._rules.boundary):
-                await self._boundary.wait()
+                await self._between_segments.wait()
 
-    # --- What comes next
+    # --- From one engine stream to the next
 
-    async def _after(self, part: _Part, failure: TranscribedError) -> _Part | None:
-        """The stream that follows one that has failed, if there is anything left to recognise."""
-        self._let_go(part)
-        await self._said.room()
+    async def _successor(self, failed: EngineStream, failure: TranscribedError) -> EngineStream | None:
+        """Return the stream that follows a failed one, or None if all audio is recognised already."""
+        self._release(failed)
+        await self._events.wait_for_room()
         if self._finishing and self._splice.is_complete:
             return None
-        outage = self._outage
-        lasted = _now() - part.since > self._rules.settled and not self._splice.is_open
-        if fresh := outage is None or lasted:
-            outage = self._new_outage(self._rules.patience)
-        kind = self._failure_kind(failure, is_fallback=part.is_fallback)
-        outage = outage.fallback_failed(kind, for_now=fresh) if part.is_fallback else outage.failed(kind)
-        self._outage = outage
-        return self._take_next() or await self._reopen(outage, failure)
+        self._opener.record_failure(failed, failure, in_segment=self._splice.is_open)
+        return self._take_next() or await self._opener.reopen(failure)
 
-    async def _reopen(self, outage: Outage, error: TranscribedError) -> _Part:
-        """A new stream of either engine, or the last error."""
-        while True:
-            self._outage = outage
-            decision = decide(outage, self._rules, _now(), self._jitter())
-            _log.warning("A stream is interrupted, %s: %s", decision, error.message)
-            if isinstance(decision, GiveUp):
-                raise error
-            if isinstance(decision, Retry):
-                await asyncio.sleep(decision.delay)
-            is_fallback = isinstance(decision, FailOver)
-            try:
-                return await self._open(is_fallback=is_fallback)
-            except TranscribedError as failure:
-                error = failure
-                kind = self._failure_kind(error, is_fallback=is_fallback)
-                outage = outage.fallback_failed(kind) if is_fallback else outage.failed(kind)
-
-    def _new_outage(self, patience: float) -> Outage:
-        return Outage(_now(), patience, fallback=self._asked_of_fallback is not None)
-
-    def _failure_kind(self, error: TranscribedError, *, is_fallback: bool = False) -> FailureKind:
-        return classify_failure(error, proven=self._proven or is_fallback)
-
-    def _take_next(self) -> _Part | None:
+    def _take_next(self) -> EngineStream | None:
         ready, self._next = self._next, None
         return ready
 
-    async def _open(self, *, is_fallback: bool = False) -> _Part:
-        engine, options = self._first, self._asked_of_first
-        if is_fallback and self._fallback is not None and self._asked_of_fallback is not None:
-            engine, options = self._fallback, self._asked_of_fallback
-        try:
-            with _translated(name := _name(engine)):
-                async with asyncio.timeout(self._rules.opening):
-                    stream = await engine.open(options)
-        except TranscribedError as error:
-            if not is_fallback and self._failure_kind(error) is FailureKind.LOST:
-                self._breaker.unreachable(error.message, self._rules, _now())
-            raise
-        if not is_fallback:
-            self._breaker.reached()
-        return _Part(stream, name, is_fallback, since=_now())
-
-    def _begin(self, part: _Part) -> None:
-        self._current = part
+    def _begin(self, opened: EngineStream) -> None:
+        self._current = opened
         self._counters.repeated_seconds += self._splice.begin()
-        self._boundary.set()
+        self._between_segments.set()
 
-    def _announce(self, last: _Part, part: _Part, failure: TranscribedError | None) -> None:
-        """Count it, and tell the client what may make a difference to it."""
+    def _announce(
+        self, last: EngineStream, successor: EngineStream, failure: TranscribedError | None
+    ) -> None:
+        """Count a change of streams, and notify the client unless it cannot make a difference."""
         reason = "" if failure is None else failure.message
-        if part.is_fallback and not last.is_fallback:
+        if successor.is_fallback and not last.is_fallback:
             self._counters.fail_overs += 1
-            self._tell(part, FAILED_OVER, reason)
-        elif last.is_fallback and not part.is_fallback:
+            self._notify(successor, FAILED_OVER, reason)
+        elif last.is_fallback and not successor.is_fallback:
             self._counters.hand_backs += 1
-            self._tell(part, HANDED_BACK, reason)
+            self._notify(successor, HANDED_BACK, reason)
         elif failure is not None:
             self._counters.recoveries += 1
-            self._tell(part, TAKEN_OVER, reason)
+            self._notify(successor, TAKEN_OVER, reason)
         else:
             self._counters.takeovers += 1
-            _log.info("A new stream of %s follows one that was old.", part.name)
+            _log.info("A new stream of %s replaces an old one.", successor.name)
 
-    def _tell(self, part: _Part, code: str, reason: str) -> None:
-        message = f"From {self._splice.start:.1f} s on, {part.name} listens"
-        if part.is_fallback and self._fallback is not None:
-            lacked = lacking(self._wanted, self._fallback.capabilities)
-            message += f", without {', '.join(lacked).replace('_', ' ')}" if lacked else ""
+    def _notify(self, opened: EngineStream, code: str, reason: str) -> None:
+        message = f"From {self._splice.start:.1f} s on, {opened.name} listens"
+        if lost := self._opener.lost_options(opened):
+            message += f", without {lost}"
         notice = Notice(code, f"{message}. {reason}".rstrip())
         _log.log(logging.INFO if code == HANDED_BACK else logging.WARNING, "%s: %s", code, notice.message)
-        self._said.put(notice)
+        self._events.put(notice)
 
-    # --- What is said
+    # --- Events
 
-    def _place(self, part: _Part, said: Said) -> None:
-        if isinstance(said, Notice):
-            self._said.put(said)
+    def _relay(self, current: EngineStream, event: StreamEvent) -> None:
+        if isinstance(event, Notice):
+            self._events.put(event)
             return
-        if isinstance(said, SpeechStarted | SpeechEnded):
-            # A stream that follows another in the middle of speech tells its start again.
-            if self._speaking != isinstance(said, SpeechStarted):
+        if isinstance(event, SpeechStarted | SpeechEnded):
+            # A stream that takes over in the middle of speech reports the start of that speech again.
+            if self._speaking != isinstance(event, SpeechStarted):
                 self._speaking = not self._speaking
-                self._said.put(replace(said, at=self._splice.time(said.at)))
+                self._events.put(replace(event, at=self._splice.time(event.at)))
             return
-        placed = self._splice.place(said)
-        if not part.is_fallback:
-            self._proven = True
+        placed = self._splice.place(event)
+        self._opener.recognised(current, final=placed.final)
         if placed.final:
-            self._outage = None
-            self._boundary.set()
-            if not part.is_fallback:
-                self._returns = 0
+            self._between_segments.set()
+            if not current.is_fallback:
+                self._return_tries = 0
         else:
-            self._boundary.clear()
+            self._between_segments.clear()
         if placed.final or self._options.partials:
-            self._said.put(placed)
+            self._events.put(placed)
 
     # --- The end
 
     def _end(self, failure: TranscribedError | None) -> None:
-        """Nothing more happens here; whoever waits is told."""
-        if not self._said.ended:
-            self._said.end(failure)
+        """End the stream and wake all waiters. Only the first call has an effect."""
+        if not self._events.ended:
+            self._events.end(failure)
             self._audio_went.set()
 
-    async def _give_back(self) -> None:
-        for part in (self._current, self._next):
-            if part is not None:
-                self._let_go(part)
+    async def _release_all(self) -> None:
+        for opened in (self._current, self._next):
+            if opened is not None:
+                self._release(opened)
         self._next = None
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _let_go(self, part: _Part) -> None:
-        if part is self._current:
+    def _release(self, opened: EngineStream) -> None:
+        """Close an engine stream in the background."""
+        if opened is self._current:
             self._current = None
-        self._sent = _sum(self._sent, part.stream.status.sent)
-        closing = asyncio.create_task(self._close(part))
+        self._sent = _sum_known(self._sent, opened.stream.status.sent)
+        closing = asyncio.create_task(self._close(opened))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    async def _close(self, part: _Part) -> None:
+    async def _close(self, opened: EngineStream) -> None:
         try:
             async with asyncio.timeout(self._rules.closing):
-                await part.stream.aclose()
-        except Exception as error:  # noqa: BLE001 - it is left in any case
-            _log.warning("A stream of %s could not be closed in good order.", part.name, exc_info=error)
+                await opened.stream.aclose()
+        except Exception as error:  # noqa: BLE001 - the stream is abandoned in any case
+            _log.warning("A stream of %s could not be closed in good order.", opened.name, exc_info=error)
 
 
-@contextmanager
-def _translated(name: str) -> Iterator[None]:
-    """Whatever an engine raises, as a TranscribedError."""
-    try:
-        yield
-    except TranscribedError:
-        raise
-    except TimeoutError as error:
-        raise Unavailable(f"{name} does not answer.") from error
-    except Exception as error:
-        _log.exception("A stream of %s failed.", name)
-        raise EngineFailure(f"{name} failed on this audio; the server's log says how.") from error
-
-
-async def _next(event: asyncio.Event) -> None:
-    """Wait until it happens again."""
+async def _wait_for_next(event: asyncio.Event) -> None:
     event.clear()
     await event.wait()
 
 
-def _sum(*amounts: float | None) -> float | None:
-    """Of those that are known."""
+def _sum_known(*amounts: float | None) -> float | None:
     known = [amount for amount in amounts if amount is not None]
     return sum(known) if known else None
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _name(engine: Engine) -> str:
-    return engine.capabilities.name

@@ -14,17 +14,17 @@ def cached_files(
     folder: Path,
     names: Sequence[str],
     sources: Sequence[Path],
-    recipe: str,
+    version: str,
     make: Callable[[Sequence[bytes]], Sequence[bytes]],
 ) -> list[bytes | str]:
     """The files that `make` computes from sources: their paths, or their bytes if they cannot be kept.
 
-    They are keyed by the hash of the sources and by `recipe`, which changes whenever `make` does. Several
+    They are keyed by the hash of the sources and by `version`, which changes whenever `make` does. Several
     processes may do this at once: each writes files of its own and renames them into place.
     """
     contents = [source.read_bytes() for source in sources]
     key = hashlib.sha256(b"".join(contents)).hexdigest()[:16]
-    home = folder / f"{recipe}-{key}"
+    home = folder / f"{version}-{key}"
     paths = [home / name for name in names]
     if all(path.exists() for path in paths):
         return [str(path) for path in paths]

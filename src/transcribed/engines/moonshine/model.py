@@ -39,7 +39,7 @@ _TOKENS_PER_SECOND = 6.5
 _SPARE_TOKENS = 6
 # The encoder's convolutions need this many samples to yield one hidden state.
 SHORTEST = 2_048
-_WIDE = min(2, os.cpu_count() or 1)
+_PARALLEL_THREADS = min(2, os.cpu_count() or 1)
 _REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
 _EPSILON = 1e-5
 
@@ -97,7 +97,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class KeyValueCache:
     """What the decoder keeps of the tokens that it has read, so that it need not read them again.
 
     For each layer its keys and values, of the shape [1, heads, length, head size]. Empty at the start.
@@ -110,9 +110,9 @@ class Past:
         """Tokens, the start before them included."""
         return int(self.states[0].shape[2]) if self.states else 0
 
-    def first(self, length: int) -> "Past":
+    def first(self, length: int) -> "KeyValueCache":
         """All that was read after this is forgotten."""
-        return Past(tuple(state[:, :, :length] for state in self.states))
+        return KeyValueCache(tuple(state[:, :, :length] for state in self.states))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Networks:
 
     stem: ort.InferenceSession
     encoder: ort.InferenceSession
-    wide_encoder: ort.InferenceSession
+    parallel_encoder: ort.InferenceSession
     cross: ort.InferenceSession
     decoder: ort.InferenceSession
 
@@ -144,21 +144,21 @@ class MoonshineModel:
             cache,
             ["stem.onnx", "encoder.onnx", "cross.onnx", "decoder.onnx"],
             [model / "encoder_model.ort", model / "decoder_model_merged.ort"],
-            variant.recipe,
+            variant.version,
             _build,
         )
         stem, encoder, cross, decoder = graphs
         networks = Networks(
             stem=session(stem),
             encoder=session(encoder),
-            wide_encoder=session(encoder, threads=_WIDE),
+            parallel_encoder=session(encoder, threads=_PARALLEL_THREADS),
             cross=session(cross),
             decoder=session(decoder),
         )
         return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()), variant)
 
     @property
-    def nothing_encoded(self) -> HalfArray:
+    def empty_cache(self) -> HalfArray:
         """The past of a segment's first frames."""
         return np.empty((0, 2 * self.dimensions.encoder_layers, self.dimensions.width), np.float16)
 
@@ -175,7 +175,7 @@ class MoonshineModel:
         normalisation: tuple[Array, Array],
         past: HalfArray | None = None,
         *,
-        wide: bool = False,
+        parallel: bool = False,
     ) -> tuple[Array, HalfArray]:
         """Features [n, 576], as their segment's normalisation makes them, to hidden states.
 
@@ -184,8 +184,8 @@ class MoonshineModel:
         states [1, frames, width].
         """
         mean, scale = normalisation
-        past = self.nothing_encoded if past is None else past
-        encoder = self._networks.wide_encoder if wide else self._networks.encoder
+        past = self.empty_cache if past is None else past
+        encoder = self._networks.parallel_encoder if parallel else self._networks.encoder
         hidden, new = encoder.run(
             ["hidden", ENCODER_NEW],
             {
@@ -198,15 +198,15 @@ class MoonshineModel:
         )
         return hidden, new
 
-    def encode(self, samples: Samples, *, wide: bool = False) -> Encoded:
+    def encode(self, samples: Samples, *, parallel: bool = False) -> Encoded:
         """Samples of one segment → hidden states, one for each 24 ms.
 
-        `wide` uses a second core if one is idle: sooner done, for a little more work in all.
+        `parallel` uses a second core if one is idle: sooner done, for a little more work in all.
         """
         if len(samples) < SHORTEST:
             samples = np.pad(samples, (0, SHORTEST - len(samples)))
         features = self.features(samples)
-        hidden, _ = self.encode_features(features.values, features.normalisation(), wide=wide)
+        hidden, _ = self.encode_features(features.values, features.normalisation(), parallel=parallel)
         return Encoded(hidden, len(samples))
 
     def decode(self, encoded: Encoded, settled: Decoded, draft: Sequence[int]) -> Decoded:
@@ -219,12 +219,12 @@ class MoonshineModel:
         Speculative Decoding"). So a draft changes the time this takes, and the text only where two words
         are almost equally probable: sums round differently in passes of different lengths.
         """
-        decoded, _, _ = self.decode_on(encoded, settled, draft, Past())
+        decoded, _, _ = self.decode_from(encoded, settled, draft, KeyValueCache())
         return decoded
 
-    def decode_on(
-        self, encoded: Encoded, settled: Decoded, draft: Sequence[int], past: Past
-    ) -> tuple[Decoded, Past, Array]:
+    def decode_from(
+        self, encoded: Encoded, settled: Decoded, draft: Sequence[int], past: KeyValueCache
+    ) -> tuple[Decoded, KeyValueCache, Array]:
         """Decode as `decode` does, where the start token and some settled ones have been read before.
 
         `past` is what reading them left, at most as long as the settled tokens are many; it comes back
@@ -234,7 +234,7 @@ class MoonshineModel:
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
         names = self.dimensions.states(CROSS)
         cross = dict(zip(names, self._networks.cross.run(names, {"hidden": encoded.hidden}), strict=True))
-        reading = _Reading(self._networks.decoder, self.dimensions, self._variant, cross, past)
+        reading = _Decoder(self._networks.decoder, self.dimensions, self._variant, cross, past)
         tokens, probabilities = list(settled.tokens), list(settled.probabilities)
         unread = [START, *tokens][past.length :]
         rest = draft = draft[: max(0, limit - len(tokens))]
@@ -244,7 +244,7 @@ class MoonshineModel:
             kept = common_prefix_length(draft, chosen.tolist())
             tokens += draft[:kept]
             probabilities += map(float, probable[:kept])
-            reading.forget_after(1 + len(tokens))
+            reading.truncate(1 + len(tokens))
             token = int(chosen[kept])
             if token == END or len(tokens) >= limit:
                 break
@@ -256,7 +256,7 @@ class MoonshineModel:
                 fewer = length_without_loop(tokens[:-1], phrase, attended)
                 if fewer is not None:
                     del tokens[max(fewer, len(settled.tokens)) :]
-                    reading.forget_after(1 + len(tokens))
+                    reading.truncate(1 + len(tokens))
                     break
             unread = [token]
             if kept:
@@ -276,7 +276,7 @@ def _rejoined(rest: Sequence[int], token: int) -> int:
     return nearby.index(token) + 1 if token in nearby else 0
 
 
-class _Reading:
+class _Decoder:
     """The decoder's state while it reads tokens against one segment's audio."""
 
     def __init__(
@@ -285,7 +285,7 @@ class _Reading:
         sizes: Dimensions,
         variant: Variant,
         cross: Mapping[str, Array],
-        past: Past,
+        past: KeyValueCache,
     ) -> None:
         self._decoder = decoder
         self._variant = variant
@@ -311,10 +311,10 @@ class _Reading:
         )
         layers = len(self._variant.next_heads)
         self._attentions.append([attended[0] for attended in rest[:layers]])
-        self.past = Past(tuple(rest[layers:]))
+        self.past = KeyValueCache(tuple(rest[layers:]))
         return chosen[0], probable[0]
 
-    def forget_after(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         """Take back all tokens from this position on."""
         extra = self.past.length - length
         self.past = self.past.first(length)

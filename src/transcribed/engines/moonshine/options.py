@@ -1,4 +1,4 @@
-"""What whoever starts the engine can tell it, as settings."""
+"""The settings of the Moonshine engine."""
 
 import tempfile
 from pathlib import Path
@@ -11,12 +11,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 def _default_cache() -> Path:
     try:
         return platformdirs.user_cache_path("transcribed")
-    except RuntimeError:  # A user without a home folder, as in many containers.
+    except RuntimeError:  # The user has no home folder, as in many containers.
         return Path(tempfile.gettempdir()) / "transcribed"
 
 
 class MoonshineOptions(BaseSettings):
-    """Where its networks are kept."""
+    """The settings of the Moonshine engine."""
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 

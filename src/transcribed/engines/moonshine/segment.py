@@ -14,8 +14,8 @@ from transcribed.engines.moonshine.model import (
     Decoded,
     Encoded,
     Features,
+    KeyValueCache,
     MoonshineModel,
-    Past,
 )
 from transcribed.engines.moonshine.words import (
     calibrated,
@@ -95,9 +95,9 @@ class SegmentEncoder:
         self._values = Rows(np.empty((0, 2 * width), np.float16))
         self._sums, self._squares = (Rows(np.empty(0, np.float32)) for _ in range(2))
         self._hidden = Rows(np.empty((0, width), np.float32))
-        self._past = Rows(model.nothing_encoded)
+        self._past = Rows(model.empty_cache)
 
-    def in_passing(self, audio: SampleBuffer, end: int, agreed: float) -> Encoded:
+    def incremental(self, audio: SampleBuffer, end: int, agreed: float) -> Encoded:
         """The newest frames of [start, end), where `agreed` of what was encoded last need no reading."""
         features = self._features(audio, end)
         encoded = len(self._past)
@@ -112,12 +112,14 @@ class SegmentEncoder:
         skipped = max(0, first)
         return Encoded(self._hidden.first(len(self._hidden))[None, skipped:], end - self.start, skipped)
 
-    def whole(self, audio: SampleBuffer, end: int, *, wide: bool = False) -> Encoded:
+    def whole(self, audio: SampleBuffer, end: int, *, parallel: bool = False) -> Encoded:
         """[start, end) as the encoder was trained to see it."""
         if end - self.start < SHORTEST:
             return self._model.encode(audio.between(self.start, end))
         features = self._features(audio, end)
-        hidden, _ = self._model.encode_features(features.values, features.normalisation(), wide=wide)
+        hidden, _ = self._model.encode_features(
+            features.values, features.normalisation(), parallel=parallel
+        )
         return Encoded(hidden, end - self.start)
 
     def _features(self, audio: SampleBuffer, end: int) -> Features:
@@ -150,18 +152,18 @@ class MoonshineSegment:
         self.start = start
         self.settled = Decoded()
         self._agreed = Decoded()
-        self._past = Past()
+        self._past = KeyValueCache()
         self._last = Decoded()
         self._compared, self._compared_end = Decoded(), start
         self._whole_end: int | None = None
 
     def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> Sequence[Word]:
         """What was encoded in passing says."""
-        return self._words(self.in_passing(audio, end), speech)
+        return self._words(self.incremental(audio, end), speech)
 
-    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, wide: bool) -> Sequence[Word]:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> Sequence[Word]:
         """What the whole says."""
-        return self._words(self.whole(audio, end, wide=wide), speech)
+        return self._words(self.whole(audio, end, parallel=parallel), speech)
 
     def _words(self, decoded: Decoded, speech: int | None) -> Sequence[Word]:
         believed = speech is None or is_credible(decoded, speech)
@@ -171,13 +173,13 @@ class MoonshineSegment:
         """Their tokens are not read anew."""
         self.settled = first_words(self._model.tokenizer, self._last, words)
 
-    def in_passing(self, audio: SampleBuffer, end: int) -> Decoded:
+    def incremental(self, audio: SampleBuffer, end: int) -> Decoded:
         """What [start, end) probably says, while more is coming."""
         agreed = max(self._agreed, self.settled, key=lambda decoded: len(decoded.tokens))
         draft = self._last.tokens[len(agreed.tokens) :]
         part = len(agreed.tokens) / max(1, len(self._last.tokens))
-        encoded = self._encoder.in_passing(audio, end, min(1.0, part))
-        decoded, past, attention = self._model.decode_on(encoded, agreed, draft, self._past)
+        encoded = self._encoder.incremental(audio, end, min(1.0, part))
+        decoded, past, attention = self._model.decode_from(encoded, agreed, draft, self._past)
         decoded = self._timed(decoded, agreed, attention, encoded.skipped, end)
         if end - self._compared_end >= _AGREED_OVER:
             common = common_prefix_length(decoded.tokens, self._compared.tokens)
@@ -190,16 +192,16 @@ class MoonshineSegment:
         self._last, self._whole_end = decoded, None
         return decoded
 
-    def whole(self, audio: SampleBuffer, end: int, *, wide: bool = False) -> Decoded:
-        """What [start, end) says; at once if it was asked last. `wide` as in MoonshineModel.encode."""
+    def whole(self, audio: SampleBuffer, end: int, *, parallel: bool = False) -> Decoded:
+        """What [start, end) says; at once if it was asked last. `parallel` as in MoonshineModel.encode."""
         if not self.has_final(end):
-            encoded = self._encoder.whole(audio, end, wide=wide)
+            encoded = self._encoder.whole(audio, end, parallel=parallel)
             draft = self._last.tokens[len(self.settled.tokens) :]
-            decoded, _, attention = self._model.decode_on(encoded, self.settled, draft, Past())
+            decoded, _, attention = self._model.decode_from(encoded, self.settled, draft, KeyValueCache())
             self._last = self._timed(decoded, self.settled, attention, 0, end)
             self._whole_end = end
             # It is the better text: what is said next goes on from here.
-            self._agreed, self._past = self.settled, Past()
+            self._agreed, self._past = self.settled, KeyValueCache()
         return self._last
 
     def has_final(self, end: int) -> bool:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 class Variant:
     """A model, where it is found, and what its graphs do not tell.
 
-    `package` carries it in `folder`. `recipe` changes whenever the graphs that are made of it do.
+    `package` carries it in `folder`. `version` changes whenever the graphs that are made of it do.
     `next_heads` are the heads of the decoder, by layer, that attend to the audio of the token that comes
     next, and `latest_heads` those that attend to the audio of the token just read.
     """
 
     package: str
     folder: str
-    recipe: str
+    version: str
     next_heads: Mapping[int, Sequence[int]]
     latest_heads: Mapping[int, Sequence[int]]
 

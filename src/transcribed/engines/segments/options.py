@@ -1,4 +1,4 @@
-"""What whoever starts an engine that recognises segments can tell it, as settings."""
+"""The settings of segment-based engines."""
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -8,7 +8,7 @@ from transcribed.recognition.endpointing import EndpointingRules
 
 
 class SegmentOptions(BaseSettings):
-    """Where segments end."""
+    """The settings of endpointing."""
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
@@ -21,7 +21,7 @@ class SegmentOptions(BaseSettings):
 
     @property
     def endpointing(self) -> EndpointingRules:
-        """The rules that follow."""
+        """The endpointing rules with these settings."""
         return EndpointingRules(
             endpoint_silence=self.endpoint_silence, longest_segment=self.longest_segment
         )

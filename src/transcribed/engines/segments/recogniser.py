@@ -20,10 +20,10 @@ class SegmentRecogniser(Protocol):
         """What the segment probably says up to `end`, while more is coming: as cheap as the model can."""
         ...
 
-    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, wide: bool) -> Sequence[Word]:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> Sequence[Word]:
         """What the segment says if it ends at `end`: as good as the model can, and kept.
 
-        `wide`: nobody else computes, so that more cores may be used.
+        `parallel`: nobody else computes, so that more cores may be used.
         """
         ...
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, LocalSaid, NextStep, StepKind
+from transcribed.engines.base import Hypothesis, NextStep, RecognitionEvent, StepKind
 from transcribed.engines.segments.recogniser import SegmentModel, SegmentRecogniser
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.options import Pace, Stability, StreamOptions
@@ -142,7 +142,7 @@ class SegmentStream:
             return NextStep(StepKind.AHEAD, self.recognised)
         return None
 
-    def step(self, *, alone: bool) -> Sequence[LocalSaid]:
+    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:
         """Do it."""
         said = self._step(alone=alone)
         events, self._events = self._events, []
@@ -286,7 +286,7 @@ class SegmentStream:
         if self._live:
             words = recogniser.partial(self._audio, end, speech)
         else:
-            words = recogniser.final(self._audio, end, speech, wide=alone)
+            words = recogniser.final(self._audio, end, speech, parallel=alone)
         return self._show(start, end, words)
 
     def _ahead(self, *, alone: bool) -> Sequence[Hypothesis]:
@@ -295,7 +295,7 @@ class SegmentStream:
         if start is None:
             return ()
         end, recogniser = self._pause_end, self._recogniser_at(start)
-        words = recogniser.final(self._audio, end, self._endpointer.speech, wide=alone)
+        words = recogniser.final(self._audio, end, self._endpointer.speech, parallel=alone)
         return self._show(start, end, words)
 
     def _show(self, start: int, end: int, recognised: Sequence[Word]) -> Sequence[Hypothesis]:
@@ -324,7 +324,7 @@ class SegmentStream:
         start, end = self._closed.start, self._closed.end
         # What was shown is no noise any more.
         speech = None if self._shown else self._closed.speech
-        words = self._words(self._recogniser_at(start).final(self._audio, end, speech, wide=alone))
+        words = self._words(self._recogniser_at(start).final(self._audio, end, speech, parallel=alone))
         hypotheses: list[Hypothesis] = []
         text = " ".join(word.text for word in words)
         if text and text != self._shown:

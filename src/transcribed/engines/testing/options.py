@@ -1,4 +1,4 @@
-"""What whoever starts the engine can tell it, as settings."""
+"""The settings of the scripted engine."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ScriptedOptions(BaseSettings):
-    """Its script."""
+    """The settings of the scripted engine."""
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 

@@ -1,7 +1,7 @@
 """A deterministic engine: given what to say and when, it says exactly that.
 
 For tests of this project and of programs that use it: the answers do not depend on the audio, only on how
-much of it has come. (Where they should, the script is one of `spelled.py`.) A script is JSON:
+much of it has come. (Where they should, the script is one of `levels.py`.) A script is JSON:
 
     {"language": "en-US", "events": [
         {"at": 0.5, "text": "This is a"},
@@ -34,8 +34,15 @@ from pydantic import (
 )
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Costs, Hypothesis, LocalSaid, NextStep, SegmentSpeech, StepKind
-from transcribed.engines.testing.spelled import SpelledEngine, Spelling
+from transcribed.engines.base import (
+    Costs,
+    Hypothesis,
+    NextStep,
+    RecognitionEvent,
+    SegmentSpeechEvents,
+    StepKind,
+)
+from transcribed.engines.testing.levels import LevelEngine, LevelScript
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.options import Capabilities, Stability, StreamOptions
 from transcribed.transcript import Word
@@ -86,7 +93,7 @@ class ScriptedStream:
         self._partials = options.partials
         self._events = list(reversed(script.events))
         self._marked = options.stability is not Stability.OFF
-        self._speech = SegmentSpeech(asked=options.speech_events)
+        self._speech = SegmentSpeechEvents(enabled=options.speech_events)
         self._told = ""
         self._flushes: deque[float] = deque()
         self._received = 0
@@ -130,7 +137,7 @@ class ScriptedStream:
             since=min(event.due, self._received / SAMPLE_RATE),
         )
 
-    def step(self, *, alone: bool) -> Sequence[LocalSaid]:  # noqa: ARG002 - it is soon done
+    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - it is soon done
         """Say the next thing that is due."""
         if self._flushes and not (self._events and self._events[-1].due <= self._flushes[0]):
             at, text = self._flushes.popleft(), self._told
@@ -140,7 +147,7 @@ class ScriptedStream:
             raise EngineFailure(event.error)
         return self._say(event)
 
-    def _say(self, event: ScriptedEvent) -> Sequence[LocalSaid]:
+    def _say(self, event: ScriptedEvent) -> Sequence[RecognitionEvent]:
         self._told = "" if event.final else event.text
         if not (event.final or self._partials):
             return ()
@@ -157,7 +164,7 @@ class ScriptedStream:
         if event.final:
             self._segment += 1
             self._start = end
-        return self._speech.around(hypothesis)
+        return self._speech.with_events(hypothesis)
 
     def _words(self, texts: Sequence[str], end: float, stable: bool | None) -> Iterator[Word]:
         """They are as long as each other."""
@@ -197,7 +204,7 @@ class ScriptedEngine:
         return ScriptedStream(self.script, options)
 
 
-def load(path: Path) -> ScriptedEngine | SpelledEngine:
+def load(path: Path) -> ScriptedEngine | LevelEngine:
     """Read a script of either kind. Raises ConfigurationError with the place of what is wrong."""
     try:
         script = _EITHER.validate_json(path.read_bytes())
@@ -208,13 +215,15 @@ def load(path: Path) -> ScriptedEngine | SpelledEngine:
             f"{'.'.join(map(str, e['loc'][1:])) or 'file'}: {e['msg']}" for e in error.errors()
         )
         raise ConfigurationError(f"The script {path} is not valid: {problems}.") from error
-    return SpelledEngine(script) if isinstance(script, Spelling) else ScriptedEngine(script)
+    return LevelEngine(script) if isinstance(script, LevelScript) else ScriptedEngine(script)
 
 
 def _kind(script: object) -> str:
     return "levels" if isinstance(script, dict) and "levels" in script else "events"
 
 
-_EITHER: TypeAdapter[Script | Spelling] = TypeAdapter(
-    Annotated[Annotated[Script, Tag("events")] | Annotated[Spelling, Tag("levels")], Discriminator(_kind)]
+_EITHER: TypeAdapter[Script | LevelScript] = TypeAdapter(
+    Annotated[
+        Annotated[Script, Tag("events")] | Annotated[LevelScript, Tag("levels")], Discriminator(_kind)
+    ]
 )

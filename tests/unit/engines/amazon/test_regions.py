@@ -3,8 +3,8 @@
 import pytest
 
 from transcribed.engines.amazon.account import Account
+from transcribed.engines.amazon.opening import AmazonEngine
 from transcribed.engines.amazon.settings import AmazonSettings
-from transcribed.engines.amazon.streams import AmazonEngine
 from transcribed.errors import ConfigurationError, UpstreamLost
 
 

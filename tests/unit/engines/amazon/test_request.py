@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from transcribed.engines.amazon.request import (
     amazon_endpoint,
-    check,
+    check_defaults,
     endpoint_at,
     stream_parameters,
     with_parameters,
@@ -67,7 +67,7 @@ def test_without_wishes_the_language_is_asked_alone() -> None:
 
 def test_a_streams_wishes_go_before_those_for_all() -> None:
     settings = AmazonSettings(
-        asked={
+        default_parameters={
             "vocabulary-name": "all",
             "show-speaker-label": "true",
             "enable-partial-results-stabilization": "true",
@@ -89,7 +89,7 @@ def test_a_streams_wishes_go_before_those_for_all() -> None:
 
 def test_a_language_is_found_out_only_where_none_is_said() -> None:
     identify = {"identify-language": "true", "language-options": "en-US,de-DE"}
-    settings = AmazonSettings(asked=identify)
+    settings = AmazonSettings(default_parameters=identify)
     assert stream_parameters(settings, StreamOptions()) == PCM | identify
     assert stream_parameters(settings, StreamOptions(language="de-DE")) == PCM | {"language-code": "de-DE"}
     own = StreamOptions(language_identification=LanguageIdentification(("fr-FR",), several=True))
@@ -101,7 +101,7 @@ def test_a_language_is_found_out_only_where_none_is_said() -> None:
 
 def test_what_a_stream_asks_takes_the_place_of_all_of_its_kind() -> None:
     settings = AmazonSettings(
-        asked={
+        default_parameters={
             "vocabulary-filter-names": "all,more",
             "vocabulary-filter-method": "tag",
             "content-identification-type": "PII",
@@ -119,9 +119,9 @@ def test_what_a_stream_asks_takes_the_place_of_all_of_its_kind() -> None:
 
 
 def test_what_cannot_be_asked_for_all_is_refused() -> None:
-    check({"vocabulary-name": "a", "partial-results-stability": "low"})
+    check_defaults({"vocabulary-name": "a", "partial-results-stability": "low"})
     with pytest.raises(ConfigurationError, match="for sample-rate, vocabulary for all streams"):
-        check({"sample-rate": "8000", "vocabulary": "a"})
+        check_defaults({"sample-rate": "8000", "vocabulary": "a"})
 
 
 NAME = st.text("abc.-_1", min_size=1, max_size=8)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.amazon.sending import LONGEST, SHORTEST, Outbox, Pacer, TimeMapping
+from transcribed.engines.amazon.sending import LONGEST_MESSAGE, SHORTEST_MESSAGE, Outbox, Pacer, TimeMapping
 
 
 def _samples(integers: list[int]) -> Samples:
@@ -12,7 +12,7 @@ def _samples(integers: list[int]) -> Samples:
 
 
 @given(integers=st.lists(st.integers(-32_768, 32_767), max_size=50), sizes=st.lists(st.integers(0, 9_000)))
-def test_however_audio_comes_all_of_it_goes_in_pieces_as_amazon_wants_them(
+def test_however_audio_comes_everything_goes_in_pieces_as_amazon_wants_them(
     integers: list[int], sizes: list[int]
 ) -> None:
     audio = np.resize(np.array([*integers, 1], "<i2"), sum(sizes))
@@ -22,9 +22,9 @@ def test_however_audio_comes_all_of_it_goes_in_pieces_as_amazon_wants_them(
         start += size
         while piece := outbox.take():
             pieces.append(piece)
-        assert outbox.samples < SHORTEST
-    assert all(2 * SHORTEST <= len(piece) <= 2 * LONGEST for piece in pieces)
-    rest = outbox.take(all_of_it=True)
+        assert outbox.samples < SHORTEST_MESSAGE
+    assert all(2 * SHORTEST_MESSAGE <= len(piece) <= 2 * LONGEST_MESSAGE for piece in pieces)
+    rest = outbox.take(everything=True)
     assert outbox.samples == 0
     assert b"".join([*pieces, rest]) == audio.tobytes()
 
@@ -41,12 +41,12 @@ def test_no_piece_goes_across_a_flush_and_each_is_told_once(
     flushes: list[int] = []
     told: list[int] = []
 
-    def take(*, all_of_it: bool = False) -> int:
+    def take(*, everything: bool = False) -> int:
         nonlocal taken
         if outbox.take_flush():
             told.append(taken)
-        piece = len(outbox.take(all_of_it=all_of_it)) // 2
-        assert piece <= LONGEST
+        piece = len(outbox.take(everything=everything)) // 2
+        assert piece <= LONGEST_MESSAGE
         assert not any(taken < flush < taken + piece for flush in flushes)
         taken += piece
         return piece
@@ -60,7 +60,7 @@ def test_no_piece_goes_across_a_flush_and_each_is_told_once(
             pushed += step
         for _ in range(count):
             take()
-    while take(all_of_it=True):
+    while take(everything=True):
         pass
     assert (taken, told) == (pushed, flushes)
 
@@ -68,7 +68,7 @@ def test_no_piece_goes_across_a_flush_and_each_is_told_once(
 def test_what_is_louder_than_full_scale_is_full_scale() -> None:
     outbox = Outbox()
     outbox.push(np.array([2.0, 1.0, -1.0, -2.0, 0.4 / 32_768], np.float32))
-    assert np.frombuffer(outbox.take(all_of_it=True), "<i2").tolist() == [32767, 32767, -32768, -32768, 0]
+    assert np.frombuffer(outbox.take(everything=True), "<i2").tolist() == [32767, 32767, -32768, -32768, 0]
 
 
 def test_pieces_go_at_the_pace_of_speech() -> None:
@@ -109,19 +109,19 @@ def test_times_are_those_of_the_audio_without_the_silence(sent: list[tuple[bool,
         ours += 0 if silent else samples
     assert (times.sent, times.silent) == (theirs, theirs - ours)
     for at, is_at in expected:
-        assert times.ours(at / SAMPLE_RATE) == pytest.approx(is_at / SAMPLE_RATE, abs=1e-9)
-    moments = [times.ours(at / SAMPLE_RATE) for at, _ in expected]
+        assert times.stream_time(at / SAMPLE_RATE) == pytest.approx(is_at / SAMPLE_RATE, abs=1e-9)
+    moments = [times.stream_time(at / SAMPLE_RATE) for at, _ in expected]
     assert moments == sorted(moments) or max(np.diff(moments) * -1) < 1e-9
 
 
 def test_without_silence_times_are_amazons_to_the_last_digit() -> None:
     times = TimeMapping()
     times.audio(SAMPLE_RATE)
-    assert times.ours(0.123) == 0.123
+    assert times.stream_time(0.123) == 0.123
 
 
 def test_nothing_is_heard_behind_what_was_sent() -> None:
     times = TimeMapping()
     times.audio(SAMPLE_RATE)
     times.silence(SAMPLE_RATE)
-    assert times.ours(1.5) == times.ours(7.0) == 1.0
+    assert times.stream_time(1.5) == times.stream_time(7.0) == 1.0

@@ -23,7 +23,7 @@ from transcribed.engines.base import Hypothesis, RecognitionStream, StreamStatus
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.failover.stream import Counters, FailoverStream
-from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
+from transcribed.engines.testing.levels import LevelEngine, LevelScript, level
 from transcribed.errors import (
     AccessDenied,
     BadRequest,
@@ -76,7 +76,7 @@ class FatedStream:
 
     def __init__(self, name: str, fate: Fate, options: StreamOptions) -> None:
         levels = [f"{word}{'' if name == 'first' else '-' + name}" for word in LEVELS]
-        self._local = SpelledEngine(Spelling(levels=tuple(levels))).open(options)
+        self._local = LevelEngine(LevelScript(levels=tuple(levels))).open(options)
         self._name = name
         self._fate = fate
         self._options = options
@@ -258,7 +258,7 @@ async def opened(engine: FailoverEngine, options: StreamOptions = LIVE) -> Async
         yield stream
     finally:
         await stream.aclose()
-        for inner in (engine.first, engine.fallback):
+        for inner in (engine.primary, engine.fallback):
             assert not isinstance(inner, FatedEngine) or inner.all_closed
         assert asyncio.all_tasks() == before
 
@@ -315,7 +315,7 @@ def times(said: Iterable[Hypothesis | Notice]) -> list[float]:
 
 
 def undisturbed(audio: Samples, flushed: Collection[int] = ()) -> list[Hypothesis]:
-    local = SpelledEngine(Spelling(levels=LEVELS)).open(LIVE)
+    local = LevelEngine(LevelScript(levels=LEVELS)).open(LIVE)
     for start, end in pairwise(sorted({0, len(audio), *flushed})):
         local.accept(audio[start:end])
         if end in flushed:
@@ -701,7 +701,7 @@ def test_an_engine_that_was_reached_is_there_for_all(in_virtual_time: Run) -> No
 
 
 def test_a_stream_goes_on_with_the_engine_that_computes_here(in_virtual_time: Run) -> None:
-    here = SpelledEngine(Spelling(levels=LEVELS))
+    here = LevelEngine(LevelScript(levels=LEVELS))
 
     async def both() -> list[Hypothesis | Notice]:
         first = FatedEngine(Fate(after=30_000), forever=Fate(refusal=AccessDenied("No.")))
@@ -805,7 +805,7 @@ def test_a_stream_whose_last_words_are_not_read_is_not_lost(in_virtual_time: Run
             await stream.finish()
             await asyncio.sleep(1_000)
             assert isinstance(stream, FailoverStream)
-            assert stream._said.full
+            assert stream._events.full
             await listen(stream, said)
         return said
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis
 from transcribed.engines.failover.splice import Splice
-from transcribed.engines.testing.spelled import SpelledEngine, SpelledStream, Spelling, level
+from transcribed.engines.testing.levels import LevelEngine, LevelScript, LevelStream, level
 from transcribed.options import StreamOptions
 from transcribed.transcript import Word
 
@@ -23,11 +23,11 @@ def spoken(spans: Sequence[tuple[int, int]]) -> Samples:
     return np.concatenate([silence(0), *(level(number, length / SAMPLE_RATE) for number, length in spans)])
 
 
-def new_stream() -> SpelledStream:
-    return SpelledEngine(Spelling(levels=("one", "two", "three"))).open(StreamOptions())
+def new_stream() -> LevelStream:
+    return LevelEngine(LevelScript(levels=("one", "two", "three"))).open(StreamOptions())
 
 
-def said_by(stream: SpelledStream, steps: int = 1_000_000) -> Iterator[Hypothesis]:
+def said_by(stream: LevelStream, steps: int = 1_000_000) -> Iterator[Hypothesis]:
     while steps and stream.next_step() is not None:
         yield from stream.step(alone=True)
         steps -= 1

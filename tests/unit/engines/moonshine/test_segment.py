@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.moonshine.model import Decoded, MoonshineModel, Past
+from transcribed.engines.moonshine.model import Decoded, KeyValueCache, MoonshineModel
 from transcribed.engines.moonshine.segment import MoonshineSegment, SegmentEncoder
 from transcribed.engines.segments.engine import SegmentEngine
 
@@ -67,7 +67,7 @@ def test_features_are_those_of_the_whole_however_it_came(
     """Ends mostly grow; they go back a little where speech has paused, and must not matter then, either."""
     audio, encoder = _buffer(spoken), SegmentEncoder(model, START)
     for end in ends:
-        encoder.in_passing(audio, START + end, 0.0)
+        encoder.incremental(audio, START + end, 0.0)
     for end in (len(spoken), 3 * SAMPLE_RATE):
         expected, found = model.features(spoken[:end]), encoder._features(audio, START + end)
         np.testing.assert_allclose(found.values, expected.values, atol=2e-3)
@@ -82,7 +82,7 @@ def test_the_whole_is_as_if_nothing_had_been_encoded_in_passing(
     audio = samples(recording)
     encoder = SegmentEncoder(model, START)
     for end in _growing(len(audio)):
-        encoder.in_passing(_buffer(audio), end, 0.0)
+        encoder.incremental(_buffer(audio), end, 0.0)
     found, expected = encoder.whole(_buffer(audio), START + len(audio)), model.encode(audio)
     assert (found.hidden.shape, found.samples) == (expected.hidden.shape, expected.samples)
     # Rounded to 8 bits, the encoder tells audio apart that differs by 1e-6.
@@ -104,7 +104,7 @@ def test_in_passing_no_more_is_encoded_than_the_last_second_and_what_is_new(
     counting = Counting(model._networks, model.tokenizer, model._variant)
     encoder = SegmentEncoder(counting, START)
     for end in _growing(len(spoken)):
-        encoder.in_passing(_buffer(spoken), end, 0.0)
+        encoder.incremental(_buffer(spoken), end, 0.0)
     assert max(sizes) <= (SAMPLE_RATE + UPDATE) / 192 + 5
 
 
@@ -113,7 +113,7 @@ def test_segments_too_short_for_a_frame_are_encoded(model: MoonshineModel, lengt
     noise = np.random.default_rng(1).normal(0, 0.1, length).astype(np.float32)
     encoder = SegmentEncoder(model, START)
     for encoded in (
-        encoder.in_passing(_buffer(noise), START + length, 0.0),
+        encoder.incremental(_buffer(noise), START + length, 0.0),
         encoder.whole(_buffer(noise), START + length),
     ):
         assert encoded.hidden.shape[1] >= 1
@@ -125,7 +125,7 @@ def test_a_segment_that_has_grown_by_hardly_anything_is_encoded(
 ) -> None:
     encoder, audio = SegmentEncoder(model, START), _buffer(spoken)
     for end in (48_000, 48_000, 48_001, 48_100, 47_000, 48_200):
-        encoded = encoder.in_passing(audio, START + end, 0.0)
+        encoded = encoder.incremental(audio, START + end, 0.0)
         frames = len(encoder._hidden)
         assert frames == pytest.approx(end / 384, abs=3)
         assert encoded.samples == end
@@ -138,7 +138,7 @@ def _in_passing(model: MoonshineModel, audio: Samples) -> tuple[MoonshineSegment
     recogniser, buffer = MoonshineSegment(model, START), _buffer(audio)
     decoded = Decoded()
     for end in [*_growing(len(audio)), START + len(audio)]:
-        decoded = recogniser.in_passing(buffer, end)
+        decoded = recogniser.incremental(buffer, end)
     return recogniser, decoded
 
 
@@ -163,7 +163,7 @@ def test_a_mistake_that_is_repeated_at_once_is_not_kept(model: MoonshineModel, s
     recogniser, buffer = MoonshineSegment(model, START), _buffer(audio)
     decoded = Decoded()
     for end in range(START + SAMPLE_RATE // 2, START + len(audio), SAMPLE_RATE // 10):
-        decoded = recogniser.in_passing(buffer, end)
+        decoded = recogniser.incremental(buffer, end)
     assert _normal(_text(model, decoded)) == "this is a test"
 
 
@@ -179,7 +179,7 @@ def test_what_is_settled_is_never_read_anew(model: MoonshineModel, spoken: Sampl
     recogniser, buffer = MoonshineSegment(model, START), _buffer(spoken)
     decoded = Decoded()
     for number, end in enumerate(_growing(len(spoken))):
-        decoded = recogniser.in_passing(buffer, end)
+        decoded = recogniser.incremental(buffer, end)
         settled = recogniser.settled.tokens
         assert decoded.tokens[: len(settled)] == settled
         if number % 4 == 3:
@@ -198,7 +198,7 @@ def test_a_settled_word_stands_though_the_audio_says_another(
     recogniser = MoonshineSegment(model, START)
     recogniser.settled = other
     for end in _growing(len(spoken))[10:14]:
-        decoded = recogniser.in_passing(_buffer(spoken), end)
+        decoded = recogniser.incremental(_buffer(spoken), end)
         assert decoded.tokens[: len(other.tokens)] == other.tokens
     assert recogniser.whole(_buffer(spoken), START + 48_000).tokens[: len(other.tokens)] == other.tokens
 
@@ -213,7 +213,7 @@ def test_the_whole_is_computed_once(model: MoonshineModel, samples: Read) -> Non
     assert not recogniser.has_final(end + 1)
     # Not even the audio is asked for.
     assert recogniser.whole(SampleBuffer(), end) is whole
-    recogniser.in_passing(_buffer(audio), end)
+    recogniser.incremental(_buffer(audio), end)
     assert not recogniser.has_final(end), "what was recognised last is not the whole"
 
 
@@ -292,12 +292,14 @@ def test_what_was_read_before_need_not_be_read_again(
     counting: MoonshineModel, decoder: CountingSession, samples: Read, recording: str
 ) -> None:
     encoded = counting.encode(samples(recording))
-    plain, past, attention = counting.decode_on(encoded, Decoded(), (), Past())
+    plain, past, attention = counting.decode_from(encoded, Decoded(), (), KeyValueCache())
     assert past.length == len(plain.tokens) + 1
     for count in (1, len(plain.tokens) // 2, len(plain.tokens)):
         decoder.passes.clear()
         settled = plain.first(count)
-        decoded, after, rest = counting.decode_on(encoded, settled, plain.tokens[count:], past.first(count))
+        decoded, after, rest = counting.decode_from(
+            encoded, settled, plain.tokens[count:], past.first(count)
+        )
         assert decoded.tokens == plain.tokens
         np.testing.assert_allclose(rest, attention[:, count:], atol=0.2)
         assert decoder.passes == [1 + len(plain.tokens) - count]
@@ -309,13 +311,13 @@ def test_attention_is_that_of_the_tokens_kept_whatever_the_draft_was(
     counting: MoonshineModel, samples: Read, recording: str
 ) -> None:
     encoded = counting.encode(samples(recording))
-    plain, _, expected = counting.decode_on(encoded, Decoded(), (), Past())
+    plain, _, expected = counting.decode_from(encoded, Decoded(), (), KeyValueCache())
     assert expected.shape[1:] == (len(plain.tokens), encoded.hidden.shape[1])
     np.testing.assert_allclose(expected.sum(axis=-1), 1, atol=1e-3)
     wrong = plain.tokens[::-1]
     half = len(plain.tokens) // 2
     for draft in (plain.tokens, wrong, (*plain.tokens[:half], *wrong), (*plain.tokens, *wrong)):
-        decoded, _, attention = counting.decode_on(encoded, Decoded(), draft, Past())
+        decoded, _, attention = counting.decode_from(encoded, Decoded(), draft, KeyValueCache())
         assert decoded.tokens == plain.tokens
         np.testing.assert_allclose(attention, expected, atol=0.2)
 

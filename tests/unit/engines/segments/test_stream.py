@@ -33,7 +33,7 @@ class _Counting:
         self.ends.clear()
         return self._words("partial", audio, end, speech)
 
-    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, wide: bool) -> list[Word]:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> list[Word]:
         self.ends.add(end)
         return self._words("final", audio, end, speech)
 

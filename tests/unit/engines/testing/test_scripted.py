@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import silence
 from transcribed.engines.base import Hypothesis, LocalStream, NextStep, StepKind
+from transcribed.engines.testing.levels import LevelEngine, LevelScript
 from transcribed.engines.testing.scripted import Script, ScriptedEngine, load
-from transcribed.engines.testing.spelled import SpelledEngine, Spelling
 from transcribed.errors import ConfigurationError, EngineFailure
 from transcribed.options import Capabilities, StreamOptions
 from transcribed.transcript import Word
@@ -105,7 +105,7 @@ def test_a_script_is_a_file(tmp_path: Path) -> None:
     path.write_text('{"events": []}')
     assert load(path).capabilities.languages == ("en-US",)
     path.write_text('{"language": "fr-FR", "levels": ["oui"]}')
-    assert load(path) == SpelledEngine(Spelling(language="fr-FR", levels=("oui",)))
+    assert load(path) == LevelEngine(LevelScript(language="fr-FR", levels=("oui",)))
 
 
 @pytest.mark.parametrize(

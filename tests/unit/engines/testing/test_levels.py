@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis
-from transcribed.engines.testing.spelled import SpelledEngine, Spelling, level
+from transcribed.engines.testing.levels import LevelEngine, LevelScript, level
 from transcribed.options import Stability, StreamOptions
 
 WORDS = ("one", "two", "three")
@@ -22,7 +22,7 @@ def spoken(*spans: tuple[int, float]) -> Samples:
 
 
 def heard(audio: Samples, cuts: Iterable[int] = (), **options: Any) -> list[Hypothesis]:
-    stream = SpelledEngine(Spelling(levels=WORDS)).open(StreamOptions(**options))
+    stream = LevelEngine(LevelScript(levels=WORDS)).open(StreamOptions(**options))
     said: list[Hypothesis] = []
     for start, end in pairwise(sorted({0, *cuts, len(audio)})):
         stream.accept(audio[start:end])
@@ -99,7 +99,7 @@ def test_wherever_a_flush_falls_the_words_of_both_parts_come(
 ) -> None:
     audio = spoken(*((level, samples / SAMPLE_RATE) for level, samples in spans))
     places = sorted({at for at in flushes if at <= len(audio)})
-    stream = SpelledEngine(Spelling(levels=WORDS)).open(StreamOptions())
+    stream = LevelEngine(LevelScript(levels=WORDS)).open(StreamOptions())
     said: list[Hypothesis] = []
     for start, end in pairwise([0, *places]):
         stream.accept(audio[start:end])

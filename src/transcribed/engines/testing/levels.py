@@ -22,7 +22,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Costs, Hypothesis, LocalSaid, NextStep, SegmentSpeech, StepKind
+from transcribed.engines.base import (
+    Costs,
+    Hypothesis,
+    NextStep,
+    RecognitionEvent,
+    SegmentSpeechEvents,
+    StepKind,
+)
 from transcribed.options import Capabilities, Stability, StreamOptions
 from transcribed.transcript import Word
 
@@ -40,7 +47,7 @@ def level(number: int, seconds: float) -> Samples:
     return samples
 
 
-class Spelling(BaseModel):
+class LevelScript(BaseModel):
     """What the levels say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,12 +65,12 @@ class _Span(NamedTuple):
     end: int
 
 
-class SpelledStream:
+class LevelStream:
     """A LocalStream. Positions are counted in samples."""
 
-    def __init__(self, spelling: Spelling, options: StreamOptions) -> None:
-        self._levels = spelling.levels
-        pause = spelling.pause if options.endpoint_silence is None else options.endpoint_silence
+    def __init__(self, script: LevelScript, options: StreamOptions) -> None:
+        self._levels = script.levels
+        pause = script.pause if options.endpoint_silence is None else options.endpoint_silence
         self._pause = round(pause * SAMPLE_RATE)
         self._partials = options.partials
         self._marked = options.stability is not Stability.OFF
@@ -75,7 +82,7 @@ class SpelledStream:
         self._since = 0
         self._words: list[_Span] = []
         self._shown = ("", 0)
-        self._speech = SegmentSpeech(asked=options.speech_events)
+        self._speech = SegmentSpeechEvents(enabled=options.speech_events)
         self._flushes: deque[int] = deque()
 
     def accept(self, samples: Samples) -> None:
@@ -108,7 +115,7 @@ class SpelledStream:
             return NextStep(StepKind.FINAL, self.recognised)
         return None
 
-    def step(self, *, alone: bool) -> Sequence[LocalSaid]:  # noqa: ARG002 - it is soon done
+    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - it is soon done
         """Listen to a tenth of a second, but not beyond a flush."""
         until = min([self._heard + _WINDOW, *self._flushes])
         said = list(self._listen(self._audio.between(self._heard, until)))
@@ -121,7 +128,7 @@ class SpelledStream:
             said += self._final()
         elif self._partials:
             said += self._partial()
-        return [each for hypothesis in said for each in self._speech.around(hypothesis)]
+        return [each for hypothesis in said for each in self._speech.with_events(hypothesis)]
 
     @property
     def _is_open(self) -> bool:
@@ -187,21 +194,21 @@ class SpelledStream:
 
 
 @dataclass(frozen=True, slots=True)
-class SpelledEngine:
+class LevelEngine:
     """A LocalEngine."""
 
-    spelling: Spelling
+    script: LevelScript
 
     @property
     def capabilities(self) -> Capabilities:
         """The language is the script's word."""
-        return Capabilities("scripted", (self.spelling.language,), endpoint_silence=True)
+        return Capabilities("scripted", (self.script.language,), endpoint_silence=True)
 
     @property
     def costs(self) -> Costs:
         """Hardly any."""
         return Costs(steady=1e-3, partial=1e-5)
 
-    def open(self, options: StreamOptions) -> SpelledStream:
+    def open(self, options: StreamOptions) -> LevelStream:
         """A new stream."""
-        return SpelledStream(self.spelling, options)
+        return LevelStream(self.script, options)
