@@ -193,7 +193,7 @@ def _body(sent: Iterable[bytes]) -> Iterator[Message]:
 
 
 def _socket(sent: Iterable[bytes]) -> Iterator[Message]:
-    return (decode(data) if data else amazon.NOTHING for data in sent)
+    return (decode(data) if data else amazon.EMPTY for data in sent)
 
 
 def _read(messages: Iterator[Message], reader: AudioReader) -> _Outcome:

@@ -30,7 +30,7 @@ async def test_no_door_tells_paths_and_addresses_and_the_log_has_them(
         native.encode_error(error, "text").encode(),
         native.encode_error(error, "json").encode(),
         amazon.exception_message(error),
-        amazon.refusal(error)[2],
+        amazon.error_response(error)[2],
     ]
     for answer in answers:
         assert error.told.encode() in answer

@@ -1,1 +1,1 @@
-"""Bytes and JSON to domain objects and back, without I/O."""
+"""Wire formats: conversion of domain objects to messages and back, without I/O."""

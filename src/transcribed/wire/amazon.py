@@ -1,4 +1,4 @@
-"""Amazon Transcribe's streaming protocol: the audio that a client sends, and what it is told."""
+"""Amazon Transcribe's streaming protocol: a client's messages as audio, and responses to it."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from transcribed.wire.results import transcript_event
 from transcribed.wire.sigv4 import SignatureChain
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
-NOTHING = Message({}, b"")
-"""What a WebSocket's message without bytes stands for."""
+EMPTY = Message({}, b"")
+"""A WebSocket message without bytes."""
 EXCEPTIONS = (
     "BadRequestException",
     "ConflictException",
@@ -23,7 +23,7 @@ EXCEPTIONS = (
     "LimitExceededException",
     "ServiceUnavailableException",
 )
-"""What may come in the middle of a stream: the SDKs have a type for each."""
+"""The exceptions that the SDKs know in the middle of a stream."""
 
 _STATUS = {
     "BadRequestException": 400,
@@ -42,10 +42,11 @@ _SHOWN = 80
 
 
 class AudioReader:
-    """The messages of one stream as its audio.
+    """Reads the messages of one stream as audio.
 
-    A signed message wraps another; it is checked where there is a chain. Where `unsigned` ones are allowed,
-    a message may also be the wrapped one itself, or nothing at the end: so browsers send over a WebSocket.
+    A signed message contains another message; its signature is verified if there is a chain. If `unsigned`
+    messages are allowed, the inner message may come alone, and an empty message ends the audio: this is
+    what browsers send over a WebSocket.
     """
 
     def __init__(self, request: StreamRequest, chain: SignatureChain | None, *, unsigned: bool) -> None:
@@ -54,11 +55,11 @@ class AudioReader:
         self._unsigned = unsigned
 
     def read(self, message: Message, now: datetime) -> AudioChunk | EndOfAudio:
-        """What the next message brings. Raises BadRequest and InvalidSignature."""
+        """The audio in the next message. Raises BadRequest and InvalidSignature."""
         if ":chunk-signature" in message.headers or not self._unsigned:
             wrapped = message.payload if self._chain is None else self._chain.open(message, now)
-            message = decode(wrapped) if wrapped else NOTHING
-        if message == NOTHING:
+            message = decode(wrapped) if wrapped else EMPTY
+        if message == EMPTY:
             return EndOfAudio()
         kind = (message.headers.get(":message-type"), message.headers.get(":event-type"))
         if kind != _AUDIO_EVENT:
@@ -74,8 +75,8 @@ class AudioReader:
         return AudioChunk(audio) if audio else EndOfAudio()
 
 
-def answer_headers(request: StreamRequest, request_id: str, session_id: str) -> list[tuple[str, str]]:
-    """Of the answer to a request that is served: the ids, and the parameters once more."""
+def response_headers(request: StreamRequest, request_id: str, session_id: str) -> list[tuple[str, str]]:
+    """The headers of a successful response: the ids, and the request's parameters."""
     echo = {**request.echo, "session-id": session_id}
     return [
         ("content-type", CONTENT_TYPE),
@@ -90,17 +91,17 @@ def transcript_message(segment: Segment) -> bytes:
 
 
 def exception_message(error: TranscribedError) -> bytes:
-    """An error in the middle of a stream, which ends with it.
+    """An error that ends a stream, as an exception message.
 
-    What is none of the EXCEPTIONS is a BadRequestException there, as it is of Amazon's service when the
-    signature of a message is wrong.
+    Errors other than EXCEPTIONS become a BadRequestException; Amazon's service does the same with a wrong
+    signature of a message.
     """
     code = error.code if error.code in EXCEPTIONS else "BadRequestException"
     return _message("exception", code, {"Message": error.told})
 
 
-def refusal(error: TranscribedError) -> tuple[int, list[tuple[str, str]], bytes]:
-    """An error in place of a stream: HTTP status, headers and body."""
+def error_response(error: TranscribedError) -> tuple[int, list[tuple[str, str]], bytes]:
+    """An error before a stream begins, as HTTP status, headers and body."""
     code = error.code if error.code in _STATUS else "BadRequestException"
     headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
     return _STATUS[code], headers, _json({"Message": error.told})

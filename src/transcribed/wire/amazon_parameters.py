@@ -1,7 +1,6 @@
-"""What a client of Amazon Transcribe may ask of a stream.
+"""The parameters of Amazon Transcribe's streams, and their translation to StreamOptions.
 
-PARAMETERS is the one list of it, for the parser and for the documentation. A parameter is honoured or
-refused, never ignored.
+The parser and the documentation both use PARAMETERS. A parameter is honoured or refused, never ignored.
 """
 
 import re
@@ -27,7 +26,7 @@ from transcribed.options import (
 )
 
 PREFIX = "x-amzn-transcribe-"
-"""Of a parameter's name in a header; in a query there is none."""
+"""The prefix of parameters in headers; in a query they have none."""
 
 _ENCODINGS = {
     "pcm": Encoding.PCM,
@@ -52,11 +51,11 @@ _FORMATS = tuple(each.value for each in TranscriptForm)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One thing that a client may ask for.
+    """One parameter.
 
-    `values` says, in Markdown, what it may be; `read` gives None for anything else. `effect` is what comes
-    of it. `needs` names the capability by which an engine honours it, and `lacking` says what one without
-    cannot do; None where every engine's streams have it.
+    `values` describes its valid values in Markdown; `read` parses a value, and returns None for an invalid
+    one. `effect` describes its effect. `needs` is the name of the capability that it requires, and
+    `lacking` the error message for an engine without it; None if every engine serves it.
     """
 
     name: str
@@ -68,16 +67,16 @@ class Parameter:
 
     @property
     def plain_values(self) -> str:
-        """What it may be, for a message."""
+        """The valid values as plain text, for a message."""
         return self.values.replace("`", "")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What a client asks of a stream.
+    """A client's request for a stream.
 
-    With `split_channels` each channel is recognised on its own. For `resume_window` seconds from its start
-    a client that lost its connection may come back. `echo` is the parameters as the answer has them.
+    With `split_channels` each channel is recognised separately. For `resume_window` seconds from the start,
+    a client that lost its connection can resume the stream. `echo` is the parameters for the response.
     """
 
     options: StreamOptions
@@ -89,7 +88,7 @@ class StreamRequest:
 
     @property
     def chunk_bytes(self) -> int | None:
-        """The most that an audio chunk may have, a second; None where its bytes do not tell its length."""
+        """The most bytes in an audio chunk, which are one second; None for compressed audio."""
         if self.format.encoding is Encoding.AUTO:
             return None
         return self.format.sample_rate * self.format.frame_bytes
@@ -144,116 +143,119 @@ PARAMETERS = {
             "language-code",
             "one of the engine's",
             str,
-            "The language that is spoken. Needed, unless it is to be found out.",
+            "The language of the speech. Required, unless the language is identified.",
         ),
         Parameter(
             "sample-rate",
             f"{LOWEST_RATE} to {HIGHEST_RATE}",
             _integer(LOWEST_RATE, HIGHEST_RATE),
-            "Of the audio, Hz; `flac` and `ogg-opus` say it themselves. Needed.",
+            "The sample rate in Hz; `flac` and `ogg-opus` contain their own. Required.",
         ),
         _choice(
             "media-encoding",
             _ENCODINGS,
-            "How the audio is written; `pcm` is signed, 16 bit, little endian. Needed.",
+            "The encoding of the audio; `pcm` is signed 16-bit little-endian. Required.",
         ),
         Parameter(
             "session-id",
             "a UUID of 36 characters",
             _text(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
-            "The name of the stream. Without it the server makes one.",
+            "The id of the session. Without it, the server generates one.",
         ),
         Parameter(
             "session-resume-window",
             "1 to 300",
             _integer(1, 300),
-            "For so many minutes from its start a client that lost its connection may go on with a stream.",
+            "The minutes from its start for which a client that lost its connection can resume a session.",
         ),
         _switch("enable-partial-results-stabilization", "Items say whether they are `Stable`."),
         _choice(
             "partial-results-stability",
             _LEVELS,
-            f"How soon words become stable; without it `{_LEVELS[0]}`, which is soonest.",
+            f"How soon words become stable; by default `{_LEVELS[0]}`, which is soonest.",
         ),
-        _switch("enable-channel-identification", "Each channel is recognised on its own, by `ChannelId`."),
-        Parameter("number-of-channels", "`2`", _integer(2, 2), "Goes with enable-channel-identification."),
+        _switch("enable-channel-identification", "Recognises each channel separately, with a `ChannelId`."),
+        Parameter(
+            "number-of-channels", "`2`", _integer(2, 2), "Required with enable-channel-identification."
+        ),
         _name(
             _FILTERS[0],
-            "A list of words that the transcript is without: one of this server's, or of the engine's if "
-            "that has its own.",
+            "A list of words to remove: one of this server's, or of the engine's if it has its own.",
             "vocabulary_filter",
         ),
         _names(_FILTERS[1], "Several such lists.", "vocabulary_filter"),
         _choice(
             _FILTERS[2],
             _METHODS,
-            "Words of a list become `***`, are left out, or are marked with `VocabularyFilterMatch`; "
-            f"without it `{_METHODS[0]}`.",
+            "Listed words become `***`, are removed, or are marked with `VocabularyFilterMatch`; "
+            f"by default `{_METHODS[0]}`.",
             "vocabulary_filter",
         ),
         _choice(
             _FORMAT,
             _FORMATS,
-            "Numbers, times and money in digits, or as [words](#the-spoken-form): an engine's own, or else "
-            f"made here, in English alone; without it `{_FORMATS[0]}`.",
+            "Numbers, times and money in digits, or as [words](#the-spoken-form): by the engine if it can, "
+            f"or else by this server in English only; by default `{_FORMATS[0]}`.",
             "transcript_form",
         ),
         _switch(
             "show-speaker-label",
-            "Items say by `Speaker` whose voice it is.",
+            "Items have a `Speaker`.",
             "speaker_labels",
             "This engine does not tell speakers apart. It does channels: enable-channel-identification.",
         ),
-        _name("vocabulary-name", "Words that the engine was taught.", *_VOCABULARY),
-        _names("vocabulary-names", "The same, one for each language.", *_VOCABULARY),
+        _name("vocabulary-name", "A custom vocabulary of the engine.", *_VOCABULARY),
+        _names("vocabulary-names", "Custom vocabularies, one for each language.", *_VOCABULARY),
         _name(
             "language-model-name",
-            "A language model that was trained for it.",
+            "A custom language model of the engine.",
             "language_model",
             "This engine has its own language model alone.",
         ),
         _switch(
             _IDENTIFYING[0],
-            "What is spoken is found out, once: `LanguageIdentification`.",
+            "Identifies the language of the stream: `LanguageIdentification`.",
             *_IDENTIFICATION,
         ),
-        _switch(_IDENTIFYING[1], "What is spoken is found out again and again.", *_IDENTIFICATION),
+        _switch(_IDENTIFYING[1], "Identifies languages that change within the stream.", *_IDENTIFICATION),
         Parameter(
-            "language-options", "languages with commas", str, "Those that it can be.", *_IDENTIFICATION
+            "language-options", "languages with commas", str, "The candidate languages.", *_IDENTIFICATION
         ),
-        Parameter("preferred-language", "a language", str, "The most probable of these.", *_IDENTIFICATION),
+        Parameter(
+            "preferred-language", "a language", str, "The most probable candidate.", *_IDENTIFICATION
+        ),
         _choice(
             "content-identification-type",
             ["PII"],
-            "Personal data is found: `Entities`.",
+            "Marks personal data: `Entities`.",
             *_PERSONAL_DATA,
         ),
         _choice(
             "content-redaction-type",
             ["PII"],
-            "The same, and it is taken out of the text: `[NAME]`.",
+            "Marks personal data, and replaces it in the text: `[NAME]`.",
             *_PERSONAL_DATA,
         ),
-        Parameter("pii-entity-types", "kinds with commas", str, "Which kinds of it.", *_PERSONAL_DATA),
+        Parameter("pii-entity-types", "kinds with commas", str, "The kinds of it.", *_PERSONAL_DATA),
     )
 }
 
 
 def parameters_of_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The parameters in a request's headers, without the prefix. Raises BadRequest for two of a name."""
+    """The parameters in a request's headers, without the prefix. Raises BadRequest for duplicates."""
     named = ((name.lower(), value.strip()) for name, value in headers)
-    return _once((name.removeprefix(PREFIX), value) for name, value in named if name.startswith(PREFIX))
+    return _unique((name.removeprefix(PREFIX), value) for name, value in named if name.startswith(PREFIX))
 
 
 def parameters_of_query(query: str) -> dict[str, str]:
-    """The parameters in a URL's query, without its signature. Raises BadRequest for two of a name."""
-    # An SDK says there what it is, too.
+    """The parameters in a URL's query, without its signature. Raises BadRequest for duplicates."""
+    # SDKs add their user agent.
     others = ("x-amz-", "user-agent")
     pairs = parse_qsl(query, keep_blank_values=True)
-    return _once((name, value) for name, value in pairs if not name.lower().startswith(others))
+    return _unique((name, value) for name, value in pairs if not name.lower().startswith(others))
 
 
-def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
@@ -263,12 +265,12 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def features(can: Capabilities) -> list[str]:
-    """The parameters that an engine honours and others do not."""
+    """The names of the optional parameters that an engine can serve."""
     return sorted(each.name for each in PARAMETERS.values() if each.needs and getattr(can, each.needs))
 
 
 def stream_request(given: Mapping[str, str], can: Capabilities) -> StreamRequest:
-    """Parameters as a request to an engine. Raises BadRequest, with what to do."""
+    """Parse parameters for an engine with these capabilities. Raises BadRequest, which says what to do."""
     values = {name: _read(name, text, can) for name, text in given.items()}
     for name in ("media-encoding", "sample-rate"):
         if name not in values:
@@ -283,7 +285,7 @@ def stream_request(given: Mapping[str, str], can: Capabilities) -> StreamRequest
         raise BadRequest(
             f"{_FORMAT}=spoken is for English alone here. Leave it out, or send an English language-code."
         )
-    # SDKs read `true`, and not `True`.
+    # SDKs parse `true`, but not `True`.
     echo = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}
     return StreamRequest(
         options=stream_options(values),
@@ -298,7 +300,7 @@ def stream_request(given: Mapping[str, str], can: Capabilities) -> StreamRequest
 
 
 def stream_options(values: Mapping[str, Any]) -> StreamOptions:
-    """What is asked of a stream by the values of parameters, as PARAMETERS read them."""
+    """The options that correspond to the parsed values of parameters."""
 
     def names(*parameters: str) -> tuple[str, ...]:
         return tuple(
@@ -330,7 +332,7 @@ def stream_options(values: Mapping[str, Any]) -> StreamOptions:
 
 
 def general_options(asked: Mapping[str, str]) -> StreamOptions:
-    """What some parameters ask of all streams of an engine."""
+    """The options that correspond to valid parameters, which are set for all streams of an engine."""
     return stream_options({name: PARAMETERS[name].read(text) for name, text in asked.items()})
 
 
@@ -341,7 +343,7 @@ def _read(name: str, text: str, can: Capabilities) -> Any:
     value = parameter.read(text)
     if value is None:
         raise BadRequest(f"{name} is {shown(text)}. It may be: {parameter.plain_values}.")
-    # Some SDKs send every switch, also those that nobody has touched.
+    # Some SDKs send every switch, with `false` for those that are not set.
     if parameter.needs and parameter.lacking and value is not False and not getattr(can, parameter.needs):
         raise BadRequest(f"{name} is not possible here. {parameter.lacking}")
     return value
@@ -375,7 +377,7 @@ def _channels(split: bool | None, number: int | None) -> bool:
 
 
 def _check(values: Mapping[str, Any], split: bool) -> None:
-    """Raises BadRequest for parameters that exclude one another, or that say nothing without another."""
+    """Raise BadRequest for parameters that exclude one another, or that require another."""
     both = ("show-speaker-label", "enable-channel-identification")
     if split and values.get(both[0]):
         raise BadRequest(f"Send {both[0]} or {both[1]}, not both.")

@@ -1,6 +1,6 @@
-"""Amazon Transcribe's TranscriptEvent JSON as words: what results.py writes, read.
+"""Parsing of Amazon Transcribe's TranscriptEvent JSON, the inverse of results.py.
 
-Members that are missing, null or not known are no fault: Amazon adds some now and then.
+Missing, null and unknown members are accepted, because Amazon adds members from time to time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ _PUNCTUATION = "punctuation"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A Result: what a segment is taken to say, by the first of its Alternatives; times in seconds."""
+    """A parsed Result, with the first of its Alternatives; times are in seconds."""
 
     start: float = 0.0
     end: float = 0.0
@@ -81,7 +81,7 @@ class _Event(_Part):
 
 
 def read_event(payload: bytes) -> Sequence[Reading]:
-    """The Results of a TranscriptEvent. Raises MalformedMessage."""
+    """The Results of a TranscriptEvent, given as JSON. Raises MalformedMessage."""
     try:
         event = _Event.model_validate_json(payload)
     except ValidationError as error:
@@ -123,7 +123,7 @@ def _entity(entity: _Entity, start: float) -> Entity:
 
 
 def _words(items: Iterable[_Item]) -> Iterator[Word]:
-    """Each pronunciation with the punctuation behind it."""
+    """The words: each pronunciation with the punctuation that follows it."""
     parts: list[_Item] = []
     for item in items:
         if not (item.content or "").strip():
@@ -137,7 +137,7 @@ def _words(items: Iterable[_Item]) -> Iterator[Word]:
 
 
 def _word(parts: Sequence[_Item]) -> Word:
-    """What is known of a word is said of its first part; it is settled when all of it is."""
+    """A word of several Items: its properties are those of the first; it is stable when all are."""
     spoken = parts[0]
     timed = spoken.start_time is not None and spoken.end_time is not None
     marks = [part.stable for part in parts if part.stable is not None]

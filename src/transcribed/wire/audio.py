@@ -1,20 +1,20 @@
-"""Live audio as it arrives, whatever the protocol."""
+"""Live audio as it arrives, in any protocol."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class AudioChunk:
-    """Some bytes of it."""
+    """Some bytes of live audio, as they were received."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """The open segment is to be closed behind the audio before this."""
+    """A request to close the open segment after the audio so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndOfAudio:
-    """No more of it comes."""
+    """The end of the audio."""

@@ -1,6 +1,7 @@
-"""Amazon's event stream, `application/vnd.amazon.eventstream`: its messages to bytes and back.
+"""Encoding and decoding of Amazon's event stream, `application/vnd.amazon.eventstream`.
 
-A message, all numbers big endian:
+The format of a message, all numbers in big-endian order
+(https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html):
 
     total length u32, headers length u32, CRC-32 of these 8 bytes, headers, payload, CRC-32 of all before
 
@@ -22,27 +23,27 @@ from zlib import crc32
 from transcribed.errors import MalformedMessage, shown
 
 MAX_MESSAGE_BYTES = 1024 * 1024
-"""Of a whole message. Amazon's own limit of 16 MiB is ten minutes of audio; a message holds a second."""
+"""The most bytes in a message. Amazon allows 16 MiB, but a message holds at most a second of audio."""
 MAX_HEADERS_BYTES = 128 * 1024
-"""Of all headers of a message; Amazon's limit."""
+"""The most bytes in the headers of a message; Amazon's limit."""
 MAX_VALUE_BYTES = 32 * 1024 - 1
-"""Of a value of bytes or text in a header; Amazon's limit."""
+"""The most bytes in a header's value of type bytes or UTF-8; Amazon's limit."""
 
 
 class Byte(int):
-    """An integer of 8 bits."""
+    """A signed integer of 8 bits."""
 
 
 class Short(int):
-    """An integer of 16 bits."""
+    """A signed integer of 16 bits."""
 
 
 class Long(int):
-    """An integer of 64 bits. One of 32 is a plain `int`."""
+    """A signed integer of 64 bits. A plain `int` has 32 bits."""
 
 
 class Timestamp(int):
-    """Milliseconds since 1970 began, UTC."""
+    """Milliseconds since 1970, UTC."""
 
 
 HeaderValue = bool | int | bytes | str | UUID
@@ -50,7 +51,7 @@ Headers = Mapping[str, HeaderValue]
 
 
 class Message(NamedTuple):
-    """The headers in their order, and the payload."""
+    """A decoded message: its headers, in order, and its payload."""
 
     headers: Headers
     payload: bytes
@@ -60,7 +61,7 @@ _PRELUDE = Struct(">III")
 _LENGTHS = Struct(">II")
 _CRC = Struct(">I")
 _SIZE = Struct(">H")
-_AROUND = _PRELUDE.size + _CRC.size
+_OVERHEAD = _PRELUDE.size + _CRC.size
 _UUID_BYTES = 16
 _MAX_NAME_BYTES = 255
 
@@ -76,9 +77,9 @@ _INTEGER_TYPES = {kind: (number, form) for number, (kind, form) in _INTEGERS.ite
 
 
 def encode(headers: Headers, payload: bytes = b"") -> bytes:
-    """A message. Raises ValueError for what is beyond a limit or does not fit its type."""
+    """Encode a message. Raises ValueError if it exceeds a limit, or a value its type's range."""
     block = encode_headers(headers)
-    total = len(block) + len(payload) + _AROUND
+    total = len(block) + len(payload) + _OVERHEAD
     if total > MAX_MESSAGE_BYTES:
         raise ValueError(f"a message of {total} bytes; {MAX_MESSAGE_BYTES} are the limit")
     lengths = _LENGTHS.pack(total, len(block))
@@ -87,21 +88,21 @@ def encode(headers: Headers, payload: bytes = b"") -> bytes:
 
 
 def encode_headers(headers: Headers) -> bytes:
-    """The headers alone, as they stand in a message. Raises ValueError as `encode` does."""
-    block = b"".join(_named(name) + _encoded(value) for name, value in headers.items())
+    """Encode headers alone, as in a message. Raises ValueError as `encode` does."""
+    block = b"".join(_encoded_name(name) + _encoded_value(value) for name, value in headers.items())
     if len(block) > MAX_HEADERS_BYTES:
         raise ValueError(f"headers of {len(block)} bytes; {MAX_HEADERS_BYTES} are the limit")
     return block
 
 
-def _named(name: str) -> bytes:
+def _encoded_name(name: str) -> bytes:
     encoded = name.encode()
     if not 0 < len(encoded) <= _MAX_NAME_BYTES:
         raise ValueError(f"a name of {len(encoded)} bytes; it has 1 to {_MAX_NAME_BYTES}")
     return bytes([len(encoded)]) + encoded
 
 
-def _encoded(value: HeaderValue) -> bytes:
+def _encoded_value(value: HeaderValue) -> bytes:
     match value:
         case bool():
             return bytes([_TRUE if value else _FALSE])
@@ -112,52 +113,55 @@ def _encoded(value: HeaderValue) -> bytes:
             except StructError as error:
                 raise ValueError(f"{value} does not fit: {error}") from None
         case bytes():
-            return bytes([_BYTES]) + _sized(value)
+            return bytes([_BYTES]) + _with_length(value)
         case str():
-            return bytes([_TEXT]) + _sized(value.encode())
+            return bytes([_TEXT]) + _with_length(value.encode())
         case UUID():
             return bytes([_UUID]) + value.bytes
 
 
-def _sized(value: bytes) -> bytes:
+def _with_length(value: bytes) -> bytes:
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError(f"a value of {len(value)} bytes; {MAX_VALUE_BYTES} are the limit")
     return _SIZE.pack(len(value)) + value
 
 
 def decode(message: bytes) -> Message:
-    """The one message that the bytes are. Raises MalformedMessage."""
-    if len(message) < _AROUND:
-        raise MalformedMessage(f"An event-stream message has at least {_AROUND} bytes, not {len(message)}.")
+    """Decode exactly one message. Raises MalformedMessage."""
+    if len(message) < _OVERHEAD:
+        raise MalformedMessage(
+            f"An event-stream message has at least {_OVERHEAD} bytes, not {len(message)}."
+        )
     total, headers_bytes = _lengths(message)
     if total != len(message):
         raise MalformedMessage(f"The message says that it has {total} bytes, and has {len(message)}.")
-    return _decoded(message, headers_bytes)
+    return _checked(message, headers_bytes)
 
 
 class Decoder:
-    """Messages out of a stream of bytes, however it is cut.
+    """Decodes messages from a stream of bytes that arrives in chunks of any size.
 
-    It holds less than one message, beside what was pushed last. When it has raised MalformedMessage
-    nobody knows where the next message begins: every later push raises the same.
+    It buffers at most an incomplete message and the last chunk. After a MalformedMessage, the beginning of
+    the next message is unknown, so that every later push raises the same error.
     """
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._broken: str | None = None
 
     def push(self, data: bytes) -> Iterator[Message]:
-        """The messages that the bytes complete; what is not taken comes with the next push.
+        """Add a chunk, and return an iterator over the complete messages.
 
-        The iterator raises MalformedMessage behind the last whole message.
+        Messages that are not consumed remain for the next push. The iterator raises MalformedMessage after
+        the last valid message.
         """
         if self._broken is None:
-            self._held += data
+            self._buffer += data
         return self._messages()
 
     def finish(self) -> None:
-        """No more bytes come. Raises MalformedMessage if a message is not whole."""
-        if self._broken is not None or self._held:
+        """End the stream. Raises MalformedMessage if a message is incomplete."""
+        if self._broken is not None or self._buffer:
             raise MalformedMessage(self._broken or "The stream ends in the middle of a message.")
 
     def _messages(self) -> Iterator[Message]:
@@ -166,26 +170,26 @@ class Decoder:
                 yield message
         except MalformedMessage as error:
             self._broken = error.message
-            self._held.clear()
+            self._buffer.clear()
             raise
 
     def _next(self) -> Message | None:
         if self._broken is not None:
             raise MalformedMessage(self._broken)
-        held = self._held
-        if len(held) < _PRELUDE.size:
+        buffer = self._buffer
+        if len(buffer) < _PRELUDE.size:
             return None
-        total, headers_bytes = _lengths(held)
-        if len(held) < total:
+        total, headers_bytes = _lengths(buffer)
+        if len(buffer) < total:
             return None
-        with memoryview(held) as view:
+        with memoryview(buffer) as view:
             message = bytes(view[:total])
-        del held[:total]
-        return _decoded(message, headers_bytes)
+        del buffer[:total]
+        return _checked(message, headers_bytes)
 
 
 def _lengths(message: bytes | bytearray) -> tuple[int, int]:
-    """Of the message and of its headers: not believed before their checksum is right."""
+    """The lengths of a message and of its headers, once their checksum is verified."""
     total, headers_bytes, checksum = _PRELUDE.unpack_from(message)
     if crc32(message[: _LENGTHS.size]) != checksum:
         raise MalformedMessage(
@@ -201,14 +205,14 @@ def _lengths(message: bytes | bytearray) -> tuple[int, int]:
         raise MalformedMessage(
             f"The headers of a message have {headers_bytes} bytes, and may have {MAX_HEADERS_BYTES}."
         )
-    if headers_bytes + _AROUND > total:
+    if headers_bytes + _OVERHEAD > total:
         raise MalformedMessage(
             f"The headers of a message have {headers_bytes} bytes, which a message of {total} cannot hold."
         )
     return total, headers_bytes
 
 
-def _decoded(message: bytes, headers_bytes: int) -> Message:
+def _checked(message: bytes, headers_bytes: int) -> Message:
     end = len(message) - _CRC.size
     if crc32(memoryview(message)[:end]) != _CRC.unpack_from(message, end)[0]:
         raise MalformedMessage("The checksum of a message is wrong: its bytes were changed on the way.")
@@ -236,7 +240,7 @@ def _decoded_headers(block: bytes) -> Headers:
 
 
 def _value(kind: int, block: bytes, at: int) -> tuple[HeaderValue, int]:
-    """A header's value, and where it ends."""
+    """A header's value, and the index of its end."""
     if kind in (_BYTES, _TEXT):
         start = at + _SIZE.size
         end = start + _SIZE.unpack_from(block, at)[0]
@@ -244,7 +248,7 @@ def _value(kind: int, block: bytes, at: int) -> tuple[HeaderValue, int]:
             raise MalformedMessage(
                 f"A header's value has {end - start} bytes, and may have {MAX_VALUE_BYTES}."
             )
-        value = _cut(block, start, end)
+        value = _slice(block, start, end)
         return (value.decode() if kind == _TEXT else value), end
     if kind in _INTEGERS:
         number, form = _INTEGERS[kind]
@@ -252,11 +256,11 @@ def _value(kind: int, block: bytes, at: int) -> tuple[HeaderValue, int]:
     if kind in (_TRUE, _FALSE):
         return kind == _TRUE, at
     if kind == _UUID:
-        return UUID(bytes=_cut(block, at, at + _UUID_BYTES)), at + _UUID_BYTES
+        return UUID(bytes=_slice(block, at, at + _UUID_BYTES)), at + _UUID_BYTES
     raise MalformedMessage(f"A header of a message has the type {kind}; there are 0 to 9.")
 
 
-def _cut(block: bytes, start: int, end: int) -> bytes:
+def _slice(block: bytes, start: int, end: int) -> bytes:
     if end > len(block):
         raise IndexError
     return block[start:end]

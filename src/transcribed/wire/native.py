@@ -21,16 +21,16 @@ from transcribed.wire.results import transcript_event
 
 Format = Literal["text", "json"]
 MAX_MESSAGE_CHARACTERS = 1024
-"""A name is shorter by far."""
+"""The most characters in a text message, which is a recording's name."""
 MAX_AUDIO_BYTES = 1024 * 1024
-"""Of one message: half a minute of 16 kHz pcm."""
+"""The most bytes in a binary message: half a minute of 16 kHz pcm."""
 
 _FLUSH = re.compile(r'\s*\{\s*"Flush"\s*:\s*\{\s*\}\s*\}\s*')
 
 
 @dataclass(frozen=True, slots=True)
 class TranscribeFile:
-    """The client asks for the transcript of a recording."""
+    """A request for the transcript of a stored recording."""
 
     name: str
 
@@ -38,9 +38,9 @@ class TranscribeFile:
 def decode(
     message: str | bytes, form: Format = "text"
 ) -> TranscribeFile | AudioChunk | EndOfAudio | Flush | None:
-    """A WebSocket message as what it asks for; None (white space) means goodbye. Raises BadRequest.
+    """Decode a WebSocket message; None (white space) ends the conversation. Raises BadRequest.
 
-    `form` is that of the answers: who gets text sends names and audio, and nothing else.
+    `form` is the format of the answers. With "text", there is no Flush: all text is a name.
     """
     if isinstance(message, bytes):
         return _audio(message)
@@ -65,14 +65,14 @@ def _audio(message: bytes) -> AudioChunk | EndOfAudio:
 
 
 def encode(event: LiveEvent, form: Format) -> str | None:
-    """An event as a WebSocket message; None where the format has no message for it."""
+    """Encode an event as a WebSocket message; None if the format has no message for it."""
     match event:
         case Segment():
             return (event.text or None) if form == "text" else _json(transcript_event(event))
         case Done():
             return None if form == "text" else _json(_done(event))
         case Notice():
-            # In text it could be taken for something that was said.
+            # As text, a warning could be mistaken for speech.
             warning = {"Code": event.code, "Message": event.message}
             return None if form == "text" else _json({"Warning": warning})
         case SpeechStarted() | SpeechEnded():
@@ -80,7 +80,7 @@ def encode(event: LiveEvent, form: Format) -> str | None:
 
 
 def encode_error(error: TranscribedError, form: Format) -> str:
-    """An error as a WebSocket message."""
+    """Encode an error as a WebSocket message."""
     if form == "text":
         return f"error: {error.told}"
     return _json({"Error": {"Code": error.code, "Message": error.told}})

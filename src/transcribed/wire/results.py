@@ -1,8 +1,8 @@
-"""Segments as Amazon Transcribe's TranscriptEvent JSON, the one shape that leaves this server.
+"""Segments as Amazon Transcribe's TranscriptEvent JSON, which the native protocol uses too.
 
 The members and their types are those of Amazon's service model for StartStreamTranscription (Result,
-Alternative, Item). The Items put together, with a space before each pronunciation but the first and none
-before punctuation, are the Transcript.
+Alternative, Item). The Transcript is the concatenation of the Items, with a space before each pronunciation
+except the first, and none before punctuation.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any
 
 from transcribed.transcript import Entity, Segment, Word
 
-# Each character is a mark in one way at most, so that no run of them is tried in many ways.
+# The alternatives exclude one another, so that matching takes linear time.
 _MARK = r"""[.,!?;:…–—)\]}"”»]|-(?=-)|(?<=-)-|(?<=[.,!?;:…])['’]"""
-# Initials, and what stands for something that was taken out: "[NAME]".
+# Initials ("U.S."), and the placeholders of redacted text ("[NAME]").
 _WHOLE = r"\W*(?:[^\W\d_]\.){2,}|\[[A-Z_]+\]"
 _WORD = re.compile(rf"(?P<spoken>{_WHOLE}|.*?(?:\w|\*{{3}}).*?)(?P<marks>(?:{_MARK})*)", re.DOTALL)
 _MARKS = re.compile(r"\.{2,}|-{2,}|.")
@@ -25,7 +25,7 @@ def transcript_event(segment: Segment) -> dict[str, Any]:
 
 
 def result(segment: Segment, *others: Segment) -> dict[str, Any]:
-    """A segment as a Result; other readings of it are its further Alternatives."""
+    """A segment as a Result; `others` are other readings of it, which become further Alternatives."""
     return {
         "ResultId": segment.id,
         "StartTime": round(segment.start, 3),
@@ -36,11 +36,11 @@ def result(segment: Segment, *others: Segment) -> dict[str, Any]:
                 "Transcript": " ".join(word.text for word in words),
                 "Items": [item for word in words for item in _items(word)],
             }
-            | _where_there_is(Entities=[_entity(entity) for entity in segment.entities])
+            | _present(Entities=[_entity(entity) for entity in segment.entities])
             for words in map(_words, (segment, *others))
         ],
         "LanguageCode": segment.language,
-    } | _where_there_is(
+    } | _present(
         ChannelId=None if segment.channel is None else f"ch_{segment.channel}",
         LanguageIdentification=[
             {"LanguageCode": found.language, "Score": round(found.score, 4)} for found in segment.languages
@@ -49,30 +49,30 @@ def result(segment: Segment, *others: Segment) -> dict[str, Any]:
 
 
 def _words(segment: Segment) -> Sequence[Word]:
-    """Those of the text. Where the text was corrected since, nothing more is known of its words."""
+    """The words of the text; without times and confidence if they do not match a corrected text."""
     if segment.text == " ".join(word.text for word in segment.words):
         return segment.words
     return [Word(text) for text in segment.text.split()]
 
 
 def _items(word: Word) -> Iterator[dict[str, Any]]:
-    """A word is one Item, and each mark of punctuation behind it another, without confidence.
+    """A word as one Item of type pronunciation, and an Item for each punctuation mark that follows it.
 
-    What stands in front of a word is part of it, and so are an apostrophe behind it and the dots of
-    initials ("U.S."). A word of nothing but marks ("--") has a space before it: it is a pronunciation.
+    Punctuation before a word belongs to it, and so do a final apostrophe and the dots of initials ("U.S.").
+    A word of punctuation only ("--") is a pronunciation, because a space precedes it.
     """
     parts = _WORD.fullmatch(word.text)
     spoken, marks = parts.group("spoken", "marks") if parts else (word.text, "")
-    of_all = _where_there_is(Stable=word.stable, Speaker=word.speaker)
-    of_the_word = _where_there_is(Confidence=_rounded(word.confidence), VocabularyFilterMatch=word.filtered)
+    common = _present(Stable=word.stable, Speaker=word.speaker)
+    of_word = _present(Confidence=_rounded(word.confidence), VocabularyFilterMatch=word.filtered)
     spoken_item = {"Type": "pronunciation", "Content": spoken}
-    yield spoken_item | of_the_word | of_all | _when(word.start, word.end)
+    yield spoken_item | of_word | common | _when(word.start, word.end)
     for mark in _MARKS.findall(marks):
-        yield {"Type": "punctuation", "Content": mark} | of_all | _when(word.end, word.end)
+        yield {"Type": "punctuation", "Content": mark} | common | _when(word.end, word.end)
 
 
 def _entity(entity: Entity) -> dict[str, Any]:
-    return _where_there_is(
+    return _present(
         Category=entity.category,
         Type=entity.kind,
         Content=entity.text,
@@ -80,7 +80,7 @@ def _entity(entity: Entity) -> dict[str, Any]:
     ) | _when(entity.start, entity.end)
 
 
-def _where_there_is(**members: Any) -> dict[str, Any]:
+def _present(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None and value != []}
 
 

@@ -1,4 +1,4 @@
-"""Vosk's protocol over a WebSocket, as vosk-server speaks it (websocket/asr_server.py)."""
+"""Vosk's WebSocket protocol, after vosk-server (websocket/asr_server.py)."""
 
 import json
 
@@ -12,7 +12,7 @@ from transcribed.wire.native import MAX_AUDIO_BYTES
 
 
 class Config(BaseModel):
-    """What a client may set before its audio; what is not here, such as `phrase_list`, has no effect."""
+    """A client's configuration; other members, such as `phrase_list`, have no effect."""
 
     sample_rate: float = Field(8000, ge=LOWEST_RATE, le=HIGHEST_RATE)
     words: bool = True
@@ -25,7 +25,7 @@ class _Text(BaseModel):
 
 
 def decode(message: str | bytes) -> Config | AudioChunk | EndOfAudio:
-    """A WebSocket message. Raises BadRequest."""
+    """Decode a WebSocket message. Raises BadRequest."""
     if isinstance(message, bytes):
         if len(message) > MAX_AUDIO_BYTES:
             raise BadRequest(f"Send at most {MAX_AUDIO_BYTES} bytes of audio in a message.")
@@ -40,7 +40,7 @@ def decode(message: str | bytes) -> Config | AudioChunk | EndOfAudio:
 
 
 def result(segments: list[Segment], config: Config) -> str:
-    """Segments that are final, as one; none are silence."""
+    """Final segments as one result; without segments, an empty result for silence."""
     text = " ".join(segment.text for segment in segments)
     words = [
         {

@@ -10,6 +10,7 @@ from amazon_transcribe import exceptions as awslabs_exceptions
 from amazon_transcribe.deserialize import TranscribeStreamingEventParser
 from amazon_transcribe.eventstream import EventStreamBuffer
 from botocore.eventstream import EventStreamBuffer as BotocoreBuffer
+from signing import SigningChain
 
 from transcribed import errors
 from transcribed.audio.formats import Encoding
@@ -21,7 +22,6 @@ from transcribed.wire.amazon import AudioReader
 from transcribed.wire.amazon_parameters import StreamRequest, stream_request
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 from transcribed.wire.eventstream import HeaderValue, Message, decode, encode
-from transcribed.wire.sigv4 import SignatureChain
 
 MODEL = json.loads((Path(__file__).parents[2] / "vectors" / "recorded" / "model.json").read_text())
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
@@ -42,15 +42,15 @@ SEGMENT = Segment(
 )
 
 
-def chain() -> SignatureChain:
-    return SignatureChain(sigv4.Credentials("key", "secret"), "eu-west-1", "0" * 64, NOW)
+def chain() -> SigningChain:
+    return SigningChain(sigv4.Credentials("key", "secret"), "eu-west-1", "0" * 64, NOW)
 
 
 def event(audio: bytes) -> bytes:
     return encode(AUDIO, audio)
 
 
-def reader(chain: SignatureChain | None = None, *, unsigned: bool = False) -> AudioReader:
+def reader(chain: sigv4.SignatureChain | None = None, *, unsigned: bool = False) -> AudioReader:
     return AudioReader(REQUEST, chain, unsigned=unsigned)
 
 
@@ -69,10 +69,10 @@ def test_an_event_without_audio_is_the_end_too() -> None:
 
 
 def test_nothing_is_the_end_where_messages_may_be_unsigned() -> None:
-    assert reader(unsigned=True).read(amazon.NOTHING, NOW) == EndOfAudio()
-    assert reader(chain(), unsigned=True).read(amazon.NOTHING, NOW) == EndOfAudio()
+    assert reader(unsigned=True).read(amazon.EMPTY, NOW) == EndOfAudio()
+    assert reader(chain(), unsigned=True).read(amazon.EMPTY, NOW) == EndOfAudio()
     with pytest.raises(InvalidSignature, match="A message is not signed"):
-        reader(chain()).read(amazon.NOTHING, NOW)
+        reader(chain()).read(amazon.EMPTY, NOW)
 
 
 def test_unsigned_messages_come_where_they_may() -> None:
@@ -134,7 +134,7 @@ def test_an_answer_repeats_what_was_asked_for() -> None:
         {**REQUEST.echo, "show-speaker-label": "False", "session-resume-window": "5"},
         Capabilities("any", ("en-US",)),
     )
-    assert dict(amazon.answer_headers(request, "r", "s")) == {
+    assert dict(amazon.response_headers(request, "r", "s")) == {
         "content-type": "application/vnd.amazon.eventstream",
         "x-amzn-request-id": "r",
         "x-amzn-transcribe-session-id": "s",
@@ -144,7 +144,7 @@ def test_an_answer_repeats_what_was_asked_for() -> None:
         "x-amzn-transcribe-show-speaker-label": "false",
         "x-amzn-transcribe-session-resume-window": "5",
     }
-    named = {name for name, _ in amazon.answer_headers(request, "r", "s")} - {"content-type"}
+    named = {name for name, _ in amazon.response_headers(request, "r", "s")} - {"content-type"}
     assert named <= set(MODEL["response"])
 
 
@@ -153,7 +153,7 @@ def test_an_answer_repeats_a_session_id_that_was_asked_for_once() -> None:
         {**REQUEST.echo, "session-id": "5289fbb7-e1d2-460e-942a-7c64fbf6fd9a"},
         Capabilities("any", ("en-US",)),
     )
-    headers = amazon.answer_headers(request, "r", request.session_id or "")
+    headers = amazon.response_headers(request, "r", request.session_id or "")
     assert [value for name, value in headers if name.endswith("session-id")] == [request.session_id]
 
 
@@ -280,11 +280,11 @@ def test_an_error_in_mid_stream_is_one_message(error: TranscribedError, exceptio
 )
 def test_an_error_in_place_of_a_stream_is_a_status(error: TranscribedError, status: int, code: str) -> None:
     headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
-    assert amazon.refusal(error) == (status, headers, b'{"Message":"m"}')
+    assert amazon.error_response(error) == (status, headers, b'{"Message":"m"}')
 
 
 def test_every_error_can_be_in_place_of_a_stream() -> None:
     for kind in kinds_of_errors():
-        status, headers, _ = amazon.refusal(kind("m"))
+        status, headers, _ = amazon.error_response(kind("m"))
         assert 400 <= status < 600
         assert dict(headers)["x-amzn-errortype"].endswith("Exception")

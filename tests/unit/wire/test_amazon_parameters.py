@@ -64,7 +64,7 @@ def test_the_parameters_are_those_of_the_service_model() -> None:
 
 
 def test_what_is_needed_is_what_the_service_model_needs() -> None:
-    needed = {name for name, parameter in PARAMETERS.items() if " Needed" in parameter.effect}
+    needed = {name for name, parameter in PARAMETERS.items() if ". Required" in parameter.effect}
     required = {
         name.removeprefix(PREFIX) for name, traits in MODEL["request"].items() if traits["required"]
     }

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import botocore.auth as botocore
 import pytest
+import signing
 from amazon_transcribe.auth import Credentials as AwslabsCredentials
 from amazon_transcribe.eventstream import EventSigner, EventStreamMessageSerializer
 from botocore.awsrequest import AWSRequest
@@ -28,20 +29,20 @@ from transcribed.errors import (
 )
 from transcribed.wire import sigv4
 from transcribed.wire.eventstream import Byte, Decoder, HeaderValue, Message, Timestamp, decode, encode
-from transcribed.wire.sigv4 import Credentials, Request, SignatureChain, Signed
+from transcribed.wire.sigv4 import Credentials, Request, SignatureChain, VerifiedSignature
 
 RECORDED = Path(__file__).parents[2] / "vectors" / "recorded"
 KEY, SECRET, TOKEN, REGION = "AKIDEXAMPLE", "secret/of+the=vectors", "a session token", "eu-west-1"
 SECRETS = {KEY: SECRET}
-CREDENTIALS = Credentials(KEY, SECRET, TOKEN)
+CREDENTIALS = Credentials(KEY, SECRET)
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 REQUEST = Request(
     "POST",
     "/stream-transcription",
     headers=(("host", "localhost:8443"), ("x-amzn-transcribe-language-code", "en-US")),
 )
-SIGNED = sigv4.sign(REQUEST, CREDENTIALS, REGION, NOW)
-PRESIGNED = sigv4.presign(
+SIGNED = signing.sign(REQUEST, CREDENTIALS, REGION, NOW, TOKEN)
+PRESIGNED = signing.presign(
     Request(
         "GET",
         "/stream-transcription-websocket",
@@ -51,11 +52,12 @@ PRESIGNED = sigv4.presign(
     CREDENTIALS,
     REGION,
     NOW,
+    TOKEN,
 )
 BOTH = pytest.mark.parametrize("signed", [SIGNED, PRESIGNED], ids=["headers", "query"])
 
 
-def verify(request: Request, now: datetime = NOW, region: str | None = REGION) -> Signed:
+def verify(request: Request, now: datetime = NOW, region: str | None = REGION) -> VerifiedSignature:
     return sigv4.verify(request, SECRETS.get, now, region)
 
 
@@ -169,9 +171,8 @@ def test_we_sign_as_botocore_does(request: AWSRequest, token: str | None) -> Non
     theirs = on_the_wire(request, body)
     added = ("authorization", "x-amz-date", "x-amz-security-token")
     bare = replace(theirs, headers=tuple(h for h in theirs.headers if h[0].lower() not in added))
-    ours = sigv4.sign(
-        bare, Credentials(KEY, SECRET, token), REGION, moment_of(header(theirs, "x-amz-date"))
-    )
+    now = moment_of(header(theirs, "x-amz-date"))
+    ours = signing.sign(bare, CREDENTIALS, REGION, now, token)
     assert header(ours, "authorization") == header(theirs, "authorization")
 
 
@@ -230,7 +231,7 @@ def test_our_signatures_are_these() -> None:
         "X-Amz-Expires=300&X-Amz-SignedHeaders=host&X-Amz-Security-Token=a%20session%20token&"
         "X-Amz-Signature=cd709bebc232bd7dd58d9e17b733374d81b9c487dc219f736a22a1315843f4f7"
     )
-    chain = verify(SIGNED).chain()
+    chain = signing_chain()
     assert [decode(chain.seal(payload, NOW)).headers for payload in (b"a", b"")] == [
         {
             ":date": NOW.timestamp() * 1000,
@@ -256,7 +257,7 @@ def test_a_signature_tells_who_and_when(signed: Request) -> None:
 
 
 def test_a_query_of_nothing_can_be_presigned() -> None:
-    assert verify(sigv4.presign(replace(REQUEST, method="GET"), Credentials(KEY, SECRET), REGION, NOW))
+    assert verify(signing.presign(replace(REQUEST, method="GET"), Credentials(KEY, SECRET), REGION, NOW))
 
 
 # What is not right.
@@ -415,7 +416,7 @@ def test_a_part_that_comes_twice_is_refused() -> None:
 def test_the_host_must_be_signed() -> None:
     unsigned = replace(REQUEST, headers=(("x-other", "a"),))
     with pytest.raises(InvalidSignature, match="'Host' or ':authority' must be a 'SignedHeader'"):
-        verify(sigv4.sign(unsigned, CREDENTIALS, REGION, NOW))
+        verify(signing.sign(unsigned, CREDENTIALS, REGION, NOW))
 
 
 def test_a_signed_header_that_was_lost_is_named() -> None:
@@ -429,13 +430,18 @@ def test_a_signed_header_that_was_lost_is_named() -> None:
 # Messages.
 
 
+def signing_chain() -> signing.SigningChain:
+    found = verify(SIGNED)
+    return signing.SigningChain(found.credentials, REGION, found.signature, found.moment)
+
+
 def opened(chain: SignatureChain, message: bytes, now: datetime = NOW) -> bytes:
     return chain.open(decode(message), now)
 
 
 @given(st.lists(st.binary(max_size=100), max_size=5), st.integers(0, 200_000))
 def test_what_is_sealed_is_opened(payloads: list[bytes], seconds: int) -> None:
-    ours, theirs = verify(SIGNED).chain(), verify(SIGNED).chain()
+    ours, theirs = signing_chain(), verify(SIGNED).chain()
     for payload in payloads:
         now = NOW + timedelta(seconds=seconds)
         assert opened(theirs, ours.seal(payload, now), now) == payload
@@ -459,7 +465,7 @@ def test_what_amazon_transcribe_signs_is_right(payloads: list[bytes], moment: da
 
 @given(st.data())
 def test_a_message_that_is_not_the_next_is_refused(data: st.DataObject) -> None:
-    ours = verify(SIGNED).chain()
+    ours = signing_chain()
     sealed = [ours.seal(payload, NOW) for payload in (b"a", b"b", b"c", b"")]
     place = data.draw(st.integers(0, 3))
     wrong = data.draw(st.integers(0, 3).filter(lambda other: other != place))
@@ -474,7 +480,7 @@ def test_a_message_that_is_not_the_next_is_refused(data: st.DataObject) -> None:
 
 
 def test_a_message_that_was_changed_is_refused() -> None:
-    headers, payload = decode(verify(SIGNED).chain().seal(b"audio", NOW))
+    headers, payload = decode(signing_chain().seal(b"audio", NOW))
     signature = headers[":chunk-signature"]
     assert isinstance(signature, bytes)
     changed: list[tuple[dict[str, HeaderValue], bytes]] = [
@@ -511,9 +517,9 @@ def test_a_message_without_signature_is_refused(headers: dict[str, HeaderValue])
 def test_a_message_is_from_its_streams_time(seconds: int) -> None:
     now = NOW + timedelta(hours=1)
     early = seconds - seconds // abs(seconds)
-    message = verify(SIGNED).chain().seal(b"a", NOW + timedelta(seconds=early))
+    message = signing_chain().seal(b"a", NOW + timedelta(seconds=early))
     assert opened(verify(SIGNED).chain(), message, now) == b"a"
-    message = verify(SIGNED).chain().seal(b"a", NOW + timedelta(seconds=seconds))
+    message = signing_chain().seal(b"a", NOW + timedelta(seconds=seconds))
     with pytest.raises(InvalidSignature, match="before its stream began, or later than now"):
         opened(verify(SIGNED).chain(), message, now)
 

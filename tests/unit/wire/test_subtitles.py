@@ -11,16 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transcribed.transcript import Segment, Word
-from transcribed.wire.subtitles import (
-    COLUMNS_A_SECOND,
-    LINE_COLUMNS,
-    LONGEST,
-    SHORTEST,
-    Cue,
-    cues,
-    srt,
-    vtt,
-)
+from transcribed.wire.subtitle_layout import COLUMNS_A_SECOND, LINE_COLUMNS, LONGEST, SHORTEST
+from transcribed.wire.subtitles import Cue, cues, srt, vtt
 
 MS = timedelta(milliseconds=1)
 

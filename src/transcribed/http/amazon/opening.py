@@ -39,10 +39,10 @@ class AmazonFront:
         live = await opened.enter_async_context(self.transcription.open_live(_neutral(request, owner)))
         chain = None if signature is None else signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
-        headers = wire.answer_headers(request, request_id(), live.session_id)
+        headers = wire.response_headers(request, request_id(), live.session_id)
         return AmazonStreamHandler(request, reader, self.limits, live), headers
 
-    def _signature(self, request: sigv4.Request) -> sigv4.Signed | None:
+    def _signature(self, request: sigv4.Request) -> sigv4.VerifiedSignature | None:
         """None where anybody may come in."""
         return None if self.keys.open else sigv4.verify(request, self.keys.secret, utc_now())
 

@@ -17,9 +17,9 @@ from transcribed.errors import (
 )
 from transcribed.http.amazon.handler import AmazonStreamHandler
 from transcribed.http.amazon.opening import AmazonFront
+from transcribed.http.amazon.transports import EventStreamBody, EventStreamSocket
 from transcribed.http.errors import findable
 from transcribed.http.relay import Relays
-from transcribed.http.transports import EventStreamBody, EventStreamSocket
 from transcribed.request_context import request_id
 from transcribed.wire import amazon as wire
 from transcribed.wire import sigv4
@@ -75,7 +75,7 @@ class _HttpEndpoint:
 
 async def _refuse(error: TranscribedError, send: Send) -> None:
     _log.info("A stream was refused: %s", error.message)
-    status, headers, body = wire.refusal(findable(error))
+    status, headers, body = wire.error_response(findable(error))
     headers = [*headers, ("x-amzn-request-id", request_id()), ("content-length", str(len(body)))]
     raw = [(name.encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})
