@@ -29,6 +29,7 @@ from transcribed.http.relay import Relays
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.http.vosk import routes as vosk
 from transcribed.loading import Engines
+from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.access_keys import AccessKeys
@@ -64,9 +65,9 @@ class Application:
         self._transcripts: Transcripts | None = None
         self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None)
-        self._engines = Engines(
-            settings, self._scheduler, AdmissionLimit(settings.max_sessions or None, settings.client_share)
-        )
+        self._accounts = Accounts(settings.key_streams, settings.key_seconds_a_day)
+        limit = AdmissionLimit(settings.max_sessions or None, settings.client_share, self._accounts)
+        self._engines = Engines(settings, self._scheduler, limit)
         self.store = media_store(settings.audio)
         self._decoders = Decoders()
         library = self._library = Library(self.store, self._decoders, settings.max_upload_bytes)

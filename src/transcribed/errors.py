@@ -6,6 +6,9 @@ Transcribe's where it has one for the case, else a name of the same form.
 
 from typing import ClassVar
 
+RETRY_SECONDS = 5
+"""After which it may be tried again where the server is busy: streams that say nothing give way by then."""
+
 
 class TranscribedError(Exception):
     """The root. Raised itself only for what no branch below describes."""
@@ -148,9 +151,16 @@ class ExpiredCredentials(Unavailable):
 
 
 class LimitExceeded(TranscribedError):
-    """No more live streams can be served well now. The same request may succeed later."""
+    """Whoever asks has all that they may have, or the server all that it can serve well.
+
+    The same request may succeed in `retry_after` seconds.
+    """
 
     code = "LimitExceededException"
+
+    def __init__(self, message: str, told: str | None = None, *, retry_after: int = RETRY_SECONDS) -> None:
+        super().__init__(message, told)
+        self.retry_after = retry_after
 
 
 class ConfigurationError(TranscribedError):

@@ -28,12 +28,15 @@ class Principal:
     """Somebody who asks.
 
     What they make belongs to `owner`; several keys may have the same. `key` is the id of the key that they
-    showed; None where none is asked for.
+    showed; None where none is asked for. With it they may have so many `streams` at once, and
+    `seconds_a_day` of audio recognised; 0 is no limit, None what the settings say.
     """
 
     owner: str
     role: Role
     key: str | None = None
+    streams: int | None = None
+    seconds_a_day: float | None = None
 
 
 ANYBODY = Principal(NOBODY, Role.ADMIN)

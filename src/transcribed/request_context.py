@@ -4,7 +4,7 @@ import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from transcribed.principal import Principal
+from transcribed.principal import ANYBODY, Principal
 
 
 @dataclass(slots=True)
@@ -27,3 +27,9 @@ REQUEST: ContextVar[RequestContext | None] = ContextVar("REQUEST", default=None)
 def request_id() -> str:
     """That of the request, under which the log has it; a new one where there is no request."""
     return (REQUEST.get() or RequestContext()).id
+
+
+def principal() -> Principal:
+    """Whoever asks; ANYBODY where it is not known, or for what the server does by itself."""
+    context = REQUEST.get()
+    return ANYBODY if context is None or context.principal is None else context.principal

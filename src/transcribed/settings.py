@@ -110,6 +110,12 @@ class ServerSettings(RecognitionSettings):
         description="The part of live streams and connections that one address may have; 1 is all.",
         json_schema_extra={"metavar": "PART"},
     )
+    key_streams: int = Field(
+        0, ge=0, description="Streams that one key may have at once, if it says no other; 0 is no limit."
+    )
+    key_seconds_a_day: float = Field(
+        0.0, ge=0, description="Seconds of audio a day for one key, if it says no other; 0 is no limit."
+    )
     max_upload_bytes: int = Field(1024**3, ge=1, description="The largest recording, in bytes.")
     audio_timeout: float = Field(
         15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."

@@ -14,7 +14,7 @@ from typing import cast
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transcribed.errors import LimitExceeded, TooLarge, TranscribedError
+from transcribed.errors import RETRY_SECONDS, LimitExceeded, TooLarge, TranscribedError
 from transcribed.http.sockets import Ends
 from transcribed.scheduling.admission import CLIENT, shared
 
@@ -224,7 +224,7 @@ async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> No
         await send({"type": "websocket.close", "code": 1013, "reason": "try again later"})
         return
     content = {"Code": LimitExceeded.code, "Message": reason}
-    await JSONResponse(content, 503, {"retry-after": "5"})(scope, receive, send)
+    await JSONResponse(content, 503, {"retry-after": str(RETRY_SECONDS)})(scope, receive, send)
 
 
 def _sending(connection: Connection, send: Send) -> Send:

@@ -79,7 +79,12 @@ async def _answer(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     else:
         log_untold(error)
-    return JSONResponse({"detail": findable(error).told}, status)
+    return JSONResponse({"detail": findable(error).told}, status, when_again(error))
+
+
+def when_again(error: TranscribedError) -> dict[str, str]:
+    """The header that says in how many seconds the same may be asked again, where that is known."""
+    return {"retry-after": str(error.retry_after)} if isinstance(error, LimitExceeded) else {}
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as all handlers

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamEvent, StreamStatus
 from transcribed.errors import LimitExceeded, TranscribedError
 from transcribed.options import Capabilities, Pace, StreamOptions
+from transcribed.request_context import principal
+from transcribed.scheduling.accounts import Account, Accounts
 
 _log = logging.getLogger(__name__)
 
@@ -22,23 +25,40 @@ _GIVE_WAY_SECONDS = 5.0
 _GIVE_WAY_PART = 0.1
 # What counts is how much came lately, within one to two times this.
 _LATELY_SECONDS = 10.0
+# There may be none left of a key's, of an address' and of all.
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What somebody may have at once: `of` says what and who, and is theirs alone."""
+
+    of: str
+    most: float
 
 
 class _ShareTaken(LimitExceeded):
-    """One address has as many streams as it may have."""
+    """Somebody has all that they may have."""
+
+    def __init__(self, message: str, share: Share | None = None) -> None:
+        super().__init__(message)
+        self.share = share
 
 
 class AdmissionLimit:
     """Live streams of all engines together, of which `most` are let in; None leaves it to the engines.
 
-    `share` is the part of them that one address may take.
+    `share` is the part of them that one address may take; what a key may have says its account.
     """
 
-    def __init__(self, most: int | None = None, share: float = 1.0) -> None:
+    def __init__(
+        self, most: int | None = None, share: float = 1.0, accounts: Accounts | None = None
+    ) -> None:
         self.most = most
+        self.accounts = accounts or Accounts()
         self._share = share
         self._taken = 0
-        self._held: dict[str, int] = {}
+        self._held: Counter[str] = Counter()
         self.open: set[_AdmittedStream] = set()
 
     @property
@@ -46,29 +66,47 @@ class AdmissionLimit:
         """Whether none is left, for any engine."""
         return self.most is not None and self._taken >= self.most
 
-    def take(self, client: str | None, of: int) -> None:
-        """One of so many, for an address. Raises LimitExceeded where none is left, or none for it."""
-        if self.full:
+    def shares(self, account: Account, address: str | None, capacity: int) -> tuple[Share, ...]:
+        """Those that a stream counts in, where an engine has room for `capacity` live ones."""
+        found = []
+        if account.key is not None:
+            found.append(_of_key(account))
+        if address is not None:
+            found.append(Share(f"live streams of {address}", shared(capacity, self._share)))
+        return tuple(found)
+
+    def held(self, account: Account) -> int:
+        """How many streams a key has now."""
+        return self._held[_of_key(account).of]
+
+    def take(self, shares: Sequence[Share], *, counted: bool) -> None:
+        """A place in each share, and where it is `counted` one of all. Raises LimitExceeded."""
+        for share in shares:
+            held = self._held[share.of]
+            if held >= share.most:
+                raise _ShareTaken(
+                    f"{held} {share.of} are being served, and there may be no more at once. Try again when "
+                    "one of them has ended.",
+                    share,
+                )
+        if counted and self.full:
             raise LimitExceeded(
                 f"No more live streams can be served well: {self._taken} are being served. Try again later."
             )
-        if client is not None:
-            held, most = self._held.get(client, 0), shared(of, self._share)
-            if held >= most:
-                raise _ShareTaken(
-                    f"{held} live streams of {client} are being served, which is all that one address may "
-                    "have. Try again when one of them has ended."
-                )
-            self._held[client] = held + 1
-        self._taken += 1
+        self._held.update(share.of for share in shares)
+        self._taken += counted
 
-    def give_back(self, client: str | None) -> None:
-        """One that was taken."""
-        self._taken -= 1
-        if client is not None:
-            self._held[client] -= 1
-            if not self._held[client]:
-                del self._held[client]
+    def give_back(self, shares: Sequence[Share], *, counted: bool) -> None:
+        """What was taken."""
+        self._taken -= counted
+        for share in shares:
+            self._held[share.of] -= 1
+            if not self._held[share.of]:
+                del self._held[share.of]
+
+
+def _of_key(account: Account) -> Share:
+    return Share(f"streams of the key {account.key}", account.streams)
 
 
 def shared(capacity: int, share: float) -> int:
@@ -151,66 +189,78 @@ class AdmittedEngine:
     async def open(self, options: StreamOptions) -> RecognitionStream:
         """A new stream. Raises LimitExceeded and what the engine raises."""
         counted = self.remote or options.pace is Pace.LIVE
-        client = CLIENT.get() if counted else None
+        account = self._limit.accounts.of(principal())
+        shares = self._limit.shares(account, CLIENT.get() if counted else None, self.capacity)
         try:
-            if counted:
-                stream = await self._admit(options, client)
-            else:
-                stream = await self._engine.open(options)
+            if account.spent:
+                raise self._limit.accounts.refusal(account)
+            stream = await self._admit(options, shares, counted=counted)
         except LimitExceeded:
             self.totals.refused += 1
+            account.refused += 1
             raise
         except TranscribedError:
             self.totals.failed += 1
             raise
-        served = _AdmittedStream(stream, self, client, counted=counted)
+        served = _AdmittedStream(stream, self, account, shares, counted=counted)
         self._open.add(served)
         self._limit.open.add(served)
         self.totals.opened += 1
+        account.day.begun += 1
         return served
 
-    async def _admit(self, options: StreamOptions, client: str | None) -> RecognitionStream:
-        """A stream, as soon as there is room: a stream that sends next to nothing gives way."""
-        try:
-            return await self._try_admit(options, client)
-        except LimitExceeded as error:
-            idle = self._idlest(client if isinstance(error, _ShareTaken) else None)
-            if idle is None:
-                raise
+    async def _admit(
+        self, options: StreamOptions, shares: tuple[Share, ...], *, counted: bool
+    ) -> RecognitionStream:
+        """A stream, as soon as there is room: streams that send next to nothing give way."""
+        for _ in range(_TRIES):
+            try:
+                return await self._try_admit(options, shares, counted=counted)
+            except LimitExceeded as error:
+                idle = self._idlest(error.share if isinstance(error, _ShareTaken) else None)
+                if idle is None:
+                    raise
             await idle.give_way()
-        return await self._try_admit(options, client)
+        return await self._try_admit(options, shares, counted=counted)
 
-    def _idlest(self, client: str | None) -> "_AdmittedStream | None":
-        """One that keeps a place for next to nothing; of one address, where that has all it may have."""
-        others = self._limit.open if self._limit.full else set()
-        idle = [
-            stream for stream in self._open | others if stream.gives_way and client in {None, stream.client}
-        ]
+    def _idlest(self, share: Share | None) -> "_AdmittedStream | None":
+        """One that keeps a place for next to nothing; of a share, where that is what is all taken."""
+        if share is not None:
+            streams = {stream for stream in self._limit.open if stream.counts_in(share)}
+        else:
+            streams = self._open | (self._limit.open if self._limit.full else set())
+        idle = [stream for stream in streams if stream.gives_way]
         return min(idle, key=lambda stream: stream.part_of_late, default=None)
 
-    async def _try_admit(self, options: StreamOptions, client: str | None) -> RecognitionStream:
-        busy = len(self._open) + self._opening
-        if self.remote and busy >= self._capacity():
-            raise LimitExceeded(
-                f"{self.name} is given {busy} streams at once and no more, and all are running. "
-                "Try again later."
-            )
-        self._limit.take(client, self.capacity)
+    async def _try_admit(
+        self, options: StreamOptions, shares: Sequence[Share], *, counted: bool
+    ) -> RecognitionStream:
+        self._limit.take(shares, counted=counted)
         self._opening += 1
         try:
+            busy = len(self._open) + self._opening - 1
+            if self.remote and busy >= self._capacity():
+                raise LimitExceeded(
+                    f"{self.name} is given {busy} streams at once and no more, and all are running. "
+                    "Try again later."
+                )
             return await self._engine.open(options)
         except BaseException:
-            self._limit.give_back(client)
+            self._limit.give_back(shares, counted=counted)
             raise
         finally:
             self._opening -= 1
 
-    def ended(self, stream: "_AdmittedStream", *, counted: bool) -> None:
+    def broken_off(self, account: Account) -> LimitExceeded:
+        """What a stream is told whose key had all of its audio for today; to be called once of a stream."""
+        account.refused += 1
+        return self._limit.accounts.refusal(account)
+
+    def ended(self, stream: "_AdmittedStream") -> None:
         """A stream is over; to be called once."""
         self._open.discard(stream)
         self._limit.open.discard(stream)
-        if counted:
-            self._limit.give_back(stream.client)
+        self._limit.give_back(stream.shares, counted=stream.counted)
         status = stream.status
         if status.sent is not None:
             self.totals.sent += status.sent
@@ -226,12 +276,19 @@ class _AdmittedStream:
     """A RecognitionStream over another."""
 
     def __init__(
-        self, stream: RecognitionStream, engine: AdmittedEngine, client: str | None, *, counted: bool
+        self,
+        stream: RecognitionStream,
+        engine: AdmittedEngine,
+        account: Account,
+        shares: tuple[Share, ...],
+        *,
+        counted: bool,
     ) -> None:
         self._stream = stream
         self._engine = engine
-        self.client = client
-        self._counted = counted
+        self._account = account
+        self.shares = shares
+        self.counted = counted
         self._over = False
         self._gave_way: LimitExceeded | None = None
         self._finishing = False
@@ -240,9 +297,13 @@ class _AdmittedStream:
         self._earlier = self._later = (asyncio.get_running_loop().time(), 0.0)
 
     async def send(self, samples: Samples) -> None:
+        """Give audio. Raises LimitExceeded where its key had all for today: what came before is heard."""
+        if self._account.spent:
+            raise self._engine.broken_off(self._account)
         await self._stream.send(samples)
         seconds = len(samples) / SAMPLE_RATE
         self._engine.totals.received += seconds
+        self._account.day.heard += seconds
         self._received += seconds
         now = asyncio.get_running_loop().time()
         if now - self._later[0] > _LATELY_SECONDS:
@@ -270,6 +331,10 @@ class _AdmittedStream:
             # Before its reader knows, who may at once ask for another.
             self._end()
 
+    def counts_in(self, share: Share) -> bool:
+        """Whether it is one of those that somebody has."""
+        return any(each.of == share.of for each in self.shares)
+
     @property
     def part_of_late(self) -> float:
         """How much audio came lately, as a part of the time."""
@@ -280,7 +345,7 @@ class _AdmittedStream:
     def gives_way(self) -> bool:
         """Whether it keeps a place and sends next to nothing."""
         old = asyncio.get_running_loop().time() - self._earlier[0] >= _GIVE_WAY_SECONDS
-        return self._counted and old and not self._finishing and self.part_of_late < _GIVE_WAY_PART
+        return self.counted and old and not self._finishing and self.part_of_late < _GIVE_WAY_PART
 
     async def give_way(self) -> None:
         """End, for another who has no place."""
@@ -293,7 +358,7 @@ class _AdmittedStream:
     def _end(self) -> None:
         if not self._over:
             self._over = True
-            self._engine.ended(self, counted=self._counted)
+            self._engine.ended(self)
 
     @property
     def status(self) -> StreamStatus:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from transcribed.errors import BadRequest, TranscribedError, shown
+from transcribed.errors import BadRequest, LimitExceeded, TranscribedError, shown
 from transcribed.transcript import Segment
 from transcribed.wire.amazon_parameters import PREFIX, StreamRequest
 from transcribed.wire.audio import AudioChunk, EndOfAudio
@@ -104,6 +104,8 @@ def error_response(error: TranscribedError) -> tuple[int, list[tuple[str, str]],
     """An error before a stream begins, as HTTP status, headers and body."""
     code = error.code if error.code in _STATUS else "BadRequestException"
     headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
+    if isinstance(error, LimitExceeded):
+        headers.append(("retry-after", str(error.retry_after)))
     return _STATUS[code], headers, _json({"Message": error.told})
 
 

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from transcribed.errors import BadRequest, TranscribedError
+from transcribed.errors import BadRequest, LimitExceeded, TranscribedError
 from transcribed.transcript import (
     Done,
     LiveEvent,
@@ -83,7 +83,10 @@ def encode_error(error: TranscribedError, form: Format) -> str:
     """Encode an error as a WebSocket message."""
     if form == "text":
         return f"error: {error.told}"
-    return _json({"Error": {"Code": error.code, "Message": error.told}})
+    told: dict[str, Any] = {"Code": error.code, "Message": error.told}
+    if isinstance(error, LimitExceeded):
+        told["RetryAfter"] = error.retry_after
+    return _json({"Error": told})
 
 
 def _done(event: Done) -> dict[str, Any]:

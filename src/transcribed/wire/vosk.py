@@ -5,7 +5,7 @@ import json
 from pydantic import BaseModel, Field, ValidationError
 
 from transcribed.audio.formats import HIGHEST_RATE, LOWEST_RATE
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, LimitExceeded, TranscribedError
 from transcribed.transcript import Segment
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 from transcribed.wire.native import MAX_AUDIO_BYTES
@@ -56,4 +56,12 @@ def result(segments: list[Segment], config: Config) -> str:
     told: dict[str, object] = {"result": words, "text": text} if config.words and words else {"text": text}
     if config.max_alternatives:
         told = {"alternatives": [{"confidence": 1.0} | told]}
+    return json.dumps(told)
+
+
+def encode_error(error: TranscribedError) -> str:
+    """An error, for which Vosk has no message of its own."""
+    told: dict[str, object] = {"error": error.told}
+    if isinstance(error, LimitExceeded):
+        told["retry_after"] = error.retry_after
     return json.dumps(told)

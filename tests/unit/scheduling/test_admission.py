@@ -7,12 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Hypothesis, RecognitionStream, StreamStatus
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, UpstreamLost
 from transcribed.options import Capabilities, Pace, StreamOptions
+from transcribed.principal import Principal, Role
+from transcribed.request_context import REQUEST, RequestContext
+from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import CLIENT, AdmissionLimit, AdmittedEngine, shared
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice
@@ -49,6 +54,7 @@ class _Stream:
 
     async def aclose(self) -> None:
         self.closed += 1
+        self._finished.set()
 
 
 class _Remote:
@@ -176,10 +182,15 @@ async def test_what_was_sent_elsewhere_is_counted_and_logged(caplog: pytest.LogC
 
 
 @contextmanager
-def client(address: str | None) -> Iterator[None]:
-    token = CLIENT.set(address)
-    yield
-    CLIENT.reset(token)
+def client(address: str | None, key: str | None = None, **may: float) -> Iterator[None]:
+    """Somebody at an address, with a key that may have so much."""
+    asking = Principal(key or "", Role.TRANSCRIBE, key, **may)  # type: ignore[arg-type]
+    tokens = CLIENT.set(address), REQUEST.set(RequestContext(principal=asking))
+    try:
+        yield
+    finally:
+        CLIENT.reset(tokens[0])
+        REQUEST.reset(tokens[1])
 
 
 @pytest.mark.parametrize(
@@ -284,5 +295,193 @@ def test_where_an_address_has_its_share_its_own_streams_give_way(
         assert len(engine.statuses) == 3
         for stream in (other, *own):
             await stream.aclose()
+
+    in_virtual_time(run())
+
+
+# --- Keys
+
+
+def of_keys(
+    most: int | None = None,
+    capacity: int = 100,
+    *,
+    remote: bool = True,
+    said: tuple[Hypothesis, ...] = (),
+    **may: Any,
+) -> tuple[AdmittedEngine, AdmissionLimit]:
+    limit = AdmissionLimit(most, 0.5, Accounts(**may))
+    return AdmittedEngine(_Remote(*said), limit, lambda: capacity, remote=remote), limit
+
+
+async def test_a_key_has_so_many_streams_and_others_are_let_in() -> None:
+    engine, limit = of_keys(streams=2)
+    with client("192.0.2.1", "greedy"):
+        streams = [await engine.open(LIVE)]
+    with client("192.0.2.2", "greedy"):
+        streams.append(await engine.open(LIVE))
+    with (
+        client("192.0.2.3", "greedy"),
+        pytest.raises(LimitExceeded, match="2 streams of the key greedy are being served") as refusal,
+    ):
+        await engine.open(LIVE)
+    assert refusal.value.retry_after == 5
+    with client("192.0.2.3", "modest"):
+        streams.append(await engine.open(LIVE))
+    with client("192.0.2.4", "important", streams=3):
+        streams += [await engine.open(LIVE) for _ in range(3)]
+    with client(None):
+        streams += [await engine.open(LIVE) for _ in range(5)]
+    held = {account.key: limit.held(account) for account in limit.accounts.all}
+    assert held == {"greedy": 2, "modest": 1, "important": 3}
+    refused = {account.key: account.refused for account in limit.accounts.all}
+    assert refused == {"greedy": 1, "modest": 0, "important": 0}
+    for stream in streams:
+        await stream.aclose()
+    assert {limit.held(account) for account in limit.accounts.all} == {0}
+    assert [account.begun for account in limit.accounts.all] == [2, 1, 3]
+
+
+async def test_recordings_are_streams_of_their_key_too() -> None:
+    engine, _ = of_keys(streams=1, remote=False)
+    with client(None, "a"):
+        recording = await engine.open(FAST)
+        for options in (FAST, LIVE):
+            with pytest.raises(LimitExceeded, match="1 streams of the key a"):
+                await engine.open(options)
+        await recording.aclose()
+        await (await engine.open(LIVE)).aclose()
+
+
+def test_where_a_key_has_all_it_may_its_own_streams_give_way_and_no_others(
+    in_virtual_time: Callable[[Any], Any],
+) -> None:
+    async def run() -> None:
+        engine, limit = of_keys(most=3, streams=2)
+        with client("192.0.2.2", "other"):
+            other = await engine.open(LIVE)
+        with client("192.0.2.1", "a"):
+            own = [await engine.open(LIVE) for _ in range(2)]
+            await asyncio.gather(*(fed(stream, 6, 1.0) for stream in own))
+            with pytest.raises(LimitExceeded, match="of the key a"):
+                await engine.open(LIVE)  # Though the other says nothing, and all places are taken.
+            await asyncio.gather(fed(own[0], 60, 0.01), fed(own[1], 60, 0.02))
+            own.append(await engine.open(LIVE))
+            with pytest.raises(LimitExceeded, match="another has its place"):
+                _ = [said async for said in own[0]]
+        assert len(engine.statuses) == 3
+        for stream in (other, *own):
+            await stream.aclose()
+        assert limit.accounts.all[1].refused == 1
+
+    in_virtual_time(run())
+
+
+def test_who_needs_two_places_gets_both(in_virtual_time: Callable[[Any], Any]) -> None:
+    """Its own idle stream on another engine gives way, then another key's on this one, which is full."""
+
+    async def run() -> None:
+        limit = AdmissionLimit(None, 1.0, Accounts(streams=1))
+        engines = [AdmittedEngine(_Remote(), limit, lambda: 1, remote=True) for _ in range(2)]
+        with client(None, "other"):
+            await engines[1].open(LIVE)
+        with client(None, "a"):
+            await engines[0].open(LIVE)
+            await asyncio.sleep(60)
+            stream = await engines[1].open(LIVE)
+        assert [len(engine.statuses) for engine in engines] == [0, 1]
+        await stream.aclose()
+
+    in_virtual_time(run())
+
+
+async def test_the_days_audio_ends_a_stream_behind_what_was_said() -> None:
+    said = Hypothesis(0, 0.0, 1.0, "all of it", True)
+    engine, limit = of_keys(seconds_a_day=2, said=(said,))
+    with client(None, "a"):
+        stream = await engine.open(LIVE)
+        for _ in range(4):
+            await stream.send(silence(0.5))
+        with pytest.raises(LimitExceeded, match="has had its 2 s of audio for today") as told:
+            await stream.send(silence(0.5))
+        assert 0 < told.value.retry_after <= 86400
+        await stream.finish()
+        assert [said async for said in stream] == [said]
+        with pytest.raises(LimitExceeded, match="has had its 2 s of audio for today"):
+            await engine.open(FAST)
+    with client(None, "b"):
+        await (await engine.open(LIVE)).aclose()
+    assert [(each.heard, each.begun, each.refused) for each in limit.accounts.all] == [(2, 1, 2), (0, 1, 0)]
+
+
+KEYS = {None: None, "a": 1, "b": 2, "c": None}
+ADDRESSES = ("192.0.2.1", "192.0.2.2", None)
+OPENS = st.tuples(
+    st.just("open"),
+    st.sampled_from(list(KEYS)),
+    st.sampled_from(ADDRESSES),
+    st.integers(0, 1),
+    st.booleans(),
+)
+CLOSES = st.tuples(st.just("close"), st.integers(0, 20))
+FAILS = st.tuples(st.just("fail"), st.sampled_from(list(KEYS)), st.sampled_from(ADDRESSES))
+WAITS = st.tuples(st.just("wait"), st.lists(st.integers(0, 20)))
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(OPENS | CLOSES | FAILS | WAITS, max_size=40))
+def test_in_any_order_no_limit_is_exceeded_and_every_place_comes_back(
+    in_virtual_time: Callable[[Any], Any], steps: list[tuple[Any, ...]]
+) -> None:
+    async def run() -> None:
+        limit = AdmissionLimit(5, 0.5, Accounts())
+        remotes = [_Remote(), _Remote()]
+        engines = [
+            AdmittedEngine(remotes[0], limit, lambda: 3, remote=True),
+            AdmittedEngine(remotes[1], limit, lambda: 100),
+        ]
+        opened: list[tuple[RecognitionStream, str | None, str | None, bool]] = []
+
+        def check() -> None:
+            there = [each for each in opened if each[0] in limit.open]
+            for key, most in KEYS.items():
+                assert key is None or most is None or sum(each[1] == key for each in there) <= most
+            # An engine with 3 places gives an address 2 of them, that with 100 has 5 by the limit.
+            for address in ADDRESSES[:2]:
+                assert sum(each[2] == address and each[3] for each in there) <= 3
+            assert sum(each[3] for each in there) <= 5
+            assert len(engines[0].statuses) <= 3
+
+        for step in steps:
+            match step:
+                case "open", key, address, number, live:
+                    with client(address, key, streams=KEYS[key] or 0):
+                        try:
+                            stream = await engines[number].open(LIVE if live else FAST)
+                        except LimitExceeded:
+                            continue
+                    opened.append((stream, key, address, live or number == 0))
+                case "close", which if opened:
+                    await opened[which % len(opened)][0].aclose()
+                case "fail", key, address:
+                    remotes[0].refusal = UpstreamLost("gone")
+                    with (
+                        client(address, key, streams=KEYS[key] or 0),
+                        pytest.raises((UpstreamLost, LimitExceeded)),
+                    ):
+                        await engines[0].open(LIVE)
+                    remotes[0].refusal = None
+                case "wait", speaking:
+                    talkers = {opened[which % len(opened)][0] for which in speaking if opened}
+                    await asyncio.gather(asyncio.sleep(31), *(fed(talker, 30, 1.0) for talker in talkers))
+            check()
+        for stream, *_ in opened:
+            await stream.aclose()
+        assert not limit.open
+        assert {limit.held(account) for account in limit.accounts.all} <= {0}
+        for key, most in KEYS.items():
+            with client(None, key, streams=most or 0):
+                for stream in [await engines[1].open(LIVE) for _ in range(most or 5)]:
+                    await stream.aclose()
 
     in_virtual_time(run())

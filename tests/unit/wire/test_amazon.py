@@ -280,6 +280,7 @@ def test_an_error_in_mid_stream_is_one_message(error: TranscribedError, exceptio
 )
 def test_an_error_in_place_of_a_stream_is_a_status(error: TranscribedError, status: int, code: str) -> None:
     headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
+    headers += [("retry-after", "5")] if status == 429 else []
     assert amazon.error_response(error) == (status, headers, b'{"Message":"m"}')
 
 

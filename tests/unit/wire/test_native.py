@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from transcribed.errors import BadRequest, NotFound, UnreadableAudio
+from transcribed.errors import BadRequest, LimitExceeded, NotFound, UnreadableAudio
 from transcribed.transcript import Done, Notice, Segment, SpeechEnded, SpeechStarted, Word
 from transcribed.wire import native
 from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
@@ -93,6 +93,14 @@ def test_errors_say_what_to_do() -> None:
     assert (
         json.loads(native.encode_error(UnreadableAudio("no"), "json"))["Error"]["Code"]
         == "BadRequestException"
+    )
+
+
+def test_a_limit_says_when_to_come_back() -> None:
+    error = LimitExceeded("Enough.", retry_after=60)
+    assert native.encode_error(error, "text") == "error: Enough."
+    assert native.encode_error(error, "json") == (
+        '{"Error":{"Code":"LimitExceededException","Message":"Enough.","RetryAfter":60}}'
     )
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.errors import BadRequest
+from transcribed.errors import BadRequest, LimitExceeded
 from transcribed.transcript import Segment, Word
 from transcribed.wire.audio import AudioChunk, EndOfAudio
-from transcribed.wire.vosk import Config, decode, result
+from transcribed.wire.vosk import Config, decode, encode_error, result
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
@@ -42,3 +42,10 @@ def test_words_without_times_are_in_the_text_alone() -> None:
     word = {"conf": 0.75, "start": 0.25, "end": 0.5, "word": "one"}
     assert json.loads(result([segment], Config())) == {"result": [word], "text": "one two"}
     assert json.loads(result([], Config())) == {"text": ""}
+
+
+def test_errors_say_what_to_do_and_limits_when_to_come_back() -> None:
+    assert encode_error(BadRequest("Mend it.")) == '{"error": "Mend it."}'
+    assert (
+        encode_error(LimitExceeded("Enough.", retry_after=60)) == '{"error": "Enough.", "retry_after": 60}'
+    )

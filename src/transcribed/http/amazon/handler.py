@@ -62,7 +62,8 @@ class AmazonStreamHandler:
         if self._loop.time() >= self._until:
             raise LimitExceeded(
                 f"The stream is older than {self._limits.longest:g} seconds, the most that one may "
-                "last. Go on with another."
+                "last. Go on with another.",
+                retry_after=0,
             )
         if message is None:
             if self._limits.strict:

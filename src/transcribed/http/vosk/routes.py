@@ -72,8 +72,8 @@ class VoskStreamHandler:
         return wire.result(self._finals, self._config) if isinstance(event, Done) else None
 
     def encode_error(self, error: TranscribedError) -> str:
-        """An error, for which Vosk has no message of its own."""
-        return json.dumps({"error": error.told})
+        """An error as a message."""
+        return wire.encode_error(error)
 
 
 def router(transcription: Transcription, relays: Relays) -> APIRouter:

@@ -1,0 +1,197 @@
+"""What keys used, by a clock that the tests set."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transcribed.principal import ANYBODY, Principal, Role
+from transcribed.scheduling.accounts import Account, Accounts, Used, seconds_left
+
+NOON = datetime(2026, 2, 28, 12, tzinfo=UTC)
+TODAY, TOMORROW = date(2026, 2, 28), date(2026, 3, 1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Store:
+    """What servers have written, as a database adds it up."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[tuple[str, date], float] = {}
+        self.streams: dict[tuple[str, date], int] = {}
+
+    def keep(self, *servers: Accounts) -> None:
+        for server in servers:
+            server.turn()
+            unkept = server.unkept()
+            for used in unkept.used:
+                place = used.key, used.day
+                self.seconds[place] = self.seconds.get(place, 0.0) + used.seconds
+                self.streams[place] = self.streams.get(place, 0) + used.streams
+            unkept.kept()
+            day = server.today
+            server.know(day, {key: seconds for (key, at), seconds in self.seconds.items() if at == day})
+
+
+def key(name: str, **more: float) -> Principal:
+    return Principal(name, Role.TRANSCRIBE, name, **more)  # type: ignore[arg-type]
+
+
+def hear(account: Account, seconds: float) -> None:
+    account.day.begun += 1
+    account.day.heard += seconds
+
+
+def test_a_key_may_have_what_it_says_or_what_the_settings_say() -> None:
+    accounts = Accounts(streams=3, seconds_a_day=60)
+    plain = accounts.of(key("plain"))
+    assert (plain.streams, plain.seconds_a_day) == (3, 60)
+    own = accounts.of(key("own", streams=5, seconds_a_day=0.5))
+    assert (own.streams, own.seconds_a_day) == (5, 0.5)
+    free = accounts.of(key("free", streams=0, seconds_a_day=0))
+    hear(free, 1e9)
+    assert not free.spent
+    assert free.streams > 1e9
+    assert accounts.of(key("plain", streams=4)) is plain
+    assert plain.streams == 4
+    assert [account.key for account in accounts.all] == ["plain", "own", "free"]
+
+
+def test_who_needs_no_key_has_no_limit_and_no_account() -> None:
+    accounts = Accounts(streams=1, seconds_a_day=1)
+    anybody = accounts.of(ANYBODY)
+    hear(anybody, 100)
+    assert not anybody.spent
+    assert accounts.all == accounts.unkept().used == []
+
+
+def test_what_was_spent_is_there_again_the_next_day() -> None:
+    clock = Clock()
+    accounts = Accounts(seconds_a_day=60, now=clock)
+    account = accounts.of(key("a"))
+    hear(account, 59)
+    assert not account.spent
+    account.day.heard += 1
+    assert account.spent
+    refusal = accounts.refusal(account)
+    assert refusal.retry_after == 12 * 3600
+    assert refusal.message == (
+        "The key a has had its 60 s of audio for today. It has as much again from 00:00 UTC on, in 43200 s."
+    )
+    clock.now += timedelta(seconds=refusal.retry_after - 1)
+    assert accounts.of(key("a")).spent
+    assert not accounts.turn()
+    clock.now += timedelta(seconds=1)
+    assert not accounts.of(key("a")).spent
+    assert (account.heard, account.begun, account.day.heard) == (60, 1, 0)
+    assert accounts.unkept().used == [Used("a", TODAY, 60, 1)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "left"),
+    [
+        (datetime(2026, 2, 28, 23, 59, 59, 999_999, tzinfo=UTC), 1),
+        (datetime(2026, 3, 1, tzinfo=UTC), 86400),
+        (datetime.fromisoformat("2026-03-01T01:00:00+02:00"), 3600),
+    ],
+)
+def test_the_day_ends_at_midnight_in_utc(moment: datetime, left: int) -> None:
+    assert seconds_left(moment) == left
+
+
+def test_servers_and_restarts_share_a_keys_day() -> None:
+    store = Store()
+    one, two = Accounts(seconds_a_day=100, now=Clock()), Accounts(seconds_a_day=100, now=Clock())
+    hear(one.of(key("a")), 60)
+    hear(two.of(key("a")), 39)
+    assert not one.of(key("a")).spent
+    store.keep(one, two, one)
+    hear(one.of(key("a")), 1)
+    assert one.of(key("a")).spent
+    store.keep(one, two)
+    assert two.of(key("a")).spent
+    again = Accounts(seconds_a_day=100, now=Clock())
+    account = again.of(key("a"))
+    store.keep(again)
+    assert account.spent
+    assert store.seconds == {("a", TODAY): 100}
+    assert store.streams == {("a", TODAY): 3}
+
+
+def test_what_comes_while_it_is_written_is_written_later() -> None:
+    accounts = Accounts(now=Clock())
+    account = accounts.of(key("a"))
+    hear(account, 1.5)
+    unkept = accounts.unkept()
+    hear(account, 2.5)
+    assert unkept.used == [Used("a", TODAY, 1.5, 1)]
+    unkept.kept()
+    assert accounts.unkept().used == [Used("a", TODAY, 2.5, 1)]
+
+
+def test_what_could_not_be_written_stays_to_be_written() -> None:
+    clock = Clock()
+    accounts = Accounts(now=clock)
+    hear(accounts.of(key("a")), 1.5)
+    assert accounts.unkept().used == accounts.unkept().used
+    clock.now += DAY
+    hear(accounts.of(key("a")), 2.5)
+    unkept = accounts.unkept()
+    assert unkept.used == [Used("a", TODAY, 1.5, 1), Used("a", TOMORROW, 2.5, 1)]
+    unkept.kept()
+    assert accounts.unkept().used == []
+
+
+def test_what_is_read_of_another_day_is_not_todays() -> None:
+    clock = Clock()
+    accounts = Accounts(seconds_a_day=10, now=clock)
+    account = accounts.of(key("a"))
+    clock.now += DAY
+    accounts.turn()
+    accounts.know(TODAY, {"a": 100})
+    assert not account.spent
+    accounts.know(TOMORROW, {"a": 100})
+    assert account.spent
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.sampled_from("ab"),
+            st.floats(0, 1e4),
+            st.sampled_from([0, 0, 0, 1, 20, 30, -25]),
+            st.booleans(),
+        )
+    )
+)
+def test_nothing_is_lost_or_counted_twice_wherever_the_clock_goes(
+    steps: list[tuple[int, str, float, int, bool]],
+) -> None:
+    store, clock = Store(), Clock()
+    servers = [Accounts(now=clock), Accounts(now=clock)]
+    heard: dict[tuple[str, date], float] = {}
+    for number, name, seconds, hours, keeps in steps:
+        clock.now += hours * HOUR
+        hear(servers[number].of(key(name)), seconds)
+        place = name, clock.now.date()
+        heard[place] = heard.get(place, 0.0) + seconds
+        if keeps:
+            store.keep(servers[number])
+    store.keep(*servers)
+    store.keep(*servers)
+    assert store.seconds == pytest.approx(heard)
+    assert sum(store.streams.values()) == len(steps)
+    for server in servers:
+        for account in server.all:
+            total = account.day.heard + account.day.others
+            assert total == pytest.approx(heard.get((account.key or "", clock.now.date()), 0.0))
