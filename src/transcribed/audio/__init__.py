@@ -1,1 +1,1 @@
-"""Bytes in any format to Samples."""
+"""Conversion of audio in any format to Samples."""

@@ -1,4 +1,4 @@
-"""What audio is inside this server, and what describes audio outside it."""
+"""The format of audio inside this server, and descriptions of the formats that it accepts."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,19 +9,19 @@ import numpy.typing as npt
 from transcribed.transcript import Track
 
 SAMPLE_RATE = 16_000
-"""Samples a second, everywhere behind the decoder."""
+"""Sample rate of all decoded audio, in Hz."""
 
 Samples = npt.NDArray[np.float32]
-"""Decoded PCM, mono, 16 kHz, in [-1, 1]; shape [n], or [channels, n] where channels are kept apart."""
+"""Decoded PCM at 16 kHz, in [-1, 1]: mono [n], or [channels, n] where channels are kept separate."""
 
 
 def silence(seconds: float) -> Samples:
-    """Samples of value zero."""
+    """Samples [n] of value zero."""
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
 class Encoding(Enum):
-    """How live audio is written."""
+    """The encoding of live audio."""
 
     PCM = "pcm"
     """Signed 16-bit integers, little endian."""
@@ -32,20 +32,20 @@ class Encoding(Enum):
     ALAW = "alaw"
     """G.711 A-law, 8 bits."""
     AUTO = "auto"
-    """A container that says itself what is in it."""
+    """A container, which describes its own content."""
 
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 48_000
-"""Hz, of live audio."""
+"""Sample rates accepted for live audio, in Hz."""
 MOST_CHANNELS = 8
-"""Of live audio."""
+"""Channels accepted for live audio."""
 
 _SAMPLE_BYTES = {Encoding.PCM: 2, Encoding.F32: 4, Encoding.MULAW: 1, Encoding.ALAW: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class InputFormat:
-    """Live audio as it arrives. With AUTO the rate and the channels are the container's, not these."""
+    """The format of live audio. With AUTO, the container determines sample rate (Hz) and channels."""
 
     encoding: Encoding = Encoding.PCM
     sample_rate: int = SAMPLE_RATE
@@ -53,7 +53,7 @@ class InputFormat:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one moment on all channels; not for AUTO."""
+        """Bytes of one sample of each channel. Not defined for AUTO."""
         return _SAMPLE_BYTES[self.encoding] * self.channels
 
     def __str__(self) -> str:
@@ -63,16 +63,18 @@ class InputFormat:
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """A recording as it is stored: FFmpeg's short names, Hz, and seconds (None where unknown).
-
-    Codec, rate and channels are those of the track that is read, whose number is `track`.
-    """
+    """The format of a stored recording. Codec, rate and channels are those of the track that is read."""
 
     container: str
+    """FFmpeg's short name of the container."""
     codec: str
+    """FFmpeg's name of the codec."""
     sample_rate: int
+    """In Hz."""
     channels: int
     duration: float | None
+    """In seconds; None if unknown."""
     track: int = 1
+    """The number of the track that is read, from 1."""
     tracks: tuple[Track, ...] = ()
     """All audio tracks of the file, in its order."""

@@ -1,4 +1,4 @@
-"""Decoded frames of any sample format to Samples."""
+"""Converts FFmpeg's decoded frames, of any sample format, to Samples."""
 
 from collections.abc import Iterator
 
@@ -11,33 +11,33 @@ from transcribed.audio.formats import Samples
 from transcribed.audio.resampler import Resampler
 from transcribed.errors import UnreadableAudio
 
-LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
-"""Hz, of recordings. A file of a few bytes at 1 Hz would be hours long, one at 250 MHz takes gigabytes."""
-MOST_CHANNELS = 64
-"""Of recordings."""
+_LOWEST_RATE, _HIGHEST_RATE = 4_000, 192_000
+"""Accepted from recordings, in Hz. A tiny file at 1 Hz lasts hours; resampling 250 MHz takes gigabytes."""
+_MOST_CHANNELS = 64
+"""Channels accepted for recordings."""
 
-_TOGETHER_SECONDS = 0.5
+_BATCH_SECONDS = 0.5
+"""Audio of a recording that is converted at once, which is cheaper than frame by frame."""
 _PIECE = 65_536
-"""Samples of all channels that are converted at once, of a frame that may be as long as its file."""
+"""Samples of all channels taken from a frame at once. A frame can be as long as its file."""
 _MOST_PLANES = 7
-"""PyAV reads beyond a frame that has more of them."""
+"""With more planes, PyAV reads beyond the frame's memory."""
 _LOUDEST = 4.0
-"""Of floats, 12 dB beyond full scale: more is damage, and its energy could no longer be reckoned with."""
+"""The highest float sample kept, 12 dB above full scale. Higher ones are damage; energies may overflow."""
 _SILENCE = 0.001
-_DIRECT = {"u8", "s16", "s32", "flt", "dbl"}
-"""Sample formats that numpy has too."""
-
+"""The highest sample value in silence or the noise of an open input: -60 dB."""
+_NUMPY_FORMATS = {"u8", "s16", "s32", "flt", "dbl"}
+"""Sample formats that numpy represents too."""
 
 _Values = npt.NDArray[np.generic]
 
 
 class FrameConverter:
-    """Stateful: the output does not depend on how the sound is cut into frames.
+    """Converts frames. The result does not depend on where the audio is cut into frames.
 
-    With `channels` there must be so many, and they are kept apart: the output has the shape [channels, n].
-    A recording may change its format on the way (chained Ogg streams do): the old filter is flushed and
-    a new one begins. Frames are collected, which costs less than each alone, but for live ones, which come
-    out at once.
+    With `channels`, the frames must have that many, and the output has the shape [channels, n]; else
+    channels are mixed to [n]. The frames' format may change, as in chained Ogg streams. Frames are
+    converted in batches, except live ones, which are converted immediately.
     """
 
     def __init__(self, channels: int | None = None, *, live: bool = False) -> None:
@@ -47,84 +47,84 @@ class FrameConverter:
         self._format: tuple[str, str, int] | None = None
         self._held: list[_Values] = []
         self._held_length = 0
-        self._least = 0
+        self._batch_length = 0
 
     def push(self, frame: av.AudioFrame) -> Iterator[Samples]:
-        """The Samples that the frame completes, in pieces, to be taken before the next frame is pushed.
+        """The Samples that the frame completes, in pieces. Consume them before the next `push`.
 
-        Raises UnreadableAudio for a form that no speech has, and for another number of channels.
+        Raises UnreadableAudio for a sample rate or number of channels that is not accepted.
         """
         _check(frame, self._channels)
-        described = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if described != self._format:
+        frame_format = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if frame_format != self._format:
             yield from self.flush()
-            self._format = described
-            self._least = 0 if self._live else round(_TOGETHER_SECONDS * frame.sample_rate)
+            self._format = frame_format
+            self._batch_length = 0 if self._live else round(_BATCH_SECONDS * frame.sample_rate)
             names = [channel.name for channel in frame.layout.channels]
             self._resampler = Resampler(
                 frame.sample_rate,
                 frame.layout.nb_channels,
                 split_channels=self._channels is not None,
                 names=names,
-                ahead=not self._live,
+                look_ahead=not self._live,
             )
         for piece in _pieces(frame):
             self._held.append(piece)
             self._held_length += piece.shape[1]
-            if self._held_length >= self._least:
-                yield self._converted()
+            if self._held_length >= self._batch_length:
+                yield self._convert_held()
 
     def flush(self) -> Iterator[Samples]:
-        """What is still held, at the end."""
+        """The rest of the Samples, at the end of the audio."""
         if self._resampler is not None:
             if self._held:
-                yield self._converted()
+                yield self._convert_held()
             yield self._resampler.flush()
         self._resampler = self._format = None
 
-    def _converted(self) -> Samples:
-        assert self._resampler is not None  # noqa: S101 - what is held has come through it
+    def _convert_held(self) -> Samples:
+        assert self._resampler is not None  # noqa: S101 - `push` sets it
         joined = self._held[0] if len(self._held) == 1 else np.concatenate(self._held, axis=1)
         self._held, self._held_length = [], 0
         return self._resampler.push(_floats(joined))
 
 
-def check_form(rate: int, channels: int) -> None:
-    """Raises UnreadableAudio for a form that no speech has."""
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+def check_limits(rate: int, channels: int) -> None:
+    """Raise UnreadableAudio for a sample rate or number of channels outside the limits of recordings."""
+    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
         raise UnreadableAudio(
             f"The audio says that it has {rate} samples a second, which is no speech. Send a recording of "
-            f"{LOWEST_RATE} to {HIGHEST_RATE} Hz."
+            f"{_LOWEST_RATE} to {_HIGHEST_RATE} Hz."
         )
-    if not 1 <= channels <= MOST_CHANNELS:
+    if not 1 <= channels <= _MOST_CHANNELS:
         raise UnreadableAudio(
             f"The audio cannot be converted: it has {channels} channels. Send a recording of at most "
-            f"{MOST_CHANNELS}."
+            f"{_MOST_CHANNELS}."
         )
 
 
-def is_sound(frame: av.AudioFrame) -> bool:
-    """Whether the frame is anything but silence, or the noise of an open input: -60 dB."""
-    check_form(frame.sample_rate, frame.layout.nb_channels)
+def has_sound(frame: av.AudioFrame) -> bool:
+    """Whether the frame is louder than silence."""
+    check_limits(frame.sample_rate, frame.layout.nb_channels)
     return any(bool((np.abs(_floats(piece)) > _SILENCE).any()) for piece in _pieces(frame))
 
 
-def _check(frame: av.AudioFrame, asked: int | None) -> None:
+def _check(frame: av.AudioFrame, expected: int | None) -> None:
     found = frame.layout.nb_channels
-    check_form(frame.sample_rate, found)
-    if asked is not None and found != asked:
+    check_limits(frame.sample_rate, found)
+    if expected is not None and found != expected:
         raise UnreadableAudio(
-            f"The audio has {found} channels where {asked} are to be recognised each on its own. Send so "
-            "many, or let them be heard as one."
+            f"The audio has {found} channels where {expected} are to be recognised each on its own. Send "
+            "so many, or let them be heard as one."
         )
 
 
 def _pieces(frame: av.AudioFrame) -> Iterator[_Values]:
-    """The frame's samples [channels, n], as they are written."""
+    """The frame's samples [channels, n], in their own sample format."""
     channels = frame.layout.nb_channels
     planar = frame.format.is_planar
-    if frame.format.packed.name not in _DIRECT or (planar and channels > _MOST_PLANES):
-        frame, planar = _packed(frame), False
+    if frame.format.packed.name not in _NUMPY_FORMATS or (planar and channels > _MOST_PLANES):
+        frame, planar = _interleaved(frame), False
     values = frame.to_ndarray()
     if not planar:
         values = values.reshape(-1, channels).T
@@ -133,7 +133,7 @@ def _pieces(frame: av.AudioFrame) -> Iterator[_Values]:
 
 
 def _floats(values: _Values) -> Samples:
-    """Samples in [-1, 1], but for floats, which may say more."""
+    """Samples [channels, n] as float32 in [-1, 1], or up to _LOUDEST for those that were floats before."""
     if values.dtype == np.uint8:
         return (values.astype(np.float32) - 128) * np.float32(1 / 128)
     if np.issubdtype(values.dtype, np.integer):
@@ -141,13 +141,14 @@ def _floats(values: _Values) -> Samples:
     with np.errstate(over="ignore"):
         floats: Samples = values.astype(np.float32)
     if not np.abs(floats).max(initial=0) <= _LOUDEST:
-        # A broken float file can hold NaN, which would spoil every later result of the stream.
+        # A damaged file may contain NaN, which would make all later results NaN.
         np.nan_to_num(floats, copy=False, posinf=1.0, neginf=-1.0)
         np.clip(floats, -_LOUDEST, _LOUDEST, out=floats)
     return floats
 
 
-def _packed(frame: av.AudioFrame) -> av.AudioFrame:
+def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with interleaved float samples."""
     graph = Graph()
     graph.threads = 1
     source = graph.add(
@@ -160,5 +161,5 @@ def _packed(frame: av.AudioFrame) -> av.AudioFrame:
     graph.link_nodes(source, fit, graph.add("abuffersink")).configure()
     graph.push(frame)
     packed = graph.pull()
-    assert isinstance(packed, av.AudioFrame)  # noqa: S101 - the filter is one of audio
+    assert isinstance(packed, av.AudioFrame)  # noqa: S101 - the filter handles audio
     return packed

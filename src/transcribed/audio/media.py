@@ -1,7 +1,6 @@
-"""Whole recordings: any container and codec that people use, to blocks of Samples.
+"""Decodes recordings and live containers to blocks of Samples, with FFmpeg through PyAV.
 
-The work is FFmpeg's, through PyAV. A block is decoded when it is asked for, so that the length of a
-recording does not matter to memory.
+Blocks are decoded on demand, so memory does not depend on the length of a recording.
 """
 
 from collections.abc import Iterator
@@ -18,61 +17,58 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from transcribed.audio.formats import SAMPLE_RATE, AudioFormat, Samples
-from transcribed.audio.frames import FrameConverter, check_form, is_sound
-from transcribed.audio.parts import ByteSource as ByteSource  # noqa: PLC0414 - part of what this module offers
-from transcribed.audio.parts import ByteStream as ByteStream  # noqa: PLC0414
-from transcribed.audio.parts import LiveParts, Part, StoredPart, StoredParts
+from transcribed.audio.frames import FrameConverter, check_limits, has_sound
+from transcribed.audio.parts import ByteSource, ByteStream, LiveParts, Part, StoredPart, StoredParts
 from transcribed.audio.timeline import GapLimits, Timeline
 from transcribed.audio.tracks import CODECS, candidates, tracks
 from transcribed.errors import TranscribedError, UnreadableAudio
 
 BLOCK_SECONDS = 0.5
-"""The least audio in a block of a recording, but for the last; a little more is the most."""
+"""Blocks of a recording are at least this long, and hardly longer; only the last is shorter."""
 LIVE_BLOCK_SECONDS = 0.05
-"""The same of a live container."""
+"""The same for a live container."""
 
 _DEMUXERS = """
     aac ac3 aiff amr amrnb amrwb ape asf au avi caf dsf dss dts dtshd eac3 flac flv gsm ilbc ircam loas
     matroska,webm mlp mov,mp4,m4a,3gp,3g2,mj2 mp3 mpc mpc8 mpeg mpegts nistsphere ogg oma qcp shn sox
     tak truehd tta voc w64 wav wv
 """
-"""FFmpeg's demuxers of what people record, send and keep: no playlists, pictures and games."""
+"""The FFmpeg demuxers that are allowed: containers that people record, send and archive."""
 
 _PROBED_PACKETS = 64
 _LIMITS = {
-    # A playlist may name other files and addresses; with no protocol open to it, it reads none of them.
+    # Without protocols, a playlist cannot make FFmpeg open the files and addresses in it.
     "protocol_whitelist": "none",
     "format_whitelist": ",".join(_DEMUXERS.split()),
-    # Of a video, the pictures are not decoded even to look at them.
+    # Only audio codecs, so that the pictures of a video are not decoded while it is probed.
     "codec_whitelist": ",".join(sorted(CODECS)),
     "max_streams": "256",
 }
-# FFmpeg would first look at some seconds of it, which is right for files and late for what is spoken now.
+# By default FFmpeg first reads some seconds, which would delay live audio.
 _LIVE_LIMITS = _LIMITS | {"formatprobesize": "65536", "probesize": "65536", "analyzeduration": "1"}
-# A frame of so many samples is no codec's, and as much memory as one may take.
+# No codec has larger frames; this limits their memory.
 _CODEC_LIMITS = {"max_samples": str(8 * 1024 * 1024)}
 
 _GAPS = GapLimits(longest=3_600.0, total=6 * 3_600.0)
 _LIVE_GAPS = GapLimits(longest=300.0, total=6 * 3_600.0)
 _TIMED_FROM_ZERO = {"mov", "matroska"}
-"""Containers whose tracks a player shows late if all of them begin late..."""
-_JOINED_SECONDS = 60.0
-"""...but for those that begin later than this: they were cut out of something longer."""
+"""Containers whose timeline starts at 0, so that players show a delay if all tracks start later."""
+_EXCERPT_SECONDS = 60.0
+"""If they start later than this, the file is an excerpt, and its timeline starts with the first track."""
 
-_SOUNDING_SECONDS = 10.0
-_SOUNDING_PACKETS = 5_000
+_AUDIBLE_SECONDS = 10.0
+_AUDIBLE_PACKETS = 5_000
 _MICROSECONDS = 1_000_000
 _MOST_PARTS = 10_000
 _MOST_WARNINGS = 10
 
 
 class MediaReader:
-    """The audio of one recording, read once from start to end, on the timeline that a player shows.
+    """Decodes the audio of one recording once, from start to end, on the timeline that a player shows.
 
-    Silence stands where the file's times leave a gap: before a track that begins late, for what is lost.
-    Damaged packets are passed over, as FFmpeg's own tools do. A recording of whose first packets none
-    can be decoded raises UnreadableAudio. Containers behind one another are read as one. Blocking: use it
-    in a thread or a process of its own.
+    Gaps in the timestamps become silence: before a track that starts late, or where packets are lost.
+    Damaged packets are skipped, as FFmpeg's own tools do, unless all of the first ones are. Concatenated
+    containers are read as one. Methods block: use it in a thread or process of its own.
     """
 
     def __init__(
@@ -83,14 +79,14 @@ class MediaReader:
         channels: int | None = None,
         track: int | None = None,
     ) -> None:
-        """`source` need not be able to seek if it is `live`: a container that is being written.
+        """Open a source, which must be a ByteSource unless it is `live`, a container that is still written.
 
-        `channels` keeps so many channels apart: see FrameConverter.
-        `track` is the number of an audio track, counted from 1; None leaves the choice to the reader.
-        Raises UnreadableAudio, also for a track that is not there, and what the source raises.
+        `channels` is how many channels to keep separate; None mixes them. `track` is the number of an audio
+        track, from 1; None takes the default track, or of several the first that is not silent.
+        Raises UnreadableAudio, also if there is no such track, and what the source raises.
         """
         self._channels = channels
-        self._asked = track
+        self._requested = track
         self._live = live
         self._what = "stream" if live else "file"
         self._block = round(SAMPLE_RATE * (LIVE_BLOCK_SECONDS if live else BLOCK_SECONDS))
@@ -101,7 +97,7 @@ class MediaReader:
         self._warnings: list[str] = []
         self._read_track: int | None = None
         part = self._parts.next()
-        assert part is not None  # noqa: S101 - the first is the file as it is
+        assert part is not None  # noqa: S101 - the first part always exists
         self._open(part)
         self._described = self._format()
         self._read_track = self._described.track
@@ -119,23 +115,27 @@ class MediaReader:
 
     @property
     def described(self) -> AudioFormat:
-        """The format as the file declares it: the duration is None where it does not say it."""
+        """The format that the file declares; its duration is None if the file does not declare it."""
         return self._described
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What of the file was not heard, each in a sentence; complete when `blocks` has ended."""
+        """Sentences about audio that could not be decoded; complete once `blocks` has ended."""
         return tuple(self._warnings)
 
     def close(self) -> None:
-        """Give FFmpeg's memory back. The source stays the caller's."""
+        """Release FFmpeg's memory. Does not close the source."""
         self._container.close()
 
     def blocks(self) -> Iterator[Samples]:
-        """All the audio, in order, BLOCK_SECONDS (live: LIVE_BLOCK_SECONDS) or a little more at a time."""
+        """All audio in order, in blocks of BLOCK_SECONDS (live: LIVE_BLOCK_SECONDS) or a little more.
+
+        Shapes are [n], or [channels, n] if channels are kept separate. Raises UnreadableAudio, and what the
+        source raises.
+        """
         held: list[Samples] = []
         length = 0
-        for piece in self._sound():
+        for piece in self._decoded_pieces():
             for start in range(0, piece.shape[-1], self._block):
                 cut = piece[..., start : start + self._block]
                 held.append(cut)
@@ -147,59 +147,57 @@ class MediaReader:
             yield np.concatenate(held, axis=-1)
         if self._decoded == 0:
             raise _no_audio(self._what)
-        self._say_what_is_missing()
+        self._add_final_warnings()
 
     def probe(self) -> AudioFormat:
-        """The format, its duration counted where the file does not declare it.
+        """The format, with the duration measured if the file does not declare it.
 
-        The first packets are decoded: what only looks like audio, as random bytes may look like MP3,
-        raises UnreadableAudio.
+        The first packets are decoded. Raises UnreadableAudio if that fails, as for random bytes that
+        resemble MP3, and what the source raises.
         """
-        if self._described.duration is None:
-            self._count()
-        else:
-            self._look()
+        self._probe_packets(measure=self._described.duration is None)
+        if self._described.duration is not None:
             self._timeline.end = self._described.duration
         for _ in range(_MOST_PARTS):
-            if not self._opened_next():
+            if not self._open_next():
                 break
             end = self._timeline.end
             declared = self._declared_end()
             if declared is None:
-                self._count()
+                self._probe_packets(measure=True)
             else:
                 self._timeline.end = end + declared
         return replace(self._described, duration=self._timeline.end)
 
     # --- Containers
 
-    def _opened_next(self) -> bool:
-        """Whether another container follows in which the audio goes on; it is open then."""
+    def _open_next(self) -> bool:
+        """Open the next container with audio; returns whether there is one."""
         part = self._parts.next()
         if part is None:
-            if self._parts.left_behind:
+            if self._parts.has_trailing_data:
                 self._warn(
-                    f"What stands behind the end of the audio, at {_clock(self._timeline.end)}, is none."
+                    f"What stands behind the end of the audio, at {_hms(self._timeline.end)}, is none."
                 )
             return False
         self.close()
         try:
             self._open(part)
         except UnreadableAudio as error:
-            self._warn(f"What follows {_clock(self._timeline.end)} was not heard: {error.message}")
+            self._warn(f"What follows {_hms(self._timeline.end)} was not heard: {error.message}")
             return False
         return True
 
     def _open(self, part: Part) -> None:
         options = (_LIVE_LIMITS if self._live else _LIMITS) | part.options
-        self._sized, self._names = part.sized, part.codecs
-        with self._own_errors():
-            self._container = _opened(part, options)
+        self._sized, self._codecs = part.sized, part.codecs
+        with self._translated_errors():
+            self._container = _open_container(part, options)
         try:
-            with self._own_errors():
-                streams = candidates(self._container, self._wanted(), self._what, part.codecs)
-                sounding = 0 if len(streams) == 1 else _first_sounding(part, options, streams)
-                self._stream = streams[sounding]
+            with self._translated_errors():
+                streams = candidates(self._container, self._track_to_read(), self._what, part.codecs)
+                audible = 0 if len(streams) == 1 else _first_audible(part, options, streams)
+                self._stream = streams[audible]
                 context = self._stream.codec_context
                 # FFmpeg would start a thread for each core.
                 context.thread_count = 1
@@ -209,10 +207,10 @@ class MediaReader:
             self._container.close()
             raise
 
-    def _wanted(self) -> int | None:
-        """The track that is asked for, or that was read in the containers before."""
+    def _track_to_read(self) -> int | None:
+        """The number of the track to read, as requested or as in earlier containers; None for any."""
         if self._read_track is None:
-            return self._asked
+            return self._requested
         there = tracks(self._container)
         same = self._read_track <= len(there) and there[self._read_track - 1].decodable
         return self._read_track if same else None
@@ -226,25 +224,25 @@ class MediaReader:
             channels=context.channels,
             duration=self._declared_end(),
             track=1 + self._container.streams.audio.index(self._stream),
-            tracks=tracks(self._container, self._names),
+            tracks=tracks(self._container, self._codecs),
         )
 
     def _declared_end(self) -> float | None:
-        """Seconds from the container's start to the end of what is read."""
+        """Declared seconds from the container's start to the end of the track; None if unknown."""
         stream = self._stream
         if not self._sized:
             return None
         if stream.duration is not None and stream.time_base is not None:
             start = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
-            late = max(start - (_origin(self._container) or start), 0.0)
-            return late + float(stream.duration * stream.time_base)
+            delay = max(start - (_origin(self._container) or start), 0.0)
+            return delay + float(stream.duration * stream.time_base)
         if self._container.duration is not None:
             return self._container.duration / _MICROSECONDS
         return None
 
     @contextmanager
-    def _own_errors(self) -> Iterator[None]:
-        """What the source raises comes through; all that FFmpeg and PyAV may raise is UnreadableAudio."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Raise the source's own errors unchanged, and those of FFmpeg and PyAV as UnreadableAudio."""
         try:
             yield
         except TranscribedError:
@@ -254,9 +252,9 @@ class MediaReader:
                 raise self._parts.error from None
             raise _unreadable(error, self._what) from error
 
-    # --- Sound
+    # --- Audio
 
-    def _sound(self) -> Iterator[Samples]:
+    def _decoded_pieces(self) -> Iterator[Samples]:
         converter = FrameConverter(self._channels, live=self._live)
         emitted = 0
         for _ in range(_MOST_PARTS):
@@ -276,70 +274,63 @@ class MediaReader:
                 for samples in converter.push(frame):
                     emitted += samples.shape[-1]
                     yield samples
-            if not self._opened_next():
+            if not self._open_next():
                 break
         yield from converter.flush()
 
     def _frames(self) -> Iterator[av.AudioFrame]:
-        """The frames of the open container, up to one that no speech has."""
+        """The frames of the open container, up to one whose format is not accepted."""
         for packet in self._packets():
             for frame in self._decode(packet):
                 try:
-                    check_form(frame.sample_rate, frame.layout.nb_channels)
+                    check_limits(frame.sample_rate, frame.layout.nb_channels)
                 except UnreadableAudio as error:
                     if self._timeline.end == 0:
                         raise
-                    self._warn(f"What follows {_clock(self._timeline.end)} was not heard: {error.message}")
+                    self._warn(f"What follows {_hms(self._timeline.end)} was not heard: {error.message}")
                     return
                 yield frame
 
-    def _look(self) -> None:
-        """Decode the first packets."""
-        for packet in islice(self._packets(), _PROBED_PACKETS):
-            for frame in self._decode(packet):
-                check_form(frame.sample_rate, frame.layout.nb_channels)
-        if self._decoded <= self._damaged:
-            raise _no_audio(self._what)
-
-    def _count(self) -> None:
-        """Decode the first packets, and go through the times of all."""
-        for number, packet in enumerate(self._packets()):
+    def _probe_packets(self, *, measure: bool) -> None:
+        """Decode the first packets; with `measure`, find the end of the audio by the timestamps of all."""
+        packets = self._packets()
+        for number, packet in enumerate(packets if measure else islice(packets, _PROBED_PACKETS)):
             if number < _PROBED_PACKETS:
                 for frame in self._decode(packet):
-                    check_form(frame.sample_rate, frame.layout.nb_channels)
+                    check_limits(frame.sample_rate, frame.layout.nb_channels)
             start = _seconds(packet.pts, packet.time_base)
-            if start is not None:
-                self._timeline.reach(start, _seconds(packet.duration, packet.time_base) or 0.0)
+            if measure and start is not None:
+                self._timeline.extend(start, _seconds(packet.duration, packet.time_base) or 0.0)
         if self._decoded <= self._damaged:
             raise _no_audio(self._what)
 
     def _packets(self) -> "Iterator[av.Packet[AudioStream]]":
-        with self._own_errors():
-            # Of a stream that was joined in the middle, the first packet tells when, whatever is in it.
+        with self._translated_errors():
+            # In a live stream that is joined midway, the first packet of any track has its start time.
             packets = self._container.demux(*() if self._live else (self._stream,))
         while True:
             try:
                 packet = next(packets, None)
-            except Exception as error:  # noqa: BLE001 - whatever FFmpeg and PyAV raise of bad bytes
-                self._raise_own(error)
-                self._damaged += 1  # The container breaks off here: what came before it stands.
+            except Exception as error:  # noqa: BLE001 - FFmpeg and PyAV may raise anything for bad bytes
+                self._raise_unless_damage(error)
+                self._damaged += 1  # The container ends here; audio before it remains valid.
                 if self._timeline.end > 0:
                     self._warn(
-                        f"The {self._what} is damaged at {_clock(self._timeline.end)} and breaks off there."
+                        f"The {self._what} is damaged at {_hms(self._timeline.end)} and breaks off there."
                     )
                 return
             if packet is None:
                 return
             if self._live and (time := _seconds(packet.pts, packet.time_base)) is not None:
-                self._timeline.see(time)
+                self._timeline.note(time)
             if packet.stream is self._stream:
                 yield cast("av.Packet[AudioStream]", packet)
 
     def _decode(self, packet: "av.Packet[AudioStream]") -> list[av.AudioFrame]:
         try:
             frames = packet.decode()
-        except Exception as error:  # noqa: BLE001 - whatever FFmpeg and PyAV raise of bad bytes
-            self._raise_own(error)
+        except Exception as error:  # noqa: BLE001 - FFmpeg and PyAV may raise anything for bad bytes
+            self._raise_unless_damage(error)
             self._damaged += 1
             if self._decoded == 0 and self._damaged >= _PROBED_PACKETS:
                 raise _no_audio(self._what) from None
@@ -347,22 +338,22 @@ class MediaReader:
         self._decoded += len(frames)
         return frames
 
-    def _raise_own(self, error: Exception) -> None:
-        """Raise what is no matter of the content at this place: to pass over it would hide what is lost."""
+    def _raise_unless_damage(self, error: Exception) -> None:
+        """Raise errors that are not about damaged content, which may not be skipped."""
         if isinstance(error, TranscribedError | MemoryError):
             raise error
         if self._parts.error is not None:
             raise self._parts.error from None
 
-    # --- What was not heard
+    # --- Warnings
 
-    def _say_what_is_missing(self) -> None:
+    def _add_final_warnings(self) -> None:
         if self._damaged:
             pieces = "1 piece" if self._damaged == 1 else f"{self._damaged} pieces"
             self._warn(f"{pieces} of the {self._what} could not be decoded, being damaged.")
-        if self._timeline.left_out:
+        if self._timeline.ignored:
             self._warn(
-                f"The {self._what}'s times leave out {_clock(self._timeline.left_out)}, which is not "
+                f"The {self._what}'s times leave out {_hms(self._timeline.ignored)}, which is not "
                 "believed. No silence stands for it, and what follows is earlier than a player shows it."
             )
 
@@ -371,43 +362,43 @@ class MediaReader:
             self._warnings.append(sentence)
 
 
-def _opened(part: Part, options: dict[str, str]) -> InputContainer:
-    # As `options` they would be the streams' too: of those PyAV frees more than there are where streams
-    # show up late, as FLV's and MPEG's do.
+def _open_container(part: Part, options: dict[str, str]) -> InputContainer:
+    # With `options`, PyAV would also free options of each stream, and crash if streams are discovered
+    # late, as in FLV and MPEG.
     opened: InputContainer = av.open(part, mode="r", container_options=options, metadata_errors="replace")
     return opened
 
 
 def _origin(container: InputContainer) -> float | None:
-    """Where the file's timeline begins, in its own seconds; None: with its first sound."""
+    """The timestamp at which a player's timeline starts, in seconds; None for that of the first audio."""
     if container.start_time is None:
         return None
     start = container.start_time / _MICROSECONDS
     timed = container.format.name.split(",")[0] in _TIMED_FROM_ZERO
-    return 0.0 if timed and start <= _JOINED_SECONDS else start
+    return 0.0 if timed and start <= _EXCERPT_SECONDS else start
 
 
-def _first_sounding(part: Part, options: dict[str, str], among: list[AudioStream]) -> int:
-    """Which of the tracks is the first that is not silent at its start. A stream cannot wait for it."""
+def _first_audible(part: Part, options: dict[str, str], among: list[AudioStream]) -> int:
+    """The index of the first track that is not silent at its start; 0 if all are, or for a stream."""
     if not isinstance(part, StoredPart):
         return 0
-    sounding: set[int] = set()
+    audible: set[int] = set()
     part.seek(0)
     try:
-        with _opened(part, options) as container:
+        with _open_container(part, options) as container:
             streams = [container.streams[stream.index] for stream in among]
-            for packet in islice(container.demux(streams), _SOUNDING_PACKETS):
+            for packet in islice(container.demux(streams), _AUDIBLE_PACKETS):
                 number = streams.index(packet.stream)
-                if (_seconds(packet.pts, packet.time_base) or 0.0) > _SOUNDING_SECONDS:
+                if (_seconds(packet.pts, packet.time_base) or 0.0) > _AUDIBLE_SECONDS:
                     break
                 with suppress(av.error.FFmpegError):
-                    if any(is_sound(cast("av.AudioFrame", frame)) for frame in packet.decode()):
-                        sounding.add(number)
-                if 0 in sounding:
+                    if any(has_sound(cast("av.AudioFrame", frame)) for frame in packet.decode()):
+                        audible.add(number)
+                if 0 in audible:
                     break
     finally:
         part.seek(0)
-    return min(sounding, default=0)
+    return min(audible, default=0)
 
 
 def _seconds(time: int | None, base: Fraction | None) -> float | None:
@@ -419,7 +410,7 @@ def _lengths(total: int, longest: int) -> Iterator[int]:
         yield min(longest, total - start)
 
 
-def _clock(seconds: float) -> str:
+def _hms(seconds: float) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02}:{seconds:04.1f}"

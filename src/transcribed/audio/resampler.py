@@ -1,4 +1,4 @@
-"""Samples of any rate and any number of channels to Samples."""
+"""Converts float samples of any sample rate and number of channels to Samples."""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,10 @@ from transcribed.audio.mixing import Mixer, OffsetRemover
 
 
 class Resampler:
-    """Stateful: the output does not depend on how the input is cut up. What comes out lies in [-1, 1].
+    """Removes DC offset, mixes channels and resamples. The result does not depend on how the input is cut.
 
-    Several channels are mixed to one (see Mixer, which `names` are for); with `split_channels` they are
-    not, and the output has the shape [channels, n]. `ahead` is for what is not live: it holds some of the
-    input back.
+    Channels are mixed to one (see Mixer, also for `names` and `look_ahead`) and the output is [n], or with
+    `split_channels` [channels, n].
     """
 
     def __init__(
@@ -26,49 +25,53 @@ class Resampler:
         *,
         split_channels: bool = False,
         names: Sequence[str] = (),
-        ahead: bool = False,
+        look_ahead: bool = False,
     ) -> None:
         self._rate = rate
         self._split_channels = split_channels
-        self._width = channels if split_channels else 1
-        self._steps: list[Mixer | OffsetRemover] = [OffsetRemover(self._width, rate, ahead=ahead)]
-        if channels > self._width:
-            self._steps.insert(0, Mixer(channels, rate, names, ahead=ahead))
-        self._filter = _filter(rate, self._width) if rate != SAMPLE_RATE else None
+        self._output_channels = channels if split_channels else 1
+        self._steps: list[Mixer | OffsetRemover] = [
+            OffsetRemover(self._output_channels, rate, look_ahead=look_ahead)
+        ]
+        if channels > self._output_channels:
+            self._steps.insert(0, Mixer(channels, rate, names, look_ahead=look_ahead))
+        self._filter = _filter(rate, self._output_channels) if rate != SAMPLE_RATE else None
 
     def push(self, samples: Samples) -> Samples:
-        """The Samples that input [channels, n] completes."""
+        """The Samples that the input [channels, n] completes."""
         for step in self._steps:
             samples = step.push(samples)
-        return self._resampled(samples)
+        return self._resample(samples)
 
     def flush(self) -> Samples:
-        """What is still held, at the end."""
+        """The rest of the Samples, at the end of the audio."""
         samples = self._steps[0].flush()
         for step in self._steps[1:]:
             samples = np.concatenate([step.push(samples), step.flush()], axis=1)
-        ready = self._resampled(samples)
+        ready = self._resample(samples)
         if self._filter is None:
             return ready
-        rest = np.clip(self._filtered(self._filter, None), -1, 1)
+        rest = np.clip(self._run_filter(self._filter, None), -1, 1)
         return np.concatenate([ready, rest if self._split_channels else rest[0]], axis=-1)
 
-    def _resampled(self, samples: Samples) -> Samples:
+    def _resample(self, samples: Samples) -> Samples:
         if self._filter is None or samples.shape[1] == 0:
             ready = samples
         else:
-            packed = np.ascontiguousarray(samples.T).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=_layout(self._width))
+            interleaved = np.ascontiguousarray(samples.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(
+                interleaved, format="flt", layout=_layout(self._output_channels)
+            )
             frame.sample_rate = self._rate
-            ready = self._filtered(self._filter, frame)
-        # The filter may swing beyond what it was given.
+            ready = self._run_filter(self._filter, frame)
+        # The filter may overshoot its input.
         ready = np.clip(ready, -1, 1)
         return ready if self._split_channels else ready[0]
 
-    def _filtered(self, graph: Graph, frame: av.AudioFrame | None) -> Samples:
+    def _run_filter(self, graph: Graph, frame: av.AudioFrame | None) -> Samples:
         graph.push(frame)
-        parts = [out.to_ndarray().reshape(-1, self._width).T for out in _pulled(graph)]
-        return np.concatenate([np.zeros((self._width, 0), np.float32), *parts], axis=1)
+        parts = [out.to_ndarray().reshape(-1, self._output_channels).T for out in _output_frames(graph)]
+        return np.concatenate([np.zeros((self._output_channels, 0), np.float32), *parts], axis=1)
 
 
 def _layout(channels: int) -> str:
@@ -77,9 +80,9 @@ def _layout(channels: int) -> str:
 
 def _filter(rate: int, channels: int) -> Graph:
     graph = Graph()
-    # PyAV's own AudioResampler would start a thread for each core, each time.
+    # PyAV's own AudioResampler would start a thread for each core.
     graph.threads = 1
-    # Packed, since PyAV crashes on planar frames of eight channels and more.
+    # Interleaved samples, since PyAV crashes on planar frames of eight channels and more.
     source = graph.add("abuffer", sample_rate=str(rate), sample_fmt="flt", channel_layout=_layout(channels))
     fit = graph.add(
         "aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts=_layout(channels)
@@ -88,7 +91,7 @@ def _filter(rate: int, channels: int) -> Graph:
     return graph
 
 
-def _pulled(graph: Graph) -> Iterator[av.AudioFrame]:
+def _output_frames(graph: Graph) -> Iterator[av.AudioFrame]:
     while True:
         try:
             frame = graph.pull()
@@ -98,5 +101,5 @@ def _pulled(graph: Graph) -> Iterator[av.AudioFrame]:
             if error.errno != errno.EAGAIN:
                 raise
             return
-        assert isinstance(frame, av.AudioFrame)  # noqa: S101 - the filter is one of audio
+        assert isinstance(frame, av.AudioFrame)  # noqa: S101 - the filter handles audio
         yield frame

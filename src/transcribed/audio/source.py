@@ -1,4 +1,4 @@
-"""Bytes of a recording, wherever they are kept."""
+"""Access to a recording's bytes, wherever it is stored."""
 
 import asyncio
 import os
@@ -6,32 +6,32 @@ from typing import BinaryIO, Protocol, Self
 
 
 class Source(Protocol):
-    """A recording of known length, read at any position. To be closed."""
+    """A recording of known length that can be read from any position. Must be closed."""
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
+        """The length in bytes."""
         ...
 
     @property
     def descriptor(self) -> int | None:
-        """The descriptor of a regular file that holds just these bytes, open until `close`.
+        """The descriptor of a regular file with exactly these bytes, open until `close`; None without one.
 
-        Another process may be handed it, and then reads for itself. None where there is no such file.
+        It can be sent to another process, which then reads the file itself.
         """
         ...
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from a position on; none behind the end. May raise TranscribedError."""
+        """Up to `size` bytes from `offset`; empty at the end. May raise TranscribedError."""
         ...
 
     def close(self) -> None:
-        """Give it back."""
+        """Release its resources."""
         ...
 
 
 class FileSource:
-    """A Source over a regular file that is open. Closing it closes the file."""
+    """A Source over an open regular file, which it closes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -39,7 +39,7 @@ class FileSource:
         self.size = os.fstat(self.descriptor).st_size
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from a position on."""
+        """Up to `size` bytes from `offset`; empty at the end."""
         return await asyncio.to_thread(os.pread, self.descriptor, size, offset)
 
     def close(self) -> None:

@@ -1,77 +1,75 @@
-"""Where the pieces of a recording stand in time, as a player plays them."""
+"""Places the decoded audio of a recording on the timeline of a player, by the container's timestamps."""
 
 from dataclasses import dataclass
 
 _JITTER_SECONDS = 0.2
-"""Times are rounded, and wander a little: less than this is no gap."""
+"""Timestamps are rounded and jitter. A smaller difference is not a gap."""
 _BACKWARDS_SECONDS = 1.0
-"""How far times may lie back before they have begun again, as they do in files set behind one another."""
+"""A larger step backwards means that timestamps restart, as they do in concatenated files."""
 
 
 @dataclass(frozen=True, slots=True)
 class GapLimits:
-    """Seconds of silence that times may ask for: in one gap, and in all. Times may be wrong, or lie."""
+    """The most seconds of silence inserted: in one gap, and in all. Damaged timestamps may demand more."""
 
     longest: float
     total: float
 
 
 class Timeline:
-    """Tells how much silence stands before each piece of sound.
+    """Computes how much silence to insert before each piece of audio. All times are in seconds.
 
-    Sound is never left out: pieces that overlap follow one another, and the next gap is so much shorter.
+    Audio is never dropped: overlapping pieces are placed one after the other, and the next gap is
+    shortened.
     """
 
     def __init__(self, limits: GapLimits) -> None:
         self._limits = limits
-        self._shift: float | None = None
+        self._offset: float | None = None
         self._silence = 0.0
         self.end = 0.0
-        """Where the sound so far ends, in seconds."""
-        self.left_out = 0.0
-        """Seconds of gaps beyond the limits."""
+        """Where the audio so far ends."""
+        self.ignored = 0.0
+        """Total length of the gaps that exceeded the limits, for which no silence was inserted."""
 
     def begin(self, origin: float | None) -> None:
-        """What follows counts its times from `origin`, in seconds, and stands behind what was so far.
+        """Start a container: its timestamp `origin` is where the audio so far ends.
 
-        None: from the first time that is known.
+        With None, its first known timestamp is.
         """
-        self._shift = None if origin is None else self.end - origin
+        self._offset = None if origin is None else self.end - origin
 
-    def see(self, time: float) -> None:
-        """Something else in the file has this time: where none was known, times begin with it."""
-        if self._shift is None:
-            self._shift = self.end - time
+    def note(self, time: float) -> None:
+        """Note a timestamp of another track, which becomes the origin if none is known."""
+        if self._offset is None:
+            self._offset = self.end - time
 
     def gap(self, start: float | None) -> float:
-        """The seconds of silence in front of a piece that begins at `start` (None: it does not say).
-
-        They count as sound from now on.
-        """
+        """Insert silence before a piece with the timestamp `start` (None: unknown); returns how much."""
         if start is None:
             return 0.0
-        if self._shift is None:
-            self._shift = self.end - start
-        gap = start + self._shift - self.end
+        if self._offset is None:
+            self._offset = self.end - start
+        gap = start + self._offset - self.end
         if gap < -_BACKWARDS_SECONDS:
-            self._shift -= gap
+            self._offset -= gap
             return 0.0
         if gap <= _JITTER_SECONDS:
             return 0.0
         if gap > self._limits.longest or self._silence + gap > self._limits.total:
-            self._shift -= gap
-            self.left_out += gap
+            self._offset -= gap
+            self.ignored += gap
             return 0.0
         self._silence += gap
         self.end += gap
         return gap
 
     def add(self, seconds: float) -> None:
-        """A piece of sound of that length."""
+        """Add a piece of audio of this length."""
         self.end += seconds
 
-    def reach(self, start: float, seconds: float) -> None:
-        """A piece that stands there and ends so many seconds later, of which only the end matters."""
+    def extend(self, start: float, seconds: float) -> None:
+        """Extend the audio to the end of a piece with the timestamp `start` that is `seconds` long."""
         self.gap(start)
-        if self._shift is not None:
-            self.end = max(self.end, start + self._shift + seconds)
+        if self._offset is not None:
+            self.end = max(self.end, start + self._offset + seconds)

@@ -1,4 +1,4 @@
-"""Which of a recording's audio tracks is read."""
+"""The audio tracks of a container, and the choice of the one to read."""
 
 from collections.abc import Sequence
 
@@ -21,58 +21,59 @@ _CODECS = """
     pcm_u8 pcm_vidc qcelp qdm2 s302m sbc shorten sipr siren speex tak truehd truespeech tta vorbis
     wavpack wmalossless wmapro wmav1 wmav2 wmavoice
 """
-"""FFmpeg's decoders of what people record, send and keep."""
+"""The FFmpeg decoders that are allowed: those of formats that people record, send and archive."""
 
 CODECS = frozenset(_CODECS.split())
 _UNKNOWN = "unknown"
-_BESIDE = Disposition.comment | Disposition.visual_impaired | Disposition.descriptions
+_SECONDARY = Disposition.comment | Disposition.visual_impaired | Disposition.descriptions
 _MOST_NAMED = 20
 
 
 def tracks(container: InputContainer, names: Sequence[str] = ()) -> tuple[Track, ...]:
-    """The audio tracks of a container, in its order. `names` stand for codecs that FFmpeg has none for."""
+    """The audio tracks of a container, in its order. `names` name codecs that FFmpeg does not know."""
     streams = container.streams.audio
     own = names if len(names) == len(streams) else [""] * len(streams)
     return tuple(_track(number, *track) for number, track in enumerate(zip(streams, own, strict=True), 1))
 
 
 def candidates(
-    container: InputContainer, asked: int | None, what: str, names: Sequence[str] = ()
+    container: InputContainer, requested: int | None, what: str, names: Sequence[str] = ()
 ) -> list[AudioStream]:
-    """The tracks among which the first that sounds is the one to read: of one, it is that.
+    """The tracks that may be read; of several, the caller should read the first that is not silent.
 
-    `asked` is the number of a track. Else it is the one that the file marks as default; where it marks
-    several or none, each of them that is not a comment or a description.
-    Raises UnreadableAudio where there is none that can be decoded. `what` is it all: a file or a stream.
+    This is track number `requested` if given, else the track marked as default. If the container marks
+    several or none, these are all (marked) tracks except comments and descriptions for the visually
+    impaired. Raises UnreadableAudio if no such track can be decoded. `what` is "file" or "stream", for its
+    message.
     """
-    there = tracks(container, names)
-    if not there:
+    found = tracks(container, names)
+    if not found:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnreadableAudio(
             f"The {what} has no audio track (it holds: {kinds}). Send a recording with sound."
         )
-    if asked is not None:
-        there = tuple(track for track in there if track.number == asked)
-        if not there:
+    if requested is not None:
+        found = tuple(track for track in found if track.number == requested)
+        if not found:
             raise UnreadableAudio(
-                f"The {what} has no audio track {asked}. It has: {_listed(tracks(container, names))}."
+                f"The {what} has no audio track {requested}. It has: {_listing(tracks(container, names))}."
             )
-    decodable = [track for track in there if track.decodable]
+    decodable = [track for track in found if track.decodable]
     if not decodable:
         raise UnreadableAudio(
-            f"The {what}'s audio is written in a way that cannot be read here: {_listed(there)}. "
+            f"The {what}'s audio is written in a way that cannot be read here: {_listing(found)}. "
             "Convert it first, for example to FLAC, MP3 or M4A with AAC."
         )
     streams = container.streams.audio
     marked = [track for track in decodable if track.default]
-    if len(marked) == 1 or asked is not None:
+    if len(marked) == 1 or requested is not None:
         return [streams[(marked or decodable)[0].number - 1]]
-    among = [streams[track.number - 1] for track in marked or decodable]
-    return [stream for stream in among if not stream.disposition & _BESIDE] or among
+    eligible = [streams[track.number - 1] for track in marked or decodable]
+    return [stream for stream in eligible if not stream.disposition & _SECONDARY] or eligible
 
 
 def _track(number: int, stream: AudioStream, name: str) -> Track:
-    # What PyAV says is never None: there is no context where FFmpeg has no decoder.
+    # Contrary to PyAV's type, the context is None if FFmpeg has no decoder.
     context = stream.codec_context if _has_context(stream) else None
     language = stream.metadata.get("language")
     return Track(
@@ -92,11 +93,11 @@ def _has_context(stream: AudioStream) -> bool:
     return context is not None
 
 
-def _listed(there: tuple[Track, ...]) -> str:
+def _listing(found: tuple[Track, ...]) -> str:
     listed = [
         f"{track.number} ({', '.join(filter(None, (track.codec, track.language, track.title)))})"
-        for track in there[:_MOST_NAMED]
+        for track in found[:_MOST_NAMED]
     ]
-    if len(there) > _MOST_NAMED:
+    if len(found) > _MOST_NAMED:
         listed.append("and more")
     return ", ".join(listed)

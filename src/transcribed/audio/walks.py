@@ -1,33 +1,35 @@
-"""Walks through containers, from header to header, to where they end: sans-IO, by offsets from the start.
+"""Finds the end of a container by walking from header to header, without I/O.
 
-ISO media (MP4, MOV, M4A), WAV, Wave64, AIFF, AU, CAF, ASF, FLV and finished Matroska: FFmpeg stops at the
-end of the first of several of them, or takes the next one's header for sound.
+This is needed where FFmpeg stops after the first of several concatenated containers, or takes the next
+one's header for audio: in ISO media (MP4, MOV, M4A), WAV, Wave64, AIFF, AU, CAF, ASF, FLV and Matroska of
+known size.
 """
 
 import struct
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from transcribed.audio.frames import check_form
+from transcribed.audio.frames import check_limits
 from transcribed.audio.wav import CHUNK_START_BYTES, UNKNOWN_SIZES, chunk_start
 from transcribed.errors import UnreadableAudio
 
 Walk = Generator[tuple[int, int], bytes, int | None]
-"""Asks for (offset, length), is sent those bytes (fewer at the end), and returns where the container ends.
+"""Yields requests (offset, length), is sent those bytes (fewer at the end), and returns an offset.
 
-The offsets grow. None: the container goes to the end of the file.
+All are in bytes from the start of the file, and requested offsets increase. A walk_result of None means
+that the container extends to the end of the file.
 """
 
 HEADER_BYTES = 16
-"""What tells one format from another stands in so many."""
+"""The format of a container is recognised from this many bytes."""
 NO_CONTAINER = -1
-"""In place of an offset: what stands there is no container."""
+"""Returned in place of an offset: the following bytes are no container."""
 
 _CHUNK, _CAF_CHUNK = 8, 12
 _POSITIVE = 0x80
 _MOST_HEADERS = 100_000
 _LARGE_BOX, _BOX = 1, 8
-_DEEPEST = 6
+_MAX_DEPTH = 6
 _MOST_SAMPLES = 8_000_000
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
@@ -37,20 +39,25 @@ _FLV_TAG, _FLV_TYPES = 15, {8, 9, 18}
 
 @dataclass
 class Findings:
-    """What a walk knows, and what it finds on its way."""
+    """Input and results of a walk."""
 
     live: bool
     codecs: list[str] = field(default_factory=list)
-    """What the sound tracks of ISO media say they are written in, four letters each."""
+    """The codecs of ISO media's audio tracks, as four-character codes."""
     handler: bytes = b""
+    """The current track's handler type, "soun" for audio."""
     codec: bytes = b""
+    """The current track's four-character code."""
     counted: int = 0
+    """The current track's entries in its sample table ("samples" in ISO's sense)."""
     uniform: bool = False
+    """Whether the current track's entries last one tick each."""
     samples: int = 0
+    """Entries of all tracks that FFmpeg keeps in memory."""
     boxes: int = 0
 
     def end_track(self) -> None:
-        """Take in what the tables of a track said. Raises UnreadableAudio."""
+        """Add the current track to the results. Raises UnreadableAudio for implausibly many entries."""
         if self.handler == b"soun":
             self.codecs.append(self.codec.decode("ascii", "replace").strip())
         self.samples += 0 if self.uniform else self.counted
@@ -62,32 +69,32 @@ class Findings:
             )
 
 
-def returned(found: StopIteration) -> int | None:
-    """The offset that a walk has returned."""
+def walk_result(found: StopIteration) -> int | None:
+    """The result of a walk that has ended."""
     value: int | None = found.value
     return value
 
 
 def demuxer_options(head: bytes) -> dict[str, str]:
-    """What FFmpeg's demuxer needs for a container that begins like this."""
-    # The end is found here, and a header may say less than the file holds.
-    return {"ignore_length": "1"} if _format(head) is _wav else {}
+    """Options of FFmpeg's demuxer for a container with these first bytes."""
+    # A WAV header may declare less audio than the file has; the walk finds the true end.
+    return {"ignore_length": "1"} if _walk_of(head) is _wav else {}
 
 
 def container_end(at: int, found: Findings) -> Walk:
-    """Where the container ends behind which another one begins, or something else that is no sound."""
-    walker = _format((yield at, HEADER_BYTES))
-    return None if walker is None else (yield from walker(at, found))
+    """Find where the container at `at` ends and something other than its audio follows."""
+    walk_of_format = _walk_of((yield at, HEADER_BYTES))
+    return None if walk_of_format is None else (yield from walk_of_format(at, found))
 
 
 def next_start(at: int) -> Walk:
-    """Where the next container begins: chunks may stand between, as they do in a WAV behind its audio.
+    """Find where the next container starts. Chunks may precede it, as they do after a WAV's audio.
 
-    None: the file ends before. NO_CONTAINER: there is something else.
+    Returns None if the file ends first, and NO_CONTAINER if other bytes follow.
     """
     for _ in range(_MOST_HEADERS):
         head = yield at, HEADER_BYTES
-        if _format(head) is not None:
+        if _walk_of(head) is not None:
             return at
         if len(head) < CHUNK_START_BYTES:
             return None
@@ -95,15 +102,15 @@ def next_start(at: int) -> Walk:
         if start is None:
             return NO_CONTAINER
         at += start
-        if _format(head[start:]) is not None:
+        if _walk_of(head[start:]) is not None:
             return at
         (size,) = struct.unpack_from("<I", head, start + 4)
         at += 8 + size + size % 2
     return None
 
 
-def _format(head: bytes) -> Callable[[int, Findings], Walk] | None:
-    """How to walk through a container that begins like this."""
+def _walk_of(head: bytes) -> Callable[[int, Findings], Walk] | None:
+    """The walk for a container with these first bytes; None if none is needed or known."""
     if head[4:8] in _FIRST_BOXES:
         return _iso
     if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
@@ -119,7 +126,7 @@ def _format(head: bytes) -> Callable[[int, Findings], Walk] | None:
 
 
 def _iso(at: int, found: Findings) -> Walk:
-    """ISO/IEC 14496-12, 4.2: boxes of a size and a type."""
+    """ISO/IEC 14496-12, 4.2: boxes, each with a size and a type."""
     indexed = False
     for _ in range(_MOST_HEADERS):
         head = yield at, HEADER_BYTES
@@ -146,8 +153,8 @@ def _iso(at: int, found: Findings) -> Walk:
 
 
 def _index(at: int, end: int, found: Findings, depth: int = 0) -> Generator[tuple[int, int], bytes, None]:
-    """The boxes of an index, down to the tables of its tracks. Raises UnreadableAudio for one that lies."""
-    while at + _BOX <= end and depth < _DEEPEST:
+    """Walk through an index (moov) to its tracks' tables. Raises UnreadableAudio if it is implausible."""
+    while at + _BOX <= end and depth < _MAX_DEPTH:
         head = yield at, _BOX
         found.boxes += 1
         if len(head) < _BOX or found.boxes > _MOST_HEADERS:
@@ -165,7 +172,7 @@ def _index(at: int, end: int, found: Findings, depth: int = 0) -> Generator[tupl
         elif kind == b"stsd":
             found.codec = (yield body, HEADER_BYTES)[12:]
         elif kind == b"stts":
-            # PCM of one sample each takes no room in FFmpeg's index.
+            # FFmpeg's index does not store the entries of such tracks, which are PCM, one by one.
             times = yield body, HEADER_BYTES
             found.uniform = times[4:8] == times[12:] == b"\0\0\0\1"
         elif kind == b"stsz":
@@ -174,7 +181,7 @@ def _index(at: int, end: int, found: Findings, depth: int = 0) -> Generator[tupl
 
 
 def _wav(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """RIFF chunks, of a name and a size; in RF64 the audio's size stands in a chunk of its own."""
+    """RIFF: chunks, each with a name and a size. In RF64, the chunk "ds64" has the audio's size."""
     at += 12
     large: int | None = None
     for _ in range(_MOST_HEADERS):
@@ -187,7 +194,7 @@ def _wav(at: int, found: Findings) -> Walk:  # noqa: ARG001
             (large,) = struct.unpack_from("<Q", sizes, 8)
         elif name == b"fmt " and len(form := (yield at, _CHUNK)) == _CHUNK:
             _, channels, rate = struct.unpack("<HHI", form)
-            check_form(rate, channels)
+            check_limits(rate, channels)
         elif name == b"data":
             if size in UNKNOWN_SIZES:
                 if not large:
@@ -200,27 +207,27 @@ def _wav(at: int, found: Findings) -> Walk:  # noqa: ARG001
 
 
 def _wave64(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """Sony Wave64: a GUID, and the size of all."""
+    """Sony Wave64: a GUID, and the total size."""
     head = yield at, 24
     return (yield from _followed_by(at + int.from_bytes(head[16:], "little"), _W64_RIFF))
 
 
 def _aiff(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """EA IFF 85: FORM and the size of the rest, at even offsets."""
+    """AIFF (EA IFF 85): "FORM", and the size of the rest, padded to an even number."""
     head = yield at, 8
     size = int.from_bytes(head[4:], "big")
     return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + 8 + size + size % 2, b"FORM"))
 
 
 def _au(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """Sun's .snd: where the audio begins, and its size."""
+    """Sun AU: offset and size of the audio."""
     head = yield at, 12
     offset, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:], "big")
     return None if size in UNKNOWN_SIZES else (yield from _followed_by(at + offset + size, b".snd"))
 
 
 def _caf(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """Apple's Core Audio Format: chunks of a name and a size of 64 bits, -1 for one to the file's end."""
+    """Apple Core Audio Format: chunks, each with a name and a 64-bit size, -1 if it extends to the end."""
     at += 8
     for _ in range(_MOST_HEADERS):
         head = yield at, 12
@@ -233,7 +240,7 @@ def _caf(at: int, found: Findings) -> Walk:  # noqa: ARG001
 
 
 def _asf(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """Advanced Systems Format: objects of a GUID and a size; the first is the header, another the audio."""
+    """Advanced Systems Format: objects, each with a GUID and a size, of which the first is the header."""
     start = at
     for _ in range(_MOST_HEADERS):
         head = yield at, _ASF_OBJECT
@@ -247,7 +254,7 @@ def _asf(at: int, found: Findings) -> Walk:  # noqa: ARG001
 
 
 def _flv(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """Flash video: a header, and tags of a type and a size, the size of each behind it."""
+    """Flash video: a header, and tags, each with a type and a size, and the size again after the tag."""
     head = yield at, HEADER_BYTES
     at += int.from_bytes(head[5:9], "big")
     for _ in range(_MOST_HEADERS):
@@ -261,7 +268,7 @@ def _flv(at: int, found: Findings) -> Walk:  # noqa: ARG001
 
 
 def _matroska(at: int, found: Findings) -> Walk:  # noqa: ARG001
-    """EBML (RFC 8794): a header and a segment, each of an identifier of four bytes and a size."""
+    """Matroska (EBML, RFC 8794): a header and a segment, each with a four-byte identifier and a size."""
     for identifier in (_EBML, b"\x18\x53\x80\x67"):
         head = yield at, 12
         if len(head) < _CAF_CHUNK or head[:4] != identifier or head[4] == 0:
@@ -275,6 +282,7 @@ def _matroska(at: int, found: Findings) -> Walk:  # noqa: ARG001
 
 
 def _followed_by(end: int, magic: bytes) -> Walk:
+    """`end` if these bytes follow there, else None."""
     return end if (yield end, len(magic)) == magic else None
 
 

@@ -1,4 +1,4 @@
-"""A stream in WAV's form, however its bytes are cut up."""
+"""Parses WAV in a stream of bytes, wherever the stream is cut."""
 
 import re
 import struct
@@ -9,12 +9,12 @@ from transcribed.audio.formats import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS, 
 from transcribed.errors import UnreadableAudio
 
 LONGEST_HEADER = 64 * 1024
-"""Bytes in which the audio must begin."""
+"""The audio must start within this many bytes."""
 
 UNKNOWN_SIZES = {0, 0xFFFF_FFFF}
-"""What stands for a size in a header that was written before the size was known."""
+"""Values of a size field in a header that was written before the size was known."""
 CHUNK_START_BYTES = 9
-"""Of what `chunk_start` wants to see."""
+"""How many bytes `chunk_start` needs."""
 
 _RIFFS = {b"RIFF", b"RF64", b"BW64"}
 _CHUNK_NAMES = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"cue ", b"smpl", b"JUNK", b"PEAK"}
@@ -28,24 +28,28 @@ _ENCODINGS = {(1, 16): Encoding.PCM, (3, 32): Encoding.F32, (6, 8): Encoding.ALA
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """What a header says: Hz, and how many bytes it takes itself."""
+    """A WAV header."""
 
     size: int
+    """Length of the header in bytes."""
     tag: int
+    """WAVE_FORMAT_…, the kind of samples."""
     bits: int
+    """Bits per sample."""
     sample_rate: int
+    """In Hz."""
     channels: int
     audio_bytes: int | None
-    """Of the audio behind it; None where it was not known when the header was written."""
+    """Length of the audio after the header; None if it was unknown when the header was written."""
 
     @property
     def encoding(self) -> Encoding | None:
-        """None for what cannot be sent without a container, such as 24 bits."""
+        """The encoding; None for samples that need a container, such as those of 24 bits."""
         return _ENCODINGS.get((self.tag, self.bits))
 
     @property
     def format(self) -> InputFormat | None:
-        """What follows the header, if it can be sent without one."""
+        """The format of the audio; None if it cannot be sent without a container."""
         fits = LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE and 1 <= self.channels <= MOST_CHANNELS
         if self.encoding is None or not fits:
             return None
@@ -59,21 +63,22 @@ class WavHeader:
 
 
 class WavSniffer:
-    """Holds the first bytes of a stream until it is known whether they are a WAV header."""
+    """Collects the first bytes of a stream until it is clear whether they are a WAV header."""
 
     def __init__(self) -> None:
         self.held = b""
         self.header: WavHeader | None = None
+        """The header, once it is complete; None if there is none."""
 
     def push(self, data: bytes) -> bool:
-        """Whether it is known now; then `header` is there or None. Raises UnreadableAudio."""
+        """Add bytes; returns whether it is clear now (see `header`). Raises UnreadableAudio."""
         self.held += data
         start = self.held[:_RIFF_BYTES]
         if not (b"RIFF".startswith(start[:4]) and b"WAVE".startswith(start[8:])):
             return True
         if len(start) < _RIFF_BYTES:
             return False
-        self.header = _parsed(self.held)
+        self.header = _parse_header(self.held)
         if self.header is None and len(self.held) > LONGEST_HEADER:
             raise UnreadableAudio(
                 f"The WAV header has no audio in its first {LONGEST_HEADER} bytes. Send a plain WAV, or "
@@ -83,67 +88,67 @@ class WavSniffer:
 
 
 class WavStream:
-    """The audio of a stream, its headers and what stands behind its audio left out.
+    """Extracts the audio from a stream of WAVs, without headers and other chunks.
 
-    A stream that begins with no header is audio from its first byte. Where the header's size is too small
-    for what follows, all of it is audio; where another WAV follows, it is heard too.
-    `check` is called with each header, and may raise UnreadableAudio.
+    A stream that does not start with a header is all audio. If the bytes after the declared audio are no
+    chunk, the declared size was too small, and the rest of the stream is audio. If another WAV follows, its
+    audio is extracted too. `check` is called with each header, and may raise UnreadableAudio.
     """
 
     def __init__(self, check: Callable[[WavHeader], None]) -> None:
         self._check = check
         self._sniffer: WavSniffer | None = WavSniffer()
-        self._left: int | None = None
+        self._audio_left: int | None = None
         self._skipped = 0
-        self._behind = b""
+        self._following = b""
 
     def push(self, data: bytes) -> bytes:
-        """The audio that the bytes bring. Raises UnreadableAudio."""
-        if self._sniffer is None and self._left is None:
+        """The audio in these bytes. Raises UnreadableAudio."""
+        if self._sniffer is None and self._audio_left is None:
             return data
         audio = []
         while data:
             if self._sniffer is not None:
-                data = self._header(self._sniffer, data)
+                data = self._add_to_header(self._sniffer, data)
             elif self._skipped:
                 data, self._skipped = data[self._skipped :], max(self._skipped - len(data), 0)
-            elif self._left is None:
+            elif self._audio_left is None:
                 audio.append(data)
                 break
-            elif self._left:
-                audio.append(data[: self._left])
-                data, self._left = data[self._left :], max(self._left - len(data), 0)
+            elif self._audio_left:
+                audio.append(data[: self._audio_left])
+                data, self._audio_left = data[self._audio_left :], max(self._audio_left - len(data), 0)
             else:
-                data = self._look(data)
+                data = self._look_for_chunk(data)
         return b"".join(audio)
 
     def finish(self) -> bytes:
-        """What is still held of the audio, at the end."""
+        """The rest of the audio, at the end of the stream."""
         if self._sniffer is None or self._sniffer.held.startswith(b"RIFF"):
             return b""
         return self._sniffer.held
 
-    def _header(self, sniffer: WavSniffer, data: bytes) -> bytes:
-        """What follows the header, if it is there."""
+    def _add_to_header(self, sniffer: WavSniffer, data: bytes) -> bytes:
+        """Add bytes to the header; returns those after it once it is complete."""
         if not sniffer.push(data):
             return b""
         self._sniffer = None
         if sniffer.header is None:
-            self._left = None
+            self._audio_left = None
             return sniffer.held
         self._check(sniffer.header)
-        self._left = sniffer.header.audio_bytes
+        self._audio_left = sniffer.header.audio_bytes
         return sniffer.held[sniffer.header.size :]
 
-    def _look(self, data: bytes) -> bytes:
-        """Whether a chunk stands behind the audio; if not, it was not the end."""
-        self._behind += data
-        if len(self._behind) < CHUNK_START_BYTES:
+    def _look_for_chunk(self, data: bytes) -> bytes:
+        """Find out whether a chunk follows the audio; returns the bytes still to process."""
+        self._following += data
+        if len(self._following) < CHUNK_START_BYTES:
             return b""
-        data, self._behind = self._behind, b""
+        data, self._following = self._following, b""
         start = chunk_start(data)
         if start is None:
-            self._left = None
+            self._audio_left = None
         elif data[start : start + 4] in _RIFFS:
             self._sniffer = WavSniffer()
             data = data[start:]
@@ -154,7 +159,7 @@ class WavStream:
 
 
 def chunk_start(data: bytes) -> int | None:
-    """Where behind a WAV's audio a chunk begins: at once, or behind a byte of padding. None: nowhere."""
+    """The offset of a chunk after a WAV's audio: 0, or 1 after a byte of padding. None if there is none."""
     for start in (0, 1):
         name, size = data[start : start + 4], data[start + 4 : start + _CHUNK_BYTES]
         if name in _RIFFS:
@@ -165,26 +170,26 @@ def chunk_start(data: bytes) -> int | None:
     return None
 
 
-def _parsed(data: bytes) -> WavHeader | None:
-    """The header, if all of it is there."""
-    described: tuple[int, int, int, int] | None = None
+def _parse_header(data: bytes) -> WavHeader | None:
+    """The header; None if it is incomplete."""
+    format_fields: tuple[int, int, int, int] | None = None
     position = _RIFF_BYTES
     while len(data) >= position + _CHUNK_BYTES:
         name, size = struct.unpack_from("<4sI", data, position)
         position += _CHUNK_BYTES
         if name == b"data":
-            if described is None:
+            if format_fields is None:
                 raise UnreadableAudio("The WAV header does not say what is in it. Send the samples alone.")
-            return WavHeader(position, *described, None if size in UNKNOWN_SIZES else size)
+            return WavHeader(position, *format_fields, None if size in UNKNOWN_SIZES else size)
         if name == b"fmt ":
             if len(data) < position + size:
                 return None
-            described = _format(data[position : position + size])
+            format_fields = _parse_format_chunk(data[position : position + size])
         position += size + size % 2
     return None
 
 
-def _format(chunk: bytes) -> tuple[int, int, int, int]:
+def _parse_format_chunk(chunk: bytes) -> tuple[int, int, int, int]:
     if len(chunk) < _FORMAT_BYTES:
         raise UnreadableAudio("The WAV header is damaged. Send the samples without it.")
     tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)

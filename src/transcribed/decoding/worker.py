@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import av
 
-from transcribed.audio.media import ByteStream, MediaReader
+from transcribed.audio.media import MediaReader
+from transcribed.audio.parts import ByteStream
 from transcribed.decoding import confinement as limits
 from transcribed.decoding import messages
 from transcribed.decoding.confinement import Confinement

@@ -24,8 +24,8 @@ _SPEECH = _syllables()
 _SURROUND = ("FL", "FR", "FC", "LFE", "BL", "BR")
 
 
-def _mixed(*channels: Samples, names: tuple[str, ...] = (), ahead: bool = True) -> Samples:
-    mixer = Mixer(len(channels), _RATE, names, ahead=ahead)
+def _mixed(*channels: Samples, names: tuple[str, ...] = (), look_ahead: bool = True) -> Samples:
+    mixer = Mixer(len(channels), _RATE, names, look_ahead=look_ahead)
     return np.concatenate([mixer.push(np.stack(channels)), mixer.flush()], axis=1)[0]
 
 
@@ -40,7 +40,7 @@ def _speech_to_rest(mixed: Samples) -> tuple[float, float]:
     return abs(share), 20 * np.log10(abs(share) * _level(_SPEECH) / rest)
 
 
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("look_ahead", [True, False])
 @pytest.mark.parametrize(
     "channels",
     [
@@ -56,10 +56,10 @@ def _speech_to_rest(mixed: Samples) -> tuple[float, float]:
     ],
     ids=["same", "opposite", "left", "right", "weak", "three", "one of four", "four", "one of eight"],
 )
-def test_speech_is_as_loud_as_it_was(*, channels: tuple[Samples, ...], ahead: bool) -> None:
-    share, above = _speech_to_rest(_mixed(*channels, ahead=ahead))
-    assert share == pytest.approx(1.0, abs=0.02 if ahead else 0.1)
-    assert above > (30 if ahead else 12)
+def test_speech_is_as_loud_as_it_was(*, channels: tuple[Samples, ...], look_ahead: bool) -> None:
+    share, above = _speech_to_rest(_mixed(*channels, look_ahead=look_ahead))
+    assert share == pytest.approx(1.0, abs=0.02 if look_ahead else 0.1)
+    assert above > (30 if look_ahead else 12)
 
 
 def test_a_little_noise_on_both_sides_does_not_hide_that_they_are_opposite() -> None:
@@ -89,8 +89,8 @@ def test_speech_in_the_centre_stands_before_the_music_around_it() -> None:
     music = _noise(0.1)
     rumble = (0.5 * np.sin(2 * np.pi * 40 * _TIMES)).astype(np.float32)
     sound = (music, music, _SPEECH, rumble, music, music)
-    for ahead in (True, False):
-        _, above = _speech_to_rest(_mixed(*sound, names=_SURROUND, ahead=ahead))
+    for look_ahead in (True, False):
+        _, above = _speech_to_rest(_mixed(*sound, names=_SURROUND, look_ahead=look_ahead))
         _, mean_above = _speech_to_rest(np.mean(sound, axis=0).astype(np.float32))
         assert above > mean_above + 10
 
@@ -120,28 +120,28 @@ def test_a_constant_on_one_side_does_not_count_as_sound() -> None:
 # --- A constant
 
 
-def _without_offset(sound: Samples, *, ahead: bool) -> Samples:
-    remover = OffsetRemover(len(sound), _RATE, ahead=ahead)
+def _without_offset(sound: Samples, *, look_ahead: bool) -> Samples:
+    remover = OffsetRemover(len(sound), _RATE, look_ahead=look_ahead)
     return np.concatenate([remover.push(sound), remover.flush()], axis=1)
 
 
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("look_ahead", [True, False])
 @pytest.mark.parametrize("offset", [0.8, 0.3, 0.1, 0.02, -0.1])
-def test_a_constant_is_taken_out(*, offset: float, ahead: bool) -> None:
-    found = _without_offset(np.stack([_SPEECH + np.float32(offset), _SPEECH]), ahead=ahead)
-    start = 0 if ahead else _RATE // 4
+def test_a_constant_is_taken_out(*, offset: float, look_ahead: bool) -> None:
+    found = _without_offset(np.stack([_SPEECH + np.float32(offset), _SPEECH]), look_ahead=look_ahead)
+    start = 0 if look_ahead else _RATE // 4
     assert found[0, start:].mean() == pytest.approx(0, abs=0.006)
     assert found[0, start:] - found[0, start:].mean() == pytest.approx(_SPEECH[start:], abs=0.02)
     assert np.array_equal(found[1], _SPEECH)
 
 
-@pytest.mark.parametrize("ahead", [True, False])
-def test_a_constant_that_comes_on_the_way_is_taken_out_within_seconds(*, ahead: bool) -> None:
+@pytest.mark.parametrize("look_ahead", [True, False])
+def test_a_constant_that_comes_on_the_way_is_taken_out_within_seconds(*, look_ahead: bool) -> None:
     sound = np.tile(_SPEECH, 2)[None].copy()
     sound[0, len(_SPEECH) :] += 0.2
-    assert abs(_without_offset(sound, ahead=ahead)[0, -_RATE:].mean()) < 0.02
+    assert abs(_without_offset(sound, look_ahead=look_ahead)[0, -_RATE:].mean()) < 0.02
 
 
 def test_sound_without_a_constant_is_untouched() -> None:
     for sound in (_SPEECH, _noise(0.2), (0.5 * np.sin(2 * np.pi * 100 * _TIMES)).astype(np.float32)):
-        assert np.array_equal(_without_offset(sound[None], ahead=True)[0], sound)
+        assert np.array_equal(_without_offset(sound[None], look_ahead=True)[0], sound)

@@ -138,7 +138,7 @@ def test_something_else_behind_a_wav_is_noticed() -> None:
         for parts in (stored, live):
             while parts.next() is not None:
                 pass
-            assert parts.left_behind is left
+            assert parts.has_trailing_data is left
 
 
 def test_an_error_of_the_source_is_kept() -> None:

@@ -20,12 +20,12 @@ def _resampled(resampler: Resampler, *parts: Samples) -> Samples:
     rate=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000, 96_000]),
     channels=st.integers(1, 3),
     split_channels=st.booleans(),
-    ahead=st.booleans(),
+    look_ahead=st.booleans(),
     offset=st.sampled_from([0.0, 0.2]),
     cuts=st.sets(st.integers(1, len(_NOISE) - 1), max_size=30),
 )
 def test_the_output_does_not_depend_on_how_the_input_is_cut(
-    *, rate: int, channels: int, split_channels: bool, ahead: bool, offset: float, cuts: set[int]
+    *, rate: int, channels: int, split_channels: bool, look_ahead: bool, offset: float, cuts: set[int]
 ) -> None:
     sound = 0.5 * np.stack([_NOISE, -0.5 * _NOISE, _NOISE[::-1]])[:channels] + np.float32(offset)
     sound[-1, 6_000:12_000] = 0
@@ -33,7 +33,13 @@ def test_the_output_does_not_depend_on_how_the_input_is_cut(
     parts = [sound[:, low:high] for low, high in pairwise(edges)]
     found, whole = (
         _resampled(
-            Resampler(rate, channels, split_channels=split_channels, names=["FL", "FR", "FC"], ahead=ahead),
+            Resampler(
+                rate,
+                channels,
+                split_channels=split_channels,
+                names=["FL", "FR", "FC"],
+                look_ahead=look_ahead,
+            ),
             *pushed,
         )
         for pushed in (parts, [sound])
@@ -44,14 +50,14 @@ def test_the_output_does_not_depend_on_how_the_input_is_cut(
 
 
 def test_what_has_the_right_form_already_passes_unchanged() -> None:
-    for ahead in (True, False):
-        assert np.array_equal(_resampled(Resampler(16_000, 1, ahead=ahead), _NOISE[None]), _NOISE)
+    for look_ahead in (True, False):
+        assert np.array_equal(_resampled(Resampler(16_000, 1, look_ahead=look_ahead), _NOISE[None]), _NOISE)
 
 
 def test_nothing_in_is_nothing_out() -> None:
     for rate in (8_000, 16_000):
         assert len(Resampler(rate, 2).flush()) == 0
-        assert Resampler(rate, 3, split_channels=True, ahead=True).flush().shape == (3, 0)
+        assert Resampler(rate, 3, split_channels=True, look_ahead=True).flush().shape == (3, 0)
 
 
 def test_what_is_live_comes_out_at_once() -> None:

@@ -62,7 +62,7 @@ def test_silence_stands_where_times_leave_a_gap(
 
 
 def test_what_is_not_believed_is_counted() -> None:
-    assert _placed((0, 1), (1_001, 1), (2_002, 1))[1].left_out == pytest.approx(2_000)
+    assert _placed((0, 1), (1_001, 1), (2_002, 1))[1].ignored == pytest.approx(2_000)
 
 
 def test_rounded_times_never_add_up_to_a_gap() -> None:
