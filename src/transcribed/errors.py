@@ -82,6 +82,14 @@ class InvalidSignature(AccessDenied):
     code = "InvalidSignatureException"
 
 
+class ForeignHost(AccessDenied):
+    """Asked for by a name that is not this server's, which a page may do whose name resolves to it."""
+
+
+class ForeignOrigin(AccessDenied):
+    """Asked by a web page of another origin, which nobody has allowed."""
+
+
 class NoCredentials(AccessDenied):
     """There is nothing to sign requests to a remote recogniser with."""
 

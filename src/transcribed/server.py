@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING
 from transcribed.app import Application
 from transcribed.errors import ConfigurationError, TranscribedError
 from transcribed.http import listening
+from transcribed.http.entrance import entrance
+from transcribed.http.origins import Entry, Hosts, Origins, is_host
+from transcribed.http.proxies import Proxies
 from transcribed.http.request_ids import RequestIds
+from transcribed.http.security_headers import with_security_headers
 from transcribed.service.access_keys import AccessKeys
-from transcribed.settings import ServerSettings
+from transcribed.settings import ServerSettings, listed
 from transcribed.stopping import StopSignals
 from transcribed.storage.private import read_secret
 
@@ -46,8 +51,12 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     keys = access_keys(settings, address)
     certificate = _certificate(settings, address)
     application = Application(settings, keys)
-    connected = listening.connections(settings.client_share, ports=1 + settings.tls)
-    asgi, most = RequestIds(connected.watched(application.asgi)), connected.bounds.connections
+    proxies = Proxies.of(listed(settings.proxies))
+    connected = listening.connections(settings.client_share, ports=1 + settings.tls, proxies=proxies)
+    entry = entry_rules(settings, address, certificate)
+    guarded = entrance(application.asgi, entry, proxies)
+    asgi = with_security_headers(RequestIds(connected.watched(guarded)), shared=bool(entry.origins))
+    most = connected.bounds.connections
     listeners = {"--port": listening.listener(asgi, address, settings.port, most)}
     if certificate is not None:
         listeners["--tls-port"] = listening.listener(asgi, address, settings.tls_port, most, certificate)
@@ -101,6 +110,29 @@ def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
             settings.host,
         )
     return keys
+
+
+def entry_rules(
+    settings: ServerSettings, address: str, certificate: "ServerCertificate | None" = None
+) -> Entry:
+    """Which hosts and origins are let in, by the settings and this machine's own names."""
+    machine = socket.gethostname()
+    own = {settings.host, address, machine, f"{machine.partition('.')[0]}.local"}
+    if certificate is not None:
+        own.update(listed(settings.tls_names), certificate.names)
+    hosts = Hosts.of([*listed(settings.allow_host), *filter(is_host, own)])
+    origins = Origins.of(listed(settings.allow_origin))
+    if hosts.every:
+        _log.warning(
+            "--allow-host * lets in requests by any name: a web page whose own name resolves to this "
+            "server (DNS rebinding) can do here what its reader can."
+        )
+    if origins.every:
+        _log.warning(
+            "--allow-origin * lets every web page use this server that somebody opens where it can be "
+            "reached: without access keys it can read and delete all that is here."
+        )
+    return Entry(hosts, origins)
 
 
 def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate | None":

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.engines.registry import LOCAL, MODELS, REMOTE, EngineOptions
+from transcribed.http.origins import Hosts, Origins
+from transcribed.http.proxies import Proxies
 from transcribed.logs import LogFormat
 
 if TYPE_CHECKING:
@@ -87,6 +89,15 @@ class ServerSettings(RecognitionSettings):
         None, description="A file of access keys for Amazon's clients, a line each: ID SECRET."
     )
     no_auth: bool = Field(False, description="Let other machines in without access keys.")
+    allow_host: str = Field(
+        "", description="More host names under which clients ask for this server, separated by commas."
+    )
+    allow_origin: str = Field(
+        "", description="Origins whose web pages may use this server, separated by commas; * is all."
+    )
+    proxies: str = Field(
+        "", description="Addresses and networks of proxies that are believed, separated by commas."
+    )
     audio: str = Field("audio", description="Where recordings are kept: a folder, or s3://BUCKET/PREFIX.")
     transcripts: str = Field(
         "transcripts.db",
@@ -144,15 +155,33 @@ class ServerSettings(RecognitionSettings):
     @field_validator("also")
     @classmethod
     def _known(cls, names: str) -> str:
-        unknown = set(_listed(names)) - set(get_args(EngineName))
+        unknown = set(listed(names)) - set(get_args(EngineName))
         if unknown:
             raise ValueError(f"the engines are {', '.join(get_args(EngineName))}")
         return names
 
+    @field_validator("allow_host")
+    @classmethod
+    def _are_hosts(cls, names: str) -> str:
+        Hosts.of(listed(names))
+        return names
+
+    @field_validator("allow_origin")
+    @classmethod
+    def _are_origins(cls, origins: str) -> str:
+        Origins.of(listed(origins))
+        return origins
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        Proxies.of(listed(networks))
+        return networks
+
     @property
     def more_engines(self) -> list[str]:
         """Those beside the one that is meant where none is named."""
-        return _listed(self.also)
+        return listed(self.also)
 
     def for_amazon(self) -> AmazonSettings:
         """The part that the engine is told: also where this server itself is."""
@@ -178,5 +207,6 @@ class ServerSettings(RecognitionSettings):
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
-def _listed(names: str) -> list[str]:
+def listed(names: str) -> list[str]:
+    """What stands between commas."""
     return [name for name in map(str.strip, names.split(",")) if name]

@@ -39,6 +39,7 @@ PAGES = {path.stem: path.read_text() for path in (ROOT / "docs" / "amazon").glob
 WAIT = 30
 ENDPOINT = "AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING"
 SERVE = ".venv/bin/transcribed serve"
+PAGES_OF_BROWSERS = ["--allow-origin", "http://localhost:8000"]
 SITE = "python3 -m http.server 8000 --bind 127.0.0.1 --directory client"
 
 
@@ -185,10 +186,18 @@ def tls_port(new_port: Callable[[], int]) -> int:
 
 
 @pytest.fixture(scope="module")
+def site_port(new_port: Callable[[], int]) -> int:
+    """In place of the page's 8000."""
+    return new_port()
+
+
+@pytest.fixture(scope="module")
 def secured(
-    run_server: "Callable[..., AbstractContextManager[Server]]", tls_port: int
+    run_server: "Callable[..., AbstractContextManager[Server]]", tls_port: int, site_port: int
 ) -> "Iterator[Server]":
-    with run_server("--tls", "--tls-port", str(tls_port)) as server:
+    """With what the pages start, and the browser's, whose page is of another origin, beside."""
+    site = f"http://localhost:{site_port}"
+    with run_server("--tls", "--tls-port", str(tls_port), "--allow-origin", site) as server:
         yield server
         assert server.streams == 0
         server.assert_no_errors()
@@ -236,11 +245,11 @@ def test_python(page: str, folder: Path, settings: dict[str, str], secured: "Ser
     assert set(reader.used) == set(reader.programs)
 
 
-def _with_node(folder: Path, settings: dict[str, str], secured: "Server") -> Reader:
+def _with_node(folder: Path, settings: dict[str, str], secured: "Server", *options: str) -> Reader:
     node_environment()
     (folder / "client" / "node_modules").symlink_to(CLIENTS / "javascript" / "node_modules")
     lock = (CLIENTS / "javascript" / "package-lock.json").read_text()
-    return Reader(folder, settings, secured, ["--tls"], lock)
+    return Reader(folder, settings, secured, ["--tls", *options], lock)
 
 
 def test_node(folder: Path, settings: dict[str, str], secured: "Server", tls_port: int) -> None:
@@ -260,28 +269,28 @@ def test_browser(
     settings: dict[str, str],
     secured: "Server",
     tls_port: int,
-    free_port: int,
+    site_port: int,
     eventually: Callable[..., None],
 ) -> None:
     if missing := missing_for_a_browser():
         assert os.environ.get("CI") != "true", f"not installed: {missing}"
         pytest.skip(f"not installed (on Debian the packages {' and '.join(missing)})")
     page = PAGES["browser"]
-    reader = _with_node(folder, settings, secured)
+    reader = _with_node(folder, settings, secured, *PAGES_OF_BROWSERS)
     reader.read(page)
     assert set(reader.used) == {"client/captions.mjs"}
 
     (address,) = re.findall(r"<(http://localhost:8000/.*)>", page)
     log = folder / "site.log"
-    site = [*shlex.split(SITE.replace("8000", str(free_port)))]
+    site = [*shlex.split(SITE.replace("8000", str(site_port)))]
     with (
         log.open("wb") as output,
         subprocess.Popen(site, cwd=folder, stdout=output, stderr=output) as serving,
     ):
         try:
-            eventually(lambda: _answers(free_port), WAIT, "the page is served")
+            eventually(lambda: _answers(site_port), WAIT, "the page is served")
             asked = {
-                "url": address.replace("8000", str(free_port)),
+                "url": address.replace("8000", str(site_port)),
                 "port": tls_port,
                 "said": str(ROOT / "tests" / "data" / "test.wav"),
                 "until": "This is a test.",

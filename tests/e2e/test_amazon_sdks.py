@@ -4,6 +4,7 @@ Every client is in an environment of its own, installed from a lock file below t
 there yet. All are told what to do in the same JSON, and tell in the same what happens.
 """
 
+import itertools
 import json
 import os
 import queue
@@ -184,6 +185,8 @@ class Secured:
     tls_port: int
     certificates: Path
     home: Path
+    sites: Iterator[int]
+    """Ports on which pages are allowed to stand, in turn: two are there at once at most."""
 
     @contextmanager
     def running(
@@ -199,6 +202,7 @@ class Secured:
         defaults = {
             "endpoint": endpoint,
             "port": self.tls_port,
+            "site": next(self.sites),
             "transport": client.transport,
             "audio": str(audio),
             "language": "en-US",
@@ -292,8 +296,12 @@ def secured(
     def start(*options: str) -> Iterator[Secured]:
         port = new_port()
         home = path.parent if missing_for_a_browser() else request.getfixturevalue("store")
-        with run_server("--tls", "--tls-port", str(port), "--access-keys", str(path), *options) as server:
-            yield Secured(server, port, Path(environment["TRANSCRIBED_CERTIFICATES"]), home)
+        sites = [new_port(), new_port()]
+        pages = ",".join(f"http://localhost:{site}" for site in sites)
+        own = ["--tls", "--tls-port", str(port), "--access-keys", str(path), "--allow-origin", pages]
+        with run_server(*own, *options) as server:
+            certificates = Path(environment["TRANSCRIBED_CERTIFICATES"])
+            yield Secured(server, port, certificates, home, itertools.cycle(sites))
 
     return start
 

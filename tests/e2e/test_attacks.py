@@ -208,7 +208,9 @@ def test_a_stop_ends_in_time_though_the_stores_hang(
         }
         server = scripted("--audio", "s3://bucket/audio", "--stop-grace", "0", settings=settings)
         s3.send_signal(signal.SIGSTOP)
-        head = b"POST /audio HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+        head = (
+            b"POST /audio HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+        )
         part = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
         body = part + b"Content-Type: audio/wav\r\n\r\n" + TEST_WAV.read_bytes() + b"\r\n--B--\r\n"
         said = head + b"Content-Length: %d\r\n\r\n" % len(body) + body

@@ -95,7 +95,7 @@ _CLIENTS = """
 import socket, sys
 host, port, query, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 audio = sys.stdin.buffer.read()
-request = (f"GET /stream?{query} HTTP/1.1\\r\\nHost: x\\r\\n"
+request = (f"GET /stream?{query} HTTP/1.1\\r\\nHost: localhost\\r\\n"
     "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
     "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n").encode()
 clients = []
@@ -423,7 +423,7 @@ def _reluctant(server: "Server") -> Iterator[socket.socket]:
         client.settimeout(WAIT)
         client.connect((host, port))
         client.sendall(
-            b"GET /stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         head = b""

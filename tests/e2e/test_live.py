@@ -428,7 +428,7 @@ def _raw(server: "Server", query: str) -> socket.socket:
     """An open WebSocket without a client that would close it well."""
     connection = socket.create_connection(server.address, WAIT)
     connection.sendall(
-        f"GET /stream?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"GET /stream?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
     )
     head = b""

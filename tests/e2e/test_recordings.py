@@ -465,7 +465,7 @@ def test_far_too_many_bytes_are_refused_before_they_have_all_come(
 ) -> None:
     server = scripted("--max-upload-bytes", str(MEGABYTE))
     head = (
-        f"POST /audio HTTP/1.1\r\nHost: x\r\nContent-Length: {10**12}\r\n"
+        f"POST /audio HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**12}\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
     )
     with socket.create_connection(server.address, timeout=20) as connection:
@@ -544,7 +544,7 @@ def test_a_body_that_stops_half_way_leaves_what_was_there(
     before = server.stored
     body = multipart(b"half.wav", wav_header(10_000_000) + bytes(20_000_000))[: 3 * MEGABYTE]
     length = f"Content-Length: {len(body) * 2}" if declared else "Transfer-Encoding: chunked"
-    head = f"POST /audio HTTP/1.1\r\nHost: x\r\n{length}\r\n"
+    head = f"POST /audio HTTP/1.1\r\nHost: localhost\r\n{length}\r\n"
     head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
 
     with socket.create_connection(server.address, timeout=20) as connection:
@@ -672,7 +672,7 @@ def test_memory_does_not_grow_with_what_a_client_does_not_read(
     del content
     before = server.resident
     with socket.create_connection(server.address) as connection:
-        connection.sendall(b"GET /audio/large.wav HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /audio/large.wav HTTP/1.1\r\nHost: localhost\r\n\r\n")
         first = connection.recv(1)
         samples = [server.resident]
         eventually(
@@ -743,7 +743,7 @@ def test_uploads_deletions_and_downloads_at_once_are_all_answered(
         assert set(gone) <= {200, 204, 404}
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /live HT", b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"GET /live HT", b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 def test_idle_connections_do_not_keep_others_out(scripted: "Callable[..., Server]", sent: bytes) -> None:
     server = scripted()
     with ExitStack() as stack:
@@ -765,10 +765,10 @@ def test_the_server_ends_in_good_order_while_a_transfer_stands_still(
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(server.address)
         if direction == "down":
-            connection.sendall(b"GET /audio/large.wav HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /audio/large.wav HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(1)
         else:
-            head = f"POST /audio HTTP/1.1\r\nHost: x\r\nContent-Length: {10**8}\r\n"
+            head = f"POST /audio HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**8}\r\n"
             head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
             connection.sendall(head.encode() + multipart(b"other.wav", content)[:MEGABYTE])
             eventually(lambda: server.staged, 5, "the upload has begun")
@@ -874,7 +874,7 @@ def test_an_object_store_that_does_not_answer_holds_up_nothing_but_itself(
             # The stop does not wait for an upload that the store does not take.
             with socket.create_connection(server.address) as uploading:
                 body = multipart(b"a.wav", sentence)
-                head = f"POST /audio HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+                head = f"POST /audio HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
                 head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
                 uploading.sendall(head.encode() + body)
                 began = time.monotonic()

@@ -12,12 +12,13 @@ import httpx
 import pytest
 from granian.server.embed import Server
 
-from transcribed.errors import ConfigurationError, TranscribedError
+from transcribed.errors import ConfigurationError, ForeignHost, ForeignOrigin, TranscribedError
 from transcribed.http.connections import Bounds, Connections
 from transcribed.http.listening import listen, listener
-from transcribed.server import access_keys
+from transcribed.http.origins import Asked
+from transcribed.server import access_keys, entry_rules
 from transcribed.settings import ServerSettings
-from transcribed.tls.certificates import local_certificate
+from transcribed.tls.certificates import ServerCertificate, local_certificate
 
 WAIT = 20
 
@@ -129,3 +130,62 @@ def test_others_need_keys_or_a_word(address: str, tmp_path: Path) -> None:
     keys = access_keys(ServerSettings(access_keys=path), address)
     assert not keys.open
     assert keys.secret("AKIDEXAMPLE") == "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+
+
+# --- Under which names
+
+
+def names(settings: ServerSettings, certificate: ServerCertificate | None = None) -> Callable[[str], bool]:
+    rules = entry_rules(settings, "192.0.2.7", certificate)
+
+    def includes(host: str) -> bool:
+        try:
+            rules.check(Asked("GET", "/audio", "http", [host], []))
+        except ForeignHost:
+            return False
+        return True
+
+    return includes
+
+
+def test_its_own_names_are_those_of_the_machine_and_of_the_settings() -> None:
+    included = names(ServerSettings(host="scribe.lan", allow_host="proxy.example.org, .example.net"))
+    machine = socket.gethostname()
+    for host in (
+        "localhost",
+        "192.0.2.7",
+        "scribe.lan",
+        machine,
+        f"{machine}:3000",
+        "proxy.example.org",
+        "a.example.net",
+    ):
+        assert included(host)
+    assert not included("evil.example")
+
+
+def test_so_are_those_of_a_certificate() -> None:
+    settings = ServerSettings(tls=True, tls_names="more.lan,*.more.lan,192.0.2.8")
+    assert not names(settings)("more.lan")
+    own = ServerCertificate(Path("certificate"), Path("key"), names=("scribe.example.org",))
+    included = names(settings, own)
+    assert all(map(included, ("more.lan", "a.more.lan", "scribe.example.org")))
+    assert not included("other.example.org")
+
+
+def test_letting_all_in_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    entry_rules(ServerSettings(), "127.0.0.1")
+    assert caplog.messages == []
+    rules = entry_rules(ServerSettings(allow_host="*", allow_origin="*"), "127.0.0.1")
+    rules.check(Asked("GET", "/audio", "http", ["any.example"], ["https://other.example"]))
+    assert ["--allow-host *" in caplog.messages[0], "--allow-origin *" in caplog.messages[1]] == [
+        True,
+        True,
+    ]
+
+
+def test_pages_of_others_are_those_of_the_settings() -> None:
+    rules = entry_rules(ServerSettings(allow_origin="https://app.example.org"), "127.0.0.1")
+    rules.check(Asked("GET", "/audio", "http", ["localhost"], ["https://app.example.org"]))
+    with pytest.raises(ForeignOrigin):
+        rules.check(Asked("GET", "/audio", "http", ["localhost"], ["https://other.example"]))

@@ -9,7 +9,7 @@ from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.engines.amazon.settings import FEATURES, AmazonSettings
 from transcribed.engines.moonshine.variants import VARIANTS
 from transcribed.engines.registry import LOCAL, MODELS, REMOTE
-from transcribed.settings import RecognitionSettings
+from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.wire.amazon_parameters import PARAMETERS
 
 
@@ -56,6 +56,19 @@ def test_all_that_is_said_reaches_the_engine() -> None:
 def test_what_cannot_be_asked_for_is_refused_at_the_start(setting: str, value: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         AmazonOptions(**{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("allow_host", "scribe.lan, http://other.lan", "'http://other.lan' is no name of a host"),
+        ("allow_origin", "https://app.example.org,app.example.org", "'app.example.org' is no origin"),
+        ("proxies", "127.0.0.1,nginx", "'nginx' does not appear to be .* such as 10.0.0.0/8"),
+    ],
+)
+def test_who_is_let_in_is_read_at_the_start(setting: str, value: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ServerSettings(**{setting: value})
 
 
 def test_every_feature_of_amazons_is_one_of_the_parameters() -> None:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from transcribed.errors import RETRY_SECONDS, LimitExceeded, TooLarge, TranscribedError
+from transcribed.http.proxies import NO_PROXIES, Proxies
 from transcribed.http.sockets import Ends
 from transcribed.scheduling.admission import CLIENT, shared
 
@@ -93,6 +94,12 @@ class Bounds:
     connections: int
     websockets: int
     share: float = 1.0
+    proxies: Proxies = NO_PROXIES
+    """Those named, whose connections are of many clients."""
+
+    def shared_by(self, host: str) -> bool:
+        """Whether connections from an address have one address's part."""
+        return sharing(host) and not self.proxies.include(host)
 
 
 def sharing(host: str) -> bool:
@@ -182,7 +189,7 @@ class Connections:
         running, host = self._requests.total(), connection.ends.host
         # The more run, the fewer may be one connection's, so that one alone does not take all.
         much = running >= REQUESTS or connection.running >= max(_REQUESTS_OF_ANY, (REQUESTS - running) // 4)
-        if sharing(host):
+        if self.bounds.shared_by(host):
             much = much or self._requests[host] >= shared(REQUESTS, self.bounds.share)
         if much and connection.running:
             return f"{running} requests are being answered, and no more can be for you. Try again later."
@@ -295,7 +302,7 @@ def superfluous(
             out.setdefault(reason, []).append(each)
     for websockets, most in ((False, bounds.connections), (True, bounds.websockets)):
         some = [each for each in left if each.websocket is websockets]
-        beyond = list(_beyond_share(some, most, bounds.share))
+        beyond = list(_beyond_share(some, most, bounds))
         if beyond:
             out.setdefault("were more than one address's share", []).extend(beyond)
             some = [each for each in some if each not in set(beyond)]
@@ -315,17 +322,17 @@ def _late(connection: Connection, now: float) -> str | None:
 
 
 def _beyond_share(
-    connections: Collection[Connection], all_of_them: int, share: float
+    connections: Collection[Connection], all_of_them: int, bounds: Bounds
 ) -> Iterator[Connection]:
     """The newest of an address that has more than its share."""
-    if share == 1:
+    if bounds.share == 1:
         return
-    most = shared(all_of_them, share)
+    most = shared(all_of_them, bounds.share)
     held: dict[str, list[Connection]] = {}
     for each in connections:
         held.setdefault(each.ends.host, []).append(each)
     for host, some in held.items():
-        if len(some) > most and sharing(host):
+        if len(some) > most and bounds.shared_by(host):
             yield from sorted(some, key=lambda each: each.since)[most:]
 
 

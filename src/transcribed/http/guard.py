@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from transcribed.http.connections import (
     Bounds,
@@ -123,7 +124,8 @@ class Guard:
             (),
             now,
         )
-        return Bounds(min(bounds.connections, there), min(bounds.websockets, there), bounds.share)
+        connections, websockets = min(bounds.connections, there), min(bounds.websockets, there)
+        return replace(bounds, connections=connections, websockets=websockets)
 
     def _look_at_messages(self, now: float) -> None:
         receiving = [each for each in self._connections.all.values() if each.receiving and not each.closing]

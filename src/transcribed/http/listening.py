@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from transcribed.errors import ConfigurationError, TranscribedError
 from transcribed.http.connections import Bounds, Connections
 from transcribed.http.guard import Guard
+from transcribed.http.proxies import NO_PROXIES, Proxies
 
 if TYPE_CHECKING:
     from transcribed.tls.certificates import ServerCertificate
@@ -38,10 +39,10 @@ _CANCELLING_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-def connections(share: float, ports: int = 1) -> Connections:
+def connections(share: float, ports: int = 1, proxies: Proxies = NO_PROXIES) -> Connections:
     """What may be connected to some ports, within the process's own limit of descriptors.
 
-    That limit is raised where it can be.
+    `share` is of one address, but of none of `proxies`. That limit is raised where it can be.
     """
     most = _allowed_descriptors()
     # Granian counts the connections of each port apart, and WebSockets not at all.
@@ -57,7 +58,7 @@ def connections(share: float, ports: int = 1) -> Connections:
             CONNECTIONS,
             WEBSOCKETS,
         )
-    return Connections(Bounds(max(1, each), max(1, min(WEBSOCKETS, each)), share))
+    return Connections(Bounds(max(1, each), max(1, min(WEBSOCKETS, each)), share, proxies))
 
 
 def _allowed_descriptors() -> int:

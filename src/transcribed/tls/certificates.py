@@ -63,13 +63,16 @@ class ServerCertificate:
     certificate: Path
     key: Path
     trust: TrustFiles | None = None
+    names: tuple[str, ...] = ()
+    """Host names that the user's own is for, some with `*.` in front."""
 
 
 def user_certificate(certificate: Path, key: Path) -> ServerCertificate:
     """The user's own PEM files. Raises ConfigurationError if the TLS listener cannot use them."""
     try:
         secret = read_secret(key)
-        expires = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+        parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
+        expires, names = parsed.not_valid_after_utc, _names(parsed)
         if not _is_supported(load_pem_private_key(secret, None)):
             raise ConfigurationError(
                 f"The key {key} is of a kind that cannot be used here. Take one of RSA with 2048 to 4096 "
@@ -95,7 +98,15 @@ def user_certificate(certificate: Path, key: Path) -> ServerCertificate:
             f"The certificate {certificate} expired on {expires:%Y-%m-%d}. Renew it, or leave out "
             "--tls-certificate and --tls-key for one of the local authority."
         )
-    return ServerCertificate(certificate, key)
+    return ServerCertificate(certificate, key, names=names)
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(found.get_values_for_type(x509.DNSName))
 
 
 def _is_supported(key: PrivateKeyTypes) -> bool:

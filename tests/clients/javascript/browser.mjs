@@ -1,7 +1,7 @@
-// One stream from a page in Chromium:  node browser.mjs '{"endpoint": "https://localhost", "audio": "said.pcm", …}'
+// One stream from a page in Chromium:  node browser.mjs '{"endpoint": "https://localhost", "site": 8000, …}'
 //
 // The page holds Amazon's SDK as its bundler takes it for browsers, and trusts the authority that is in the
-// certificate store of $HOME.
+// certificate store of $HOME. The server must allow its origin, http://localhost:SITE.
 
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -46,7 +46,7 @@ const site = createServer((_, answer) => {
   answer.setHeader("content-type", "text/html; charset=utf-8");
   answer.end("<!doctype html><title>A page</title>");
 });
-await once(site.listen(0, "127.0.0.1"), "listening");
+await once(site.listen(asked.site, "127.0.0.1"), "listening");
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
@@ -60,7 +60,7 @@ try {
   const page = await browser.newPage();
   page.on("console", (message) => console.error(message.text()));
   await page.exposeFunction("tell", tell);
-  await page.goto(`http://localhost:${site.address().port}/`);
+  await page.goto(`http://localhost:${asked.site}/`);
   await page.addScriptTag({ content: bundle.outputFiles[0].text });
   const credentials = {
     accessKeyId: process.env.AWS_ACCESS_KEY_ID,

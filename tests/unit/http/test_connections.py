@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 from transcribed.errors import TooLarge
 from transcribed.http import connections as rules
 from transcribed.http.connections import Bounds, Connection, Connections, Unfinished
+from transcribed.http.proxies import Proxies
 from transcribed.http.sockets import Ends
 from transcribed.scheduling.admission import CLIENT, shared
 
@@ -59,6 +60,12 @@ def test_one_address_may_have_all_but_what_is_kept_for_others(websocket: bool) -
     assert reasons([*some, *others], Bounds(100, 100, 0.1)) == {}
     here = [connection(HERE, port=port, quiet=0, **active) for port in range(50)]
     assert reasons(here, Bounds(100, 100, 0.1)) == {}
+
+
+def test_a_named_proxy_has_no_share() -> None:
+    some = [connection(port=port, requests=1, running=1) for port in range(10)]
+    assert len(reasons(some, Bounds(100, 100, 0.08))) == 1
+    assert reasons(some, Bounds(100, 100, 0.08, Proxies.of(["192.0.2.0/24"]))) == {}
 
 
 def test_websockets_and_others_have_a_share_each() -> None:

@@ -3,7 +3,7 @@ import os
 import ssl
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -258,13 +258,20 @@ Files = tuple[Path, Path]
 def own(tmp_path: Path) -> Callable[..., Files]:
     """Writes a certificate of its own and its key."""
 
-    def write(key: Key, ends: timedelta = DAY, form: PrivateFormat = PrivateFormat.PKCS8) -> Files:
+    def write(
+        key: Key,
+        ends: timedelta = DAY,
+        form: PrivateFormat = PrivateFormat.PKCS8,
+        names: Sequence[str] = (),
+    ) -> Files:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now() - 30 * DAY)
-            .not_valid_after(now() + ends)
-            .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now() - 30 * DAY).not_valid_after(now() + ends)
+        if names:
+            alternatives = x509.SubjectAlternativeName([x509.DNSName(each) for each in names])
+            builder = builder.add_extension(alternatives, critical=False)
+        certificate = builder.sign(
+            key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
         )
         paths = tmp_path / "certificate.pem", tmp_path / "key.pem"
         paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
@@ -358,6 +365,12 @@ def test_a_missing_file_is_told(own: Callable[..., Files], missing: int) -> None
     with pytest.raises(ConfigurationError, match="No such file") as refused:
         user_certificate(*files)
     assert str(files[missing]) in refused.value.message
+
+
+def test_it_says_what_it_is_for(own: Callable[..., Files]) -> None:
+    names = ("scribe.example.org", "*.example.org")
+    files = own(ec.generate_private_key(ec.SECP256R1()), names=names)
+    assert user_certificate(*files).names == names
 
 
 def test_both_may_be_in_one_file(own: Callable[..., Files]) -> None:
