@@ -8,6 +8,8 @@ from pythonjsonlogger.json import JsonFormatter
 from transcribed.request_context import REQUEST
 
 LogFormat = Literal["text", "json"]
+TRAIL = "transcribed.trail"
+"""The logger of what somebody did; its lines are written whatever the level."""
 
 
 def configure(level: str, form: LogFormat) -> None:
@@ -16,6 +18,7 @@ def configure(level: str, form: LogFormat) -> None:
     handler.addFilter(add_request)
     handler.setFormatter(formatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger(TRAIL).setLevel(logging.INFO)
 
 
 def add_request(record: logging.LogRecord) -> bool:

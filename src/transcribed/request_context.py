@@ -12,12 +12,13 @@ class RequestContext:
     """One HTTP request or WebSocket, from its first byte to its last.
 
     `address` is the client's; None where there is none to be known. `principal` is None until it is known
-    who asks.
+    who asks. `is_refused` says whether it is told already that they may not.
     """
 
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     address: str | None = None
     principal: Principal | None = None
+    is_refused: bool = False
 
 
 REQUEST: ContextVar[RequestContext | None] = ContextVar("REQUEST", default=None)

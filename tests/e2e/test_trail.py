@@ -1,4 +1,4 @@
-"""What a server tells its operator: log lines by request."""
+"""What a server tells its operator: log lines by request, and the trail of what somebody did."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from amazon_client import PCM, Http2, Refused
+from amazon_client import PCM, SECRET, Http2, Refused, Ws, results
+from native_client import answer
 from websockets.sync.client import connect
+
+from transcribed.service.trail import Action
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -96,3 +99,152 @@ def test_what_fails_has_the_id_under_which_the_log_says_how(telling: "Server") -
         assert detail.endswith(f" Request id: {request}.")
         assert "Not a directory" in json.dumps(logged_of(telling, request))
     telling.pass_over_errors()
+
+
+# --- The trail
+
+
+class Somebody:
+    """A client whose requests all have the same id."""
+
+    def __init__(self, server: "Server", request_id: str) -> None:
+        self.server = server
+        self._headers = {"X-Request-Id": request_id, "Authorization": f"Bearer {SECRET}"}
+
+    def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        answer = self.server.http.request(method, path, headers=self._headers, **how)
+        assert answer.is_success, answer.text
+        return answer
+
+    def converse(self, *messages: str | bytes) -> str:
+        """The id of the session that some messages on /stream begin."""
+        url = f"{self.server.stream_url}?format=json"
+        with connect(url, additional_headers=self._headers) as ws:
+            for message in messages:
+                ws.send(message)
+            _, done = answer(ws)
+        session: str = done["SessionId"]
+        return session
+
+    def upload(self) -> None:
+        content = (Path(__file__).parents[1] / "data" / "test.wav").read_bytes()
+        self.ask("POST", "/audio", files={"file": ("trail.wav", content, "audio/wav")})
+
+    def correct(self) -> None:
+        session = self.converse("trail.wav")
+        self.ask("PATCH", f"/transcripts/{session}/segments/0", json={"text": "secret words"})
+
+    def with_newest(self, method: str) -> None:
+        (newest,) = self.ask("GET", "/transcripts?limit=1").json()["Transcripts"]
+        self.ask(method, f"/transcripts/{newest['SessionId']}")
+
+    def come_without_a_key(self) -> None:
+        url = self.server.stream_url.removesuffix("/stream") + "/stream-transcription-websocket"
+        own = {"X-Request-Id": self._headers["X-Request-Id"]}
+        with connect(f"{url}?language-code=en-US", additional_headers=own) as ws:
+            ws.recv(20)
+
+
+DONE: dict[Action, Callable[[Somebody], object]] = {
+    Action.RECORDING_UPLOADED: Somebody.upload,
+    Action.RECORDING_READ: lambda who: who.ask("GET", "/audio/trail.wav"),
+    Action.FILTER_STORED: lambda who: who.ask("PUT", "/vocabulary-filters/unwanted", content="darn"),
+    Action.FILTER_READ: lambda who: who.ask("GET", "/vocabulary-filters/unwanted"),
+    Action.FILTER_DELETED: lambda who: who.ask("DELETE", "/vocabulary-filters/unwanted"),
+    Action.SESSION_OPENED: lambda who: who.converse(bytes(32_000), b""),
+    Action.SESSION_ENDED: lambda who: who.converse("trail.wav"),
+    Action.TRANSCRIPTS_SEARCHED: lambda who: who.ask("GET", "/transcripts?q=first&recording=trail.wav"),
+    Action.TRANSCRIPT_READ: lambda who: who.with_newest("GET"),
+    Action.TRANSCRIPT_CORRECTED: Somebody.correct,
+    Action.TRANSCRIPT_DELETED: lambda who: who.with_newest("DELETE"),
+    Action.RECORDING_DELETED: lambda who: who.ask("DELETE", "/audio/trail.wav"),
+    Action.ACCESS_REFUSED: Somebody.come_without_a_key,
+}
+"""What makes each action happen, once, in an order that works."""
+
+
+def trail(server: "Server", action: Action | None = None, request: str | None = None) -> list[Line]:
+    """What a server has told, of an action and of a request."""
+    return [
+        line
+        for line in logged(server)
+        if line["logger"] == "transcribed.trail"
+        and (action is None or line["action"] == action.value)
+        and (request is None or line.get("request_id") == request)
+    ]
+
+
+@pytest.fixture(scope="module")
+def told(
+    run_server: "Callable[..., AbstractContextManager[Server]]",
+    script: Path,
+    keys: list[str],
+    eventually: Callable[..., None],
+) -> "Server":
+    """A server that has ended, to which all of DONE was done."""
+    options = ["--engine", "scripted", "--script", str(script), *keys, "--log-format", "json"]
+    with run_server(*options, "--log-level", "error") as server:
+        for action, do in DONE.items():
+            do(Somebody(server, action.value))
+        for action in DONE:
+            eventually(lambda: trail(server, action, action.value), 10, f"{action} is told")  # noqa: B023
+    return server
+
+
+@pytest.mark.parametrize("action", Action, ids=lambda action: action.value)
+def test_each_action_is_told_once(told: "Server", action: Action) -> None:
+    (line,) = trail(told, action, action.value)
+    assert line["outcome"] == ("refused" if action is Action.ACCESS_REFUSED else "ok")
+    assert line["subject"]
+    assert line["address"] == "127.0.0.1"
+    assert {"owner", "key", "by", "time"} <= line.keys()
+
+
+def test_a_session_is_told_with_its_engine_and_seconds(told: "Server") -> None:
+    (live,) = trail(told, Action.SESSION_ENDED, Action.SESSION_OPENED.value)
+    assert (live["engine"], live["seconds"], live["recording"], live["error"]) == (
+        "scripted",
+        1,
+        None,
+        None,
+    )
+    (of_file,) = trail(told, Action.SESSION_ENDED, Action.SESSION_ENDED.value)
+    assert of_file["recording"] == "trail.wav"
+    assert of_file["seconds"] == pytest.approx(1.149, abs=0.01)
+
+
+def test_nothing_that_was_said_or_is_secret_is_told(told: "Server") -> None:
+    log = told.log.read_text()
+    assert SECRET not in log
+    assert not any(said in line["message"] for line in trail(told) for said in ("secret words", "first"))
+
+
+@pytest.mark.parametrize("kind", [Http2, Ws])
+def test_each_door_tells_of_its_sessions(
+    telling: "Server", kind: Any, eventually: Callable[..., None]
+) -> None:
+    before = len(trail(telling))
+    with kind(telling.address, PCM) as client:
+        client.send(bytes(32_000))
+        client.end()
+        list(results(client.events()))
+    eventually(lambda: len(trail(telling)) == before + 2, 10, "the session is told")
+    assert [line["action"] for line in trail(telling)[before:]] == ["session.opened", "session.ended"]
+    assert [line["outcome"] for line in trail(telling)[before:]] == ["ok", "ok"]
+
+
+def test_how_a_session_ended_is_told(telling: "Server", eventually: Callable[..., None]) -> None:
+    with Http2(telling.address, PCM) as client:
+        client.raw(b"This is no message." * 2)
+        with pytest.raises(Refused):
+            list(results(client.events()))
+    with connect(f"{telling.stream_url}?format=json", additional_headers={"X-Request-Id": "gone"}) as ws:
+        ws.send(bytes(3200))
+        telling.wait_until_heard(0.1)
+    amazons = client.headers["x-amzn-request-id"]
+    for request in (amazons, "gone"):
+        eventually(lambda: trail(telling, Action.SESSION_ENDED, request), 10, "it is told")  # noqa: B023
+    (malformed,) = trail(telling, Action.SESSION_ENDED, amazons)
+    assert (malformed["outcome"], malformed["error"]) == ("failed", "BadRequestException")
+    (gone,) = trail(telling, Action.SESSION_ENDED, "gone")
+    assert (gone["outcome"], gone["error"]) == ("ok", "the client has gone")

@@ -24,6 +24,7 @@ from transcribed.errors import (
     UnreadableAudio,
 )
 from transcribed.request_context import REQUEST
+from transcribed.service import trail
 
 _STATUS: dict[type[TranscribedError], int] = {
     TooLarge: 413,
@@ -77,6 +78,7 @@ def findable(error: TranscribedError) -> TranscribedError:
 async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, TranscribedError)  # noqa: S101 - what it is installed for
     status = status_of(error)
+    trail.tell_refused(error, f"{request.method} {request.url.path}")
     if status == _STATUS[TranscribedError]:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     else:

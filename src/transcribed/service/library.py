@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,6 +11,8 @@ from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.decoding.messages import format_from_json, format_to_json
 from transcribed.errors import EngineFailure, TooLarge, TranscribedError, UnreadableAudio
+from transcribed.service import trail
+from transcribed.service.trail import Action
 from transcribed.storage.media import MediaStore, StoredMedia
 from transcribed.storage.names import valid_name
 
@@ -57,6 +59,7 @@ class Library:
         except BaseException:
             await self._store.discard(staged)
             raise
+        trail.tell(Action.RECORDING_UPLOADED, name, bytes=staged.size)
         await self._note(StoredMedia(name, staged.size, staged.version), found)
         return name
 
@@ -80,15 +83,21 @@ class Library:
         """Delete a recording. Raises InvalidName and NotFound."""
         name = valid_name(name)
         await self._store.delete(name)
+        trail.tell(Action.RECORDING_DELETED, name)
         self._formats.pop(name, None)
 
     async def open(self, name: str) -> Source:
         """Open a recording for reading; the caller closes it. Raises InvalidName and NotFound."""
         return await self._store.open(await self.find(name))
 
-    def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, media: StoredMedia, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes [start, end) of a recording."""
-        return self._store.read(media, start, end)
+        is_told = False
+        async for chunk in self._store.read(media, start, end):
+            if not is_told:
+                trail.tell(Action.RECORDING_READ, media.name, bytes=end - start)
+                is_told = True
+            yield chunk
 
     async def aclose(self) -> None:
         """Stop probing files in the background."""

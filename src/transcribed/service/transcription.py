@@ -43,6 +43,7 @@ from transcribed.service.live import (
     session_events,
 )
 from transcribed.service.live_audio import Chunks, IdleTimeout, send_live
+from transcribed.service.session_record import SessionRecord
 from transcribed.service.sessions import ResumableSession, Sessions
 from transcribed.service.transcripts import Transcripts
 from transcribed.service.vocabulary_filters import VocabularyFilters
@@ -149,20 +150,31 @@ class Transcription:
                     return ChannelSession(engine, options, request.format.channels, timeline)
                 return LiveSession(engine, options, timeline)
 
+            record = SessionRecord(engine.capabilities.name, timeline.id)
+
             def events(session: Session, feed: Feed | None = None) -> AsyncGenerator[LiveEvent, None]:
                 growing = transcripts.growing(TranscriptSource.LIVE, engine.capabilities.name)
                 return session_events(nullcontext(Opened(session, feed, changes, growing)))
 
             async def feed(chunks: Chunks, session: Session) -> Heard | None:
-                with closing(IdleTimeout(chunks, self._audio_timeout)) as timed:
-                    lease.watch(timed)
-                    return await send_live(self._decoders, request.format, timed, session, request.track)
+                before = session.heard
+                try:
+                    with closing(IdleTimeout(chunks, self._audio_timeout)) as timed:
+                        lease.watch(timed)
+                        return await send_live(
+                            self._decoders, request.format, timed, session, request.track
+                        )
+                finally:
+                    record.seconds += session.heard - before
 
             if request.resume_window is None:
                 async with start(timeline) as session:
-                    yield LiveTranscription(
-                        session_id, lambda chunks: events(session, partial(feed, chunks)), _nothing
-                    )
+                    with record.told():
+                        yield LiveTranscription(
+                            session_id,
+                            lambda chunks: record.heard(events(session, partial(feed, chunks))),
+                            _nothing,
+                        )
                 return
             terms = replace(request, format=InputFormat(), session_id=None, resume_window=None)
             resumable = self._sessions.resumable(
@@ -176,10 +188,14 @@ class Transcription:
                     "session-id."
                 )
             attachment = await resumable.open()
+            record.id = resumable.timeline.id
             try:
-                yield LiveTranscription(
-                    session_id, lambda chunks: attachment.hear(partial(feed, chunks)), attachment.confirm
-                )
+                with record.told():
+                    yield LiveTranscription(
+                        session_id,
+                        lambda chunks: record.heard(attachment.hear(partial(feed, chunks))),
+                        attachment.confirm,
+                    )
             finally:
                 attachment.leave()
 
@@ -192,7 +208,8 @@ class Transcription:
 
         Raises InvalidName and NotFound, and what transcribe_upload raises.
         """
-        return session_events(self._opened_recording(name, request, pace))
+        record = SessionRecord()
+        return record.heard(session_events(self._opened_recording(name, request, pace, record)))
 
     def transcribe_upload(
         self, source: Source, request: TranscriptionRequest, pace: FilePace = FilePace.FAST
@@ -202,22 +219,28 @@ class Transcription:
         Raises UnreadableAudio, LimitExceeded, and what the source and the engine raise. When the server
         stops, the events of the audio so far follow, then Stopping is raised.
         """
-        return session_events(self._opened_source(source, request, pace))
+        record = SessionRecord()
+        return record.heard(session_events(self._opened_source(source, request, pace, record)))
 
     @asynccontextmanager
     async def _opened_recording(
-        self, name: str, request: TranscriptionRequest, pace: FilePace
+        self, name: str, request: TranscriptionRequest, pace: FilePace, record: SessionRecord
     ) -> AsyncIterator[Opened]:
         if self._library is None:
             raise NotFound("There are no stored recordings here.")
         name = valid_name(name)
         with closing(await self._library.open(name)) as source:
-            async with self._opened_source(source, request, pace, name) as opened:
+            async with self._opened_source(source, request, pace, record, name) as opened:
                 yield opened
 
     @asynccontextmanager
     async def _opened_source(
-        self, source: Source, request: TranscriptionRequest, pace: FilePace, name: str | None = None
+        self,
+        source: Source,
+        request: TranscriptionRequest,
+        pace: FilePace,
+        record: SessionRecord,
+        name: str | None = None,
     ) -> AsyncIterator[Opened]:
         engine, options, changes = await self._plan(request)
         options = replace(options, pace=Pace.LIVE if pace is FilePace.REALTIME else Pace.FAST)
@@ -231,7 +254,12 @@ class Transcription:
         )
         growing = self._transcripts().growing(TranscriptSource.FILE, engine.capabilities.name, name)
         async with LiveSession(engine, options) as session:
-            yield Opened(session, feed, changes, growing)
+            record.engine, record.id, record.recording = engine.capabilities.name, session.id, name
+            with record.told():
+                try:
+                    yield Opened(session, feed, changes, growing)
+                finally:
+                    record.seconds = session.heard
 
     # --- What an engine can do
 

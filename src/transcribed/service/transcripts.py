@@ -18,7 +18,9 @@ from transcribed.errors import (
     StorageUnavailable,
     TranscribedError,
 )
+from transcribed.service import trail
 from transcribed.service.clock_steps import WallClock
+from transcribed.service.trail import Action
 from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import (
     Excerpt,
@@ -108,19 +110,31 @@ class Transcripts:
         """The transcripts that meet the query, newest first."""
         if query.recording is not None:
             query = replace(query, recording=valid_name(query.recording))
-        return await self._kept.page(query)
+        page = await self._kept.page(query)
+        trail.tell(
+            Action.TRANSCRIPTS_SEARCHED,
+            query.recording or "",
+            found=len(page.found),
+            by_words=query.words is not None,
+        )
+        return page
 
     async def get(self, transcript: str) -> Transcript:
         """A whole transcript."""
-        return await self._kept.get(transcript)
+        found = await self._kept.get(transcript)
+        trail.tell(Action.TRANSCRIPT_READ, transcript)
+        return found
 
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
         """Set or, with None, remove the correction of a segment's text. Returns the changed segment."""
-        return await self._kept.correct(transcript, number, text)
+        segment = await self._kept.correct(transcript, number, text)
+        trail.tell(Action.TRANSCRIPT_CORRECTED, transcript, segment=number)
+        return segment
 
     async def delete(self, transcript: str) -> None:
         """Delete a transcript."""
         await self._kept.delete(transcript)
+        trail.tell(Action.TRANSCRIPT_DELETED, transcript)
 
     async def has(self, transcript: str) -> bool:
         """Whether there is a transcript with this id; True if the store fails to tell."""

@@ -21,6 +21,7 @@ from transcribed.http.amazon.transports import EventStreamBody, EventStreamSocke
 from transcribed.http.errors import findable
 from transcribed.http.relay import Relays
 from transcribed.request_context import request_id
+from transcribed.service import trail
 from transcribed.wire import amazon as wire
 from transcribed.wire import sigv4
 from transcribed.wire.amazon_parameters import (
@@ -74,6 +75,7 @@ class _HttpEndpoint:
 
 
 async def _refuse(error: TranscribedError, send: Send) -> None:
+    trail.tell_refused(error, f"POST {HTTP_PATH}")
     _log.info("A stream was refused: %s", error.message)
     status, headers, body = wire.error_response(findable(error))
     headers = [*headers, ("x-amzn-request-id", request_id()), ("content-length", str(len(body)))]
@@ -83,6 +85,7 @@ async def _refuse(error: TranscribedError, send: Send) -> None:
 
 
 async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
+    trail.tell_refused(error, f"GET {WEBSOCKET_PATH}")
     _log.info("A stream was refused: %s", error.message)
     await websocket.accept()
     transport = EventStreamSocket(websocket)

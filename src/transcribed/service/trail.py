@@ -1,0 +1,98 @@
+"""The trail: who did what to what, in a log line each, once it is done or was refused.
+
+It is written by the services, behind all front ends. What was said, and the words of a search, are not in
+it.
+"""
+
+import logging
+from enum import Enum
+
+from transcribed.errors import AccessDenied, TranscribedError
+from transcribed.logs import TRAIL
+from transcribed.request_context import REQUEST
+
+_log = logging.getLogger(TRAIL)
+
+
+class Action(Enum):
+    """What somebody did. The subject is the name or id of the thing, unless it says otherwise."""
+
+    RECORDING_UPLOADED = "recording.uploaded"
+    RECORDING_READ = "recording.read"
+    RECORDING_DELETED = "recording.deleted"
+    TRANSCRIPT_READ = "transcript.read"
+    TRANSCRIPTS_SEARCHED = "transcripts.searched"
+    """A page of the list was read; the subject is the recording that was asked for, if one was."""
+    TRANSCRIPT_CORRECTED = "transcript.corrected"
+    TRANSCRIPT_DELETED = "transcript.deleted"
+    FILTER_STORED = "vocabulary-filter.stored"
+    FILTER_READ = "vocabulary-filter.read"
+    FILTER_DELETED = "vocabulary-filter.deleted"
+    SESSION_OPENED = "session.opened"
+    SESSION_ENDED = "session.ended"
+    ACCESS_REFUSED = "access.refused"
+    """The subject is the method and path of the request."""
+
+
+class Outcome(Enum):
+    """What became of it."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+def tell(
+    action: Action,
+    subject: str,
+    *,
+    owner: str | None = None,
+    outcome: Outcome = Outcome.OK,
+    **details: str | float | bool | None,
+) -> None:
+    """Write a line about what was done to a subject, in the request at hand or by the server itself.
+
+    `owner` is whose the subject is; None is whoever asks. `details` are fields of the line.
+    """
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    context = REQUEST.get()
+    principal = None if context is None else context.principal
+    key = None if principal is None else principal.key
+    if owner is None and principal is not None:
+        owner = principal.owner
+    address = None if context is None else context.address
+    fields: dict[str, object] = {
+        "action": action.value,
+        "subject": subject,
+        "outcome": outcome.value,
+        "owner": owner,
+        "key": key,
+        "address": address,
+        "by": "the server" if context is None else key or "anybody",
+        **details,
+    }
+    _log.info("%s", _in_words(fields, details), extra=fields)
+
+
+def tell_refused(error: TranscribedError, door: str) -> None:
+    """Tell, once in a request, that what it asked for at a door was refused for lack of right.
+
+    `door` is the method and path. Other errors are none of the trail's.
+    """
+    context = REQUEST.get()
+    if not isinstance(error, AccessDenied) or (context is not None and context.is_refused):
+        return
+    if context is not None:
+        context.is_refused = True
+    tell(Action.ACCESS_REFUSED, door, outcome=Outcome.REFUSED, error=error.code)
+
+
+def _in_words(fields: dict[str, object], details: dict[str, str | float | bool | None]) -> str:
+    """The same for people: `recording.read 'a.wav' of anna by key-1 at 192.0.2.7: ok, bytes 512`."""
+    words = [f"{fields['action']} {fields['subject']!r}"]
+    words += [f"of {fields['owner']}"] if fields["owner"] else []
+    words += [f"by {fields['by']}"]
+    words += [f"at {fields['address']}"] if fields["address"] else []
+    told = [fields["outcome"], *(f"{name} {value}" for name, value in details.items() if value is not None)]
+    return f"{' '.join(words)}: {', '.join(map(str, told))}"
