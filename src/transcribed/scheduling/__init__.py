@@ -1,1 +1,1 @@
-"""Who computes when: a pure policy, and the scheduler that owns the inference threads."""
+"""Scheduling of recognition on a fixed number of threads, and admission of streams."""

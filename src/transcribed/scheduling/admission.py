@@ -1,4 +1,4 @@
-"""Engines as they are served: how many streams are let in, and what has become of them."""
+"""Limits how many streams an engine serves, and counts what happens to them."""
 
 import asyncio
 import logging
@@ -18,27 +18,28 @@ _log = logging.getLogger(__name__)
 
 
 CLIENT: ContextVar[str | None] = ContextVar("client", default=None)
-"""The address for which streams are opened in this context; None where its share is not limited."""
+"""The client address for which streams are opened in this context; None if its share is not limited."""
 
-# A stream that has been there for so long with less audio than this part of the time gives way.
+# A stream gives way to a new one if it is open this long and its audio covers less than this part of the
+# time.
 _GIVE_WAY_SECONDS = 5.0
 _GIVE_WAY_PART = 0.1
-# What counts is how much came lately, within one to two times this.
+# Only audio of the last one to two periods of this length counts.
 _LATELY_SECONDS = 10.0
-# There may be none left of a key's, of an address' and of all.
+# A new stream may need a place in three limits: that of its key, of its address, and of the server.
 _TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What somebody may have at once: `of` says what and who, and is theirs alone."""
+    """A limit of concurrent streams for one owner. `of` names streams and owner, and is unique."""
 
     of: str
     most: float
 
 
 class _ShareTaken(LimitExceeded):
-    """Somebody has all that they may have."""
+    """A share is used up."""
 
     def __init__(self, message: str, share: Share | None = None) -> None:
         super().__init__(message)
@@ -46,9 +47,9 @@ class _ShareTaken(LimitExceeded):
 
 
 class AdmissionLimit:
-    """Live streams of all engines together, of which `most` are let in; None leaves it to the engines.
+    """Limits the live streams of all engines together to `most`; with None only the engines limit them.
 
-    `share` is the part of them that one address may take; what a key may have says its account.
+    `share` is the part of them that one address may have. The account of an access key has its own limit.
     """
 
     def __init__(
@@ -63,11 +64,11 @@ class AdmissionLimit:
 
     @property
     def full(self) -> bool:
-        """Whether none is left, for any engine."""
+        """Whether no engine can admit another live stream."""
         return self.most is not None and self._taken >= self.most
 
     def shares(self, account: Account, address: str | None, capacity: int) -> tuple[Share, ...]:
-        """Those that a stream counts in, where an engine has room for `capacity` live ones."""
+        """The shares that a new stream counts in, for an engine that can serve `capacity` live streams."""
         found = []
         if account.key is not None:
             found.append(_of_key(account))
@@ -76,11 +77,11 @@ class AdmissionLimit:
         return tuple(found)
 
     def held(self, account: Account) -> int:
-        """How many streams a key has now."""
+        """How many streams of the account's key are open."""
         return self._held[_of_key(account).of]
 
     def take(self, shares: Sequence[Share], *, counted: bool) -> None:
-        """A place in each share, and where it is `counted` one of all. Raises LimitExceeded."""
+        """Take a place in each share and, if `counted`, in the total limit. Raises LimitExceeded."""
         for share in shares:
             held = self._held[share.of]
             if held >= share.most:
@@ -97,7 +98,7 @@ class AdmissionLimit:
         self._taken += counted
 
     def give_back(self, shares: Sequence[Share], *, counted: bool) -> None:
-        """What was taken."""
+        """Return the places that `take` took."""
         self._taken -= counted
         for share in shares:
             self._held[share.of] -= 1
@@ -110,24 +111,24 @@ def _of_key(account: Account) -> Share:
 
 
 def shared(capacity: int, share: float) -> int:
-    """How many of `capacity` streams one address may have: all but those, whole ones, kept for others."""
+    """How many of `capacity` streams one address may have: at least one, and else `share`, rounded up."""
     return max(1, capacity - int(capacity * (1 - share) + 1e-9))
 
 
 @dataclass(slots=True)
 class Totals:
-    """What has become of an engine's streams since the start; `received` and `sent` in seconds of audio.
-
-    `refused` are those for which there was no place, `failed` those that ended with another error, be it at
-    their opening. `sent` is of those that have ended (see StreamStatus).
-    """
+    """Counts of an engine's streams since the server started."""
 
     opened: int = 0
     refused: int = 0
+    """Not opened, because a limit was reached."""
     failed: int = 0
+    """Ended or not opened because of another error."""
     finals: int = 0
     received: float = 0.0
+    """Seconds of audio."""
     sent: float = 0.0
+    """Seconds of audio sent to a remote service, for streams that have ended (see StreamStatus)."""
 
 
 def _nothing() -> Mapping[str, float]:
@@ -135,11 +136,11 @@ def _nothing() -> Mapping[str, float]:
 
 
 class AdmittedEngine:
-    """An Engine over another: with a limit for its streams, and an account of them.
+    """Wraps an Engine to limit and count its streams.
 
-    `capacity` says how many streams it has room for. Where `remote`, what recognises is not in this
-    process: then all streams are held to that, recordings too, since whoever recognises counts them. An
-    engine that is here refuses by itself what it has no room for. `counters` are totals of its own.
+    `capacity` returns how many streams the engine can serve. For a `remote` engine, it limits all streams,
+    including those at fast pace, since the remote service counts them too; a local engine refuses streams
+    itself. `counters` returns further totals of the engine, for metrics.
     """
 
     def __init__(
@@ -162,32 +163,32 @@ class AdmittedEngine:
 
     @property
     def name(self) -> str:
-        """By which it is asked for."""
+        """The name with which clients choose the engine."""
         return self.capabilities.name
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What the engine supports."""
         return self._engine.capabilities
 
     @property
     def capacity(self) -> int:
-        """How many streams there is room for, if no other engine had any."""
+        """How many streams can be served while no other engine has any."""
         own, most = self._capacity(), self._limit.most
         return own if most is None else min(own, most)
 
     @property
     def statuses(self) -> list[StreamStatus]:
-        """Of all streams that are open."""
+        """The status of each open stream."""
         return [stream.status for stream in self._open]
 
     @property
     def sent(self) -> float:
-        """Seconds of audio that went to somebody else's service."""
+        """Seconds of audio sent to a remote service, including that of open streams."""
         return self.totals.sent + sum(status.sent or 0.0 for status in self.statuses)
 
     async def open(self, options: StreamOptions) -> RecognitionStream:
-        """A new stream. Raises LimitExceeded and what the engine raises."""
+        """Open a new stream. Raises LimitExceeded and what the engine raises."""
         counted = self.remote or options.pace is Pace.LIVE
         account = self._limit.accounts.of(principal())
         shares = self._limit.shares(account, CLIENT.get() if counted else None, self.capacity)
@@ -212,7 +213,7 @@ class AdmittedEngine:
     async def _admit(
         self, options: StreamOptions, shares: tuple[Share, ...], *, counted: bool
     ) -> RecognitionStream:
-        """A stream, as soon as there is room: streams that send next to nothing give way."""
+        """Open a stream. Nearly silent streams are ended where they use up the places."""
         for _ in range(_TRIES):
             try:
                 return await self._try_admit(options, shares, counted=counted)
@@ -224,7 +225,7 @@ class AdmittedEngine:
         return await self._try_admit(options, shares, counted=counted)
 
     def _idlest(self, share: Share | None) -> "_AdmittedStream | None":
-        """One that keeps a place for next to nothing; of a share, where that is what is all taken."""
+        """Of the streams that may give way, in this share if given, the one that sends the least audio."""
         if share is not None:
             streams = {stream for stream in self._limit.open if stream.counts_in(share)}
         else:
@@ -252,12 +253,12 @@ class AdmittedEngine:
             self._opening -= 1
 
     def broken_off(self, account: Account) -> LimitExceeded:
-        """What a stream is told whose key had all of its audio for today; to be called once of a stream."""
+        """The error for a stream whose key has used up its audio for today. Call it once for a stream."""
         account.refused += 1
         return self._limit.accounts.refusal(account)
 
     def ended(self, stream: "_AdmittedStream") -> None:
-        """A stream is over; to be called once."""
+        """Record the end of a stream. Must be called once."""
         self._open.discard(stream)
         self._limit.open.discard(stream)
         self._limit.give_back(stream.shares, counted=stream.counted)
@@ -273,7 +274,7 @@ class AdmittedEngine:
 
 
 class _AdmittedStream:
-    """A RecognitionStream over another."""
+    """A RecognitionStream that is limited and counted."""
 
     def __init__(
         self,
@@ -293,11 +294,12 @@ class _AdmittedStream:
         self._gave_way: LimitExceeded | None = None
         self._finishing = False
         self._received = 0.0
-        # When, and what had been received then: a while ago, and lately.
+        # The start of the last period and of the one before: time, and seconds of audio received until
+        # then.
         self._earlier = self._later = (asyncio.get_running_loop().time(), 0.0)
 
     async def send(self, samples: Samples) -> None:
-        """Give audio. Raises LimitExceeded where its key had all for today: what came before is heard."""
+        """Give audio. Raises LimitExceeded once the audio that its key has for today is used up."""
         if self._account.spent:
             raise self._engine.broken_off(self._account)
         await self._stream.send(samples)
@@ -328,27 +330,28 @@ class _AdmittedStream:
             totals.failed += 1
             raise
         finally:
-            # Before its reader knows, who may at once ask for another.
+            # The place is returned before the reader learns of the end, since it may open another stream at
+            # once.
             self._end()
 
     def counts_in(self, share: Share) -> bool:
-        """Whether it is one of those that somebody has."""
+        """Whether the stream counts in this share."""
         return any(each.of == share.of for each in self.shares)
 
     @property
     def part_of_late(self) -> float:
-        """How much audio came lately, as a part of the time."""
+        """Seconds of audio received per second, recently."""
         since, before = self._earlier
         return (self._received - before) / max(asyncio.get_running_loop().time() - since, 1e-9)
 
     @property
     def gives_way(self) -> bool:
-        """Whether it keeps a place and sends next to nothing."""
+        """Whether the stream may be ended for another: it occupies a place, but sends hardly any audio."""
         old = asyncio.get_running_loop().time() - self._earlier[0] >= _GIVE_WAY_SECONDS
         return self.counted and old and not self._finishing and self.part_of_late < _GIVE_WAY_PART
 
     async def give_way(self) -> None:
-        """End, for another who has no place."""
+        """End the stream, to give its place to another."""
         self._gave_way = LimitExceeded(
             "All places are taken, and this stream sent next to no audio: another has its place. "
             "Begin a new one when there is something to hear."

@@ -1,4 +1,4 @@
-"""What live streams cost on this machine, as it turns out while they run."""
+"""Measures the cost of live streams on this machine while they run."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,19 @@ from transcribed.engines.base import Costs, Hypothesis, RecognitionEvent, StepKi
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 
 _REMEMBERED_SECONDS = 300.0
-"""Audio, of all streams together, over which costs are averaged."""
+"""Costs are averaged over this much audio of all streams together."""
 _REMEMBERED_PARTIALS = 30
+"""The same for partials."""
 _LONGEST_WAIT = 3 * PROMISED_INTERVAL
-"""More says that one stream was held up, as it is while its client does not read, and not that all are."""
-_NOBODY_SPEAKS = 10.0
-"""Audio, of all streams together, in which no partial was due: how long they waited before says nothing."""
-_AS_PROMISED = 0.7 * PROMISED_INTERVAL
-"""Partials made sooner than this are cheaper than those that are promised."""
+"""Cap of a partial's wait. A longer one is its own stream's, whose client may read nothing."""
+_SILENCE_SECONDS = 10.0
+"""After this much audio of all streams without a partial, earlier waits are no longer relevant."""
+_TYPICAL_WAIT = 0.7 * PROMISED_INTERVAL
+"""Partials with a shorter wait do not count as costs: they cover less new audio, and are cheaper."""
 
 
 class Meter:
-    """Running averages of the steps of all live streams.
-
-    They begin with what the engine measured when it was loaded.
-    """
+    """Running averages over the steps of all live streams, starting from the costs measured at loading."""
 
     def __init__(self, measured: Costs) -> None:
         self._listening = _Rate(0.0)
@@ -28,36 +26,44 @@ class Meter:
         self._partial = measured.partial
         self._silence = 0.0
         self.interval = 0.0
-        """Seconds that the audio of partials waited, from the moment it was spoken to the result."""
+        """Average seconds from when the audio of a partial was spoken to its result."""
 
     @property
     def costs(self) -> Costs:
-        """What a stream costs in which somebody speaks all the time."""
+        """The cost of a stream with continuous speech."""
         return Costs(self._listening.mean + self._finals.mean, self._partial)
 
-    def step(
-        self, kind: StepKind, seconds: float, heard: float, waited: float, said: Sequence[RecognitionEvent]
+    def record(
+        self,
+        kind: StepKind,
+        seconds: float,
+        heard: float,
+        waited: float,
+        events: Sequence[RecognitionEvent],
     ) -> None:
-        """A step took `seconds` and listened to `heard` seconds of audio, which had waited for `waited`."""
+        """Record a step. It took `seconds`, and searched `heard` seconds of audio for speech.
+
+        `waited` is for how many seconds the audio had waited since it was spoken and had arrived.
+        """
         self._silence = 0.0 if kind is StepKind.PARTIAL else self._silence + heard
-        if self._silence >= _NOBODY_SPEAKS:
+        if self._silence >= _SILENCE_SECONDS:
             self.interval = 0.0
         match kind:
             case StepKind.LISTEN:
                 self._listening.add(seconds, heard)
             case StepKind.FINAL | StepKind.AHEAD:
-                finals = (each for each in said if isinstance(each, Hypothesis) and each.final)
+                finals = (each for each in events if isinstance(each, Hypothesis) and each.final)
                 self._finals.add(seconds, sum(final.end - final.start for final in finals))
             case StepKind.PARTIAL if waited > 0:
                 self.interval += (min(waited, _LONGEST_WAIT) - self.interval) / _REMEMBERED_PARTIALS
-                if waited >= _AS_PROMISED:
+                if waited >= _TYPICAL_WAIT:
                     self._partial += (seconds - self._partial) / _REMEMBERED_PARTIALS
             case StepKind.PARTIAL:
-                pass  # The audio came ahead of its time.
+                pass  # The client sends faster than real time, so the audio has not waited.
 
 
 class _Rate:
-    """Seconds of work for each second of audio; what is long past counts less."""
+    """A running average of seconds of work per second of audio."""
 
     def __init__(self, mean: float) -> None:
         self._work = mean * _REMEMBERED_SECONDS

@@ -1,4 +1,4 @@
-"""Who steps next, and who is let in, as pure functions."""
+"""Decides which stream steps next and whether one more is admitted, as pure functions."""
 
 import math
 from bisect import bisect_right
@@ -13,25 +13,25 @@ from transcribed.options import Pace
 S = TypeVar("S")
 
 PROMISED_INTERVAL = 0.7
-"""Seconds from one partial to the next that live streams are promised while somebody speaks."""
-USABLE = 0.7
-"""The part of the threads' time that is promised to live streams. Connections need some of the rest."""
-EARLY = 1.0
-"""Seconds by which audio may be ahead of real time, as bursts of a network are, and still be on time."""
+"""Live streams are promised a partial at least this often during speech, in seconds."""
+USABLE_SHARE = 0.7
+"""Share of the threads' time that is promised to live streams. The server itself needs some of the rest."""
+MAX_EARLINESS = 1.0
+"""Audio that is at most this many seconds ahead of real time, as in network bursts, is not delayed."""
 _CATCHING_UP = 0.5
-"""Seconds that a sender may gain on real time in each second and still be on time."""
+"""Seconds per second by which a delayed sender may catch up with real time, and still be on time."""
 _ARRIVALS = 128
-"""Chunks of audio whose arrival is remembered."""
-_LISTEN_WITHIN = 0.25
-"""Seconds after which audio that nobody has listened to is urgent: an endpoint may be in it."""
+"""Number of chunks whose arrival times are kept."""
+_URGENT_AFTER = 0.25
+"""Seconds after which searching audio for speech is urgent, since it may contain an endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Generic[S]):
-    """A stream with something to do.
+    """A stream that has a step to do.
 
-    `due` is a time on any clock. For a live stream it is when the audio that waits was spoken; where a
-    client sends faster than real time, when it would have been. For others it is since when they wait.
+    `due` is a time in seconds, of any clock. For a live stream it is when the waiting audio was spoken, or
+    would have been if the client sends faster than real time. For others it is when they started to wait.
     """
 
     stream: S
@@ -41,51 +41,52 @@ class Candidate(Generic[S]):
 
 
 class SenderClock:
-    """When the audio of a live stream was spoken, told from when it came, and when that was.
+    """Estimates when the audio of a live stream was spoken, from the times at which it arrived.
 
-    No audio comes before it was spoken: its start lies no earlier than any of it says. A sender that has
-    paused therefore is no sender that is late. One that was held up and has caught up would seem to be
-    early for ever, if what its latest audio said were not forgotten bit by bit.
+    Each chunk is assumed to have been spoken just before it arrived, so that a sender that has paused does
+    not count as late: the stream's start is the latest that any chunk implies. A sender that was delayed
+    and has caught up would then count as early forever, so the start moves back over time.
+
+    Positions are in seconds from the stream's start, times in seconds of one clock.
     """
 
     def __init__(self) -> None:
         self._start = -math.inf
         self._now = 0.0
-        self._came: deque[tuple[float, float]] = deque(maxlen=_ARRIVALS)
+        self._arrivals: deque[tuple[float, float]] = deque(maxlen=_ARRIVALS)
 
     def received(self, now: float, seconds: float) -> None:
-        """So many seconds of audio have come by now, in all."""
+        """Record that `seconds` of audio have arrived in total."""
         self._start = max(self._start - _CATCHING_UP * (now - self._now), now - seconds)
         self._now = now
-        self._came.append((seconds, now))
+        self._arrivals.append((seconds, now))
 
-    def came(self, position: float) -> float:
-        """When the audio behind this position came; of what is long past, the earliest remembered."""
-        behind = bisect_right(self._came, position, key=lambda arrival: arrival[0])
-        return self._came[behind][1] if behind < len(self._came) else self._now
+    def arrived_at(self, position: float) -> float:
+        """When the audio after this position arrived; for long past audio, the earliest time kept."""
+        behind = bisect_right(self._arrivals, position, key=lambda arrival: arrival[0])
+        return self._arrivals[behind][1] if behind < len(self._arrivals) else self._now
 
-    def spoken(self, position: float) -> float:
-        """When the audio at this position, in seconds, was spoken."""
+    def spoken_at(self, position: float) -> float:
+        """When the audio at this position was spoken."""
         return self._start + position
 
 
 def choose(candidates: Iterable[Candidate[S]], now: float, *, only_live: bool = False) -> S | None:
-    """The stream that steps next: the first by rank, among equals the one whose audio waits longest.
+    """Choose the stream that steps next: of those with the lowest rank, the one that was due first.
 
-    1. Live streams: finals, and listening that has become urgent; 2. their partials; 3. other listening;
-       4. work ahead of its time.
-    5. Live streams whose audio came too early: what a client sends in a burst delays nobody else.
-    6. Streams that take their audio as fast as it is recognised, unless `only_live`.
+    Ranks: 1. finals of live streams, and their urgent search for speech; 2. their partials; 3. their other
+    search for speech; 4. their segments that may close soon; 5. live streams that are ahead of real time,
+    so that a client that sends in bursts delays no other; 6. streams at fast pace, unless `only_live`.
     """
     ranked = (c for c in candidates if not only_live or c.pace is Pace.LIVE)
     chosen = min(ranked, key=lambda candidate: _rank(candidate, now), default=None)
     return None if chosen is None else chosen.stream
 
 
-def companions(
+def others_to_batch(
     candidates: Iterable[Candidate[S]], chosen: Candidate[S], now: float, most: int
 ) -> list[Candidate[S]]:
-    """At most so many that may step with the chosen one: of its kind and rank, longest waiting first."""
+    """Up to `most` candidates to batch with the chosen one: of its kind and rank, first due first."""
     rank, _ = _rank(chosen, now)
     alike = (
         each
@@ -99,10 +100,10 @@ def _rank(candidate: Candidate[S], now: float) -> tuple[int, float]:
     late = now - candidate.due
     if candidate.pace is not Pace.LIVE:
         return 6, candidate.due
-    if late < -EARLY:
+    if late < -MAX_EARLINESS:
         return 5, candidate.due
     match candidate.kind:
-        case StepKind.LISTEN if late < _LISTEN_WITHIN:
+        case StepKind.LISTEN if late < _URGENT_AFTER:
             return 3, candidate.due
         case StepKind.FINAL | StepKind.LISTEN:
             return 1, candidate.due
@@ -113,17 +114,17 @@ def _rank(candidate: Candidate[S], now: float) -> tuple[int, float]:
 
 
 def capacity(costs: Costs, threads: int) -> int:
-    """How many live streams these threads can serve as promised; one at least."""
-    a_second_of_each = costs.steady + costs.partial / PROMISED_INTERVAL
-    return max(1, int(USABLE * threads / a_second_of_each))
+    """How many live streams these threads can serve as promised, at least one."""
+    cost_per_second = costs.steady + costs.partial / PROMISED_INTERVAL
+    return max(1, int(USABLE_SHARE * threads / cost_per_second))
 
 
-def admits(live: int, served_well: int, interval: float) -> bool:
-    """Whether one more live stream is let in beside `live` ones, where the machine can serve `served_well`.
+def admits(live: int, most: int, interval: float) -> bool:
+    """Whether to admit one more live stream beside `live` ones, given a computed capacity.
 
-    `interval` is the time between partials that those there really see. It says more than the number
-    that was worked out, where something else uses the machine. One stream more adds its share to it.
+    `interval` is the measured time between partials, which also shows the load of other programs. Each
+    stream adds its share to it.
     """
     if live == 0:
         return True
-    return live < served_well and interval + PROMISED_INTERVAL / served_well <= PROMISED_INTERVAL
+    return live < most and interval + PROMISED_INTERVAL / most <= PROMISED_INTERVAL

@@ -1,7 +1,7 @@
-"""The owner of the inference threads.
+"""The scheduler, which runs the steps of local streams on worker threads.
 
-All decisions are taken on the event loop's thread; a worker thread only runs `step()` of the one stream
-it was given. So no stream is ever used by two threads, and there is nothing to lock.
+All decisions are made on the event loop's thread. A worker thread only runs one step of the streams that it
+is given, so no stream is ever used by two threads, and no locks are needed.
 """
 
 import asyncio
@@ -27,40 +27,40 @@ from transcribed.errors import EngineFailure, LimitExceeded, Stopping, Transcrib
 from transcribed.event_queue import EventQueue
 from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.scheduling.meter import Meter
-from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose, companions
+from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose, others_to_batch
 from transcribed.scheduling.workers import Workers
 
 BUFFERED_SECONDS = 5.0
-"""Audio that one stream may hold before its sender waits."""
+"""Audio that a stream holds before `send` waits."""
 STEP_SECONDS = 20.0
-"""A step that takes longer hangs: its stream ends, and another thread takes over."""
+"""Time limit of a step. Beyond it, the stream ends and its thread is replaced."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Stepped:
-    """What a step said, the seconds it took, and the seconds of audio that it listened to."""
+class _StepResult:
+    """The events of a step, the seconds it took, and the seconds of audio that it searched for speech."""
 
-    said: Sequence[RecognitionEvent]
+    events: Sequence[RecognitionEvent]
     seconds: float
     heard: float
 
 
-def _step(streams: Sequence["_ScheduledStream"], *, alone: bool) -> Sequence[_Stepped | Exception]:
-    """One step of each of these streams of one engine, in any thread."""
+def _step(streams: Sequence["_ScheduledStream"], *, alone: bool) -> Sequence[_StepResult | Exception]:
+    """Do one step of each of these streams, which share an engine. Runs in a worker thread."""
     local = [stream.local for stream in streams]
     began, backlogs = time.perf_counter(), [each.backlog for each in local]
     batching = streams[0].batching
-    said: Sequence[Sequence[RecognitionEvent] | Exception]
+    events: Sequence[Sequence[RecognitionEvent] | Exception]
     if len(local) == 1 or batching is None:
-        said = [local[0].step(alone=alone)]
+        events = [local[0].step(alone=alone)]
     else:
-        said = batching.step_together(local)
+        events = batching.step_together(local)
     seconds = (time.perf_counter() - began) / len(local)
     return [
-        each if isinstance(each, Exception) else _Stepped(each, seconds, backlog - stream.backlog)
-        for each, stream, backlog in zip(said, local, backlogs, strict=True)
+        each if isinstance(each, Exception) else _StepResult(each, seconds, backlog - stream.backlog)
+        for each, stream, backlog in zip(events, local, backlogs, strict=True)
     ]
 
 
@@ -68,10 +68,10 @@ _Candidate: TypeAlias = "Candidate[_ScheduledStream]"
 
 
 class Scheduler:
-    """Runs the steps of all local streams on a fixed number of threads, one for each core by default.
+    """Runs the steps of all local streams on a fixed number of threads, by default one for each core.
 
-    Of live streams it takes no more than the machine can serve, by what they turn out to cost. An async
-    context manager; leaving it ends all streams with Stopping and waits for the threads.
+    It admits no more live streams than the machine can serve, judged by their measured costs. Leaving this
+    async context manager ends all streams with Stopping and waits for the threads.
     """
 
     def __init__(self, threads: int | None = None, step_seconds: float = STEP_SECONDS) -> None:
@@ -94,19 +94,19 @@ class Scheduler:
 
     @property
     def streams(self) -> list[StreamStatus]:
-        """All that are open."""
+        """The status of each open stream."""
         return [stream.status for stream in self._streams]
 
     def run(self, engine: LocalEngine) -> "ScheduledEngine":
-        """The engine, its streams run here."""
+        """Wrap an engine so that this scheduler runs its streams."""
         return ScheduledEngine(engine, self)
 
     def capacity(self, meter: Meter) -> int:
-        """How many live streams there is room for, if they cost what the meter says."""
+        """How many live streams can be served at the costs that the meter has measured."""
         return capacity(meter.costs, self._workers.count)
 
     def open(self, engine: LocalEngine, options: StreamOptions, meter: Meter) -> RecognitionStream:
-        """Run a stream's steps from now on. Raises LimitExceeded for a live one that has no place."""
+        """Open a stream and run its steps. Raises LimitExceeded if a live stream cannot be served well."""
         if self._closed:
             raise Stopping
         live = options.pace is Pace.LIVE
@@ -119,19 +119,19 @@ class Scheduler:
         self._live += live
         return stream
 
-    def forget(self, stream: "_ScheduledStream") -> None:
-        """A stream has ended: it takes no further step."""
+    def remove(self, stream: "_ScheduledStream") -> None:
+        """Run no more steps of a stream that has ended."""
         self._streams.discard(stream)
         self._candidates.pop(stream, None)
         self._live -= stream.live
 
     def offer(self, candidate: _Candidate) -> None:
-        """A stream has something to do."""
+        """Queue a stream's next step."""
         self._candidates[candidate.stream] = candidate
         self._dispatch()
 
     def waiting_since(self, stream: "_ScheduledStream", now: float) -> float:
-        """When a stream that is not stepping was first offered."""
+        """When a stream's queued step became due; `now` if none is queued."""
         waiting = self._candidates.get(stream)
         return now if waiting is None else waiting.due
 
@@ -141,42 +141,42 @@ class Scheduler:
             stream = choose(self._candidates.values(), now, only_live=not self._may_step_fast)
             if stream is None:
                 return
-            together = self._together(self._candidates[stream], now)
-            for candidate in together:
+            batch = self._batch_of(self._candidates[stream], now)
+            for candidate in batch:
                 del self._candidates[candidate.stream]
                 candidate.stream.begin_step()
             self._fast_steps += not stream.live
             alone = len(self._streams) == 1
-            streams = [candidate.stream for candidate in together]
+            streams = [candidate.stream for candidate in batch]
             step = self._workers.run(partial(_step, streams, alone=alone), self._step_seconds)
-            step.add_done_callback(partial(self._stepped, together))
+            step.add_done_callback(partial(self._stepped, batch))
 
-    def _together(self, chosen: _Candidate, now: float) -> list[_Candidate]:
-        """The chosen one, and those that its engine steps together with it."""
+    def _batch_of(self, chosen: _Candidate, now: float) -> list[_Candidate]:
+        """The chosen candidate, and those to step in one batch with it."""
         engine = chosen.stream.batching
         if engine is None or (most := engine.batch(chosen.kind)) <= 1:
             return [chosen]
         same = (each for each in self._candidates.values() if each.stream.batching is engine)
-        return [chosen, *companions(same, chosen, now, most - 1)]
+        return [chosen, *others_to_batch(same, chosen, now, most - 1)]
 
     @property
     def _may_step_fast(self) -> bool:
-        """The long steps of recordings leave a thread to live streams while there are any."""
+        """Whether a stream at fast pace may step. Its long steps leave one thread free for live streams."""
         return not self._live or self._workers.count == 1 or self._fast_steps < self._workers.count - 1
 
     def _stepped(
-        self, together: Sequence[_Candidate], step: "asyncio.Future[Sequence[_Stepped | Exception]]"
+        self, batch: Sequence[_Candidate], step: "asyncio.Future[Sequence[_StepResult | Exception]]"
     ) -> None:
-        self._fast_steps -= not together[0].stream.live
+        self._fast_steps -= not batch[0].stream.live
         error = step.exception()
-        outcomes = step.result() if error is None else [error] * len(together)
-        for candidate, outcome in zip(together, outcomes, strict=True):
+        outcomes = step.result() if error is None else [error] * len(batch)
+        for candidate, outcome in zip(batch, outcomes, strict=True):
             candidate.stream.end_step(candidate, outcome)
         self._dispatch()
 
 
 class ScheduledEngine:
-    """An Engine over a LocalEngine."""
+    """An Engine whose streams a scheduler runs step by step."""
 
     def __init__(self, engine: LocalEngine, scheduler: Scheduler) -> None:
         self._engine = engine
@@ -185,23 +185,23 @@ class ScheduledEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What the engine supports."""
         return self._engine.capabilities
 
     @property
     def capacity(self) -> int:
-        """How many live streams there is room for."""
+        """How many live streams can be served."""
         return self._scheduler.capacity(self._meter)
 
     async def open(self, options: StreamOptions) -> RecognitionStream:
-        """A new stream. Raises LimitExceeded and Unavailable."""
+        """Open a new stream. Raises LimitExceeded and Unavailable."""
         return self._scheduler.open(self._engine, options, self._meter)
 
 
 class _ScheduledStream:
     """A RecognitionStream over a LocalStream.
 
-    What arrives while a step runs is held here, and handed over between steps.
+    Audio that arrives during a step is held here, and handed to the LocalStream before the next one.
     """
 
     def __init__(
@@ -213,40 +213,40 @@ class _ScheduledStream:
         self.live = options.pace is Pace.LIVE
         self._scheduler = scheduler
         self._meter = meter
-        # Audio, and None where the open segment is to be closed.
-        self._arrived: deque[Samples | None] = deque()
-        self._arrived_samples = 0
+        # Samples, and None for each flush.
+        self._incoming: deque[Samples | None] = deque()
+        self._incoming_samples = 0
         self._received = 0.0
         self._backlog = 0.0
         self._recognised = 0.0
         self._sender = SenderClock()
-        self._came = 0.0
+        self._arrival = 0.0
         self._finish_requested = False
-        self._finish_given = False
-        self._said: EventQueue[RecognitionEvent] = EventQueue(
+        self._finish_handed_over = False
+        self._events: EventQueue[RecognitionEvent] = EventQueue(
             latest_partial=self.live, on_room=self._proceed
         )
         self._stepping = False
-        self._taken = asyncio.Event()
+        self._has_room = asyncio.Event()
 
     # --- RecognitionStream
 
     async def send(self, samples: Samples) -> None:
-        while not self._said.ended and self._held_seconds >= BUFFERED_SECONDS:
-            self._taken.clear()
-            await self._taken.wait()
-        if self._said.failure is not None:
-            raise self._said.failure
-        if not self._said.ended:
-            self._arrived.append(samples)
-            self._arrived_samples += len(samples)
+        while not self._events.ended and self._held_seconds >= BUFFERED_SECONDS:
+            self._has_room.clear()
+            await self._has_room.wait()
+        if self._events.failure is not None:
+            raise self._events.failure
+        if not self._events.ended:
+            self._incoming.append(samples)
+            self._incoming_samples += len(samples)
             self._received += len(samples) / SAMPLE_RATE
             self._sender.received(asyncio.get_running_loop().time(), self._received)
             self._proceed()
 
     async def flush(self) -> None:
-        if not self._said.ended and not (self._arrived and self._arrived[-1] is None):
-            self._arrived.append(None)
+        if not self._events.ended and not (self._incoming and self._incoming[-1] is None):
+            self._incoming.append(None)
             self._proceed()
 
     async def finish(self) -> None:
@@ -254,27 +254,27 @@ class _ScheduledStream:
         self._proceed()
 
     def __aiter__(self) -> AsyncIterator[RecognitionEvent]:
-        return aiter(self._said)
+        return aiter(self._events)
 
     async def aclose(self) -> None:
-        # A step under way cannot be stopped; it ends by itself, and its result is dropped.
+        # A running step cannot be stopped; its result will be discarded.
         self.end(None)
 
     # --- For the scheduler
 
     @property
     def status(self) -> StreamStatus:
-        """For those who watch."""
+        """The current state, for monitoring."""
         return StreamStatus(self._pace, self._received, max(0.0, self._received - self._recognised))
 
     def begin_step(self) -> None:
-        """Until `end_step` the stream is left to `step` alone."""
+        """Leave the LocalStream to a worker thread until `end_step`."""
         self._stepping = True
 
-    def end_step(self, candidate: _Candidate, outcome: _Stepped | BaseException) -> None:
-        """Take the result of the step that has just run."""
+    def end_step(self, candidate: _Candidate, outcome: _StepResult | BaseException) -> None:
+        """Process the result of the step that has just run."""
         self._stepping = False
-        if self._said.ended:
+        if self._events.ended:
             return
         if isinstance(outcome, TimeoutError):
             _log.error("A step of recognition hangs. Its stream ends alone; another thread takes over.")
@@ -283,27 +283,27 @@ class _ScheduledStream:
             self._fail(outcome)
         else:
             if self.live:
-                # What the client was late with has not waited here.
-                waited = asyncio.get_running_loop().time() - max(candidate.due, self._came)
-                self._meter.step(candidate.kind, outcome.seconds, outcome.heard, waited, outcome.said)
-            for said in outcome.said:
-                self._said.put(said)
+                # Time before the audio arrived is the client's delay, not ours.
+                waited = asyncio.get_running_loop().time() - max(candidate.due, self._arrival)
+                self._meter.record(candidate.kind, outcome.seconds, outcome.heard, waited, outcome.events)
+            for event in outcome.events:
+                self._events.put(event)
             self._proceed()
-            self._taken.set()
+            self._has_room.set()
 
     def end(self, failure: TranscribedError | None) -> None:
-        """Nothing more happens here; whoever waits is told."""
-        if not self._said.ended:
-            self._said.end(failure)
-            self._arrived.clear()
-            self._scheduler.forget(self)
-            self._taken.set()
+        """End the stream, and wake those who wait for it."""
+        if not self._events.ended:
+            self._events.end(failure)
+            self._incoming.clear()
+            self._scheduler.remove(self)
+            self._has_room.set()
 
     # ---
 
     @property
     def _held_seconds(self) -> float:
-        return self._arrived_samples / SAMPLE_RATE + self._backlog
+        return self._incoming_samples / SAMPLE_RATE + self._backlog
 
     def _fail(self, error: BaseException) -> None:
         if not isinstance(error, TranscribedError):
@@ -312,29 +312,29 @@ class _ScheduledStream:
         self.end(error)
 
     def _proceed(self) -> None:
-        """Between steps: hand over what has arrived, and offer the next step."""
-        if self._stepping or self._said.ended:
+        """Unless a step is running, hand over what has arrived, and queue the next step."""
+        if self._stepping or self._events.ended:
             return
         try:
             step = self._hand_over()
-        except Exception as error:  # noqa: BLE001 - whatever an engine raises, its reader must hear of it
+        except Exception as error:  # noqa: BLE001 - the reader must learn of any error of the engine
             self._fail(error)
             return
         if step is None:
-            if self._finish_given:
+            if self._finish_handed_over:
                 self.end(None)
-        elif not self._said.full:
+        elif not self._events.full:
             self._scheduler.offer(Candidate(self, self._pace, step.kind, self._due(step)))
 
     def _hand_over(self) -> NextStep | None:
-        while self._arrived:
-            if (samples := self._arrived.popleft()) is None:
+        while self._incoming:
+            if (samples := self._incoming.popleft()) is None:
                 self.local.flush()
             else:
                 self.local.accept(samples)
-        self._arrived_samples = 0
-        if self._finish_requested and not self._finish_given:
-            self._finish_given = True
+        self._incoming_samples = 0
+        if self._finish_requested and not self._finish_handed_over:
+            self._finish_handed_over = True
             self.local.finish()
         step = self.local.next_step()
         self._backlog, self._recognised = self.local.backlog, self.local.recognised
@@ -342,6 +342,6 @@ class _ScheduledStream:
 
     def _due(self, step: NextStep) -> float:
         if self.live:
-            self._came = self._sender.came(step.since)
-            return self._sender.spoken(step.since)
+            self._arrival = self._sender.arrived_at(step.since)
+            return self._sender.spoken_at(step.since)
         return self._scheduler.waiting_since(self, asyncio.get_running_loop().time())

@@ -1,4 +1,4 @@
-"""Threads that compute, of which one that hangs can be given up."""
+"""Worker threads, of which one that hangs can be abandoned and replaced."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,23 +15,23 @@ _STOP_SECONDS = 10.0
 
 
 class Workers:
-    """A fixed number of threads. To be used from one event loop alone, `run` only while one is idle."""
+    """A fixed number of threads, for use from one event loop. Call `run` only while a thread is idle."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._idle = [_Thread() for _ in range(count)]
-        self._running: dict[asyncio.Future[Any], _Thread] = {}
+        self._idle = [_ThreadExecutor() for _ in range(count)]
+        self._running: dict[asyncio.Future[Any], _ThreadExecutor] = {}
 
     @property
     def idle(self) -> int:
-        """How many of them have nothing to do."""
+        """How many threads are idle."""
         return len(self._idle)
 
     def run(self, function: Callable[[], T], timeout: float) -> "asyncio.Future[T]":
         """Run a function in an idle thread.
 
-        After `timeout` seconds the future fails with TimeoutError, and another thread takes the place of
-        the one that hangs. What that one still does is dropped; it ends when it comes back.
+        After `timeout` seconds the future fails with TimeoutError, and a new thread replaces the one that
+        hangs, whose result is discarded. It ends when the function returns.
         """
         loop = asyncio.get_running_loop()
         thread = self._idle.pop()
@@ -39,32 +39,32 @@ class Workers:
         call = loop.run_in_executor(thread, function)
         self._running[call] = thread
 
-        def done(call: "asyncio.Future[T]") -> None:
+        def finish(call: "asyncio.Future[T]") -> None:
             error = call.exception()
             if self._running.pop(call, None) is None:
                 return
             watchdog.cancel()
             self._idle.append(thread)
             if outcome.done():
-                return  # Nobody waits for it any more.
+                return  # It was cancelled.
             if error is None:
                 outcome.set_result(call.result())
             else:
                 outcome.set_exception(error)
 
-        def give_up() -> None:
+        def abandon() -> None:
             del self._running[call]
             thread.shutdown(wait=False)
-            self._idle.append(_Thread())
+            self._idle.append(_ThreadExecutor())
             if not outcome.done():
                 outcome.set_exception(TimeoutError())
 
-        call.add_done_callback(done)
-        watchdog = loop.call_later(timeout, give_up)
+        call.add_done_callback(finish)
+        watchdog = loop.call_later(timeout, abandon)
         return outcome
 
     async def stop(self) -> None:
-        """End all threads. One that does not come back within some seconds is left behind."""
+        """End all threads. One that does not finish within seconds is abandoned."""
         if self._running:
             await asyncio.wait(self._running, timeout=_STOP_SECONDS)
         for thread in self._idle:
@@ -73,18 +73,18 @@ class Workers:
             thread.shutdown(wait=False)
 
 
-class _Thread(Executor):
-    """One thread. At its end the process does not wait for it, as it would for a ThreadPoolExecutor's."""
+class _ThreadExecutor(Executor):
+    """An executor with one daemon thread. Unlike with ThreadPoolExecutor, a process exits without it."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = Thread(target=_work, args=(self._calls,), name="inference", daemon=True)
+        self._thread = Thread(target=_run_calls, args=(self._calls,), name="inference", daemon=True)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         if self._thread.ident is None:
             self._thread.start()
         future: Future[T] = Future()
-        self._calls.put(partial(_settle, future, partial(fn, *args, **kwargs)))
+        self._calls.put(partial(_set_outcome, future, partial(fn, *args, **kwargs)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
@@ -93,13 +93,13 @@ class _Thread(Executor):
             self._thread.join()
 
 
-def _work(calls: "SimpleQueue[Callable[[], None] | None]") -> None:
+def _run_calls(calls: "SimpleQueue[Callable[[], None] | None]") -> None:
     while (call := calls.get()) is not None:
         call()
-        del call  # It holds a stream, which may be the last that this thread ever runs.
+        del call  # It would keep its stream alive until the next call.
 
 
-def _settle(future: "Future[T]", call: Callable[[], T]) -> None:
+def _set_outcome(future: "Future[T]", call: Callable[[], T]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -21,18 +21,18 @@ def _final(seconds: float) -> list[Hypothesis]:
 def _listen(meter: Meter, cost: float, seconds: float) -> None:
     """To so much audio, in steps of half a second."""
     for _ in range(round(seconds / 0.5)):
-        meter.step(StepKind.LISTEN, cost * 0.5, 0.5, ON_TIME, ())
+        meter.record(StepKind.LISTEN, cost * 0.5, 0.5, ON_TIME, ())
 
 
 def _finalise(meter: Meter, cost: float, seconds: float, kind: StepKind = StepKind.FINAL) -> None:
     """So much audio, in segments of five seconds."""
     for _ in range(round(seconds / 5.0)):
-        meter.step(kind, cost * 5.0, 0.0, ON_TIME, _final(5.0))
+        meter.record(kind, cost * 5.0, 0.0, ON_TIME, _final(5.0))
 
 
 def _partials(meter: Meter, count: int, seconds: float = 0.03, waited: float = RARE) -> None:
     for _ in range(count):
-        meter.step(StepKind.PARTIAL, seconds, 0.1, waited, ())
+        meter.record(StepKind.PARTIAL, seconds, 0.1, waited, ())
 
 
 def test_begins_with_what_the_engine_measured() -> None:
@@ -52,14 +52,14 @@ def test_work_ahead_is_paid_by_the_final_that_it_saves() -> None:
     meter = Meter(MEASURED)
     _listen(meter, 0.01, 3_000)
     for _ in range(600):
-        meter.step(StepKind.AHEAD, 0.25, 0.0, ON_TIME, [])
-        meter.step(StepKind.FINAL, 0.0, 0.0, ON_TIME, _final(5.0))
+        meter.record(StepKind.AHEAD, 0.25, 0.0, ON_TIME, [])
+        meter.record(StepKind.FINAL, 0.0, 0.0, ON_TIME, _final(5.0))
     assert meter.costs.steady == pytest.approx(0.06, rel=0.02)
 
 
 def test_a_single_step_changes_little_and_what_is_long_past_counts_no_more() -> None:
     meter = Meter(MEASURED)
-    meter.step(StepKind.FINAL, 0.5, 0.0, ON_TIME, _final(5.0))
+    meter.record(StepKind.FINAL, 0.5, 0.0, ON_TIME, _final(5.0))
     assert meter.costs.steady == pytest.approx(MEASURED.steady, rel=0.1)
     _finalise(meter, 0.2, 3_000)
     _finalise(meter, 0.05, 3_000)
@@ -119,7 +119,7 @@ def test_no_costs_are_negative_whatever_happens(
 ) -> None:
     meter = Meter(MEASURED)
     for kind, seconds, heard, waited, said in steps:
-        meter.step(kind, seconds, heard, waited, _final(said))
+        meter.record(kind, seconds, heard, waited, _final(said))
         assert meter.costs.steady >= 0
         assert meter.costs.partial >= 0
         assert meter.interval >= 0

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from transcribed.engines.base import Costs, StepKind
 from transcribed.options import Pace
 from transcribed.scheduling.policy import (
-    EARLY,
+    MAX_EARLINESS,
     PROMISED_INTERVAL,
-    USABLE,
+    USABLE_SHARE,
     Candidate,
     SenderClock,
     admits,
     capacity,
     choose,
-    companions,
+    others_to_batch,
 )
 
 NOW = 10.0
@@ -101,11 +101,11 @@ def test_among_those_with_the_same_to_do_nobody_is_passed_over_for_ever(
 
 
 RANKS: list[tuple[str, Pace, StepKind, float]] = [
-    ("urgent", Pace.LIVE, StepKind.FINAL, NOW + EARLY),
+    ("urgent", Pace.LIVE, StepKind.FINAL, NOW + MAX_EARLINESS),
     ("partial", Pace.LIVE, StepKind.PARTIAL, NOW - 100),
     ("listening", Pace.LIVE, StepKind.LISTEN, NOW - URGENT + MOMENT),
     ("ahead", Pace.LIVE, StepKind.AHEAD, NOW - 100),
-    ("burst", Pace.LIVE, StepKind.FINAL, NOW + EARLY + MOMENT),
+    ("burst", Pace.LIVE, StepKind.FINAL, NOW + MAX_EARLINESS + MOMENT),
     ("recording", Pace.FAST, StepKind.FINAL, NOW - 100),
 ]
 
@@ -132,7 +132,7 @@ def test_urgent_listening_and_finals_are_one_rank() -> None:
 
 @pytest.mark.parametrize("kind", list(StepKind))
 def test_what_came_too_early_waits_for_all_that_is_live_and_goes_before_recordings(kind: StepKind) -> None:
-    burst = ("burst", Pace.LIVE, kind, NOW + EARLY + MOMENT)
+    burst = ("burst", Pace.LIVE, kind, NOW + MAX_EARLINESS + MOMENT)
     for other in StepKind:
         assert _choose(burst, ("other", Pace.LIVE, other, ON_TIME)) == "other"
         assert _choose(("fast", Pace.FAST, other, 0), burst) == "burst"
@@ -190,8 +190,8 @@ def test_the_promise_is_kept_by_as_many_as_the_capacity_and_not_by_one_more(
         return streams * (steady + partial / PROMISED_INTERVAL)
 
     most = capacity(Costs(steady, partial), threads)
-    assert needed(most) <= USABLE * threads + 1e-9 or most == 1
-    assert needed(most + 1) > USABLE * threads - 1e-9
+    assert needed(most) <= USABLE_SHARE * threads + 1e-9 or most == 1
+    assert needed(most + 1) > USABLE_SHARE * threads - 1e-9
 
 
 def test_streams_are_let_in_while_there_are_places() -> None:
@@ -213,26 +213,26 @@ def test_audio_was_spoken_just_before_it_came() -> None:
     clock = SenderClock()
     for chunk in range(1, 50):
         clock.received(100 + chunk * 0.1, chunk * 0.1)
-    assert clock.spoken(0.0) == pytest.approx(100)
-    assert clock.spoken(3.0) == pytest.approx(103)
-    assert clock.came(3.0) == pytest.approx(103.1)
-    assert clock.came(3.05) == pytest.approx(103.1)
+    assert clock.spoken_at(0.0) == pytest.approx(100)
+    assert clock.spoken_at(3.0) == pytest.approx(103)
+    assert clock.arrived_at(3.0) == pytest.approx(103.1)
+    assert clock.arrived_at(3.05) == pytest.approx(103.1)
 
 
 def test_what_comes_at_once_is_spoken_one_after_the_other() -> None:
     clock = SenderClock()
     for piece in range(1, 11):
         clock.received(100, piece * 0.5)
-    assert clock.spoken(0.0) == 99.5
-    assert clock.spoken(5.0) == 104.5
-    assert clock.came(0.0) == clock.came(4.9) == 100
+    assert clock.spoken_at(0.0) == 99.5
+    assert clock.spoken_at(5.0) == 104.5
+    assert clock.arrived_at(0.0) == clock.arrived_at(4.9) == 100
 
 
 def test_what_has_not_come_yet_comes_no_earlier_than_what_has() -> None:
     clock = SenderClock()
-    assert clock.came(0.0) == 0.0
+    assert clock.arrived_at(0.0) == 0.0
     clock.received(100, 0.5)
-    assert clock.came(0.5) == clock.came(9.0) == 100
+    assert clock.arrived_at(0.5) == clock.arrived_at(9.0) == 100
 
 
 def test_a_pause_is_no_lateness_and_a_delay_is_forgotten() -> None:
@@ -240,21 +240,21 @@ def test_a_pause_is_no_lateness_and_a_delay_is_forgotten() -> None:
     for clock in (paused, held_up):
         clock.received(100.5, 0.5)
         clock.received(111.0, 1.0)
-    assert paused.spoken(0.5) == held_up.spoken(0.5) == 110.5
+    assert paused.spoken_at(0.5) == held_up.spoken_at(0.5) == 110.5
     held_up.received(111.0, 11.0)  # All that was said meanwhile.
     for second in range(1, 25):
         paused.received(111.0 + second, 1.0 + second)
         held_up.received(111.0 + second, 11.0 + second)
-    assert paused.spoken(10.0) == 120.0
-    assert held_up.spoken(10.0) == 110.0
+    assert paused.spoken_at(10.0) == 120.0
+    assert held_up.spoken_at(10.0) == 110.0
 
 
 def test_an_endless_stream_takes_no_more_memory() -> None:
     clock = SenderClock()
     for chunk in range(1, 10_000):
         clock.received(chunk * 0.02, chunk * 0.02)
-    assert len(clock._came) < 1_000
-    assert clock.came(0.0) < clock.came(199.0)
+    assert len(clock._arrivals) < 1_000
+    assert clock.arrived_at(0.0) < clock.arrived_at(199.0)
 
 
 def test_those_of_the_same_kind_and_rank_may_step_with_the_chosen_one() -> None:
@@ -270,6 +270,6 @@ def test_those_of_the_same_kind_and_rank_may_step_with_the_chosen_one() -> None:
         waiting("sooner", StepKind.PARTIAL, 2.0),
         waiting("latest", StepKind.PARTIAL, 4.0),
     ]
-    found = companions([chosen, *others], chosen, 5.0, 2)
+    found = others_to_batch([chosen, *others], chosen, 5.0, 2)
     assert [candidate.stream for candidate in found] == ["sooner", "late"]
-    assert companions([chosen, *others], chosen, 5.0, 0) == []
+    assert others_to_batch([chosen, *others], chosen, 5.0, 0) == []

@@ -86,12 +86,12 @@ class Stream:
 
     def stepped(self, kind: StepKind, now: float) -> None:
         if kind is StepKind.PARTIAL:
-            self.waits.append(now - self.sender.spoken(self._since))
+            self.waits.append(now - self.sender.spoken_at(self._since))
         elif kind is StepKind.FINAL:
-            self.finals.append(now - self.sender.spoken(self._said[1] + ENDPOINT))
+            self.finals.append(now - self.sender.spoken_at(self._said[1] + ENDPOINT))
             self.segment += 1
             self.closed = False
-        self.lags.append(now - self.sender.spoken(self.heard))
+        self.lags.append(now - self.sender.spoken_at(self.heard))
 
     @property
     def interval(self) -> float:
@@ -178,7 +178,7 @@ class Machine:
             return
         kind, since = following
         if isinstance(stream, Stream):
-            due = stream.sender.spoken(since)
+            due = stream.sender.spoken_at(since)
         else:
             waiting = self._candidates.get(stream)
             due = self.now if waiting is None else waiting.due
