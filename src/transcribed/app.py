@@ -33,12 +33,13 @@ from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.access_keys import AccessKeys
+from transcribed.service.key_usage import KeptAccounts
 from transcribed.service.library import Library
 from transcribed.service.transcription import Transcription
 from transcribed.service.transcripts import Transcripts
 from transcribed.service.vocabulary_filters import VocabularyFilters
 from transcribed.settings import ServerSettings
-from transcribed.storage.opening import open_transcripts
+from transcribed.storage.opening import open_stores
 from transcribed.storage.places import media_store
 from transcribed.storage.vocabulary_filters import FilterFolder
 
@@ -65,9 +66,9 @@ class Application:
         self._transcripts: Transcripts | None = None
         self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None)
-        self._accounts = Accounts(settings.key_streams, settings.key_seconds_a_day)
-        limit = AdmissionLimit(settings.max_sessions or None, settings.client_share, self._accounts)
-        self._engines = Engines(settings, self._scheduler, limit)
+        accounts = Accounts(settings.key_streams, settings.key_seconds_a_day)
+        self._limit = AdmissionLimit(settings.max_sessions or None, settings.client_share, accounts)
+        self._engines = Engines(settings, self._scheduler, self._limit)
         self.store = media_store(settings.audio)
         self._decoders = Decoders()
         library = self._library = Library(self.store, self._decoders, settings.max_upload_bytes)
@@ -103,7 +104,7 @@ class Application:
         front = AmazonFront(self._transcription, self.access_keys, limits)
         self.asgi.include_router(amazon.router(front, self._relays))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
-        self.asgi.include_router(metrics.router(lambda: self._engines.all, __version__))
+        self.asgi.include_router(metrics.router(lambda: self._engines.all, self._limit, __version__))
 
     def engine(self, name: str | None = None) -> AdmittedEngine:
         """An engine by its name, or the one that is meant without.
@@ -155,10 +156,13 @@ class Application:
         return place
 
     async def _open_transcripts(self) -> str:
-        store, place = None, "nowhere"
+        stores, place = None, "nowhere"
         if self._settings.transcripts != _NO_TRANSCRIPTS:
-            store = await open_transcripts(self._settings.transcripts)
-            place = store.place
-        kept = Transcripts(store, self._settings.keep_days)
-        self._transcripts = await self._opened.enter_async_context(kept)
+            stores = await open_stores(self._settings.transcripts)
+            place = stores.transcripts.place
+        kept = Transcripts(None if stores is None else stores.transcripts, self._settings.keep_days)
+        transcripts = await self._opened.enter_async_context(kept)
+        usage = KeptAccounts(self._limit.accounts, None if stores is None else stores.key_usage)
+        await self._opened.enter_async_context(usage)
+        self._transcripts = transcripts
         return place

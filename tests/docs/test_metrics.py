@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -10,6 +11,7 @@ from transcribed.engines.base import RecognitionStream
 from transcribed.engines.failover.stream import Counters
 from transcribed.http import metrics
 from transcribed.options import Capabilities, StreamOptions
+from transcribed.principal import Principal, Role
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -28,8 +30,11 @@ def served() -> AdmittedEngine:
 
 
 def test_the_metrics_are_those_of_the_code() -> None:
+    limit = AdmissionLimit()
+    limit.accounts.of(Principal("a", Role.TRANSCRIBE, "a"))
+    collectors = metrics.EngineCollector(lambda: [served()], "1"), metrics.KeyCollector(limit)
     found = {}
-    for metric in metrics.EngineCollector(lambda: [served()], "1").collect():
+    for metric in chain.from_iterable(collector.collect() for collector in collectors):
         assert metric.samples, metric.name
         (name,) = {sample.name for sample in metric.samples}
         found[name] = ("gauge" if metric.type == "info" else metric.type, metric.documentation)

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from transcribed.options import Pace
-from transcribed.scheduling.admission import AdmittedEngine
+from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 
 _PREFIX = "transcribed_"
 
@@ -25,6 +25,15 @@ COUNTERS = {
     "streams_failed": "Those that ended, or could not begin, with another error of the engine.",
     "finals": "Final segments.",
     "audio_received_seconds": "Audio that came.",
+}
+KEY_GAUGES = {
+    "key_streams": "Transcriptions of the key that run now.",
+    "key_audio_today_seconds": "Audio of the key today, on all servers with the same database.",
+}
+KEY_COUNTERS = {
+    "key_streams_opened": "Transcriptions of the key that have begun.",
+    "key_refused": "Those that there was no place for, or that broke off at the day's limit.",
+    "key_audio_seconds": "Audio that was recognised for the key.",
 }
 OF_ENGINES_ELSEWHERE = {
     "audio_sent_seconds": "Audio that was sent to the engine's service, what was sent again included.",
@@ -70,6 +79,33 @@ class EngineCollector(Collector):
             yield counter
 
 
+class KeyCollector(Collector):
+    """What each key uses, of those that asked for something since the start."""
+
+    def __init__(self, limit: AdmissionLimit) -> None:
+        self._limit = limit
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics as they are now, at each request of Prometheus."""
+        accounts = self._limit.accounts.all
+        for name, told in KEY_GAUGES.items():
+            gauge = GaugeMetricFamily(f"{_PREFIX}{name}", told, labels=["key"])
+            for account in accounts:
+                held = self._limit.held(account)
+                gauge.add_metric([account.key or ""], held if name == "key_streams" else account.today)
+            yield gauge
+        for name, told in KEY_COUNTERS.items():
+            counter = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=["key"])
+            for account in accounts:
+                counted = {
+                    "key_streams_opened": account.begun,
+                    "key_refused": account.refused,
+                    "key_audio_seconds": account.heard,
+                }
+                counter.add_metric([account.key or ""], counted[name])
+            yield counter
+
+
 def lag(engine: AdmittedEngine) -> float:
     """The longest of its live streams, in seconds."""
     return max((status.lag for status in engine.statuses if status.pace is Pace.LIVE), default=0.0)
@@ -87,11 +123,14 @@ def _counts(engine: AdmittedEngine) -> Iterator[tuple[str, float]]:
     yield from engine.counters().items()
 
 
-def router(engines: Callable[[], Sequence[AdmittedEngine]], version: str) -> APIRouter:
-    """The route, over the engines that are loaded."""
+def router(
+    engines: Callable[[], Sequence[AdmittedEngine]], limit: AdmissionLimit, version: str
+) -> APIRouter:
+    """The route, over the engines that are loaded and the limit of their streams."""
     routes = APIRouter(tags=["health"])
     registry = CollectorRegistry()
     registry.register(EngineCollector(engines, version))
+    registry.register(KeyCollector(limit))
     ProcessCollector(registry=registry)
 
     @routes.get("/metrics", summary="Numbers for Prometheus", response_class=Response)

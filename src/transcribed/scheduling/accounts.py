@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from transcribed.errors import LimitExceeded
 from transcribed.principal import Principal
+from transcribed.storage.keys import KeyUsage
 
 _SAME = 1e-6
 """Seconds of audio, less than a sample: by so much sums of the same parts differ."""
@@ -25,16 +26,6 @@ def seconds_left(moment: datetime) -> int:
     """To the end of a moment's day in UTC, rounded up."""
     start = datetime.combine(day_of(moment), time(), UTC)
     return math.ceil((start + timedelta(days=1) - moment).total_seconds())
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a key used on a day: seconds of audio, and streams that began."""
-
-    key: str
-    day: date
-    seconds: float
-    streams: int
 
 
 @dataclass(eq=False, slots=True)
@@ -83,6 +74,11 @@ class Account:
         return self._begun_before + self.day.begun
 
     @property
+    def today(self) -> float:
+        """Seconds of audio today, on all servers, as far as it is known here."""
+        return self.day.heard + self.day.others
+
+    @property
     def spent(self) -> bool:
         """Whether it had all of its audio for today. What is heard is added to `day.heard`."""
         return self.day.heard >= self.day.room
@@ -111,13 +107,13 @@ class Account:
 class Unkept:
     """What is to be written: `used` is added to what is there, and then it is `kept`."""
 
-    used: list[Used] = field(default_factory=list)
+    used: list[KeyUsage] = field(default_factory=list)
     _days: list[tuple[_Day, float, int]] = field(default_factory=list)
 
     def add(self, key: str, day: _Day) -> None:
         """What came to a day since it was last kept."""
         if not day.is_kept:
-            self.used.append(Used(key, day.day, day.heard - day.kept, day.begun - day.kept_streams))
+            self.used.append(KeyUsage(key, day.day, day.heard - day.kept, day.begun - day.kept_streams))
             self._days.append((day, day.heard, day.begun))
 
     def kept(self) -> None:
@@ -146,6 +142,7 @@ class Accounts:
         self._nobody = Account(None, self._today)
         self._of: dict[str, Account] = {}
         self._over: list[tuple[str, _Day]] = []
+        self._totals: Mapping[str, float] = {}
 
     @property
     def all(self) -> list[Account]:
@@ -170,6 +167,7 @@ class Accounts:
         account = self._of.get(principal.key)
         if account is None:
             account = self._of[principal.key] = Account(principal.key, self._today)
+            account.know(self._totals.get(principal.key, 0.0))
         streams, seconds = principal.streams, principal.seconds_a_day
         account.allow(
             self._streams if streams is None else streams,
@@ -182,7 +180,7 @@ class Accounts:
         today = day_of(self._now())
         if today == self._today:
             return False
-        self._today = today
+        self._today, self._totals = today, {}
         self._over += [(key, account.turn(today)) for key, account in self._of.items()]
         return True
 
@@ -196,7 +194,7 @@ class Accounts:
         )
 
     def unkept(self) -> Unkept:
-        """What is to be written. Until it is kept, nobody else asks for it."""
+        """What is to be written. Nobody asks for it again until it is kept, or could not be."""
         self._over = [(key, day) for key, day in self._over if not day.is_kept]
         unkept = Unkept()
         for key, day in self._over:
@@ -208,5 +206,6 @@ class Accounts:
     def know(self, day: date, totals: Mapping[str, float]) -> None:
         """What keys had in all on a day, as it is written; nothing is being written meanwhile."""
         if day == self._today:
+            self._totals = totals
             for key, account in self._of.items():
                 account.know(max(0.0, totals.get(key, 0.0) - account.day.kept))

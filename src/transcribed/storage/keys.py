@@ -1,5 +1,6 @@
 """The contract of a store of access keys, and of what each key used."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -38,6 +39,16 @@ class StoredKey:
     last_used: date | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """What a key used on a day in UTC: seconds of audio that were recognised, and streams that began."""
+
+    key: str
+    day: date
+    audio_seconds: float
+    streams: int
+
+
 class KeyStore(Protocol):
     """Access keys that last. Methods raise StorageFull and StorageFailure, and end within half a minute."""
 
@@ -64,4 +75,16 @@ class KeyStore(Protocol):
 
     async def note_used(self, keys: frozenset[str], day: date) -> None:
         """Note that keys were used on a day; those that are not there are left out."""
+        ...
+
+
+class KeyUsageStore(Protocol):
+    """What each key used on each day, counted by all servers together. Methods raise as a KeyStore's."""
+
+    async def add(self, used: Sequence[KeyUsage]) -> None:
+        """Add to what is there, whoever else adds to it at the same time: all of it or nothing."""
+        ...
+
+    async def since(self, day: date) -> tuple[KeyUsage, ...]:
+        """What keys used on each day from this one on."""
         ...

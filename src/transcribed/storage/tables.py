@@ -135,8 +135,8 @@ keys = Table(
 key_usage = Table(
     "key_usage",
     metadata,
-    Column("key", Text, primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
     Column("audio_seconds", Double, nullable=False),
     Column("streams", Integer, nullable=False),
 )

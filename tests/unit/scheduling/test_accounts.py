@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.principal import ANYBODY, Principal, Role
-from transcribed.scheduling.accounts import Account, Accounts, Used, seconds_left
+from transcribed.scheduling.accounts import Account, Accounts, seconds_left
+from transcribed.storage.keys import KeyUsage
 
 NOON = datetime(2026, 2, 28, 12, tzinfo=UTC)
 TODAY, TOMORROW = date(2026, 2, 28), date(2026, 3, 1)
@@ -35,7 +36,7 @@ class Store:
             unkept = server.unkept()
             for used in unkept.used:
                 place = used.key, used.day
-                self.seconds[place] = self.seconds.get(place, 0.0) + used.seconds
+                self.seconds[place] = self.seconds.get(place, 0.0) + used.audio_seconds
                 self.streams[place] = self.streams.get(place, 0) + used.streams
             unkept.kept()
             day = server.today
@@ -93,7 +94,7 @@ def test_what_was_spent_is_there_again_the_next_day() -> None:
     clock.now += timedelta(seconds=1)
     assert not accounts.of(key("a")).spent
     assert (account.heard, account.begun, account.day.heard) == (60, 1, 0)
-    assert accounts.unkept().used == [Used("a", TODAY, 60, 1)]
+    assert accounts.unkept().used == [KeyUsage("a", TODAY, 60, 1)]
 
 
 @pytest.mark.parametrize(
@@ -120,9 +121,8 @@ def test_servers_and_restarts_share_a_keys_day() -> None:
     store.keep(one, two)
     assert two.of(key("a")).spent
     again = Accounts(seconds_a_day=100, now=Clock())
-    account = again.of(key("a"))
     store.keep(again)
-    assert account.spent
+    assert again.of(key("a")).spent
     assert store.seconds == {("a", TODAY): 100}
     assert store.streams == {("a", TODAY): 3}
 
@@ -133,9 +133,9 @@ def test_what_comes_while_it_is_written_is_written_later() -> None:
     hear(account, 1.5)
     unkept = accounts.unkept()
     hear(account, 2.5)
-    assert unkept.used == [Used("a", TODAY, 1.5, 1)]
+    assert unkept.used == [KeyUsage("a", TODAY, 1.5, 1)]
     unkept.kept()
-    assert accounts.unkept().used == [Used("a", TODAY, 2.5, 1)]
+    assert accounts.unkept().used == [KeyUsage("a", TODAY, 2.5, 1)]
 
 
 def test_what_could_not_be_written_stays_to_be_written() -> None:
@@ -146,7 +146,7 @@ def test_what_could_not_be_written_stays_to_be_written() -> None:
     clock.now += DAY
     hear(accounts.of(key("a")), 2.5)
     unkept = accounts.unkept()
-    assert unkept.used == [Used("a", TODAY, 1.5, 1), Used("a", TOMORROW, 2.5, 1)]
+    assert unkept.used == [KeyUsage("a", TODAY, 1.5, 1), KeyUsage("a", TOMORROW, 2.5, 1)]
     unkept.kept()
     assert accounts.unkept().used == []
 

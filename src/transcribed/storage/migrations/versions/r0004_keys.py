@@ -24,8 +24,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "key_usage",
-        sa.Column("key", sa.Text(), primary_key=True),
         sa.Column("day", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("key", sa.Text(), primary_key=True),
         sa.Column("audio_seconds", sa.Double(), nullable=False),
         sa.Column("streams", sa.Integer(), nullable=False),
     )

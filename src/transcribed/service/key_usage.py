@@ -1,0 +1,81 @@
+"""What keys use, written beside all else, and what they use on other servers."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Self
+
+from transcribed.errors import TranscribedError
+from transcribed.scheduling.accounts import Accounts
+from transcribed.storage.keys import KeyUsageStore
+
+KEEP_SECONDS = 5.0
+"""Between two times that it is written: so much later servers know what a key used on another."""
+STOP_SECONDS = 5.0
+"""For the last time, when the server stops."""
+
+_log = logging.getLogger(__name__)
+
+
+class KeptAccounts:
+    """Accounts that last, and are those of all servers with the same store; None keeps nothing.
+
+    An async context manager: entering it learns what keys used before, leaving it writes what is left.
+    """
+
+    def __init__(self, accounts: Accounts, store: KeyUsageStore | None) -> None:
+        self._accounts = accounts
+        self._store = store
+        self._stopping = asyncio.Event()
+        self._failed = False
+
+    async def __aenter__(self) -> Self:
+        await self._exchange()
+        self._keeping = asyncio.create_task(self._keep(), name="key-usage")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping.set()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._keeping
+                await self._exchange()
+        except TimeoutError:
+            _log.error("What keys used in the last seconds is not written: the store did not answer.")
+
+    async def _keep(self) -> None:
+        while not self._stopping.is_set():
+            # Not later than the day ends, when all have their audio again.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(KEEP_SECONDS, self._accounts.seconds_left)):
+                    await self._stopping.wait()
+            await self._exchange()
+
+    async def _exchange(self) -> None:
+        """Write what was used here, and read what was used anywhere. What fails is done the next time."""
+        self._accounts.turn()
+        unkept = self._accounts.unkept()
+        try:
+            if self._store is not None:
+                await self._store.add(unkept.used)
+                unkept.kept()
+                today = self._accounts.today
+                totals = {each.key: each.audio_seconds for each in await self._store.since(today)}
+                self._accounts.know(today, totals)
+            else:
+                unkept.kept()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            self._tell(error)
+        else:
+            self._failed = False
+
+    def _tell(self, error: Exception) -> None:
+        """In the log, once until it succeeds again."""
+        if self._failed:
+            return
+        self._failed = True
+        message = "What keys used cannot be written or read. It is counted here meanwhile, and tried again."
+        if isinstance(error, TranscribedError):
+            _log.warning("%s %s", message, error.message)
+        else:
+            _log.error("%s", message, exc_info=error)
