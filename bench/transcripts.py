@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from running import machine
+from transcribed.principal import NOBODY
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.tables import key_of, segment_id
-from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
+from transcribed.storage.transcripts import OwnersTranscripts, Query, TranscriptInfo, TranscriptSource
 from transcribed.transcript import Segment, Word
 
 WORDS, SEGMENT_WORDS = 1000, 20
@@ -131,9 +132,14 @@ def _build_batch(database: sqlite3.Connection, vocabulary: Sequence[str], number
             segments.append((id_, place * 0.35, (place + SEGMENT_WORDS) * 0.35, text, kept))
             texts.append((id_, text))
     database.executemany(
-        "INSERT INTO transcripts VALUES (?, ?, ?, 'moonshine', 'en-US', ?, NULL, NULL, 350.0)", infos
+        "INSERT INTO transcripts (key, id, source, engine, language, started, audio_seconds) "
+        "VALUES (?, ?, ?, 'moonshine', 'en-US', ?, 350.0)",
+        infos,
     )
-    database.executemany("INSERT INTO segments VALUES (?, ?, ?, 'en-US', ?, NULL, ?, NULL)", segments)
+    database.executemany(
+        "INSERT INTO segments (id, start, stop, language, text, words) VALUES (?, ?, ?, 'en-US', ?, ?)",
+        segments,
+    )
     database.executemany("INSERT INTO segment_words (rowid, words) VALUES (?, ?)", texts)
 
 
@@ -167,15 +173,16 @@ def _queries(vocabulary: Sequence[str]) -> dict[str, Callable[[random.Random], s
 
 
 async def _measure(file: Path, vocabulary: Sequence[str], seconds: float) -> None:
-    store = await open_transcripts(str(file))
+    whole = await open_transcripts(str(file))
+    store = whole.of(NOBODY)
     try:
         await _measure_search(store, vocabulary)
         await _measure_finals(store, vocabulary, seconds)
     finally:
-        await store.aclose()
+        await whole.aclose()
 
 
-async def _measure_search(store: TranscriptStore, vocabulary: Sequence[str]) -> None:
+async def _measure_search(store: OwnersTranscripts, vocabulary: Sequence[str]) -> None:
     _print_head("search")
     kinds = _queries(vocabulary)
     everything = []
@@ -197,7 +204,7 @@ async def _measure_search(store: TranscriptStore, vocabulary: Sequence[str]) -> 
 
 
 async def _search(
-    store: TranscriptStore, made: Callable[[random.Random], str], **more: Any
+    store: OwnersTranscripts, made: Callable[[random.Random], str], **more: Any
 ) -> tuple[list[float], list[int]]:
     """Seconds of each query, and how many transcripts its page had."""
     chance = random.Random(2)
@@ -214,7 +221,7 @@ async def _search(
 # --- Finals
 
 
-async def _measure_finals(store: TranscriptStore, vocabulary: Sequence[str], seconds: float) -> None:
+async def _measure_finals(store: OwnersTranscripts, vocabulary: Sequence[str], seconds: float) -> None:
     _print_head("keeping a final")
     for streams in (1, STREAMS):
         count = round(seconds * FINALS_A_SECOND)
@@ -228,7 +235,7 @@ async def _measure_finals(store: TranscriptStore, vocabulary: Sequence[str], sec
 
 
 async def _streams(
-    store: TranscriptStore, vocabulary: Sequence[str], streams: int, finals: int, every: float
+    store: OwnersTranscripts, vocabulary: Sequence[str], streams: int, finals: int, every: float
 ) -> list[float]:
     """Seconds of each final."""
     said = await asyncio.gather(
@@ -238,7 +245,7 @@ async def _streams(
 
 
 async def _stream(
-    store: TranscriptStore, vocabulary: Sequence[str], finals: int, every: float, offset: float
+    store: OwnersTranscripts, vocabulary: Sequence[str], finals: int, every: float, offset: float
 ) -> list[float]:
     chance = random.Random(offset)
     drawn = np.random.default_rng(round(1e6 * offset)).choice(

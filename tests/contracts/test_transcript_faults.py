@@ -10,7 +10,7 @@ import textwrap
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from transcribed.errors import (
     TranscribedError,
 )
 from transcribed.http.errors import status_of
+from transcribed.principal import NOBODY
 from transcribed.service import transcripts as transcripts_module
 from transcribed.service.transcripts import Transcripts
 from transcribed.storage import postgresql as postgresql_module
@@ -41,13 +42,14 @@ from transcribed.storage.opening import open_transcripts
 from transcribed.storage.postgresql import PostgresqlDatabase
 from transcribed.storage.sqlite import SqliteDatabase
 from transcribed.storage.tables import key_of, metadata, segment_id
-from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
+from transcribed.storage.transcripts import OwnersTranscripts, Query, TranscriptInfo, TranscriptSource
 from transcribed.transcript import Done, LiveEvent, Notice, Segment
 
 pytestmark = pytest.mark.anyio
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-NOBODY = 65534
+UNPRIVILEGED = 65534
+"""The number of a user who may do nothing."""
 PATIENCE = 60
 
 
@@ -55,17 +57,18 @@ def said(session: str, number: int, text: str = "said") -> Segment:
     return Segment(session, number, number * 1.5, number * 1.5 + 1, text, final=True, language="en-US")
 
 
-async def keep(store: TranscriptStore, id_: str, *texts: str) -> None:
+async def keep(store: OwnersTranscripts, id_: str, *texts: str) -> None:
     await store.add(TranscriptInfo(id_, TranscriptSource.LIVE, "moonshine", "en-US", START))
     for number, spoken in enumerate(texts):
         await store.append(said(id_, number, spoken))
 
 
 @asynccontextmanager
-async def opened(place: str) -> AsyncIterator[TranscriptStore]:
+async def opened(place: str) -> AsyncIterator[OwnersTranscripts]:
+    """The transcripts that belong to nobody."""
     store = await open_transcripts(place)
     try:
-        yield store
+        yield store.of(NOBODY)
     finally:
         await store.aclose()
 
@@ -108,9 +111,9 @@ def said(number, text):
 
 async def main():
     store = await open_transcripts(place)
-    await store.add(info)
+    await store.of("").add(info)
     for number in range(int(sys.argv[3])):
-        await store.append(said(number, f"{name} said {number}"))
+        await store.of("").append(said(number, f"{name} said {number}"))
         print(number, flush=True)
     await store.aclose()
 """
@@ -223,9 +226,9 @@ async def tables(place: str) -> set[str]:
 
 async def test_several_servers_start_at_once(place: str) -> None:
     stores = await asyncio.gather(*(open_transcripts(place) for _ in range(6)))
-    await keep(stores[0], "one", "said")
+    await keep(stores[0].of("anna"), "one", "said")
     for store in stores:
-        assert len((await store.get("one")).segments) == 1
+        assert len((await store.of("anna").get("one")).segments) == 1
         await store.aclose()
 
 
@@ -277,6 +280,56 @@ async def test_what_an_older_program_kept_is_kept(place: str, monkeypatch: pytes
             said("one", 0),
             said("one", 1),
         ]
+
+
+async def test_what_was_kept_before_there_were_owners_belongs_to_nobody(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = PostgresqlDatabase(place) if "://" in place else SqliteDatabase(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "NEWEST", "0003")
+        await old.start(migrations.migrate)
+    commands = (
+        "INSERT INTO transcripts VALUES (:key, :name, 'file', 'any', 'en-US', :began, :file, :end, 1.5)",
+        "INSERT INTO segments VALUES (:id, 0, 1, 'en-US', 'said', 'spoken', '{}', NULL, NULL)",
+    )
+    names = [f"transcript {number}" for number in range(20)]
+
+    def fill(connection: Connection) -> None:
+        for number, name in enumerate(names):
+            key = key_of(START) + number
+            values = {"key": key, "id": segment_id(key), "name": name, "began": 1000 * key}
+            values |= {
+                "file": f"{name}.wav" if number % 2 else None,
+                "end": 1000 * key if number % 3 else None,
+            }
+            for command in commands:
+                connection.execute(text(command), values)
+            old.words.put(connection, [(segment_id(key), "spoken")])
+
+    await old.write(fill)
+    await old.aclose()
+    for _ in range(2):
+        async with opened(place) as store:
+            for query in (Query(), Query(words="spoken"), Query(source=TranscriptSource.FILE)):
+                page = await store.page(query)
+                assert [entry.info.id for entry in page.found] == names[::-1]
+                assert {entry.owner for entry in page.found} == {NOBODY}
+            (entry,) = (await store.page(Query(recording="transcript 5.wav"))).found
+            began = START + timedelta(milliseconds=5)
+            assert entry.info == TranscriptInfo(
+                "transcript 5", TranscriptSource.FILE, "any", "en-US", began, "transcript 5.wav", began, 1.5
+            )
+            assert (await store.get("transcript 3")).info.ended is None
+            (segment,) = (await store.get("transcript 3")).segments
+            assert (segment.segment.text, segment.text) == ("said", "spoken")
+    whole = await open_transcripts(place)
+    annas = whole.of("anna")
+    assert (await annas.page(Query())).found == ()
+    await keep(annas, "transcript 3", "hers")
+    await whole.of(NOBODY).delete("transcript 3")
+    assert len((await annas.get("transcript 3")).segments) == 1
+    await whole.aclose()
 
 
 def test_the_newest_migration_is_the_one_that_is_asked_for() -> None:
@@ -379,7 +432,7 @@ def unprivileged() -> Iterator[None]:
     """As a user who is not root: root may write everything."""
     root = os.geteuid() == 0
     if root:
-        os.seteuid(NOBODY)
+        os.seteuid(UNPRIVILEGED)
     try:
         yield
     finally:
@@ -504,7 +557,8 @@ _FULL = """
     from transcribed.errors import StorageFailure
 
     async def fill():
-        store = await open_transcripts(place)
+        whole = await open_transcripts(place)
+        store = whole.of("")
         await store.add(info)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
         number = 0
@@ -519,7 +573,7 @@ _FULL = """
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         await store.append(said(number, "word"))
         assert len((await store.get(name)).segments) == number + 1
-        await store.aclose()
+        await whole.aclose()
 
     asyncio.run(fill())
 """
@@ -586,8 +640,10 @@ async def test_nothing_of_what_was_deleted_stays_in_the_files(file: str) -> None
         await store.delete("one")
         await until_no_trace(file)
         await keep(store, "one", "Aardvark, old")
-        assert await store.delete_before(datetime.max.replace(tzinfo=UTC)) == 3
-        await until_no_trace(file)
+    whole = await open_transcripts(file)
+    assert await whole.delete_before(datetime.max.replace(tzinfo=UTC)) == 3
+    await until_no_trace(file)
+    await whole.aclose()
 
 
 async def test_what_a_killed_process_deleted_leaves_the_files_too(file: str) -> None:
@@ -598,7 +654,7 @@ async def test_what_a_killed_process_deleted_leaves_the_files_too(file: str) -> 
         async def delete():
             store = await open_transcripts(place)
             store._database.forget = lambda: None
-            await store.delete(name)
+            await store.of("").delete(name)
             os.kill(os.getpid(), signal.SIGKILL)
 
         asyncio.run(delete())
@@ -659,7 +715,7 @@ async def test_the_password_need_not_stand_in_the_address(
     monkeypatch.setenv("PGPASSWORD", "of the tests")
     async with opened(address) as store:
         await keep(store, "one", "said")
-        assert "tests" not in store.place
+        assert "tests" not in store._database.place  # type: ignore[attr-defined]
     monkeypatch.delenv("PGPASSWORD")
     file = tmp_path / "pgpass"
     file.write_text("*:*:*:tester:of the tests\n")

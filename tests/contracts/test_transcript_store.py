@@ -3,7 +3,8 @@
 import asyncio
 import string
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from transcribed.errors import BadRequest, NotFound, StorageFailure
+from transcribed.principal import NOBODY
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.search import words_of
 from transcribed.storage.transcripts import (
     Excerpt,
+    OwnersTranscripts,
     Page,
     Query,
     StoredSegment,
@@ -63,14 +66,14 @@ def said(session: str, number: int, text: str) -> Segment:
     return Segment(session, number, number * 1.5, number * 1.5 + 1, text, final=True, language="en-US")
 
 
-async def keep(store: TranscriptStore, id_: str, *texts: str, after: float = 0.0, **more: object) -> None:
+async def keep(store: OwnersTranscripts, id_: str, *texts: str, after: float = 0.0, **more: object) -> None:
     """A transcript of some segments, which has not ended."""
     await store.add(info(id_, after, **more))
     for number, text in enumerate(texts):
         await store.append(said(id_, number, text))
 
 
-async def found(store: TranscriptStore, **query: object) -> list[str]:
+async def found(store: OwnersTranscripts, **query: object) -> list[str]:
     """The ids of one page."""
     return ids(await store.page(Query(**query)))  # type: ignore[arg-type]
 
@@ -84,7 +87,7 @@ def shown(excerpt: Excerpt) -> str:
     return "".join(f"[{piece}]" if hit else piece for piece, hit in excerpt.pieces)
 
 
-async def texts(store: TranscriptStore, id_: str) -> list[str]:
+async def texts(store: OwnersTranscripts, id_: str) -> list[str]:
     return [segment.text for segment in (await store.get(id_)).segments]
 
 
@@ -100,16 +103,23 @@ def sqlite_place(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(place: str) -> AsyncIterator[TranscriptStore]:
+async def whole(place: str) -> AsyncIterator[TranscriptStore]:
+    """The store of all owners' transcripts."""
     opened = await open_transcripts(place)
     yield opened
     await opened.aclose()
 
 
+@pytest.fixture
+def store(whole: TranscriptStore) -> OwnersTranscripts:
+    """The transcripts of one owner."""
+    return whole.of("anna")
+
+
 # --- What is kept
 
 
-async def test_whether_there_is_a_transcript_is_known_without_reading_it(store: TranscriptStore) -> None:
+async def test_whether_there_is_a_transcript_is_known_without_reading_it(store: OwnersTranscripts) -> None:
     await store.add(info("one"))
     assert await store.has("one")
     for unknown in ("two", "on%", "", "\ud800", "\0"):
@@ -118,7 +128,7 @@ async def test_whether_there_is_a_transcript_is_known_without_reading_it(store: 
     assert not await store.has("one")
 
 
-async def test_a_transcript_comes_back_as_it_was_kept(store: TranscriptStore, place: str) -> None:
+async def test_a_transcript_comes_back_as_it_was_kept(store: OwnersTranscripts, place: str) -> None:
     began = info("one", recording="speech.wav", source=TranscriptSource.FILE)
     segments = [
         Segment("one", 0, 0.1, 2.0000000000000004, "This is", final=True, language="en-US", words=WORDS),
@@ -135,11 +145,11 @@ async def test_a_transcript_comes_back_as_it_was_kept(store: TranscriptStore, pl
     assert await store.get("one") == Transcript(ended, stored)
 
     again = await open_transcripts(place)
-    assert await again.get("one") == Transcript(ended, stored)
+    assert await again.of("anna").get("one") == Transcript(ended, stored)
     await again.aclose()
 
 
-async def test_every_field_is_kept(store: TranscriptStore) -> None:
+async def test_every_field_is_kept(store: OwnersTranscripts) -> None:
     entity = Entity("This", 1.25, 1.5, "PII", "NAME", 0.75)
     scores = (LanguageScore("en-GB", 0.75), LanguageScore("en-US", 0.25))
     segment = Segment(
@@ -164,7 +174,7 @@ async def test_every_field_is_kept(store: TranscriptStore) -> None:
     assert await store.get("one") == Transcript(whole, (StoredSegment(segment),))
 
 
-async def test_segments_are_in_the_order_of_their_numbers(store: TranscriptStore) -> None:
+async def test_segments_are_in_the_order_of_their_numbers(store: OwnersTranscripts) -> None:
     await store.add(info("one"))
     for number in (5, 0, 100_000, 2):
         await store.append(said("one", number, str(number)))
@@ -172,7 +182,7 @@ async def test_segments_are_in_the_order_of_their_numbers(store: TranscriptStore
     assert (await store.get("one")).info.audio_seconds == 150_001.0
 
 
-async def test_what_is_there_already_is_left_as_it_is(store: TranscriptStore) -> None:
+async def test_what_is_there_already_is_left_as_it_is(store: OwnersTranscripts) -> None:
     await keep(store, "one", "first")
     await store.add(info("one", after=60))
     await store.append(said("one", 0, "second"))
@@ -183,7 +193,7 @@ async def test_what_is_there_already_is_left_as_it_is(store: TranscriptStore) ->
 
 
 @pytest.mark.parametrize("text", SCRIPTS)
-async def test_names_and_texts_in_any_script(store: TranscriptStore, text: str) -> None:
+async def test_names_and_texts_in_any_script(store: OwnersTranscripts, text: str) -> None:
     await keep(store, text, text, recording=text, engine=text, language=text)
     await store.correct(text, 0, text + "!")
     assert await found(store, recording=text) == [text]
@@ -196,7 +206,7 @@ async def test_names_and_texts_in_any_script(store: TranscriptStore, text: str) 
 
 
 @pytest.mark.parametrize("text", ["a\0b", "half \ud83c", "x" * 20_001])
-async def test_a_text_that_cannot_be_kept_is_told(store: TranscriptStore, text: str) -> None:
+async def test_a_text_that_cannot_be_kept_is_told(store: OwnersTranscripts, text: str) -> None:
     await keep(store, "one", "said")
     with pytest.raises(BadRequest):
         await store.correct("one", 0, text)
@@ -231,7 +241,6 @@ async def test_a_text_that_cannot_be_kept_is_told(store: TranscriptStore, text: 
         (lambda store: store.correct("one", 1 << 21, "x"), NotFound),
         (lambda store: store.delete("none"), NotFound),
         (lambda store: store.delete("on%"), NotFound),
-        (lambda store: store.delete_before(datetime(2026, 1, 1)), BadRequest),
         (lambda store: store.page(Query(since=datetime(2026, 1, 1))), BadRequest),
         (lambda store: store.page(Query(limit=0)), BadRequest),
         (lambda store: store.page(Query(limit=1001)), BadRequest),
@@ -243,8 +252,8 @@ async def test_a_text_that_cannot_be_kept_is_told(store: TranscriptStore, text: 
     ],
 )
 async def test_what_cannot_be_is_told(
-    store: TranscriptStore,
-    ask: Callable[[TranscriptStore], Awaitable[object]],
+    store: OwnersTranscripts,
+    ask: Callable[[OwnersTranscripts], Awaitable[object]],
     error: type[Exception],
 ) -> None:
     await keep(store, "one", "said", "and the neighbour", after=-0.001)
@@ -256,7 +265,7 @@ async def test_what_cannot_be_is_told(
     assert await found(store) == ["two", "one"]
 
 
-async def test_ten_thousand_segments(store: TranscriptStore) -> None:
+async def test_ten_thousand_segments(store: OwnersTranscripts) -> None:
     await keep(store, "before", "needle")
     await store.add(info("long"))
     for start in range(0, 10_000, 500):
@@ -277,14 +286,14 @@ async def test_ten_thousand_segments(store: TranscriptStore) -> None:
 # --- Pages
 
 
-async def test_pages_are_newest_first(store: TranscriptStore) -> None:
+async def test_pages_are_newest_first(store: OwnersTranscripts) -> None:
     for number in (2, 0, 3, 1):
         await keep(store, str(number), after=number)
     assert await found(store) == ["3", "2", "1", "0"]
 
 
 @pytest.mark.parametrize("words", [None, "words"])
-async def test_pages_go_on_where_the_one_before_ended(store: TranscriptStore, words: str | None) -> None:
+async def test_pages_go_on_where_the_one_before_ended(store: OwnersTranscripts, words: str | None) -> None:
     for number in range(7):
         await keep(store, str(number), "same words", after=number // 3)
     first = await store.page(Query(words=words, limit=3))
@@ -318,9 +327,9 @@ async def test_pages_go_on_where_the_one_before_ended(store: TranscriptStore, wo
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 async def test_pages_together_are_what_was_asked_for(
-    store: TranscriptStore, starts: list[int], query: Query
+    whole: TranscriptStore, store: OwnersTranscripts, starts: list[int], query: Query
 ) -> None:
-    await store.delete_before(START + timedelta(days=1))
+    await whole.delete_before(START + timedelta(days=1))
     kept = []
     for number, start in enumerate(starts):
         infos = info(
@@ -349,7 +358,7 @@ async def test_pages_together_are_what_was_asked_for(
     assert [e.started for e in listed] == sorted((e.started for e in listed), reverse=True)
 
 
-async def test_any_dates_can_be_asked_for(store: TranscriptStore) -> None:
+async def test_any_dates_can_be_asked_for(store: OwnersTranscripts) -> None:
     await keep(store, "one", "said")
     for words in (None, "said"):
         earliest, latest = (moment.replace(tzinfo=UTC) for moment in (datetime.min, datetime.max))
@@ -359,7 +368,7 @@ async def test_any_dates_can_be_asked_for(store: TranscriptStore) -> None:
         assert await found(store, words=words, since=START, until=START) == []
 
 
-async def test_a_page_shows_the_first_words(store: TranscriptStore) -> None:
+async def test_a_page_shows_the_first_words(store: OwnersTranscripts) -> None:
     await keep(store, "silent")
     await store.add(info("long", after=1))
     await store.append(said("long", 3, "word " * 100))
@@ -373,14 +382,14 @@ async def test_a_page_shows_the_first_words(store: TranscriptStore) -> None:
 # --- Search
 
 
-async def test_all_words_must_be_in_one_segment(store: TranscriptStore) -> None:
+async def test_all_words_must_be_in_one_segment(store: OwnersTranscripts) -> None:
     await keep(store, "apart", "the treasure", "an island")
     await keep(store, "together", "nothing", "On this island, a treasure!")
     assert await found(store, words="island treasure") == ["together"]
     assert await found(store, words="treasure") == ["together", "apart"]
 
 
-async def test_words_in_quotes_stand_one_behind_the_other(store: TranscriptStore) -> None:
+async def test_words_in_quotes_stand_one_behind_the_other(store: OwnersTranscripts) -> None:
     await keep(store, "one", "a treasure on an island")
     await keep(store, "two", "Treasure, island.")
     await keep(store, "three", "treasure", "island")
@@ -388,7 +397,7 @@ async def test_words_in_quotes_stand_one_behind_the_other(store: TranscriptStore
     assert await found(store, words='"island treasure"') == []
 
 
-async def test_hits_are_shown_in_their_context(store: TranscriptStore) -> None:
+async def test_hits_are_shown_in_their_context(store: OwnersTranscripts) -> None:
     await keep(store, "one", *["Nothing.", "A treasure, my treasure!"], *["More Tréasure."] * 4)
     (entry,) = (await store.page(Query(words="treasure"))).found
     assert [(e.number, e.start, shown(e)) for e in entry.excerpts] == [
@@ -398,7 +407,7 @@ async def test_hits_are_shown_in_their_context(store: TranscriptStore) -> None:
     ]
 
 
-async def test_search_with_every_filter(store: TranscriptStore) -> None:
+async def test_search_with_every_filter(store: OwnersTranscripts) -> None:
     await keep(store, "one", "said", recording="a.wav", source=TranscriptSource.FILE)
     await keep(store, "two", "said", after=1, recording="a.wav")
     await keep(store, "three", "said", after=2, source=TranscriptSource.FILE)
@@ -410,7 +419,7 @@ async def test_search_with_every_filter(store: TranscriptStore) -> None:
     assert await found(store, recording="b.wav") == []
 
 
-async def test_a_correction_is_what_is_found_and_shown(store: TranscriptStore) -> None:
+async def test_a_correction_is_what_is_found_and_shown(store: OwnersTranscripts) -> None:
     await keep(store, "one", "The weather man", "and more")
     machine = said("one", 0, "The weather man")
 
@@ -431,7 +440,7 @@ async def test_a_correction_is_what_is_found_and_shown(store: TranscriptStore) -
 
 
 @pytest.mark.parametrize("text", SCRIPTS)
-async def test_each_word_of_any_script_is_found(store: TranscriptStore, text: str) -> None:
+async def test_each_word_of_any_script_is_found(store: OwnersTranscripts, text: str) -> None:
     await keep(store, "one", text)
     for word in text.split():
         if any(character.isalnum() for character in word):
@@ -441,7 +450,7 @@ async def test_each_word_of_any_script_is_found(store: TranscriptStore, text: st
 
 
 @pytest.mark.parametrize("mark", string.punctuation)
-async def test_punctuation_is_no_operator(store: TranscriptStore, mark: str) -> None:
+async def test_punctuation_is_no_operator(store: OwnersTranscripts, mark: str) -> None:
     await keep(store, "one", "alpha beta gamma")
     for words in (
         f"alpha{mark}",
@@ -457,7 +466,7 @@ async def test_punctuation_is_no_operator(store: TranscriptStore, mark: str) -> 
 @pytest.mark.parametrize(
     "words", ["alpha AND", "OR", "NOT alpha", "NEAR(alpha beta)", "alpha near", "and or not"]
 )
-async def test_operators_are_words(store: TranscriptStore, words: str) -> None:
+async def test_operators_are_words(store: OwnersTranscripts, words: str) -> None:
     await keep(store, "one", "alpha beta")
     await keep(store, "two", f"alpha and {words}")
     assert await found(store, words=words) == ["two"]
@@ -473,7 +482,7 @@ async def test_operators_are_words(store: TranscriptStore, words: str) -> None:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-async def test_whatever_is_searched_is_found_or_told(store: TranscriptStore, words: str) -> None:
+async def test_whatever_is_searched_is_found_or_told(store: OwnersTranscripts, words: str) -> None:
     id_ = str(uuid.uuid4())
     await store.add(info(id_))
     try:
@@ -490,7 +499,7 @@ async def test_whatever_is_searched_is_found_or_told(store: TranscriptStore, wor
 # --- Deleting
 
 
-async def test_deleting_removes_all(store: TranscriptStore) -> None:
+async def test_deleting_removes_all(store: OwnersTranscripts) -> None:
     await keep(store, "one", "said here", after=-0.001)
     await keep(store, "two", "said there")
     await keep(store, "three", "said everywhere", after=0.001)
@@ -512,7 +521,7 @@ async def test_deleting_removes_all(store: TranscriptStore) -> None:
     assert await found(store, words="there") == []
 
 
-async def test_deleting_while_it_is_written(store: TranscriptStore) -> None:
+async def test_deleting_while_it_is_written(store: OwnersTranscripts) -> None:
     await store.add(info("one"))
 
     async def write() -> int:
@@ -533,29 +542,141 @@ async def test_deleting_while_it_is_written(store: TranscriptStore) -> None:
     assert await found(store, words="said") == []
 
 
-async def test_what_is_old_is_deleted(store: TranscriptStore) -> None:
+async def test_what_is_old_is_deleted(whole: TranscriptStore, store: OwnersTranscripts) -> None:
     await keep(store, "ended", "said", ended=START + 10 * SECOND)
     await keep(store, "ended later", "said", ended=START + 20 * SECOND)
     await keep(store, "growing", *["said"] * 10)  # Heard of until 14.5 s after its start.
     await keep(store, "begun")
-    assert await store.delete_before(START) == 0
-    assert await store.delete_before(START + SECOND) == 1
+    with pytest.raises(BadRequest):
+        await whole.delete_before(datetime(2026, 1, 1))
+    assert await whole.delete_before(START) == 0
+    assert await whole.delete_before(START + SECOND) == 1
     assert await found(store) == ["growing", "ended later", "ended"]
-    assert await store.delete_before(START + 10 * SECOND) == 0
-    assert await store.delete_before(START + 10.001 * SECOND) == 1
-    assert await store.delete_before(START + 14.6 * SECOND) == 1
+    assert await whole.delete_before(START + 10 * SECOND) == 0
+    assert await whole.delete_before(START + 10.001 * SECOND) == 1
+    assert await whole.delete_before(START + 14.6 * SECOND) == 1
     assert await found(store) == ["ended later"]
-    assert await store.delete_before(datetime.max.replace(tzinfo=UTC)) == 1
+    assert await whole.delete_before(datetime.max.replace(tzinfo=UTC)) == 1
     assert await found(store, words="said") == []
+
+
+# --- Owners
+
+OWNERS = (NOBODY, "anna", "Anna", "bert")
+
+
+async def test_the_same_id_is_another_transcript_of_each_owner(whole: TranscriptStore) -> None:
+    for owner in OWNERS:
+        await keep(whole.of(owner), "one", f"said by <{owner}>", recording="same.wav")
+        await whole.of(owner).end("one", START + len(owner) * SECOND, 1.5)
+    await whole.of("anna").append(said("one", 1, "and more"))
+    await whole.of("anna").correct("one", 0, "corrected")
+    await whole.of("bert").delete("one")
+    for owner, expected in (
+        (NOBODY, ["said by <>"]),
+        ("Anna", ["said by <Anna>"]),
+        ("anna", ["corrected", "and more"]),
+    ):
+        assert await texts(whole.of(owner), "one") == expected
+        assert (await whole.of(owner).get("one")).info.ended == START + len(owner) * SECOND
+        assert await found(whole.of(owner), recording="same.wav") == ["one"]
+        assert await found(whole.of(owner), words="said") == ([] if owner == "anna" else ["one"])
+    assert not await whole.of("bert").has("one")
+
+
+async def test_a_page_of_all_says_whose_each_is(whole: TranscriptStore) -> None:
+    for number, owner in enumerate(OWNERS):
+        await keep(whole.of(owner), "one", "said", after=number)
+    for query in (Query(limit=3), Query(words="said", limit=3)):
+        first = await whole.page(query)
+        rest = await whole.page(replace(query, before=first.next))
+        assert [entry.owner for page in (first, rest) for entry in page.found] == [*reversed(OWNERS)]
+    (entry,) = (await whole.of("anna").page(Query())).found
+    assert entry.owner == "anna"
+
+
+@pytest.mark.parametrize(
+    "owner", ["", " ", "*", "%", "ann_", "a" * 10_000, "'; --", "日本", "../anna", "\n"]
+)
+async def test_owners_of_any_name(whole: TranscriptStore, owner: str) -> None:
+    await keep(whole.of("anna"), "one", "hers")
+    await keep(whole.of(owner), "one", "its own")
+    await whole.of(owner).delete("one")
+    assert await found(whole.of(owner)) == []
+    assert await texts(whole.of("anna"), "one") == ["hers"]
+
+
+@pytest.mark.parametrize("owner", ["a\0b", "half \ud83c", "x" * 20_001])
+async def test_owners_that_no_database_can_keep(whole: TranscriptStore, owner: str) -> None:
+    nobodys = whole.of(owner)
+    for call in (nobodys.add(info("one")), nobodys.page(Query())):
+        with pytest.raises(BadRequest):
+            await call
+    for call in (nobodys.get("one"), nobodys.delete("one"), nobodys.append(said("one", 0, "x"))):
+        with pytest.raises(NotFound):
+            await call
+    assert not await nobodys.has("one")
+
+
+async def _all_that_is_read(store: OwnersTranscripts, names: Sequence[str]) -> object:
+    pages = [await store.page(Query(words=words, limit=2)) for words in (None, "said", "corrected")]
+    read: list[Page | Transcript | bool] = [*pages]
+    read += [await store.page(Query(before=pages[0].next))] if pages[0].next else []
+    for name in names:
+        read.append(await store.has(name))
+        if read[-1]:
+            read.append(await store.get(name))
+    return read
+
+
+_NAMES = ("one", "two", "three")
+
+
+@given(
+    owner=st.sampled_from(OWNERS),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["add", "append", "end", "correct", "delete"]), st.sampled_from(_NAMES)),
+        min_size=1,
+        max_size=10,
+    ),
+)
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+async def test_what_one_owner_does_never_changes_what_another_reads(
+    whole: TranscriptStore, owner: str, steps: list[tuple[str, str]]
+) -> None:
+    for each in OWNERS:
+        for name in _NAMES:
+            await keep(whole.of(each), name, f"said by {each}")
+    others = [each for each in OWNERS if each != owner]
+    before = [await _all_that_is_read(whole.of(other), _NAMES) for other in others]
+    store = whole.of(owner)
+    for number, (step, name) in enumerate(steps):
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "add": lambda name=name: store.add(info(name, after=9)),
+            "append": lambda name=name, n=number: store.append(said(name, n + 1, f"said {n}")),
+            "end": lambda name=name: store.end(name, START, 1.0),
+            "correct": lambda name=name, n=number: store.correct(name, 0, f"corrected {n}"),
+            "delete": lambda name=name: store.delete(name),
+        }
+        with suppress(NotFound):
+            await calls[step]()
+    assert [await _all_that_is_read(whole.of(other), _NAMES) for other in others] == before
 
 
 # --- Company and ends
 
 
-async def test_many_write_at_once(store: TranscriptStore, place: str) -> None:
-    other = await open_transcripts(place)
+async def test_many_write_at_once(store: OwnersTranscripts, place: str) -> None:
+    reopened = await open_transcripts(place)
+    other = reopened.of("anna")
 
-    async def speak(through: TranscriptStore, id_: str) -> None:
+    async def speak(through: OwnersTranscripts, id_: str) -> None:
         await through.add(info(id_))
         for number in range(20):
             await through.append(said(id_, number, f"{id_} {number}"))
@@ -566,20 +687,22 @@ async def test_many_write_at_once(store: TranscriptStore, place: str) -> None:
     for name in names:
         assert await texts(store, name) == [f"{name} {number}" for number in range(20)]
         assert await found(other, words=f'"{name} 19"') == [name]
-    await other.aclose()
+    await reopened.aclose()
 
 
-async def test_a_store_may_be_closed_twice_and_tells_afterwards(store: TranscriptStore) -> None:
+async def test_a_store_may_be_closed_twice_and_tells_afterwards(
+    whole: TranscriptStore, store: OwnersTranscripts
+) -> None:
     await keep(store, "one", "said")
-    await store.aclose()
-    await store.aclose()
+    await whole.aclose()
+    await whole.aclose()
     with pytest.raises(StorageFailure, match="closed"):
         await store.get("one")
     with pytest.raises(StorageFailure, match="closed"):
         await store.append(said("one", 1, "x"))
 
 
-async def test_calls_that_are_cancelled_do_no_harm(store: TranscriptStore) -> None:
+async def test_calls_that_are_cancelled_do_no_harm(store: OwnersTranscripts) -> None:
     await keep(store, "one")
     calls = [asyncio.create_task(store.append(said("one", n, "said"))) for n in range(50)]
     await asyncio.sleep(0)

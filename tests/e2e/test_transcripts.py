@@ -19,6 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from transcribed.principal import NOBODY
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.transcripts import TranscriptInfo, TranscriptSource
 from transcribed.transcript import Segment
@@ -486,13 +487,14 @@ def test_what_is_older_than_keep_days_is_deleted_at_the_start(
     ages = {days: str(uuid.uuid4()) for days in (0, 6, 8, 800)}
 
     async def fill() -> None:
-        store = await open_transcripts(str(file))
+        whole = await open_transcripts(str(file))
+        store = whole.of(NOBODY)
         for days, name in ages.items():
             then = now - timedelta(days=days)
             await store.add(TranscriptInfo(name, TranscriptSource.LIVE, "scripted", "en-US", then))
             await store.append(Segment(name, 0, 0.0, 1.0, "once upon a time", True, "en-US"))
             await store.end(name, then, 1.0)
-        await store.aclose()
+        await whole.aclose()
 
     asyncio.run(fill())
     for_ever = saying(options=("--transcripts", str(file)))

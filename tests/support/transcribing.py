@@ -10,6 +10,7 @@ from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine
 from transcribed.options import StreamOptions
+from transcribed.principal import NOBODY
 from transcribed.service.files import FilePace
 from transcribed.service.live import Feed, Opened, Session, session_events
 from transcribed.service.transcription import Transcription, TranscriptionRequest
@@ -69,8 +70,11 @@ class Told:
 
 
 def persisted(
-    kept: Transcripts, events: AsyncGenerator[LiveEvent, None], engine: str = "scripted"
+    kept: Transcripts,
+    events: AsyncGenerator[LiveEvent, None],
+    engine: str = "scripted",
+    owner: str = NOBODY,
 ) -> AsyncGenerator[LiveEvent, None]:
     """The events of a live session, as the service keeps and tells them."""
-    growing = kept.growing(TranscriptSource.LIVE, engine)
+    growing = kept.growing(owner, TranscriptSource.LIVE, engine)
     return session_events(nullcontext(Opened(Told(events), growing=growing)))

@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from transcribed.errors import BadRequest, shown
+from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
 from transcribed.http.content_negotiation import negotiate
+from transcribed.http.owners import ABOUT_OWNER, Asked, is_told, owner_of_list, owner_of_one
 from transcribed.http.recordings import Problem
+from transcribed.principal import Principal
 from transcribed.service import transcripts as service
 from transcribed.service.corrections import as_corrected
 from transcribed.service.threads import in_thread
@@ -85,6 +88,7 @@ class Listed(Head):
     """A transcript of a page: where words were searched its first hits, else its first words."""
 
     excerpts: list[ListedExcerpt]
+    owner: str | None = Field(None, description="Whose it is; said where keys are used.", examples=["anna"])
 
 
 class Page(Shape):
@@ -123,6 +127,7 @@ class Wanted(BaseModel):
     )
     limit: int = Field(50, ge=1, le=LONGEST_PAGE, description="The most transcripts on the page.")
     before: str | None = Field(None, description="Next of the page before.")
+    owner: str | None = Field(None, description=ABOUT_OWNER)
 
     def query(self) -> service.Query:
         """The query for the store of transcripts. Raises BadRequest."""
@@ -224,17 +229,22 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     # Threads are few, and a day of speech takes seconds to write.
     one_at_a_time = asyncio.Lock()
 
-    async def answer(transcript: str, form: Form) -> Response:
-        found = await transcripts().get(transcript)
+    async def answer(owner: str, transcript: str, form: Form) -> Response:
+        found = await transcripts().get(owner, transcript)
         async with one_at_a_time:
             body = await in_thread(form.encoded, found)
         return Response(body, media_type=form.media_type, headers={"X-Content-Type-Options": "nosniff"})
 
-    @routes.get("", summary="List and search the transcripts", responses=_problems(400))
-    async def page(wanted: Annotated[Wanted, Query()]) -> Page:
+    @routes.get(
+        "",
+        summary="List and search the transcripts",
+        responses=_problems(400),
+        response_model_exclude_unset=True,
+    )
+    async def page(wanted: Annotated[Wanted, Query()], who: Reader) -> Page:
         """What was said here, newest first, a page at a time."""
-        found = await transcripts().page(wanted.query())
-        return Page(transcripts=list(map(_listed, found.found)), next=found.next)
+        found = await transcripts().page(owner_of_list(who, wanted.owner), wanted.query())
+        return Page(transcripts=[_listed(each, who) for each in found.found], next=found.next)
 
     @routes.get(
         "/{transcript}.{form}",
@@ -242,12 +252,12 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         response_class=Response,
         responses=_problems(400) | {200: document},
     )
-    async def read_in(transcript: Id, form: Suffix) -> Response:
+    async def read_in(transcript: Id, form: Suffix, who: Reader, owner: Asked = None) -> Response:
         """The whole transcript in the form that the suffix names."""
         if form not in FORMS:
             suffixes = _alternatives(f".{suffix}" for suffix in FORMS)
             raise BadRequest(f"A transcript is not there as {shown(form)}. Ask for {suffixes}.")
-        return await answer(transcript, FORMS[form])
+        return await answer(owner_of_one(who, owner), transcript, FORMS[form])
 
     @routes.get(
         "/{transcript}",
@@ -255,7 +265,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         response_class=Response,
         responses=_problems(406) | {200: document},
     )
-    async def read(transcript: Id, accept: Accept = None) -> Response:
+    async def read(transcript: Id, who: Reader, accept: Accept = None, owner: Asked = None) -> Response:
         """The whole transcript in the form that the header Accept names, as JSON where it names none."""
         kinds = {form.media_type: form for form in FORMS.values()}
         kind = negotiate(accept, list(kinds))
@@ -263,7 +273,7 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
             raise HTTPException(
                 406, f"A transcript is there as {_alternatives(kinds)}. Accept one of them."
             )
-        answered = await answer(transcript, kinds[kind])
+        answered = await answer(owner_of_one(who, owner), transcript, kinds[kind])
         answered.headers["Vary"] = "Accept"
         return answered
 
@@ -274,22 +284,24 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         responses=_problems(400, 413) | {200: corrected},
         openapi_extra={"requestBody": _CORRECTION},
     )
-    async def correct(transcript: Id, number: Number, request: Request) -> Response:
+    async def correct(
+        transcript: Id, number: Number, request: Request, who: Transcriber, owner: Asked = None
+    ) -> Response:
         """Puts a text in place of what was recognised; `{"text": null}` takes that again.
 
         What was recognised is kept. The answer is the segment as the transcript has it now: the correction
         is its first alternative, what was recognised the second.
         """
         text = _correction(await small_body(request, CORRECTION_BYTES))
-        stored = await transcripts().correct(transcript, number, text)
+        stored = await transcripts().correct(owner_of_one(who, owner), transcript, number, text)
         async with one_at_a_time:
             body = await in_thread(lambda: _dumped(_result(stored)).encode())
         return Response(body, media_type="application/json")
 
     @routes.delete("/{transcript}", status_code=204, summary="Delete a transcript", responses=_problems())
-    async def delete(transcript: Id) -> None:
+    async def delete(transcript: Id, who: Transcriber, owner: Asked = None) -> None:
         """Removes the transcript for good. If its session still runs, the rest of it is not kept either."""
-        await transcripts().delete(transcript)
+        await transcripts().delete(owner_of_one(who, owner), transcript)
 
     return routes
 
@@ -346,8 +358,11 @@ def _head(info: TranscriptInfo) -> dict[str, Any]:
     }
 
 
-def _listed(found: FoundTranscript) -> Listed:
-    return Listed(**_head(found.info), excerpts=list(map(_listed_excerpt, found.excerpts)))
+def _listed(found: FoundTranscript, who: Principal) -> Listed:
+    listed = Listed(**_head(found.info), excerpts=list(map(_listed_excerpt, found.excerpts)))
+    if is_told(who, found.owner):
+        listed.owner = found.owner
+    return listed
 
 
 def _listed_excerpt(excerpt: Excerpt) -> ListedExcerpt:

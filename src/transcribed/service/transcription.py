@@ -29,6 +29,7 @@ from transcribed.options import (
     one_of,
     unsupported,
 )
+from transcribed.principal import NOBODY
 from transcribed.recognition.spoken_form import spoken_form
 from transcribed.service.channels import ChannelSession
 from transcribed.service.files import FilePace, send_recording
@@ -63,9 +64,9 @@ class TranscriptionRequest:
     `format` is the format of live audio, and `track` the number of a container's audio track (None: the
     default track). With `split_channels` each channel is recognised separately.
 
-    `session_id` is the id of a live session (None: the server generates one). Only the same `owner` can
-    take the session over. For `resume_window` seconds from its start (None: never), a client that lost its
-    connection can resume the session.
+    The recording, the vocabulary filters, the session and the transcript belong to `owner`. `session_id` is
+    the id of a live session (None: the server generates one). For `resume_window` seconds from its start
+    (None: never), a client that lost its connection can resume the session.
     """
 
     engine: str | None = None
@@ -76,7 +77,7 @@ class TranscriptionRequest:
     split_channels: bool = False
     session_id: str | None = None
     resume_window: float | None = None
-    owner: str | None = None
+    owner: str = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Transcription:
         key = request.owner, session_id.lower()
         async with self._sessions.hold(key) as lease:
             # A client may reuse a session id; a new session must not extend an earlier stored transcript.
-            known = request.session_id is not None and (lease.took_over or await transcripts.has(key[1]))
+            known = request.session_id is not None and (lease.took_over or await transcripts.has(*key))
             timeline = SessionTimeline(None if known else key[1])
 
             def start(timeline: SessionTimeline) -> Session:
@@ -153,7 +154,9 @@ class Transcription:
             record = SessionRecord(engine.capabilities.name, timeline.id)
 
             def events(session: Session, feed: Feed | None = None) -> AsyncGenerator[LiveEvent, None]:
-                growing = transcripts.growing(TranscriptSource.LIVE, engine.capabilities.name)
+                growing = transcripts.growing(
+                    request.owner, TranscriptSource.LIVE, engine.capabilities.name
+                )
                 return session_events(nullcontext(Opened(session, feed, changes, growing)))
 
             async def feed(chunks: Chunks, session: Session) -> Heard | None:
@@ -252,7 +255,9 @@ class Transcription:
             pace=pace,
             stopping=self._stopping,
         )
-        growing = self._transcripts().growing(TranscriptSource.FILE, engine.capabilities.name, name)
+        growing = self._transcripts().growing(
+            request.owner, TranscriptSource.FILE, engine.capabilities.name, name
+        )
         async with LiveSession(engine, options) as session:
             record.engine, record.id, record.recording = engine.capabilities.name, session.id, name
             with record.told():

@@ -25,6 +25,7 @@ from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import (
     Excerpt,
     FoundTranscript,
+    OwnersTranscripts,
     Page,
     Query,
     StoredSegment,
@@ -106,52 +107,53 @@ class Transcripts:
             raise NotFound("This server keeps no transcripts: it was started with --transcripts none.")
         return self._store
 
-    async def page(self, query: Query) -> Page:
-        """The transcripts that meet the query, newest first."""
+    async def page(self, owner: str | None, query: Query) -> Page:
+        """The transcripts of an owner, or with None of all owners, that meet the query, newest first."""
         if query.recording is not None:
             query = replace(query, recording=valid_name(query.recording))
-        page = await self._kept.page(query)
+        page = await (self._kept if owner is None else self._kept.of(owner)).page(query)
         trail.tell(
             Action.TRANSCRIPTS_SEARCHED,
             query.recording or "",
+            owner=owner,
             found=len(page.found),
             by_words=query.words is not None,
         )
         return page
 
-    async def get(self, transcript: str) -> Transcript:
+    async def get(self, owner: str, transcript: str) -> Transcript:
         """A whole transcript."""
-        found = await self._kept.get(transcript)
-        trail.tell(Action.TRANSCRIPT_READ, transcript)
+        found = await self._kept.of(owner).get(transcript)
+        trail.tell(Action.TRANSCRIPT_READ, transcript, owner=owner)
         return found
 
-    async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
+    async def correct(self, owner: str, transcript: str, number: int, text: str | None) -> StoredSegment:
         """Set or, with None, remove the correction of a segment's text. Returns the changed segment."""
-        segment = await self._kept.correct(transcript, number, text)
-        trail.tell(Action.TRANSCRIPT_CORRECTED, transcript, segment=number)
+        segment = await self._kept.of(owner).correct(transcript, number, text)
+        trail.tell(Action.TRANSCRIPT_CORRECTED, transcript, owner=owner, segment=number)
         return segment
 
-    async def delete(self, transcript: str) -> None:
+    async def delete(self, owner: str, transcript: str) -> None:
         """Delete a transcript."""
-        await self._kept.delete(transcript)
-        trail.tell(Action.TRANSCRIPT_DELETED, transcript)
+        await self._kept.of(owner).delete(transcript)
+        trail.tell(Action.TRANSCRIPT_DELETED, transcript, owner=owner)
 
-    async def has(self, transcript: str) -> bool:
-        """Whether there is a transcript with this id; True if the store fails to tell."""
+    async def has(self, owner: str, transcript: str) -> bool:
+        """Whether an owner has a transcript with this id; True if the store fails to tell."""
         if self._store is None:
             return False
         try:
-            return await self._store.has(transcript)
+            return await self._store.of(owner).has(transcript)
         except TranscribedError:
             return True
 
     def growing(
-        self, source: TranscriptSource, engine: str, recording: str | None = None
+        self, owner: str, source: TranscriptSource, engine: str, recording: str | None = None
     ) -> "GrowingTranscript | None":
-        """A transcript for a session that begins; None if there is no store."""
+        """A transcript for an owner's session that begins; None if there is no store."""
         if self._store is None:
             return None
-        return GrowingTranscript(self._store, self._run, source, engine, recording)
+        return GrowingTranscript(self._store.of(owner), self._run, source, engine, recording)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> Task[T]:
         task = asyncio.create_task(work)
@@ -168,7 +170,7 @@ class GrowingTranscript:
 
     def __init__(
         self,
-        store: TranscriptStore,
+        store: OwnersTranscripts,
         run: Callable[[Coroutine[Any, Any, Exception | None]], Task[Exception | None]],
         source: TranscriptSource,
         engine: str,

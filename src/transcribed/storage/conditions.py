@@ -30,12 +30,17 @@ class Conditions:
     end: int
 
 
-def conditions_of(query: Query) -> Conditions:
-    """Translate a query. Raises BadRequest for an invalid one."""
+def conditions_of(query: Query, owner: str | None) -> Conditions:
+    """Translate a query about one owner's transcripts, or about all with None.
+
+    Raises BadRequest for an invalid one.
+    """
     if not 1 <= query.limit <= LONGEST_PAGE:
         raise BadRequest(f"A page has 1 to {LONGEST_PAGE} transcripts, not {query.limit}.")
-    check_texts(query.recording)
+    check_texts(owner, query.recording)
     first, conditions = 0, []
+    if owner is not None:
+        conditions.append(transcripts.c.owner == owner)
     if query.source is not None:
         conditions.append(transcripts.c.source == query.source.value)
     if query.recording is not None:

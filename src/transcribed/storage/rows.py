@@ -24,12 +24,13 @@ _WORD_FIELDS = [field.name for field in fields(Word)]
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def transcript_row(info: TranscriptInfo) -> Fields:
-    """A transcript as a row of `transcripts`, without its key. Raises BadRequest."""
-    check_texts(info.id, info.engine, info.language, info.recording)
+def transcript_row(owner: str, info: TranscriptInfo) -> Fields:
+    """An owner's transcript as a row of `transcripts`, without its key. Raises BadRequest."""
+    check_texts(owner, info.id, info.engine, info.language, info.recording)
     if not EARLIEST <= aware(info.started) < LATEST:
         raise BadRequest(f"A transcript cannot start at {info.started}. Set the clock.")
     return {
+        "owner": owner,
         "id": info.id,
         "source": info.source.value,
         "engine": info.engine,
@@ -136,11 +137,14 @@ def is_storable(text: str) -> bool:
     return "\0" not in text and not _SURROGATES.search(text)
 
 
-def known_id(transcript: str) -> str:
-    """The id, if the database can take it. Raises NotFound for any other, which no transcript can have."""
-    if not is_storable(transcript):
+def identity(owner: str, transcript: str) -> Fields:
+    """The parameters that name a transcript in a statement.
+
+    Raises NotFound for values that the database cannot take, which no transcript can have.
+    """
+    if not is_storable(owner) or not is_storable(transcript):
         raise no_transcript(transcript)
-    return transcript
+    return {"whose": owner, "transcript": transcript}
 
 
 def no_transcript(transcript: str) -> NotFound:

@@ -32,8 +32,7 @@ from transcribed.storage.rows import (
     Fields,
     aware,
     check_texts,
-    is_storable,
-    known_id,
+    identity,
     no_transcript,
     segment_row,
     stored_segment,
@@ -63,8 +62,9 @@ from transcribed.transcript import Segment
 EXCERPTS = 3
 """The most excerpts of one transcript on a page."""
 
-_FIND = select(transcripts).where(transcripts.c.id == bindparam("transcript"))
-_EXISTS = select(transcripts.c.key).where(transcripts.c.id == bindparam("transcript"))
+_IS_IT = (transcripts.c.owner == bindparam("whose")) & (transcripts.c.id == bindparam("transcript"))
+_FIND = select(transcripts).where(_IS_IT)
+_EXISTS = select(transcripts.c.key).where(_IS_IT)
 _FOLLOWING = transcripts.alias()
 _NEXT_FREE_KEY = (
     select(transcripts.c.key + 1)
@@ -76,7 +76,7 @@ _NEXT_FREE_KEY = (
 )
 _GROW = (
     update(transcripts)
-    .where(transcripts.c.id == bindparam("transcript"))
+    .where(_IS_IT)
     .values(
         audio_seconds=case(
             (transcripts.c.audio_seconds < bindparam("heard"), bindparam("heard")),
@@ -87,7 +87,7 @@ _GROW = (
 )
 _END = (
     update(transcripts)
-    .where(transcripts.c.id == bindparam("transcript"))
+    .where(_IS_IT)
     .values(ended=bindparam("ended_at"), audio_seconds=bindparam("heard"))
     .returning(transcripts.c.key)
 )
@@ -123,112 +123,20 @@ class _KeptAlready(Exception):
     """The segment is stored already. Raised to roll the transaction back."""
 
 
-class SqlTranscriptStore:
-    """A TranscriptStore in a Database, which it closes."""
+class _Tables:
+    """What is done in the tables for one owner and for all."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._words = database.words
-        self._insert_transcript = database.insert_new(transcripts).returning(transcripts.c.key)
 
-    @property
-    def place(self) -> str:
-        """The path or address, without passwords."""
-        return self._database.place
-
-    async def add(self, info: TranscriptInfo) -> None:
-        """Begin a transcript, unless there is one with this id."""
-        row = transcript_row(info)
-        await self._database.write(lambda connection: self._add(connection, row))
-
-    async def append(self, segment: Segment) -> None:
-        """Store a final segment, unless there is one with this number."""
-        row = segment_row(segment)
-        with suppress(_KeptAlready):
-            await self._database.write(lambda connection: self._append(connection, segment, row))
-
-    async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
-        """Mark a transcript as ended."""
-        values = {"transcript": known_id(transcript), "ended_at": aware(ended), "heard": audio_seconds}
-
-        def run(connection: Connection) -> None:
-            if connection.execute(_END, values).scalar() is None:
-                raise no_transcript(transcript)
-
-        await self._database.write(run)
-
-    async def page(self, query: Query) -> Page:
-        """Transcripts, newest first."""
-        wanted = conditions_of(query)
+    async def _pages(self, query: Query, owner: str | None) -> Page:
+        wanted = conditions_of(query, owner)
         return await self._database.read(lambda connection: self._page(connection, wanted, query.limit))
-
-    async def has(self, transcript: str) -> bool:
-        """Whether there is a transcript with this id."""
-        known = {"transcript": transcript}
-        return is_storable(transcript) and await self._database.read(
-            lambda connection: connection.execute(_EXISTS, known).first() is not None
-        )
-
-    async def get(self, transcript: str) -> Transcript:
-        """A whole transcript."""
-        return await self._database.read(lambda connection: _get(connection, transcript))
-
-    async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
-        """Set or, with None, remove the correction of a segment's text."""
-        check_texts(text)
-        after = await self._database.write(
-            lambda connection: self._correct(connection, transcript, number, text)
-        )
-        self._database.forget()
-        return after
-
-    async def delete(self, transcript: str) -> None:
-        """Delete a transcript and all its segments."""
-        condition = transcripts.c.id == known_id(transcript)
-        if not await self._deleted(condition):
-            raise no_transcript(transcript)
-        self._database.forget()
-
-    async def delete_before(self, moment: datetime) -> int:
-        """Delete the transcripts that ended, or last grew, before a moment; returns how many."""
-        old = aware(moment) > _LAST
-        keys = await self._database.read(
-            lambda connection: connection.execute(select(transcripts.c.key).where(old)).scalars().all()
-        )
-        # One at a time, so that live transcripts do not wait long for the database.
-        deleted = 0
-        for key in keys:
-            deleted += await self._deleted(old & (transcripts.c.key == key))
-        if deleted:
-            self._database.forget()
-        return deleted
-
-    async def aclose(self) -> None:
-        """Close the database."""
-        await self._database.aclose()
 
     async def _deleted(self, condition: ColumnElement[bool]) -> int:
         """Delete at most one transcript, even on a full disk; returns how many were deleted."""
         return await write_deletion(self._database, partial(self._delete, condition))
-
-    def _add(self, connection: Connection, row: Fields) -> None:
-        if connection.execute(_FIND, {"transcript": row["id"]}).first() is not None:
-            return
-        key = key_of(row["started"])
-        while connection.execute(self._insert_transcript, row | {"key": key}).scalar() is None:
-            key = connection.execute(_NEXT_FREE_KEY, {"taken": key}).scalar_one()
-
-    def _append(self, connection: Connection, segment: Segment, row: Fields) -> None:
-        grown = {"transcript": known_id(segment.session), "heard": segment.end}
-        key = connection.execute(_GROW, grown).scalar()
-        if key is None:
-            raise no_transcript(segment.session)
-        place = segment_id(key, segment.number)
-        try:
-            connection.execute(_INSERT_SEGMENT, row | {"id": place})
-        except IntegrityError as error:
-            raise _KeptAlready from error
-        self._words.put(connection, [(place, segment.text)])
 
     def _page(self, connection: Connection, wanted: Conditions, limit: int) -> Page:
         newest = (
@@ -240,7 +148,9 @@ class SqlTranscriptStore:
             excerpts = self._hits(connection, wanted.phrases, [row.key for row in shown])
         else:
             excerpts = _beginnings(connection, [row.key for row in shown])
-        found = tuple(FoundTranscript(transcript_info(row), excerpts.get(row.key, ())) for row in shown)
+        found = tuple(
+            FoundTranscript(transcript_info(row), excerpts.get(row.key, ()), row.owner) for row in shown
+        )
         return Page(found, next=f"{shown[-1].key:x}" if len(rows) > limit else None)
 
     def _search(self, connection: Connection, wanted: Conditions) -> Iterator[Row[Any]]:
@@ -283,10 +193,143 @@ class SqlTranscriptStore:
             for key in keys
         }
 
+    def _delete(self, condition: ColumnElement[bool], connection: Connection) -> int:
+        key = connection.execute(delete(transcripts).where(condition).returning(transcripts.c.key)).scalar()
+        if key is None:
+            return 0
+        said = select(segments.c.id, _TEXT).where(
+            segments.c.id >= segment_id(key), segments.c.id < segment_id(key + 1)
+        )
+        texts = [(segment, text) for segment, text in connection.execute(said)]
+        if texts:
+            self._words.remove(connection, texts)
+            connection.execute(_DELETE_SEGMENTS, _range(key))
+        return 1
+
+
+class SqlTranscriptStore(_Tables):
+    """A TranscriptStore in a Database, which it closes."""
+
+    @property
+    def place(self) -> str:
+        """The path or address, without passwords."""
+        return self._database.place
+
+    def of(self, owner: str) -> "SqlOwnersTranscripts":
+        """The transcripts of one owner."""
+        return SqlOwnersTranscripts(self._database, owner)
+
+    async def page(self, query: Query) -> Page:
+        """The transcripts of all owners, newest first."""
+        return await self._pages(query, None)
+
+    async def delete_before(self, moment: datetime) -> int:
+        """Delete the transcripts that ended, or last grew, before a moment; returns how many."""
+        old = aware(moment) > _LAST
+        keys = await self._database.read(
+            lambda connection: connection.execute(select(transcripts.c.key).where(old)).scalars().all()
+        )
+        # One at a time, so that live transcripts do not wait long for the database.
+        deleted = 0
+        for key in keys:
+            deleted += await self._deleted(old & (transcripts.c.key == key))
+        if deleted:
+            self._database.forget()
+        return deleted
+
+    async def aclose(self) -> None:
+        """Close the database."""
+        await self._database.aclose()
+
+
+class SqlOwnersTranscripts(_Tables):
+    """The OwnersTranscripts in a SqlTranscriptStore."""
+
+    def __init__(self, database: Database, owner: str) -> None:
+        super().__init__(database)
+        self._owner = owner
+        self._insert_transcript = database.insert_new(transcripts).returning(transcripts.c.key)
+
+    async def add(self, info: TranscriptInfo) -> None:
+        """Begin a transcript, unless there is one with this id."""
+        row = transcript_row(self._owner, info)
+        await self._database.write(lambda connection: self._add(connection, row))
+
+    async def append(self, segment: Segment) -> None:
+        """Store a final segment, unless there is one with this number."""
+        row = segment_row(segment)
+        with suppress(_KeptAlready):
+            await self._database.write(lambda connection: self._append(connection, segment, row))
+
+    async def end(self, transcript: str, ended: datetime, audio_seconds: float) -> None:
+        """Mark a transcript as ended."""
+        values = self._known(transcript) | {"ended_at": aware(ended), "heard": audio_seconds}
+
+        def run(connection: Connection) -> None:
+            if connection.execute(_END, values).scalar() is None:
+                raise no_transcript(transcript)
+
+        await self._database.write(run)
+
+    async def page(self, query: Query) -> Page:
+        """The owner's transcripts, newest first."""
+        return await self._pages(query, self._owner)
+
+    async def has(self, transcript: str) -> bool:
+        """Whether there is a transcript with this id."""
+        try:
+            known = self._known(transcript)
+        except NotFound:
+            return False
+        return await self._database.read(
+            lambda connection: connection.execute(_EXISTS, known).first() is not None
+        )
+
+    async def get(self, transcript: str) -> Transcript:
+        """A whole transcript."""
+        return await self._database.read(lambda connection: self._get(connection, transcript))
+
+    async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
+        """Set or, with None, remove the correction of a segment's text."""
+        check_texts(text)
+        after = await self._database.write(
+            lambda connection: self._correct(connection, transcript, number, text)
+        )
+        self._database.forget()
+        return after
+
+    async def delete(self, transcript: str) -> None:
+        """Delete a transcript and all its segments."""
+        if not await self._deleted(_IS_IT.params(**self._known(transcript))):
+            raise no_transcript(transcript)
+        self._database.forget()
+
+    def _known(self, transcript: str) -> Fields:
+        return identity(self._owner, transcript)
+
+    def _add(self, connection: Connection, row: Fields) -> None:
+        if connection.execute(_EXISTS, self._known(row["id"])).first() is not None:
+            return
+        key = key_of(row["started"])
+        while connection.execute(self._insert_transcript, row | {"key": key}).scalar() is None:
+            key = connection.execute(_NEXT_FREE_KEY, {"taken": key}).scalar_one()
+
+    def _append(self, connection: Connection, segment: Segment, row: Fields) -> None:
+        grown = self._known(segment.session) | {"heard": segment.end}
+        key = connection.execute(_GROW, grown).scalar()
+        if key is None:
+            raise no_transcript(segment.session)
+        place = segment_id(key, segment.number)
+        try:
+            connection.execute(_INSERT_SEGMENT, row | {"id": place})
+        except IntegrityError as error:
+            raise _KeptAlready from error
+        self._words.put(connection, [(place, segment.text)])
+
     def _correct(
         self, connection: Connection, transcript: str, number: int, text: str | None
     ) -> StoredSegment:
-        key = _find(connection, transcript, _LOCK).key
+        key = self._find(connection, transcript, _LOCK).key
         segment = segment_id(key, number) if 0 <= number < MOST_SEGMENTS else -1
         row = connection.execute(select(segments).where(segments.c.id == segment)).first()
         if row is None:
@@ -300,18 +343,16 @@ class SqlTranscriptStore:
         self._words.put(connection, [(segment, after.text)])
         return after
 
-    def _delete(self, condition: ColumnElement[bool], connection: Connection) -> int:
-        key = connection.execute(delete(transcripts).where(condition).returning(transcripts.c.key)).scalar()
-        if key is None:
-            return 0
-        said = select(segments.c.id, _TEXT).where(
-            segments.c.id >= segment_id(key), segments.c.id < segment_id(key + 1)
-        )
-        texts = [(segment, text) for segment, text in connection.execute(said)]
-        if texts:
-            self._words.remove(connection, texts)
-            connection.execute(_DELETE_SEGMENTS, _range(key))
-        return 1
+    def _get(self, connection: Connection, transcript: str) -> Transcript:
+        found = self._find(connection, transcript)
+        rows = connection.execute(_SEGMENTS, _range(found.key))
+        return Transcript(transcript_info(found), tuple(stored_segment(transcript, row) for row in rows))
+
+    def _find(self, connection: Connection, transcript: str, statement: Select[Any] = _FIND) -> Row[Any]:
+        row = connection.execute(statement, self._known(transcript)).first()
+        if row is None:
+            raise no_transcript(transcript)
+        return row
 
 
 def _list(connection: Connection, wanted: Conditions, limit: int) -> Iterator[Row[Any]]:
@@ -336,19 +377,6 @@ def _beginnings(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[
 
 def _excerpt(row: Row[Any], phrases: Sequence[Phrase]) -> Excerpt:
     return Excerpt(split(row.id)[1], row.start, excerpt(row.said, phrases))
-
-
-def _get(connection: Connection, transcript: str) -> Transcript:
-    found = _find(connection, transcript)
-    rows = connection.execute(_SEGMENTS, _range(found.key))
-    return Transcript(transcript_info(found), tuple(stored_segment(transcript, row) for row in rows))
-
-
-def _find(connection: Connection, transcript: str, statement: Select[Any] = _FIND) -> Row[Any]:
-    row = connection.execute(statement, {"transcript": known_id(transcript)}).first()
-    if row is None:
-        raise no_transcript(transcript)
-    return row
 
 
 def _range(key: int) -> Fields:

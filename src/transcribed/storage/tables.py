@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     bindparam,
     select,
 )
@@ -90,7 +91,8 @@ transcripts = Table(
     "transcripts",
     metadata,
     Column("key", _Key, primary_key=True, autoincrement=False),
-    Column("id", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("id", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("engine", Text, nullable=False),
     Column("language", Text, nullable=False),
@@ -98,7 +100,9 @@ transcripts = Table(
     Column("recording", Text),
     Column("ended", Moment),
     Column("audio_seconds", Double, nullable=False),
+    UniqueConstraint("owner", "id", name="transcripts_owner_id"),
 )
+Index("transcripts_owner", transcripts.c.owner, transcripts.c.key)
 Index("transcripts_source", transcripts.c.source, transcripts.c.key)
 Index("transcripts_recording", transcripts.c.recording, transcripts.c.key)
 

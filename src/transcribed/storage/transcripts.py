@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+from transcribed.principal import NOBODY
 from transcribed.transcript import Segment
 
 
@@ -97,6 +98,7 @@ class FoundTranscript:
 
     info: TranscriptInfo
     excerpts: tuple[Excerpt, ...] = ()
+    owner: str = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +109,12 @@ class Page:
     next: str | None = None
 
 
-class TranscriptStore(Protocol):
-    """Durable storage of transcripts.
+class OwnersTranscripts(Protocol):
+    """The transcripts of one owner in a TranscriptStore; those of other owners do not exist here.
 
     Methods raise NotFound, BadRequest, StorageFull and StorageFailure, and end within half a minute. A call
     that raised StorageFailure may have succeeded nevertheless. Datetimes must have a time zone.
     """
-
-    @property
-    def place(self) -> str:
-        """The path or address, without passwords, for messages."""
-        ...
 
     async def add(self, info: TranscriptInfo) -> None:
         """Begin a transcript; does nothing if there is one with this id, so that a call can be repeated."""
@@ -136,7 +133,7 @@ class TranscriptStore(Protocol):
         ...
 
     async def page(self, query: Query) -> Page:
-        """The transcripts that meet the query, in reverse order of their start.
+        """The owner's transcripts that meet the query, in reverse order of their start.
 
         Raises BadRequest for an invalid `before`, and for `words` without a letter or digit.
         """
@@ -156,6 +153,26 @@ class TranscriptStore(Protocol):
 
     async def delete(self, transcript: str) -> None:
         """Delete a transcript and all its segments."""
+        ...
+
+
+class TranscriptStore(Protocol):
+    """Durable storage of all owners' transcripts. Methods end and raise as those of OwnersTranscripts."""
+
+    @property
+    def place(self) -> str:
+        """The path or address, without passwords, for messages."""
+        ...
+
+    def of(self, owner: str) -> OwnersTranscripts:
+        """The transcripts of one owner, who need not have any yet. Usable until the store is closed."""
+        ...
+
+    async def page(self, query: Query) -> Page:
+        """The transcripts of all owners that meet the query, in reverse order of their start.
+
+        Raises BadRequest for an invalid `before`, and for `words` without a letter or digit.
+        """
         ...
 
     async def delete_before(self, moment: datetime) -> int:

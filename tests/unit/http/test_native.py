@@ -5,13 +5,14 @@ import pytest
 
 from transcribed.http.native.conversation import NativeConversation
 from transcribed.http.native.query import StreamQuery
+from transcribed.principal import NOBODY
 from transcribed.service.transcription import Transcription
 from transcribed.transcript import Segment, Word
 
 
 def _conversation(query: StreamQuery) -> NativeConversation:
     # Encoding asks the service nothing.
-    return NativeConversation(cast("Transcription", None), query)
+    return NativeConversation(cast("Transcription", None), query, NOBODY)
 
 
 @pytest.mark.parametrize(("form", "messages"), [("text", 3), ("json", 4)])

@@ -18,6 +18,7 @@ from transcribed.engines.moonshine import engine as moonshine
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import BadRequest, LimitExceeded, NotFound
 from transcribed.options import FilterMethod, StreamOptions, TranscriptForm, VocabularyFilter
+from transcribed.principal import NOBODY
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
@@ -80,8 +81,8 @@ async def test_an_upload_without_a_name_is_transcribed_by_a_real_engine_and_kept
             request = replace(ANY, engine="moonshine", model="tiny-en")
             events = [event async for event in service.transcribe_upload(source, request)]
         assert isinstance(events[-1], Done)
-        (found,) = (await kept.page(Query(source=TranscriptSource.FILE))).found
-        transcript = await kept.get(events[-1].session_id)
+        (found,) = (await kept.page(NOBODY, Query(source=TranscriptSource.FILE))).found
+        transcript = await kept.get(NOBODY, events[-1].session_id)
     assert (found.info.id, found.info.recording) == (events[-1].session_id, None)
     assert [segment.text for segment in transcript.segments] == ["This is a test."]
 

@@ -15,12 +15,19 @@ from transcribed.audio.formats import silence
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, NotFound
 from transcribed.options import StreamOptions
+from transcribed.principal import NOBODY
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service import transcripts
 from transcribed.service.live import LiveSession
 from transcribed.service.transcripts import Transcripts
 from transcribed.storage.opening import open_transcripts
-from transcribed.storage.transcripts import Query, TranscriptInfo, TranscriptSource, TranscriptStore
+from transcribed.storage.transcripts import (
+    OwnersTranscripts,
+    Query,
+    TranscriptInfo,
+    TranscriptSource,
+    TranscriptStore,
+)
 from transcribed.transcript import Done, LiveEvent, Notice, Segment
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(file: Path) -> AsyncIterator[TranscriptStore]:
+async def whole(file: Path) -> AsyncIterator[TranscriptStore]:
     """For looking at what is kept: another than the one that is written through."""
     opened = await open_transcripts(str(file))
     yield opened
@@ -45,7 +52,13 @@ async def store(file: Path) -> AsyncIterator[TranscriptStore]:
 
 
 @pytest.fixture
-async def kept(store: TranscriptStore, file: Path) -> AsyncIterator[Transcripts]:
+def store(whole: TranscriptStore) -> OwnersTranscripts:
+    """Of the owner of all transcripts that belong to none in particular."""
+    return whole.of(NOBODY)
+
+
+@pytest.fixture
+async def kept(store: OwnersTranscripts, file: Path) -> AsyncIterator[Transcripts]:
     async with Transcripts(await open_transcripts(str(file))) as opened:
         yield opened
 
@@ -100,11 +113,11 @@ async def heard(events: AsyncGenerator[LiveEvent, None]) -> list[LiveEvent]:
         return [event async for event in events]
 
 
-async def texts(store: TranscriptStore, transcript: str = "3f") -> list[str]:
+async def texts(store: OwnersTranscripts, transcript: str = "3f") -> list[str]:
     return [segment.text for segment in (await store.get(transcript)).segments]
 
 
-async def count(store: TranscriptStore) -> int:
+async def count(store: OwnersTranscripts) -> int:
     return len((await store.page(Query())).found)
 
 
@@ -117,7 +130,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 # --- What is kept
 
 
-async def test_a_final_is_in_the_store_when_it_comes(kept: Transcripts, store: TranscriptStore) -> None:
+async def test_a_final_is_in_the_store_when_it_comes(kept: Transcripts, store: OwnersTranscripts) -> None:
     events = [partial(0, "fi"), final(0), partial(1, "fin"), final(1), done(2.5)]
     seen: list[LiveEvent] = []
     async for event in live(kept, *events):
@@ -133,7 +146,7 @@ async def test_a_final_is_in_the_store_when_it_comes(kept: Transcripts, store: T
 
 
 async def test_a_session_of_an_engine_is_kept_under_its_id(
-    kept: Transcripts, store: TranscriptStore
+    kept: Transcripts, store: OwnersTranscripts
 ) -> None:
     script = [
         {"at": 0.5, "text": "Das ist"},
@@ -149,7 +162,7 @@ async def test_a_session_of_an_engine_is_kept_under_its_id(
         engine = scheduler.run(
             ScriptedEngine(Script.model_validate({"language": "de-DE", "events": script}))
         )
-        growing = kept.growing(TranscriptSource.FILE, "scripted", "größe.wav")
+        growing = kept.growing(NOBODY, TranscriptSource.FILE, "scripted", "größe.wav")
         seen = await heard(transcript_of(LiveSession(engine, StreamOptions()), feed, growing))
     (*segments, end) = seen
     assert isinstance(end, Done)
@@ -170,7 +183,7 @@ async def test_a_session_of_an_engine_is_kept_under_its_id(
     assert info.audio_seconds == 1.25
 
 
-async def test_where_nothing_was_said_nothing_is_kept(kept: Transcripts, store: TranscriptStore) -> None:
+async def test_where_nothing_was_said_nothing_is_kept(kept: Transcripts, store: OwnersTranscripts) -> None:
     withdrawn = Segment("3f", 0, 0.0, 0.7, "", final=True, language="en-US")
     events = [partial(0, "uh"), withdrawn, done(3.0)]
     assert await heard(live(kept, *events)) == events
@@ -178,7 +191,7 @@ async def test_where_nothing_was_said_nothing_is_kept(kept: Transcripts, store: 
 
 
 async def test_a_final_without_words_leaves_a_hole_in_the_numbers(
-    kept: Transcripts, store: TranscriptStore
+    kept: Transcripts, store: OwnersTranscripts
 ) -> None:
     withdrawn = Segment("3f", 1, 1.0, 1.7, "", final=True, language="en-US")
     await heard(live(kept, final(0), withdrawn, final(2), done(3.0)))
@@ -187,7 +200,7 @@ async def test_a_final_without_words_leaves_a_hole_in_the_numbers(
 
 @pytest.mark.parametrize("way", ["closed", "cancelled", "failed"])
 async def test_what_breaks_off_is_kept_and_has_an_end(
-    kept: Transcripts, store: TranscriptStore, way: str
+    kept: Transcripts, store: OwnersTranscripts, way: str
 ) -> None:
     last = EngineFailure("it fell over") if way == "failed" else asyncio.Event().wait
 
@@ -212,15 +225,17 @@ async def test_what_breaks_off_is_kept_and_has_an_end(
     assert transcript.info.audio_seconds == 2.0
 
 
-async def _has(store: TranscriptStore, number: int) -> bool:
+async def _has(store: OwnersTranscripts, number: int) -> bool:
     return bool(await count(store)) and len(await texts(store)) == number
 
 
-async def _ended(store: TranscriptStore) -> bool:
+async def _ended(store: OwnersTranscripts) -> bool:
     return (await store.get("3f")).info.ended is not None
 
 
-async def test_many_sessions_at_once_keep_to_themselves(kept: Transcripts, store: TranscriptStore) -> None:
+async def test_many_sessions_at_once_keep_to_themselves(
+    kept: Transcripts, store: OwnersTranscripts
+) -> None:
     def session(name: str) -> AsyncGenerator[LiveEvent, None]:
         finals = [final(number, f"{name} {number}", name) for number in range(10)]
         return live(kept, *finals, done(10.0, name))
@@ -236,7 +251,7 @@ async def test_without_a_store_all_passes_and_nothing_can_be_read() -> None:
         events = [partial(0, "fi"), final(0), done(1.0)]
         assert await heard(live(nothing, *events)) == events
         with pytest.raises(NotFound, match="--transcripts none"):
-            await nothing.page(Query())
+            await nothing.page(None, Query())
 
 
 # --- A store that fails
@@ -244,7 +259,7 @@ async def test_without_a_store_all_passes_and_nothing_can_be_read() -> None:
 
 async def test_captions_go_on_while_the_database_is_locked_and_all_is_kept_afterwards(
     kept: Transcripts,
-    store: TranscriptStore,
+    store: OwnersTranscripts,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -269,7 +284,7 @@ async def test_captions_go_on_while_the_database_is_locked_and_all_is_kept_after
 
 
 async def test_once_the_store_answers_again_finals_wait_for_it_again(
-    kept: Transcripts, store: TranscriptStore, file: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Transcripts, store: OwnersTranscripts, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcripts, "PATIENCE", SHORT)
     events = live(kept, *map(final, range(4)), done(4.0))
@@ -287,7 +302,7 @@ async def test_once_the_store_answers_again_finals_wait_for_it_again(
 
 
 async def test_what_was_said_while_the_database_was_locked_is_kept_after_the_end(
-    kept: Transcripts, store: TranscriptStore, file: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Transcripts, store: OwnersTranscripts, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcripts, "PATIENCE", SHORT)
     with locked(file):
@@ -298,7 +313,7 @@ async def test_what_was_said_while_the_database_was_locked_is_kept_after_the_end
 
 
 async def test_leaving_writes_what_waits(
-    store: TranscriptStore, file: Path, monkeypatch: pytest.MonkeyPatch
+    store: OwnersTranscripts, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcripts, "PATIENCE", SHORT)
     async with Transcripts(await open_transcripts(str(file))) as kept:
@@ -308,7 +323,7 @@ async def test_leaving_writes_what_waits(
 
 
 async def test_leaving_a_store_that_does_not_answer_takes_no_longer_than_it_may(
-    store: TranscriptStore, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: OwnersTranscripts, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(transcripts, "PATIENCE", SHORT)
     monkeypatch.setattr(transcripts, "STOP_SECONDS", SHORT)
@@ -322,7 +337,7 @@ async def test_leaving_a_store_that_does_not_answer_takes_no_longer_than_it_may(
 
 async def test_of_finals_that_wait_there_is_a_bound(
     kept: Transcripts,
-    store: TranscriptStore,
+    store: OwnersTranscripts,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -337,7 +352,7 @@ async def test_of_finals_that_wait_there_is_a_bound(
 
 
 async def test_a_transcript_that_is_deleted_while_it_is_written_stays_deleted(
-    kept: Transcripts, store: TranscriptStore, caplog: pytest.LogCaptureFixture
+    kept: Transcripts, store: OwnersTranscripts, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = await heard(
         live(kept, final(0), lambda: store.delete("3f"), final(1), final(2), partial(3, "fi"), done(4.0))
@@ -352,7 +367,7 @@ async def test_a_transcript_that_is_deleted_while_it_is_written_stays_deleted(
 
 
 async def test_a_transcript_that_is_deleted_before_its_end_has_none(
-    kept: Transcripts, store: TranscriptStore
+    kept: Transcripts, store: OwnersTranscripts
 ) -> None:
     seen = await heard(live(kept, final(0), lambda: store.delete("3f"), done(1.0)))
     assert [type(event) for event in seen] == [Segment, Notice, Done]
@@ -360,7 +375,7 @@ async def test_a_transcript_that_is_deleted_before_its_end_has_none(
 
 
 async def test_a_text_that_no_store_takes_does_not_hold_up_the_others(
-    kept: Transcripts, store: TranscriptStore
+    kept: Transcripts, store: OwnersTranscripts
 ) -> None:
     long, next_ = final(1, "very " * 10_000), final(2)
     seen = await heard(live(kept, final(0), long, next_, done(3.0)))
@@ -376,7 +391,10 @@ async def test_whatever_a_store_raises_captions_go_on(
         raise ZeroDivisionError
 
     monkeypatch.setattr(transcripts, "LAST_TRIES", (0.0,))
-    monkeypatch.setattr(kept._store, "append", fail)
+    growing = kept.growing(NOBODY, TranscriptSource.LIVE, "scripted")
+    assert growing is not None
+    monkeypatch.setattr(growing._store, "append", fail)
+    monkeypatch.setattr(kept, "growing", lambda *_: growing)
     seen = await heard(live(kept, final(0), final(1), done(2.0)))
     assert seen[1:] == [final(0), final(1), done(2.0)]
     assert isinstance(seen[0], Notice)
@@ -390,10 +408,11 @@ async def test_whatever_a_store_raises_captions_go_on(
 
 
 async def test_what_is_older_than_some_days_is_deleted_at_the_start(
-    store: TranscriptStore, file: Path
+    whole: TranscriptStore, file: Path
 ) -> None:
     now = datetime.now(UTC)  # noqa: TID251 - as what is kept
     for days in (0, 1, 29, 31, 400):
+        store = whole.of("anna" if days % 2 else NOBODY)
         started = now - timedelta(days=days)
         await store.add(TranscriptInfo(f"{days} days", TranscriptSource.LIVE, "scripted", "en-US", started))
         await store.append(final(0, session=f"{days} days"))
@@ -401,7 +420,7 @@ async def test_what_is_older_than_some_days_is_deleted_at_the_start(
             await store.end(f"{days} days", started, 1.0)
 
     async def listed() -> list[str]:
-        return [found.info.id for found in (await store.page(Query())).found]
+        return [found.info.id for found in (await whole.page(Query())).found]
 
     async with Transcripts(await open_transcripts(str(file))):
         pass
@@ -411,7 +430,7 @@ async def test_what_is_older_than_some_days_is_deleted_at_the_start(
 
 
 async def test_a_clock_that_has_jumped_deletes_nothing(
-    store: TranscriptStore, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: OwnersTranscripts, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the start, after years; while it runs; and not before the clock has stood an hour."""
     now = datetime.now(UTC)  # noqa: TID251 - as what is kept

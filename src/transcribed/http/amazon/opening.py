@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from transcribed.http.amazon.handler import AmazonStreamHandler, Limits, utc_now
+from transcribed.principal import NOBODY
 from transcribed.request_context import request_id
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.transcription import Transcription, TranscriptionRequest
@@ -35,7 +36,7 @@ class AmazonFront:
         """
         signature = self._signature(signed)
         request = stream_request(given(), self.transcription.capabilities(None))
-        owner = None if signature is None else signature.credentials.access_key
+        owner = NOBODY if signature is None else signature.credentials.access_key
         live = await opened.enter_async_context(self.transcription.open_live(_neutral(request, owner)))
         chain = None if signature is None else signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
@@ -47,7 +48,7 @@ class AmazonFront:
         return None if self.keys.open else sigv4.verify(request, self.keys.secret, utc_now())
 
 
-def _neutral(request: StreamRequest, owner: str | None) -> TranscriptionRequest:
+def _neutral(request: StreamRequest, owner: str) -> TranscriptionRequest:
     return TranscriptionRequest(
         options=request.options,
         format=request.format,

@@ -15,10 +15,10 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 class NativeConversation:
     """Names of recordings and live audio in, transcripts out."""
 
-    def __init__(self, transcription: Transcription, query: StreamQuery) -> None:
+    def __init__(self, transcription: Transcription, query: StreamQuery, owner: str) -> None:
         self._transcription = transcription
         self._query = query
-        self._request = query.request()
+        self._request = query.request(owner)
         self._shown: tuple[str, str] | None = None
 
     @property

@@ -46,8 +46,8 @@ class StreamQuery(BaseModel):
     engine: str | None = None
     track: int | None = Field(None, ge=1)
 
-    def request(self) -> TranscriptionRequest:
-        """What is asked of each transcription."""
+    def request(self, owner: str) -> TranscriptionRequest:
+        """What is asked of each transcription, in the name of an owner."""
         return TranscriptionRequest(
             engine=self.engine,
             options=StreamOptions(
@@ -59,6 +59,7 @@ class StreamQuery(BaseModel):
             ),
             format=InputFormat(self.encoding, self.sample_rate, self.channels),
             track=self.track,
+            owner=owner,
         )
 
     def check(self, can: Capabilities) -> None:

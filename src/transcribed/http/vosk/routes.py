@@ -9,9 +9,11 @@ from starlette.websockets import WebSocket
 
 from transcribed.audio.formats import InputFormat
 from transcribed.errors import TranscribedError
+from transcribed.http.access import allowed
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.relay import Relays
 from transcribed.http.transports import WebSocketTransport
+from transcribed.principal import Role
 from transcribed.service.live_audio import Chunks
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.transcript import Done, LiveEvent, Segment
@@ -22,8 +24,9 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 class VoskStreamHandler:
     """One stream of a client. It opens with the first message, which may be the configuration."""
 
-    def __init__(self, transcription: Transcription, transport: WebSocketTransport) -> None:
+    def __init__(self, transcription: Transcription, transport: WebSocketTransport, owner: str) -> None:
         self._transcription = transcription
+        self._owner = owner
         self._transport = transport
         self._config = wire.Config()
         self._finals, self._partial = list[Segment](), ""
@@ -44,7 +47,9 @@ class VoskStreamHandler:
     async def listen(self, chunks: Chunks) -> AsyncGenerator[LiveEvent, None]:
         """The events of the audio, from when the first message has come."""
         first = await anext(chunks, b"")
-        request = TranscriptionRequest(format=InputFormat(sample_rate=round(self._config.sample_rate)))
+        request = TranscriptionRequest(
+            format=InputFormat(sample_rate=round(self._config.sample_rate)), owner=self._owner
+        )
         async with (
             self._transcription.open_live(request) as live,
             aclosing(self._answered(first, chunks)) as answered,
@@ -83,7 +88,8 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
         transport = WebSocketTransport(websocket)
-        await relays.run_stream(transport, VoskStreamHandler(transcription, transport))
+        owner = allowed(websocket, Role.TRANSCRIBE).owner
+        await relays.run_stream(transport, VoskStreamHandler(transcription, transport, owner))
 
     for path in ("/vosk", "/"):
         routes.add_websocket_route(path, stream)
