@@ -140,11 +140,19 @@ def _at(moment: datetime | None) -> Iterator[None]:
         yield
 
 
+def _behind(proxied: str | None) -> dict[str, str]:
+    """What a proxy says of a client that knows it by this name."""
+    return {} if proxied is None else {"x-forwarded-host": proxied, "x-forwarded-for": "203.0.113.7"}
+
+
 # --- HTTP/2
 
 
 class Http2:
-    """One stream on a connection of its own."""
+    """One stream on a connection of its own.
+
+    `proxied` is the name by which it knows the server: a proxy's before it, which this plays too.
+    """
 
     def __init__(
         self,
@@ -156,8 +164,9 @@ class Http2:
         moment: datetime | None = None,
         signed: bool = True,
         content: str = "STREAMING-AWS4-HMAC-SHA256-EVENTS",
+        proxied: str | None = None,
     ) -> None:
-        host = f"{address[0]}:{address[1]}"
+        host = proxied or f"{address[0]}:{address[1]}"
         request = AWSRequest("POST", f"http://{host}/stream-transcription")
         request.headers["host"] = host
         request.headers["x-amz-content-sha256"] = content
@@ -177,7 +186,8 @@ class Http2:
         self.ended = False
         self._reluctant = False
         fields = [(":method", "POST"), (":scheme", "http"), (":path", "/stream-transcription")]
-        fields += [(":authority", host)]
+        fields += [(":authority", f"{address[0]}:{address[1]}" if proxied else host)]
+        fields += _behind(proxied).items()
         fields += [(name.lower(), value) for name, value in request.headers.items() if name != "host"]
         self._h2.send_headers(1, fields)
         self._flush()
@@ -288,8 +298,9 @@ class Ws:
         moment: datetime | None = None,
         signed: bool = False,
         expires: int = 300,
+        proxied: str | None = None,
     ) -> None:
-        host = f"{address[0]}:{address[1]}"
+        host = proxied or f"{address[0]}:{address[1]}"
         url = f"http://{host}/stream-transcription-websocket?{urlencode(parameters)}"
         request = AWSRequest("GET", url)
         with _at(moment):
@@ -299,7 +310,12 @@ class Ws:
         self.signer = Signer(self.url.rpartition("X-Amz-Signature=")[2].partition("&")[0], secret)
         self._signed = signed
         self.socket: ClientConnection = connect(
-            self.url, open_timeout=WAIT, close_timeout=WAIT, max_size=None, legacy=True
+            self.url.replace(host, f"{address[0]}:{address[1]}", 1),
+            additional_headers=_behind(proxied),
+            open_timeout=WAIT,
+            close_timeout=WAIT,
+            max_size=None,
+            legacy=True,
         )
 
     def __enter__(self) -> Self:
