@@ -1,7 +1,7 @@
 """Converts raw live audio, which has no container, to Samples."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import av
 import numpy as np
@@ -83,12 +83,8 @@ def _f32(data: bytes) -> Samples:
     return np.clip(samples, -1, 1, out=samples)
 
 
-def _mulaw(data: bytes) -> Samples:
-    return _table("pcm_mulaw")[np.frombuffer(data, np.uint8)]
-
-
-def _alaw(data: bytes) -> Samples:
-    return _table("pcm_alaw")[np.frombuffer(data, np.uint8)]
+def _g711(codec: str, data: bytes) -> Samples:
+    return _table(codec)[np.frombuffer(data, np.uint8)]
 
 
 @cache
@@ -105,6 +101,6 @@ def _table(codec: str) -> npt.NDArray[np.float32]:
 _CONVERSIONS: dict[Encoding, Callable[[bytes], Samples]] = {
     Encoding.PCM: _pcm,
     Encoding.F32: _f32,
-    Encoding.MULAW: _mulaw,
-    Encoding.ALAW: _alaw,
+    Encoding.MULAW: partial(_g711, "pcm_mulaw"),
+    Encoding.ALAW: partial(_g711, "pcm_alaw"),
 }

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import av
 import numpy as np
 import numpy.typing as npt
-from av.filter import Graph
 
 from transcribed.audio.formats import Samples
-from transcribed.audio.resampler import Resampler
+from transcribed.audio.resampler import Resampler, conversion_graph
 from transcribed.errors import UnreadableAudio
 
 _LOWEST_RATE, _HIGHEST_RATE = 4_000, 192_000
@@ -149,17 +148,8 @@ def _floats(values: _Values) -> Samples:
 
 def _interleaved(frame: av.AudioFrame) -> av.AudioFrame:
     """The frame with interleaved float samples."""
-    graph = Graph()
-    graph.threads = 1
-    source = graph.add(
-        "abuffer",
-        sample_rate=str(frame.sample_rate),
-        sample_fmt=frame.format.name,
-        channel_layout=frame.layout.name,
-    )
-    fit = graph.add("aformat", sample_fmts="flt", channel_layouts=frame.layout.name)
-    graph.link_nodes(source, fit, graph.add("abuffersink")).configure()
+    graph = conversion_graph(frame.sample_rate, frame.format.name, frame.layout.name, frame.sample_rate)
     graph.push(frame)
-    packed = graph.pull()
-    assert isinstance(packed, av.AudioFrame)  # noqa: S101 - the filter handles audio
-    return packed
+    interleaved = graph.pull()
+    assert isinstance(interleaved, av.AudioFrame)  # noqa: S101 - the filter handles audio
+    return interleaved

@@ -35,7 +35,10 @@ class Resampler:
         ]
         if channels > self._output_channels:
             self._steps.insert(0, Mixer(channels, rate, names, look_ahead=look_ahead))
-        self._filter = _filter(rate, self._output_channels) if rate != SAMPLE_RATE else None
+        self._layout = "mono" if self._output_channels == 1 else f"{self._output_channels} channels"
+        self._graph: Graph | None = None
+        if rate != SAMPLE_RATE:
+            self._graph = conversion_graph(rate, "flt", self._layout, SAMPLE_RATE)
 
     def push(self, samples: Samples) -> Samples:
         """The Samples that the input [channels, n] completes."""
@@ -49,45 +52,38 @@ class Resampler:
         for step in self._steps[1:]:
             samples = np.concatenate([step.push(samples), step.flush()], axis=1)
         ready = self._resample(samples)
-        if self._filter is None:
+        if self._graph is None:
             return ready
-        rest = np.clip(self._run_filter(self._filter, None), -1, 1)
+        rest = np.clip(self._run(self._graph, None), -1, 1)
         return np.concatenate([ready, rest if self._split_channels else rest[0]], axis=-1)
 
     def _resample(self, samples: Samples) -> Samples:
-        if self._filter is None or samples.shape[1] == 0:
+        if self._graph is None or samples.shape[1] == 0:
             ready = samples
         else:
+            # Interleaved, since PyAV crashes on planar frames of eight channels and more.
             interleaved = np.ascontiguousarray(samples.T).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(
-                interleaved, format="flt", layout=_layout(self._output_channels)
-            )
+            frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=self._layout)
             frame.sample_rate = self._rate
-            ready = self._run_filter(self._filter, frame)
-        # The filter may overshoot its input.
+            ready = self._run(self._graph, frame)
+        # The resampling filter may overshoot its input.
         ready = np.clip(ready, -1, 1)
         return ready if self._split_channels else ready[0]
 
-    def _run_filter(self, graph: Graph, frame: av.AudioFrame | None) -> Samples:
+    def _run(self, graph: Graph, frame: av.AudioFrame | None) -> Samples:
         graph.push(frame)
         parts = [out.to_ndarray().reshape(-1, self._output_channels).T for out in _output_frames(graph)]
         return np.concatenate([np.zeros((self._output_channels, 0), np.float32), *parts], axis=1)
 
 
-def _layout(channels: int) -> str:
-    return "mono" if channels == 1 else f"{channels} channels"
-
-
-def _filter(rate: int, channels: int) -> Graph:
+def conversion_graph(rate: int, sample_format: str, layout: str, output_rate: int) -> Graph:
+    """A graph that converts FFmpeg's frames to interleaved float samples at another rate (both in Hz)."""
     graph = Graph()
     # PyAV's own AudioResampler would start a thread for each core.
     graph.threads = 1
-    # Interleaved samples, since PyAV crashes on planar frames of eight channels and more.
-    source = graph.add("abuffer", sample_rate=str(rate), sample_fmt="flt", channel_layout=_layout(channels))
-    fit = graph.add(
-        "aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts=_layout(channels)
-    )
-    graph.link_nodes(source, fit, graph.add("abuffersink")).configure()
+    source = graph.add("abuffer", sample_rate=str(rate), sample_fmt=sample_format, channel_layout=layout)
+    target = graph.add("aformat", sample_rates=str(output_rate), sample_fmts="flt", channel_layouts=layout)
+    graph.link_nodes(source, target, graph.add("abuffersink")).configure()
     return graph
 
 

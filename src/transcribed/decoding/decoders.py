@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -107,26 +107,24 @@ class Decoders:
                 await asyncio.wait([probing])
 
     async def _probe(self, source: Source) -> AudioFormat:
-        async with self._started(source, probe=True, track=None, channels=None) as (_, media_format):
-            return media_format
+        async with self._start(source, probe=True, track=None, channels=None) as decoding:
+            return decoding.format
 
-    @asynccontextmanager
-    async def decode(
+    def decode(
         self, source: Source | LiveSource, *, track: int | None = None, channels: int | None = None
-    ) -> AsyncIterator[Decoding]:
+    ) -> AbstractAsyncContextManager[Decoding]:
         """Decode a source.
 
         `track` is the number of an audio track, from 1; None leaves the choice to MediaReader. `channels`
         is how many channels to keep separate; None mixes them. Raises UnreadableAudio, LimitExceeded if
         another recording that needs much memory is being decoded, and what the source raises.
         """
-        async with self._started(source, probe=False, track=track, channels=channels) as started:
-            yield Decoding(*started)
+        return self._start(source, probe=False, track=track, channels=channels)
 
     @asynccontextmanager
-    async def _started(
+    async def _start(
         self, source: Source | LiveSource, *, probe: bool, track: int | None, channels: int | None
-    ) -> "AsyncIterator[tuple[_Process, AudioFormat]]":
+    ) -> AsyncIterator[Decoding]:
         live = isinstance(source, LiveSource)
         size = None if isinstance(source, LiveSource) else source.size
         niceness = _LIVE_NICENESS if live else _PROBE_NICENESS if probe else _FILE_NICENESS
@@ -141,7 +139,7 @@ class Decoders:
                 request = replace(request, memory=LARGE_MEMORY)
                 process = held.enter_context(_Process(self._server, source, request))
                 media_format = await process.format()
-            yield process, media_format
+            yield Decoding(process, media_format)
 
     @asynccontextmanager
     async def _room_for_large(self) -> AsyncIterator[None]:
@@ -168,6 +166,7 @@ class _Process:
     def __init__(self, server: ForkServer, source: Source | LiveSource, request: DecodeRequest) -> None:
         self._server = server
         self._source = source
+        self._descriptor = None if isinstance(source, LiveSource) else source.descriptor
         self._request = request
         self._number, self._socket = server.fork()
         self._reader: asyncio.StreamReader | None = None
@@ -193,9 +192,8 @@ class _Process:
     async def format(self) -> AudioFormat:
         """The format of the source. Raises UnreadableAudio, _OutOfMemory, and what the source raises."""
         start = messages.pack_request(self._request)
-        descriptor = None if isinstance(self._source, LiveSource) else self._source.descriptor
         # Sending does not block: the buffer of a new socket has room for this.
-        socket.send_fds(self._socket, [start], [] if descriptor is None else [descriptor])
+        socket.send_fds(self._socket, [start], [] if self._descriptor is None else [self._descriptor])
         self._reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=_BUFFER)
         _, payload = await self.receive(PROBE_SECONDS)
         self._has_format = True
@@ -270,12 +268,8 @@ class _Process:
 
     async def _check_source(self) -> None:
         """Raise the source's error, including that a file which the process reads itself has changed."""
-        if (
-            self._source_error is None
-            and not isinstance(self._source, LiveSource)
-            and self._source.descriptor is not None
-        ):
-            await self._source.read(0, 1)
+        if self._descriptor is not None:
+            await self._read_source(0, 1)
         if self._source_error is not None:
             raise self._source_error
 

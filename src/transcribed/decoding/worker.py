@@ -166,16 +166,10 @@ def work(connection: socket.socket, confinement: Confinement) -> None:
         limits.limit_memory(allocated, request.memory)
         try:
             _decode(request, _source(request, channel, descriptor), channel)
-        except UnreadableAudio as error:
-            reason = Reason.MEMORY if _out_of_memory(error) else Reason.UNREADABLE
-            channel.send(messages.pack_failure(reason, error.message))
-        except MemoryError:
-            channel.send(messages.pack_failure(Reason.MEMORY, ""))
         except ServerGone:
             raise
         except Exception as error:  # noqa: BLE001 - the server logs it
-            reason = Reason.MEMORY if _out_of_memory(error) else Reason.UNEXPECTED
-            channel.send(messages.pack_failure(reason, traceback.format_exc()))
+            channel.send(_failure_message(error))
     except ServerGone:
         return
 
@@ -203,6 +197,14 @@ def _decode(request: DecodeRequest, source: ByteStream, channel: Channel) -> Non
             limits.limit_cpu_time()
             block = next(blocks, None)
         channel.send(messages.pack_end(reader.warnings))
+
+
+def _failure_message(error: Exception) -> bytes:
+    if _out_of_memory(error):
+        return messages.pack_failure(Reason.MEMORY, "")
+    if isinstance(error, UnreadableAudio):
+        return messages.pack_failure(Reason.UNREADABLE, error.message)
+    return messages.pack_failure(Reason.UNEXPECTED, traceback.format_exc())
 
 
 def _out_of_memory(error: BaseException | None) -> bool:

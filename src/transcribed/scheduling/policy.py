@@ -79,7 +79,7 @@ def choose(candidates: Iterable[Candidate[S]], now: float, *, only_live: bool = 
     so that a client that sends in bursts delays no other; 6. streams at fast pace, unless `only_live`.
     """
     ranked = (c for c in candidates if not only_live or c.pace is Pace.LIVE)
-    chosen = min(ranked, key=lambda candidate: _rank(candidate, now), default=None)
+    chosen = min(ranked, key=lambda each: (_rank(each, now), each.due), default=None)
     return None if chosen is None else chosen.stream
 
 
@@ -87,30 +87,30 @@ def others_to_batch(
     candidates: Iterable[Candidate[S]], chosen: Candidate[S], now: float, most: int
 ) -> list[Candidate[S]]:
     """Up to `most` candidates to batch with the chosen one: of its kind and rank, first due first."""
-    rank, _ = _rank(chosen, now)
+    rank = _rank(chosen, now)
     alike = (
         each
         for each in candidates
-        if each is not chosen and each.kind is chosen.kind and _rank(each, now)[0] == rank
+        if each is not chosen and each.kind is chosen.kind and _rank(each, now) == rank
     )
     return sorted(alike, key=lambda candidate: candidate.due)[:most]
 
 
-def _rank(candidate: Candidate[S], now: float) -> tuple[int, float]:
+def _rank(candidate: Candidate[S], now: float) -> int:
     late = now - candidate.due
     if candidate.pace is not Pace.LIVE:
-        return 6, candidate.due
+        return 6
     if late < -MAX_EARLINESS:
-        return 5, candidate.due
+        return 5
     match candidate.kind:
         case StepKind.LISTEN if late < _URGENT_AFTER:
-            return 3, candidate.due
+            return 3
         case StepKind.FINAL | StepKind.LISTEN:
-            return 1, candidate.due
+            return 1
         case StepKind.PARTIAL:
-            return 2, candidate.due
+            return 2
         case StepKind.AHEAD:
-            return 4, candidate.due
+            return 4
 
 
 def capacity(costs: Costs, threads: int) -> int:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Self
 
 from cryptography import x509
@@ -53,23 +54,10 @@ class Authority:
     def create(cls, machine: str, now: datetime) -> Self:
         """A new authority. `machine` appears in its name, for people who read a list of authorities."""
         key = ec.generate_private_key(ec.SECP256R1())
-        serial = x509.random_serial_number()
         # The name is unique because some clients look an authority up by its name alone.
-        name = _name(f"transcribed {serial % 0x10000:04x} on {machine}"[:64])
-        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(serial)
-            .not_valid_before(now - _BACKDATED_BY)
-            .not_valid_after(now + _AUTHORITY_LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .add_extension(identifier, critical=False)
-            .sign(key, hashes.SHA256())
-        )
+        name = _name(f"transcribed {token_hex(2)} on {machine}"[:64])
+        builder = _builder(key, name, name, now, now + _AUTHORITY_LIFETIME, ca=True)
+        certificate = builder.sign(key, hashes.SHA256())
         return cls(certificate, key)
 
     @classmethod
@@ -101,20 +89,14 @@ class Authority:
     def issue(self, names: Iterable[str], now: datetime) -> bytes:
         """A new key (PKCS#8) and a server certificate for these host names and IP addresses, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
+        subject, expires = _name("transcribed"), self.certificate.not_valid_after_utc
         authority_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         certificate = (
-            x509.CertificateBuilder()
-            .subject_name(_name("transcribed"))
-            .issuer_name(self.certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED_BY)
-            .not_valid_after(min(now + _SERVER_LIFETIME, self.certificate.not_valid_after_utc))
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            _builder(
+                key, subject, self.certificate.subject, now, min(now + _SERVER_LIFETIME, expires), ca=False
+            )
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False
             )
@@ -134,17 +116,37 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
+def _builder(
+    key: ec.EllipticCurvePrivateKey,
+    subject: x509.Name,
+    issuer: x509.Name,
+    now: datetime,
+    expires: datetime,
+    *,
+    ca: bool,
+) -> x509.CertificateBuilder:
+    usage = x509.KeyUsage(
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
         encipher_only=False,
         decipher_only=False,
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED_BY)
+        .not_valid_after(expires)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 
