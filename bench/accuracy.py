@@ -1,10 +1,10 @@
-"""Words: the text that /stream sends, against the references and against whole utterances.
+"""The word error rate of the text that /stream sends, and of whole utterances.
 
     python bench/accuracy.py SPEECH
 
 SPEECH is a folder with a manifest.jsonl (path, text). "Whole" decodes each recording at once with the same
-model, without voice activity, endpoints or partials: what the live path could at best reach. Recordings
-without speech must yield no words.
+model, without voice activity detection, endpoints or partials: the best that the live path could reach.
+Recordings without speech must yield no words.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Containers decoded in processes of their own, beside the same reader in a thread of this process.
+"""Decoding of containers in separate processes, compared with the same reader in a thread of this process.
 
     python bench/decoding.py RECORDING [--rounds 5] [--streams 20]
 
-RECORDING is a long recording in any format. Measured are its decoding as a whole; short recordings made of
-its beginning, looked at and decoded, as a folder of them is; a live Ogg of it, of which each chunk is given
-when the last one has been heard: from a chunk to its samples; and what a process takes. Both ways take
-turns, so that what else the machine does touches both.
+RECORDING is a long recording in any format. The benchmark measures the decoding of the whole recording; of
+many short recordings made from its beginning, including the probing; the latency from a chunk of a live Ogg
+stream to its samples; and the memory and start-up time of a process. The two ways take turns, so that other
+load on the machine affects both.
 """
 
 import argparse
@@ -136,11 +136,11 @@ async def _looked_at_in_processes(decoders: Decoders, path: Path) -> None:
     await _in_processes(decoders, path)
 
 
-# --- Live: a chunk is given when the samples of the last one have come
+# --- Live: each chunk is sent after the samples of the previous one have arrived
 
 
 class _Pipe:
-    """Bytes from one thread to another."""
+    """A pipe of bytes from one thread to another."""
 
     def __init__(self) -> None:
         self._chunks: queue.Queue[bytes] = queue.Queue()
@@ -156,7 +156,7 @@ class _Pipe:
 
 
 def _pages(ogg: bytes) -> list[bytes]:
-    """The two headers together, then page after page."""
+    """Return the two header pages together, then one page at a time."""
     starts = [at for at in range(len(ogg)) if ogg.startswith(b"OggS", at)] + [len(ogg)]
     pages = [ogg[a:b] for a, b in itertools.pairwise(starts)]
     return [pages[0] + pages[1] + pages[2], *pages[3:]]
@@ -242,7 +242,7 @@ async def _memory(decoders: Decoders, ogg: bytes, streams: int) -> None:
 
 
 def encoded(samples: Samples, container: str, codec: str) -> bytes:
-    """Samples in a container, an Ogg page for each tenth of a second."""
+    """Return samples encoded in a container, for Ogg with one page for each 0.1 s."""
     target = io.BytesIO()
     options = {"page_duration": "100000"} if container == "ogg" else {}
     with av.open(target, "w", format=container, options=options) as output:

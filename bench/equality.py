@@ -1,13 +1,13 @@
-"""The same words: the embedded engine itself, and the Amazon engine in front of a server that has it.
+"""The embedded engine compared with the Amazon engine in front of a server of this project.
 
     python bench/equality.py SPEECH [--speed 30] [--at-once 2] [--only PART_OF_A_PATH]
 
-SPEECH is a folder with a manifest.jsonl (path). Each recording is heard, as live audio of 16 bits, by
-the embedded engine in this process, and by engines/amazon and engines/failover, whose service is another
-process: `transcribed serve`, by its Amazon front.
+SPEECH is a folder with a manifest.jsonl (path). Each recording is sent, as live 16-bit audio, to the
+embedded engine in this process, and to engines/amazon with engines/failover, whose service is
+`transcribed serve` in another process.
 
-A live stream's text and times depend a little on which partials there was time for, which are drafts of
-the final. So the embedded engine is also compared with itself: audio that comes at once, and more slowly.
+The text and times of a live stream depend slightly on which partials were computed, since these are drafts
+of the final. So the embedded engine is also compared with itself, with the audio at once and more slowly.
 """
 
 import argparse
@@ -46,7 +46,7 @@ OPTIONS = StreamOptions(pace=Pace.LIVE)
 
 
 def samples_of(path: Path) -> Samples:
-    """A recording as clients of Amazon send it."""
+    """Return a recording in the form in which clients of Amazon send it."""
     with path.open("rb") as source, MediaReader(source) as media:
         samples = np.concatenate([np.zeros(0, np.float32), *media.blocks()])
     return (np.clip(np.rint(samples * 32768), -32768, 32767) / 32768).astype(np.float32)
@@ -54,14 +54,14 @@ def samples_of(path: Path) -> Samples:
 
 @dataclass
 class Differences:
-    """Between two ways to hear the same: finals with another text, or that one alone has; times, in s."""
+    """Differences between two results: finals with different or missing text, and times in seconds."""
 
     texts: int = 0
     times: int = 0
     furthest: float = 0.0
 
     def count(self, here: Sequence[Hypothesis], there: Sequence[Hypothesis]) -> list[str]:
-        """Returns what differs, for people."""
+        """Count differences, and return descriptions of them."""
         ours, theirs = ({round(h.start, 2): h for h in finals} for finals in (here, there))
         found = []
         for start in sorted({*ours, *theirs}):
@@ -78,7 +78,7 @@ class Differences:
 
 @dataclass
 class Comparison:
-    """Recordings, and what was found in them."""
+    """The recordings and their differences."""
 
     recordings: int = 0
     seconds: float = 0.0
@@ -89,7 +89,7 @@ class Comparison:
 
 
 async def compare(paths: Sequence[Path], endpoint: str, speed: float, at_once: int) -> Comparison:
-    """Hear all, each way."""
+    """Transcribe all recordings in each way."""
     settings = AmazonSettings(region="us-east-1", endpoint_url=endpoint, speed=speed)
     amazon = FailoverEngine(load(settings))
     waiting, found = iter(paths), Comparison()
@@ -114,19 +114,19 @@ async def compare(paths: Sequence[Path], endpoint: str, speed: float, at_once: i
 
 
 async def finals_of(engine: Engine, samples: Samples, pace: float = 0.0) -> list[Hypothesis]:
-    """What a live stream makes of them, a tenth of a second every `pace` seconds."""
+    """Return the finals of a live stream with a chunk of 0.1 s every `pace` seconds."""
     found = await heard(engine, samples, OPTIONS, pace, patience=3600)
     return [hypothesis for hypothesis in found.said if hypothesis.final]
 
 
 def times(final: Hypothesis) -> list[float]:
-    """Its own, and those of its words."""
+    """Return the times of a segment and of its words."""
     words = (at for word in final.words for at in (word.start, word.end) if at is not None)
     return [final.start, final.end, *words]
 
 
 def main() -> None:
-    """Compare, and say what differs."""
+    """Compare and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("speech", type=Path)
     parser.add_argument("--speed", type=float, default=30)

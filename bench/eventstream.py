@@ -1,10 +1,10 @@
-"""The event-stream codec, beside botocore's, amazon-transcribe's and smithy's: MB a second.
+"""The throughput of the event-stream codec and of those of botocore, amazon-transcribe and smithy, in MB/s.
 
     python bench/eventstream.py [--also PYTHON]
 
-Messages of 3 KB of audio (94 ms at 16 kHz) come in pieces of 16 KB, as Granian hands them over. Each
-codec that can be imported takes its turn in each round; the best round counts. `--also` runs the same with
-another Python, which has smithy-aws-event-stream, as that needs Python 3.12:
+Messages with 3 KB of audio (94 ms at 16 kHz) arrive in pieces of 16 KB, like those from Granian. The codecs
+that can be imported take turns, and the best round counts. `--also` repeats this with another Python, for
+smithy-aws-event-stream, which needs Python 3.12:
 
     python3.12 -m venv bench/.peers/smithy && bench/.peers/smithy/bin/pip install smithy-aws-event-stream
 """
@@ -37,7 +37,7 @@ Encode = Callable[[bytes], bytes]
 
 
 def ours(stream: bytes) -> int:
-    """Count the messages."""
+    """Decode with this project's codec, and count the messages."""
     decoder = Decoder()
     return sum(
         1 for start in range(0, len(stream), PIECE) for _ in decoder.push(stream[start : start + PIECE])
@@ -45,7 +45,7 @@ def ours(stream: bytes) -> int:
 
 
 def buffered(buffer: Any) -> Decode:
-    """A decoder of botocore's kind."""
+    """Return a decoding function for a buffer with botocore's interface."""
 
     def decode(stream: bytes) -> int:
         decoder, count = buffer(), 0
@@ -58,7 +58,7 @@ def buffered(buffer: Any) -> Decode:
 
 
 def codecs() -> dict[str, tuple[Decode, Encode | None]]:
-    """What this Python can import: a decoder and an encoder each."""
+    """Return a decoder and an encoder for each codec that this Python can import."""
     found: dict[str, tuple[Decode, Encode | None]] = {
         "transcribed": (ours, lambda payload: encode(HEADERS, payload))
     }
@@ -119,12 +119,12 @@ def measure() -> None:
 
 
 def written(write: Encode, payloads: list[bytes]) -> int:
-    """Encode them, and count them."""
+    """Encode and count the messages."""
     return sum(1 for payload in payloads if write(payload))
 
 
 def main() -> None:
-    """Measure here, and with the other Python."""
+    """Measure with this Python and the other one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--also", type=Path, metavar="PYTHON")
     also = parser.parse_args().also

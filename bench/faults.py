@@ -1,12 +1,12 @@
-"""Random faults between a gateway and what it takes for Amazon: no final may be lost or doubled.
+"""Random faults between a gateway and its upstream: no final may be lost or repeated.
 
     python bench/faults.py [--runs 1000] [--first SEED] [--at-once 8]
 
-A server of this project stands for Amazon; its engine says what levels of the audio stand for, whatever
-came before. In between is a proxy that breaks connections at exact places (tests/clients/fault_proxy.py).
-Each run is one stream of random audio through engines/amazon and engines/failover, with random faults;
-its finals are compared with those of the same audio without faults. All is decided by the run's seed, but
-for who is faster.
+The upstream is a server of this project whose words depend only on levels of the audio
+(engines/testing/levels.py). A proxy in between breaks connections at exact positions
+(tests/clients/fault_proxy.py). Each run sends random audio through engines/amazon and engines/failover,
+with random faults, and compares the finals with those of the same audio without faults. Everything but the
+order of concurrent events is determined by the run's seed.
 """
 
 import argparse
@@ -36,7 +36,7 @@ AUDIOS = 40
 
 
 async def run_all(upstream: tuple[str, int], seeds: Sequence[int], at_once: int) -> list[Run]:
-    """Each seed's run, in lanes that take turns."""
+    """Run all seeds, distributed over the lanes."""
     audios = [audio(seed) for seed in range(AUDIOS)]
     async with Scheduler(1) as scheduler:
         engine = scheduler.run(LevelEngine(LEVEL_SCRIPT))
@@ -66,12 +66,12 @@ KINDS = ("plain", "short", "fallback", "outage")
 
 
 def free_ports() -> Iterator[int]:
-    """Below those that the kernel gives to clients."""
+    """Yield ports below the range of ephemeral ports."""
     return itertools.count(20_000 + os.getpid() % 5_000)
 
 
 def main() -> None:
-    """Run, and print what happened."""
+    """Run all seeds and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")

@@ -1,4 +1,4 @@
-"""Recordings through a server: how soon, how fast, in how much memory.
+"""Recordings through a server: latency, speed and memory.
 
     python bench/files.py SPEECH [--runs N]
 

@@ -1,11 +1,11 @@
-"""A folder of recordings through `transcribed transcribe`, beside faster-whisper.
+"""A folder of recordings through `transcribed transcribe`, compared with faster-whisper.
 
     python bench/folder.py SPEECH [--minutes 60] [--peer ENVIRONMENT] [--only NAME]
 
-SPEECH is a folder with a manifest.jsonl (path, text). Its read speech, shuffled and with pauses, becomes
-recordings of half a minute to a quarter of an hour. Each program is a process of its own, which is measured
-from its start to its end; ENVIRONMENT is where `python bench/live/peers.py whisperlive` has installed
-faster-whisper and its model tiny.en.
+SPEECH is a folder with a manifest.jsonl (path, text). Its read speech, shuffled and with pauses, is joined
+to recordings of half a minute to a quarter of an hour. Each program is measured as a process from start to
+end. ENVIRONMENT is where `python bench/live/peers.py whisperlive` has installed faster-whisper and its
+model tiny.en.
 """
 
 import argparse
@@ -38,7 +38,7 @@ _PEER = Path(__file__).with_name("folder_peer.py")
 
 @dataclass(frozen=True)
 class Corpus:
-    """Recordings in a folder, what is said in each, and their seconds in all."""
+    """Recordings in a folder, their reference texts, and their total length in seconds."""
 
     folder: Path
     references: dict[str, str]
@@ -126,7 +126,7 @@ def _build(speech: Path, folder: Path, seconds: float) -> Corpus:
 def _endless(
     speech: Path, entries: list[dict[str, str]], chance: random.Random
 ) -> Iterator[tuple[Samples, str]]:
-    """All of them in some order, then all of them in another."""
+    """Yield all items in random order, again and again."""
     while True:
         chance.shuffle(entries)
         for entry in entries:

@@ -1,8 +1,8 @@
-"""What bench/folder.py runs in the environment of faster-whisper: a folder to text files.
+"""Transcribes a folder to text files with faster-whisper, for bench/folder.py.
 
     python bench/folder_peer.py MODEL FOLDER OUT BEAM
 
-As its own documentation says: batched, int8, on two threads; it finds the speech itself, with Silero.
+It is configured as its documentation recommends: batched, int8, two threads, with its own Silero VAD.
 """
 
 import sys
@@ -12,7 +12,7 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 
 def main() -> None:
-    """Transcribe one recording after the other."""
+    """Transcribe all recordings, one after the other."""
     model, folder, out, beam = sys.argv[1:]
     whisper = WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=2)
     pipeline = BatchedInferencePipeline(model=whisper)

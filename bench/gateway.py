@@ -1,16 +1,15 @@
-"""What a gateway costs: this server with the Amazon engine, between clients and an Amazon front.
+"""The cost of a gateway: a server with the Amazon engine, between clients and an upstream.
 
     python bench/gateway.py [latency] [capacity] [cpu]        all of them where none is named
 
-The service behind the gateway is another server of this kind, whose scripted engine says something new
-every half second of audio and costs nothing. Each stream sends 10 messages a second of 100 ms of audio.
+The upstream is another server of this project, whose scripted engine has a new result for every half second
+of audio at no cost. Each stream sends 10 messages of 100 ms of audio per second.
 
-latency     from the message that made a result due to that result: through the gateway, and without it
-capacity    the most streams that one core serves as a gateway with a p95 of at most 50 ms
-cpu         what a stream costs: a whole gateway, the engine alone, and amazon-transcribe's own client, all
-            over TLS, as with Amazon
+latency     from the message that makes a result due to that result, with and without the gateway
+capacity    the most streams that a gateway on one core serves with a p95 of at most 50 ms
+cpu         the cost of a stream over TLS: of a whole gateway, of the engine alone, and of amazon-transcribe
 
-The gateway, or the client that is measured, has core 0 for itself; the service and the load have core 1.
+The measured gateway or client has core 0 for itself; the upstream and the load share core 1.
 """
 
 import argparse
@@ -43,7 +42,7 @@ OUR_STREAMS = 100
 
 @contextmanager
 def service(seconds: float, certificates: Path | None = None) -> Iterator[Server]:
-    """What the gateway takes for Amazon, on core 1; with TLS where there is a folder for certificates."""
+    """Start the upstream on core 1, with TLS if a folder for certificates is given."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "script.json")
         path.write_text(json.dumps(script(seconds + WARM_UP + 60)))
@@ -56,7 +55,7 @@ def service(seconds: float, certificates: Path | None = None) -> Iterator[Server
 
 @contextmanager
 def gateway(endpoint: str, bundle: Path | None = None) -> Iterator[Server]:
-    """The gateway, on core 0."""
+    """Start the gateway on core 0."""
     before = dict(os.environ)
     os.environ.update(environment(endpoint, bundle))
     options = ["--engine", "amazon", "--amazon-streams", str(MOST), "--max-sessions", str(MOST)]
@@ -69,7 +68,7 @@ def gateway(endpoint: str, bundle: Path | None = None) -> Iterator[Server]:
 
 
 def environment(endpoint: str, bundle: Path | None) -> dict[str, str]:
-    """Where the service is, and who asks."""
+    """Return the environment with the endpoint and the keys."""
     found = {
         "AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING": endpoint,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -83,7 +82,7 @@ def environment(endpoint: str, bundle: Path | None) -> dict[str, str]:
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """What is started within is on one core."""
+    """Pin processes that are started within the context to one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -93,7 +92,7 @@ def pinned(core: int) -> Iterator[None]:
 
 
 def latency(streams: Sequence[int], seconds: float) -> None:
-    """In turns, so that what else the machine does meets both."""
+    """Measure both in turns, so that other load on the machine affects both."""
     for count in streams:
         loads: dict[str, list[Load]] = {"without": [], "through": []}
         for _ in range(ROUNDS):
@@ -114,7 +113,7 @@ def latency(streams: Sequence[int], seconds: float) -> None:
 
 
 def capacity(first: int, seconds: float) -> None:
-    """Double the streams until the gateway does not keep up, then narrow it down."""
+    """Double the streams until the gateway does not keep up, then search between."""
     good, bad, count = 0, 0, first
     while not bad or bad - good > max(25, good // 10):
         with (
@@ -131,7 +130,7 @@ def capacity(first: int, seconds: float) -> None:
 
 
 def cpu(seconds: float) -> None:
-    """Each over TLS."""
+    """Measure the cost of a stream over TLS."""
     clients = [("sdk", count) for count in SDK_STREAMS]
     clients += [(kind, OUR_STREAMS) for kind in ("connection", "engine")]
     costs: dict[str, list[float]] = defaultdict(list)
@@ -164,7 +163,7 @@ def _client(kind: str, streams: int, seconds: float, own: dict[str, str]) -> flo
 
 
 def told(name: str, load: Load, more: str = "") -> None:
-    """A line of figures."""
+    """Print a line of figures."""
     print(
         f"{name:>12} {load.streams:5} streams, p50 {load.p50} p95 {load.p95} p99 {load.p99} ms, "
         f"CPU {load.server_cpu} of a core, {load.memory_per_stream} MiB a stream, "
@@ -174,7 +173,7 @@ def told(name: str, load: Load, more: str = "") -> None:
 
 
 def main() -> None:
-    """Run what is named."""
+    """Run the named measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT", default=["latency", "capacity", "cpu"])
     parser.add_argument("--streams", type=int, nargs="+", default=[10, 100], help="for latency")

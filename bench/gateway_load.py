@@ -1,10 +1,10 @@
-"""What a client of Amazon's protocol costs: streams of 100 ms messages, in real time, in one process.
+"""The cost of a client of Amazon's protocol: streams of 100 ms messages in real time, in one process.
 
     python bench/gateway_load.py sdk|engine|connection ENDPOINT STREAMS SECONDS
 
-`sdk` is amazon-transcribe, as its examples have it; `engine` is this project's Amazon engine, with what
-takes over from stream to stream around it as in a gateway, and `connection` the engine alone. Prints one
-line of JSON. bench/gateway.py runs it; what is to be trusted and the keys are in the environment.
+`sdk` is amazon-transcribe, used as in its examples; `engine` is this project's Amazon engine with failover,
+as in a gateway; `connection` is the engine without failover. The script prints one line of JSON. It is run
+by bench/gateway.py, with the trusted certificates and the keys in the environment.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ REGION = "us-east-1"
 
 @dataclass
 class Count:
-    """What came, and by how much a message was late at most."""
+    """The number of results, and the largest delay of a message."""
 
     results: int = 0
     finals: int = 0
@@ -32,7 +32,7 @@ class Count:
     texts: set[str] = field(default_factory=set)
 
     def result(self, text: str, *, final: bool) -> None:
-        """One result."""
+        """Count a result."""
         self.results += 1
         self.finals += final
         self.texts.add(text)
@@ -44,7 +44,7 @@ Open = Callable[[Count], AbstractAsyncContextManager[tuple[Send, Send]]]
 
 
 def sdk(endpoint: str) -> Open:
-    """amazon-transcribe."""
+    """Run a stream of amazon-transcribe."""
     from amazon_transcribe.client import TranscribeStreamingClient  # noqa: PLC0415 - one of the two alone
     from amazon_transcribe.endpoints import StaticEndpointResolver  # noqa: PLC0415
     from amazon_transcribe.handlers import TranscriptResultStreamHandler  # noqa: PLC0415
@@ -82,7 +82,7 @@ def sdk(endpoint: str) -> Open:
 
 
 def engine(endpoint: str, *, alone: bool) -> Open:
-    """This project's. `alone`: one connection, with nothing that would take over from it."""
+    """Run a stream of this project's engine; `alone` is without failover."""
     import numpy as np  # noqa: PLC0415
 
     from transcribed.engines.amazon.engine import load  # noqa: PLC0415
@@ -120,7 +120,7 @@ def engine(endpoint: str, *, alone: bool) -> Open:
 
 
 async def measure(opened: Open, streams: int, seconds: float) -> dict[str, float]:
-    """Run so many streams, their messages spread over the tenth of a second."""
+    """Run a number of streams, whose messages are spread evenly over 0.1 s."""
     count = Count()
     ready, go = asyncio.Semaphore(0), asyncio.Event()
     begin = 0.0

@@ -1,4 +1,4 @@
-"""A server to measure: a process of its own on a free port, with recordings of its own."""
+"""Starts a server to measure, in a process of its own on a free port, with its own recordings."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from websockets.sync.client import connect
 
 @dataclass
 class RunningServer:
-    """Where it listens, its process, and how long it took to be ready."""
+    """A server: its address, its process, and how long it took to be ready."""
 
     address: str
     process: psutil.Process
     ready_after: float
 
     def upload(self, path: Path) -> str:
-        """Upload a recording; returns its name there."""
+        """Upload a recording and return its name on the server."""
         with path.open("rb") as file:
             answer = httpx.post(
                 f"{self.address}/audio", files={"file": (path.name, file, "audio/wav")}, timeout=60
@@ -37,7 +37,7 @@ class RunningServer:
         return str(answer.json())
 
     def results(self, name: str) -> Iterator[tuple[float, dict[str, Any]]]:
-        """The messages about a recording: seconds since its name was sent, and the message."""
+        """Yield the messages about a recording, each with the seconds since its name was sent."""
         url = self.address.replace("http", "ws", 1) + "/stream?format=json"
         with connect(url, max_size=None) as socket_:
             sent = time.perf_counter()
@@ -49,13 +49,13 @@ class RunningServer:
                     return
 
     def memory(self) -> float:
-        """Resident memory, MiB."""
+        """Return the resident memory in MiB."""
         return float(self.process.memory_info().rss) / 2**20
 
 
 @contextmanager
 def running_server(cache: Path | None = None) -> Iterator[RunningServer]:
-    """Start one, and stop it."""
+    """Start a server, and stop it on exit."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -91,13 +91,13 @@ def _is_ready(address: str) -> bool:
 
 
 def transcript_of(message: dict[str, Any]) -> tuple[str, bool]:
-    """The text of a result, and whether it is final."""
+    """Return the text of a result and whether it is final."""
     (result,) = message["Transcript"]["Results"]
     return str(result["Alternatives"][0]["Transcript"]), not result["IsPartial"]
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """Return a description of this machine."""
     model = next(
         (
             line.split(":", 1)[1].strip()

@@ -1,11 +1,11 @@
-"""One live session of hours, as fast as the recogniser takes it: its memory, and its times at the end.
+"""A live session of several hours, as fast as the engine accepts it: memory, and error of the times.
 
     python bench/session.py [--minutes 240] [--recording tests/data/test.wav] [--every 15.3]
 
-The recording is said again and again, with noise that is hardly audible in between. `--every` is the time
-from one beginning to the next. Four hours take two minutes of one core. The time error is how far a
-final's ends lie from where they would be if each lay as those of the second do: the first has no audio in
-front of it. The recogniser listens to windows of 32 ms, so that it is about that much everywhere.
+The recording is repeated every `--every` seconds, with hardly audible noise in between. Four hours take two
+minutes on one core. The time error is the distance of a final's start and end from those of the second
+repetition, moved by the time between them; the first repetition has no audio before it. Speech is detected
+in windows of 32 ms, so that the error is about that large everywhere.
 """
 
 import argparse
@@ -40,7 +40,7 @@ QUARTERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A final, the number of the saying it belongs to, and the memory then, MiB."""
+    """A final, the number of its repetition, and the memory at that time in MiB."""
 
     number: int
     segment: Segment

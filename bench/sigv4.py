@@ -1,8 +1,8 @@
-"""What signatures cost: a message's, and a request's.
+"""The cost of signatures of messages and of requests.
 
     python bench/sigv4.py
 
-A message wraps an AudioEvent with 100 ms of 16 kHz audio. Best of many rounds; one core.
+A message contains an AudioEvent with 100 ms of 16 kHz audio. The best of many rounds counts, on one core.
 """
 
 import random
@@ -43,7 +43,7 @@ REQUEST = Request(
 
 
 def best(work: Callable[[], int]) -> float:
-    """Microseconds for one of the things that `work` counts."""
+    """Return the best time in microseconds for one of the items that `work` counts."""
     fastest = 1e9
     for _ in range(ROUNDS):
         start = time.perf_counter()

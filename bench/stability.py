@@ -1,11 +1,11 @@
-"""Stabilisation: how soon words settle at each level, and how many settle that a final would have changed.
+"""Stabilisation: how soon words settle, and how many settled words the final would have changed.
 
     python bench/stability.py SPEECH [--seconds 600] [--partials 0.1,0.5,1.0]
 
-One stream hears the utterances of SPEECH that were aligned (bench/live/align.py), one after the other
-with pauses, a tenth of a second at a time. Nothing waits for a clock: time is the audio's. So the figures
-are the same each time, and leave out only how long a step takes. What a busy machine does is played by
-partials that are further apart, without work ahead of its time.
+One stream gets the utterances of SPEECH that were aligned (bench/live/align.py), one after the other with
+pauses, in chunks of 0.1 s. Time is counted in audio, not read from a clock, so that the figures are
+reproducible; they do not include the duration of a step. A busy machine is simulated by less frequent
+partials, without AHEAD steps.
 """
 
 import argparse
@@ -41,7 +41,7 @@ ACTIVE = (Stability.LOW, Stability.MEDIUM, Stability.HIGH)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A word of a final: when it became stable, in seconds of audio heard, and whether before the final."""
+    """A word of a final: when it settled, in seconds of audio, and whether that was before the final."""
 
     text: str
     at: float
@@ -74,7 +74,7 @@ def main() -> None:
 
 def _measure(engine: SegmentEngine, material: Material, name: str, interval: float, pace: Pace) -> None:
     audio = material.samples.astype(np.float32) / 2**15
-    # A little less: a partial is due when a chunk has come, which may be a few samples short of a window.
+    # Slightly less, since a partial is due after a chunk, which may be a few samples short of a window.
     engine = replace(engine, partials=PartialRules(live_interval=interval - 0.02))
     free = _finals(engine.open(StreamOptions(pace)), audio, idle=interval == IDLE)
     print(f"{name:11} {'off':6} {'':77} {_wer(material, free):6.2f}", flush=True)
@@ -84,7 +84,7 @@ def _measure(engine: SegmentEngine, material: Material, name: str, interval: flo
 
 
 def _finals(stream: SegmentStream, audio: Samples, *, idle: bool) -> list[list[Settled]]:
-    """The words of each segment."""
+    """Return the words of each segment."""
     finals = []
     stable_since: list[float] = []
     for said, heard in _said(stream, audio, idle):
@@ -99,7 +99,7 @@ def _finals(stream: SegmentStream, audio: Samples, *, idle: bool) -> list[list[S
 
 
 def _said(stream: SegmentStream, audio: Samples, idle: bool) -> Iterator[tuple[Hypothesis, float]]:
-    """Hypotheses, and how many seconds of audio had come by then."""
+    """Yield hypotheses, each with the seconds of audio given before it."""
     for end in range(CHUNK, len(audio) + CHUNK, CHUNK):
         stream.accept(audio[end - CHUNK : end])
         if end >= len(audio):
@@ -140,15 +140,15 @@ def _print_row(
 
 
 def _keys(words: Sequence[Settled]) -> list[Settled]:
-    """The words as they are compared, without case and punctuation."""
+    """Return the words in the form in which they are compared, without case and punctuation."""
     return [replace(word, text=key) for word in words for key in keys(word.text)]
 
 
 def _kept(free: Sequence[str], words: Sequence[Settled]) -> int:
-    """How many of the words that settled early stand at their place in what the final is without them."""
+    """Count the early settled words that a final without stabilisation has in the same place."""
     if not free or not words:
         return 0
-    # As characters, so that a word that is not quite the same is another one.
+    # Words are encoded as characters, so that words that differ slightly count as different.
     ids = {text: chr(0x4E00 + i) for i, text in enumerate({*free, *(word.text for word in words)})}
     aligned = jiwer.process_characters(
         "".join(ids[text] for text in free), "".join(ids[word.text] for word in words)

@@ -1,11 +1,11 @@
-"""Search in many transcripts, and keeping finals, in SQLite.
+"""The search in many transcripts, and the storing of finals, with SQLite.
 
     python bench/transcripts.py FOLDER [--transcripts 100000] [--seconds 60]
 
-The transcripts are built in FOLDER once, some gigabytes in some minutes, and used again. They have 1,000
-words in segments of 20, drawn from 50,000 by Zipf's law, each with times and confidence. What is measured
-is the caller's time on the event loop, threads included. Queries differ from each other; a page has 50
-transcripts with their excerpts. The finals that are measured stay in the file.
+The transcripts are built in FOLDER once, which takes some gigabytes and minutes, and reused. Each has 1,000
+words in segments of 20, drawn from 50,000 words by Zipf's law, with times and confidence. The benchmark
+measures the time for the caller on the event loop, including threads. All queries are different; a page has
+50 transcripts with their excerpts. The measured finals remain in the file.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _vocabulary() -> list[str]:
-    """Words that could be, the most frequent first, and shorter the more frequent they are."""
+    """Return artificial words, the most frequent and shortest first."""
     chance = random.Random(1)
     made: dict[str, None] = {}
     while len(made) < VOCABULARY:
@@ -76,7 +76,7 @@ def _vocabulary() -> list[str]:
 
 
 def _frequencies() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Zipf's law, with Mandelbrot's offset."""
+    """Return frequencies by the Zipf-Mandelbrot law."""
     weights = 1 / (np.arange(VOCABULARY) + 2.7) ** 1.05
     return weights / weights.sum()
 
@@ -106,7 +106,7 @@ async def _make_tables(file: Path) -> None:
 
 
 def _rest_of_words() -> str:
-    """What a segment's words have beside their texts, as the store writes it."""
+    """Return the fields of a segment's words other than their texts, as the store writes them."""
     numbers = range(SEGMENT_WORDS)
     rest = {
         "start": [round(0.35 * n, 3) for n in numbers],
@@ -147,7 +147,7 @@ def _build_batch(database: sqlite3.Connection, vocabulary: Sequence[str], number
 
 
 def _queries(vocabulary: Sequence[str]) -> dict[str, Callable[[random.Random], str]]:
-    """What is searched, by kind. A word's rank is its place among the most frequent."""
+    """Return the queries by kind. The rank of a word is its position by frequency."""
 
     def words(count: int, first: int, last: int) -> Callable[[random.Random], str]:
         return lambda chance: " ".join(
@@ -206,7 +206,7 @@ async def _measure_search(store: OwnersTranscripts, vocabulary: Sequence[str]) -
 async def _search(
     store: OwnersTranscripts, made: Callable[[random.Random], str], **more: Any
 ) -> tuple[list[float], list[int]]:
-    """Seconds of each query, and how many transcripts its page had."""
+    """Return the seconds of each query, and how many transcripts its page had."""
     chance = random.Random(2)
     taken, found = [], []
     for _ in range(QUERIES):
@@ -237,7 +237,7 @@ async def _measure_finals(store: OwnersTranscripts, vocabulary: Sequence[str], s
 async def _streams(
     store: OwnersTranscripts, vocabulary: Sequence[str], streams: int, finals: int, every: float
 ) -> list[float]:
-    """Seconds of each final."""
+    """Return the seconds of each final."""
     said = await asyncio.gather(
         *(_stream(store, vocabulary, finals, every, every * n / streams) for n in range(streams))
     )

@@ -1,18 +1,18 @@
-"""When words are spoken and how sure they are, against an independent aligner and the references.
+"""The times and confidence of words, compared with an independent aligner and the references.
 
     python bench/word_times.py SPEECH [--words bench/results/words.json] [--pace fast|live] [--plot OUT.svg]
 
-SPEECH is a folder with a manifest.jsonl (id, path, text). `words.json` is bench/live/align.py's: when each
-word is spoken, by PocketSphinx. Everything comes from the finals that a stream makes of a recording, and is
-reported for every second recording of a set alone (and for those that are the only one of theirs): on the
-others heads, offset and calibration were chosen.
+SPEECH is a folder with a manifest.jsonl (id, path, text). `words.json` is written by bench/live/align.py:
+the times of all words according to PocketSphinx. The figures are of the finals of a stream for each
+recording. Only every second recording of a set (and the recording of a set with only one) is reported,
+because attention heads, offset and calibration were chosen on the others.
 
-- Times: of words that are right, how far start and end are from the aligner's. What was mixed with noise or
-  narrowed to a telephone's band is spoken when its original is.
-- Partials: how far the times of their words are from those in the final.
-- Cost: what the times take, as a share of recognising a segment without them, in one thread.
-- Confidence: right or wrong by edit distance with the reference, word by word, after Whisper's English
-  normaliser. AUC is the chance that a right word is surer than a wrong one.
+- Times: the distance of start and end from the aligner's, for correct words. Recordings with added noise or
+  in telephone bandwidth have the times of their originals.
+- Partials: the distance of word times from those in the final.
+- Cost: the time for word times, as a share of the recognition of a segment without them, on one thread.
+- Confidence: words are right or wrong by edit distance to the reference after Whisper's English normaliser.
+  AUC is the probability that a right word has a higher confidence than a wrong one.
 """
 
 import argparse
@@ -53,7 +53,7 @@ _normalise = cache(EnglishTextNormalizer())
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A word that was said, and whether it is right; None where that cannot be told (see `judged`)."""
+    """A recognised word and whether it is right; None if that is unknown (see `judged`)."""
 
     word: Word
     right: bool | None
@@ -61,7 +61,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a stream made of a recording."""
+    """The results of a stream for a recording."""
 
     kind: str
     name: str
@@ -136,7 +136,7 @@ def _heard(
 
 
 def pairs(reference: Sequence[str], said: Sequence[str]) -> list[tuple[int, int]]:
-    """Words that both hold at the same place, by edit distance: their numbers in each."""
+    """Return the index pairs of words that two texts have in common, by edit distance."""
     if not reference or not said:
         return []
     (chunks,) = jiwer.process_words(" ".join(reference), " ".join(said)).alignments
@@ -149,11 +149,11 @@ def pairs(reference: Sequence[str], said: Sequence[str]) -> list[tuple[int, int]
 
 
 def judged(words: Sequence[Word], reference: str) -> list[Judged]:
-    """Each word, and whether the reference has it there."""
+    """Return each word, with whether the reference has it in the same place."""
     whole = _normalise(" ".join(word.text for word in words)).split()
     right = {place for _, place in pairs(_normalise(reference).split(), whole)}
     parts = [(number, part) for number, word in enumerate(words) for part in _normalise(word.text).split()]
-    # The whole text's normal form may differ from its words' ("twenty five" is 25): such are not judged.
+    # Words whose normal form depends on their neighbours ("twenty five" is 25) are not judged.
     places = {own: place for place, own in pairs(whole, [part for _, part in parts])}
     verdicts = defaultdict(list)
     for own, (number, _) in enumerate(parts):
@@ -187,7 +187,7 @@ def _report_times(heard: Sequence[Heard], aligned: dict[str, list[tuple[str, flo
 
 
 def _key(text: str) -> str:
-    """One word as one word: of a text that the normaliser makes several of, none is compared."""
+    """Return the normal form of a word; a word that is normalised to several is not compared."""
     parts = _normalise(text).split()
     return parts[0] if len(parts) == 1 else ""
 
@@ -198,7 +198,7 @@ def _spread(errors: np.ndarray) -> str:
 
 
 def _report_partials(heard: Sequence[Heard]) -> None:
-    """Of words that stand in the final at the same place; the last one, which may be cut off, by itself."""
+    """Report words that the final has in the same place; the last, possibly incomplete word separately."""
     moved = defaultdict(list)
     for one in heard:
         finals = {final.segment: final.words for final in one.finals}
@@ -218,7 +218,7 @@ def _report_partials(heard: Sequence[Heard]) -> None:
 
 
 def _report_cost(engine: SegmentEngine, speech: Path, heard: Sequence[Heard]) -> None:
-    """The same segments with times and without, in turn; the best of three each."""
+    """Recognise the same segments with and without times, in turn, and report the best of three each."""
     paths = {entry["id"]: speech / entry["path"] for entry in _entries(speech, READ[0])}
     plain = timed = 0.0
     segments = 0
@@ -235,7 +235,7 @@ def _report_cost(engine: SegmentEngine, speech: Path, heard: Sequence[Heard]) ->
                 return engine.model.networks.decode_from(encoded, Decoded(), (), KeyValueCache())
 
             def with_times(start: int = start, end: int = end, audio: SampleBuffer = audio) -> object:
-                return MoonshineSegment(engine.model.networks, start).whole(audio, end)
+                return MoonshineSegment(engine.model.networks, start).recognise_whole(audio, end)
 
             spent = np.array([[_seconds(without), _seconds(with_times)] for _ in range(3)]).min(axis=0)
             plain, timed = plain + spent[0], timed + spent[1]
@@ -256,14 +256,14 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _judged(heard: Sequence[Heard], kind: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """Confidence, and right or wrong, of the held-out words of a kind of speech, or of all."""
+    """Return confidence and correctness of the held-out words of one kind of speech, or of all."""
     chosen = [j for one in heard if one.held_out and kind in ("", one.kind) for j in one.said]
     known = [j for j in chosen if j.right is not None]
     return np.array([j.word.confidence for j in known]), np.array([j.right for j in known], bool)
 
 
 def auc(confidence: np.ndarray, right: np.ndarray) -> float:
-    """The chance that a right word is surer than a wrong one; equally sure ones count half."""
+    """Return the probability that a right word is more confident than a wrong one; ties count half."""
     surer = np.sort(confidence[~right])
     below = np.searchsorted(surer, confidence[right], "left")
     not_above = np.searchsorted(surer, confidence[right], "right")
@@ -286,7 +286,7 @@ def _report_confidence(heard: Sequence[Heard]) -> None:
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int, float, float]]:
-    """By range of confidence: from, to, words, their mean confidence, and how many of them are right."""
+    """Return for each range of confidence: from, to, words, mean confidence, share of right words."""
     rows = []
     for low, high in pairwise(BINS):
         chosen = (confidence >= low) & ((confidence < high) | (high == BINS[-1]))
@@ -297,7 +297,7 @@ def calibration(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, 
 
 
 def plot(found: tuple[np.ndarray, np.ndarray], out: Path) -> None:
-    """Draw the calibration. Raises SystemExit where matplotlib is missing."""
+    """Draw the calibration. Raises SystemExit if matplotlib is missing."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - nothing else here needs it
         from matplotlib.figure import Figure  # noqa: PLC0415

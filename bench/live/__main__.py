@@ -1,13 +1,13 @@
-"""Live streams: how soon each word is seen, at what cost, and how many streams fit.
+"""Live streams: the latency of words, the cost, and the number of streams that a machine can serve.
 
     python bench/live SPEECH [--streams 1,8,16,24,32,40] [--seconds 60] [--json FILE] [--plot FILE]
     python bench/live SPEECH --server transcribed:1,24 --server whisperlive:1,2 --server whisperlivekit:1,2
     python bench/live SPEECH --streams 24,32,40 --overload 2
     python bench/live --recording FILE --streams 1
 
-SPEECH is a folder of recordings with a manifest.jsonl. bench/live/align.py says first, once, when each word
-is spoken. Every count is a run with a server of its own, which one stream has warmed up. --overload offers
-so many times the most streams that kept their p95 at or below 1 s, none of them refused.
+SPEECH is a folder of recordings with a manifest.jsonl, aligned once by bench/live/align.py. Each count of
+streams is a run with a new server, which one stream warms up. --overload runs a multiple of the largest
+count whose p95 was at most 1 s without a refused stream.
 """
 
 import argparse
@@ -37,7 +37,7 @@ WARM_UP = 10.0
 
 
 def main() -> None:
-    """Measure, print, keep."""
+    """Measure, print and save."""
     given = _arguments()
     runs: list[Run] = []
     print(machine(), flush=True)

@@ -1,13 +1,12 @@
-"""When each word of the recordings is spoken, by an aligner that is independent of our engine.
+"""The times of all words in the recordings, by an aligner that is independent of the measured engines.
 
     python bench/live/align.py SPEECH [--out bench/results/words.json]
     python bench/live/align.py --recording FILE --text TEXT [--out ...]
 
-PocketSphinx aligns the reference text with the audio: hidden Markov models of phones, with a
-pronouncing dictionary, in steps of 10 ms. It shares nothing with the neural models that are measured;
-nor does it transcribe, so that it cannot mishear. Utterances with a word that its dictionary does not
-have are left out, and so are those that it cannot align. It runs in an environment of its own
-(bench/live/peers.py), once.
+PocketSphinx aligns the reference text with the audio by hidden Markov models of phones and a pronunciation
+dictionary, in steps of 10 ms. It has nothing in common with the measured neural models, and does not
+transcribe, so that it makes no recognition errors. Utterances with words that are not in its dictionary, or
+that it cannot align, are left out. It runs once, in its own environment (bench/live/peers.py).
 
 The file is JSON: {utterance: [[word, start, end], ...]}, times in seconds from the utterance's first
 sample.
@@ -28,7 +27,7 @@ Words = list[tuple[str, float, float]]
 
 
 def main() -> None:
-    """Align, in the aligner's own environment."""
+    """Run the alignment in the aligner's environment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("speech", type=Path, nargs="?")
     parser.add_argument("--out", type=Path, default=Path("bench/results/words.json"))

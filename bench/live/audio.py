@@ -1,4 +1,4 @@
-"""Recordings as the clients send them: 16 kHz, mono, signed 16-bit."""
+"""Reads recordings in the format that the clients send: 16 kHz, mono, signed 16-bit."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ Pcm = npt.NDArray[np.int16]
 
 
 def samples_of(path: Path) -> Pcm:
-    """A whole recording."""
+    """Return the samples of a recording."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
     with av.open(str(path)) as container:
         blocks = [

@@ -1,8 +1,8 @@
-"""The clients: all of them in one process, which does as little as can be.
+"""The clients of a run, in one process that does as little work as possible.
 
-Reads what to do from standard input (a Plan, as JSON), writes what came to standard output (Report). A
-chunk is sent when its last sample would have been captured, by a schedule that never drifts; messages
-are only kept, with the moment of their arrival.
+It reads a Plan as JSON from standard input, and writes the streams with their results to standard output. A
+chunk is sent when its last sample would have been captured, on a schedule that does not drift. Messages are
+only recorded, with the time of their arrival.
 """
 
 import asyncio
@@ -28,12 +28,13 @@ LAST_WORDS = 60.0
 
 @dataclass
 class Stream:
-    """What to send, and what became of it.
+    """What a client sends, and what it receives.
 
-    `audio` is a file of samples; `after` when to connect, in seconds from the run's start. On the machine's
-    monotonic clock, `started` is the moment of the first sample, `spoke` that of the first message with
-    audio. `messages` count from `started`, `refused_after` from `spoke` or, if there was none, from the
-    connection. `late` and `blocked`: the longest that a chunk was sent too late, and that it took.
+    `audio` is a file of samples; `after` is when to connect, in seconds from the start of the run.
+    `started` is the time of the first sample on the monotonic clock, `spoke` that of the first message with
+    audio. The times of `messages` count from `started`, `refused_after` from `spoke`, or from the
+    connection if no audio was sent. `late` and `blocked` are the largest delay of a chunk and the longest
+    time to send one.
     """
 
     audio: str
@@ -50,13 +51,13 @@ class Stream:
 
     @property
     def last(self) -> float:
-        """When the last message came, on the machine's clock."""
+        """The time of the last message on the monotonic clock."""
         return self.started + (self.messages[-1][0] if self.messages else 0.0)
 
 
 @dataclass
 class Plan:
-    """Whom to call, in which dialect, with what."""
+    """The server, its dialect, and the streams."""
 
     port: int
     dialect: str
@@ -64,7 +65,7 @@ class Plan:
 
 
 async def run(plan: Plan, audio: list[bytes]) -> None:
-    """Drive all streams to their end."""
+    """Run all streams to their end."""
     begin = time.monotonic()
     dialect = DIALECTS[plan.dialect]
     async with asyncio.TaskGroup() as group:

@@ -1,7 +1,7 @@
-"""What each server wants to hear and how it says what it heard.
+"""The protocols of the measured servers.
 
-The clients use the first half of a dialect, which costs next to nothing for each message; the score uses
-`shown`, which translates all messages of a stream into what a user saw.
+The clients use only methods that cost nearly nothing for each message. The scoring uses `shown`, which
+converts all messages of a stream to what a user saw.
 """
 
 import json
@@ -28,10 +28,10 @@ Wrap = Callable[[bytes], bytes]
 
 
 class Dialect(Protocol):
-    """How to talk with a server. Audio goes out as signed 16-bit samples, 16 kHz, mono.
+    """A protocol. Audio is sent as signed 16-bit samples, 16 kHz, mono.
 
-    `hello` is sent first, if it is not empty; `end` ends the audio. `patience`: a server that does not say
-    when it has finished has, when it was silent for so many seconds. `closes`: it has when it closes.
+    `hello` is sent first, unless empty; `end` ends the audio. A server that does not report when it has
+    finished is done after `patience` seconds without a message, or with `closes`, when it closes.
     """
 
     hello: str
@@ -40,22 +40,22 @@ class Dialect(Protocol):
     closes: bool
 
     def connection(self, port: int) -> tuple[str, Wrap]:
-        """The path of a WebSocket on this port of this machine, and how audio is sent over it."""
+        """Return the path of a WebSocket on a local port, and a function that encodes audio for it."""
 
     def text(self, message: str | bytes) -> str:
-        """What a message says."""
+        """Return the text of a message."""
 
     def is_ready(self, message: str | None) -> bool:
-        """Whether audio may be sent now; before the first message it is None."""
+        """Return whether audio may be sent after this message; None is before the first one."""
 
     def is_done(self, message: str) -> bool:
-        """Whether this is the stream's last message."""
+        """Return whether this is the last message of the stream."""
 
     def refusal(self, message: str) -> str | None:
-        """Why the stream was refused or ended with an error, or None."""
+        """Return why the stream was refused or failed, or None."""
 
     def shown(self, received: Received) -> Iterator[Shown]:
-        """What the user saw after each message."""
+        """Return what the user saw after each message."""
 
 
 class _Plain:
@@ -65,11 +65,11 @@ class _Plain:
     closes = False
 
     def connection(self, port: int) -> tuple[str, Wrap]:  # noqa: ARG002
-        """The same each time."""
+        """Return a fixed path."""
         return self.path, bytes
 
     def text(self, message: str | bytes) -> str:
-        """As it is."""
+        """Return the message itself."""
         return str(message)
 
 
@@ -86,7 +86,7 @@ class Transcribed(_Plain):
         return True
 
     def is_done(self, message: str) -> bool:
-        """`Done` stands behind the last result."""
+        """Done follows the last result."""
         return message.startswith('{"Done"')
 
     def refusal(self, message: str) -> str | None:
@@ -94,7 +94,7 @@ class Transcribed(_Plain):
         return str(json.loads(message)["Error"]["Message"]) if message.startswith('{"Error"') else None
 
     def shown(self, received: Received) -> Iterator[Shown]:
-        """Each message has one segment, which is the one after the last final."""
+        """Each message has one segment, the one after the last final."""
         finals: tuple[str, ...] = ()
         for at, message in received:
             if not message.startswith('{"Transcript"'):
@@ -109,9 +109,9 @@ class Transcribed(_Plain):
 
 
 class Amazon:
-    """This server's other front end (docs/protocols/amazon.md), over a WebSocket.
+    """This server's front end for Amazon's protocol (docs/protocols/amazon.md), over a WebSocket.
 
-    `signed`: the URL and each message are, as SDKs do it; else neither is, as a browser sends messages.
+    With `signed`, the URL and each message are signed, as by SDKs; else neither is.
     """
 
     hello = ""
@@ -123,7 +123,7 @@ class Amazon:
         self._signed = signed
 
     def connection(self, port: int) -> tuple[str, Wrap]:
-        """A URL of its own, and the chain of signatures that begins with it."""
+        """Return a signed URL, and an encoder that continues its chain of signatures."""
         path = "/stream-transcription-websocket"
         query = "language-code=en-US&sample-rate=16000&media-encoding=pcm"
         if not self._signed:
@@ -139,7 +139,7 @@ class Amazon:
         return True
 
     def text(self, message: str | bytes) -> str:
-        """The payload."""
+        """Return the payload."""
         if isinstance(message, str):
             raise TypeError("text, where there are event-stream messages alone")
         return message[12 + int.from_bytes(message[4:8], "big") : -4].decode()
@@ -153,7 +153,7 @@ class Amazon:
         return str(json.loads(message)["Message"]) if message.startswith('{"Message"') else None
 
     def shown(self, received: Received) -> Iterator[Shown]:
-        """Results are those of the native protocol."""
+        """The results are those of the native protocol."""
         return Transcribed().shown(received)
 
 
@@ -167,10 +167,10 @@ def _now() -> datetime:
 
 
 class WhisperLive(_Plain):
-    """WhisperLive 0.10. It sends its last ten segments, each time; the last may be unfinished.
+    """WhisperLive 0.10. Each message has its last ten segments, of which the last may be incomplete.
 
-    It does not finish what is unfinished when the audio ends, so its own client waits for it to fall
-    silent and takes what is there. So do we.
+    It does not complete that segment at the end of the audio. Like its own client, this one waits until no
+    more messages arrive, and takes the last state.
     """
 
     path = "/"
@@ -188,7 +188,7 @@ class WhisperLive(_Plain):
     patience = 15.0
 
     def is_ready(self, message: str | None) -> bool:
-        """It says so, when the model is loaded."""
+        """A message reports that the model is loaded."""
         return message is not None and "SERVER_READY" in message
 
     def is_done(self, message: str) -> bool:  # noqa: ARG002
@@ -196,11 +196,11 @@ class WhisperLive(_Plain):
         return False
 
     def refusal(self, message: str) -> str | None:
-        """A full server says WAIT, in minutes."""
+        """A full server reports WAIT, in minutes."""
         return message if '"WAIT"' in message or '"ERROR"' in message else None
 
     def shown(self, received: Received) -> Iterator[Shown]:
-        """Segments are known by their start."""
+        """Segments are identified by their start."""
         finals: dict[str, str] = {}
         last = None
         for at, message in received:
@@ -220,7 +220,7 @@ class WhisperLive(_Plain):
 
 
 class WhisperLiveKit(_Plain):
-    """WhisperLiveKit 0.2. Each message has all lines, whose words stay, and the words that may change."""
+    """WhisperLiveKit 0.2. Each message has all lines of settled words, and the words that may change."""
 
     path = "/asr"
     hello = ""
@@ -228,19 +228,19 @@ class WhisperLiveKit(_Plain):
     patience = None
 
     def is_ready(self, message: str | None) -> bool:
-        """Its first message is about its settings."""
+        """The first message has the settings."""
         return message is not None
 
     def is_done(self, message: str) -> bool:
-        """It says that the client may go."""
+        """A message reports that the client may disconnect."""
         return '"ready_to_stop"' in message
 
     def refusal(self, message: str) -> str | None:
-        """An error is a member of its messages."""
+        """An error is a field of a message."""
         return message if '"error"' in message else None
 
     def shown(self, received: Received) -> Iterator[Shown]:
-        """The lines together are one final that grows."""
+        """The lines together count as one growing final."""
         for at, message in received:
             parsed = json.loads(message)
             if "lines" in parsed:

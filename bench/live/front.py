@@ -1,15 +1,15 @@
-"""The WebSocket front end alone: many streams of small messages, and an engine that costs nothing.
+"""The WebSocket front end: many streams of small messages, with an engine that costs nothing.
 
     python bench/live/front.py [--streams 1000] [--seconds 10] [--search] [--json FILE]
     python bench/live/front.py --streams 300 --server transcribed --server amazon --server amazon-signed
 
-Each stream sends 10 messages a second of 100 ms of audio. The scripted engine says something new every
-half second of audio; the added latency is from the moment at which the message that made it due was sent
-to the moment at which the result is read. The server has core 0 for itself and the load core 1. --search
-doubles the streams until p95 is above 50 ms, then narrows it down.
+Each stream sends 10 messages of 100 ms of audio per second. The scripted engine has a new result for every
+half second of audio. The latency is measured from sending the message that makes a result due to reading
+that result. The server has core 0 for itself, the load has core 1. --search doubles the streams until p95
+exceeds 50 ms, and then searches between.
 
-The load is one loop over raw sockets: its frames are masked with the key zero and sent in turn, so that
-they are spread evenly over the 100 ms and the results over the half second.
+The load is a single loop over raw sockets. Its frames are masked with the key zero and sent in turn, so
+that they are spread evenly over 100 ms, and the results over half a second.
 """
 
 import argparse
@@ -49,11 +49,11 @@ _TWO_BYTES, _EIGHT_BYTES = 126, 127  # of length follow
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run found. Latencies in milliseconds, CPU in cores, messages a second.
+    """The figures of a run: latencies in milliseconds, CPU in cores, messages per second.
 
-    `late` is by how much the load itself was late at most, `behind` how many messages had to wait because
-    the server did not read; `missing` are results that did not come (newer ones replace unsent partials),
-    `lost` are streams that were closed.
+    `late` is the largest delay of the load itself, `behind` the number of messages that waited because the
+    server did not read, `missing` the number of results that did not arrive (newer ones replace unsent
+    partials), `lost` the number of closed streams.
     """
 
     streams: int
@@ -72,12 +72,12 @@ class Load:
 
     @property
     def holds(self) -> bool:
-        """Whether the server kept up."""
+        """Whether the server kept up with the load."""
         return self.p95 <= 1000 * LIMIT and not self.lost
 
 
 class Connection:
-    """One stream: its socket, what could not be sent yet, and what was read of a frame."""
+    """One stream: its socket, unsent data, and the part of a frame read so far."""
 
     def __init__(self, server: Server) -> None:
         port = server.port
@@ -99,7 +99,7 @@ class Connection:
         self.sent: list[float] = []
 
     def send(self) -> bool:
-        """Send a message, or what is left of those before. False if some of it has to wait."""
+        """Send a message after unsent data. Return False if something remains unsent."""
         message = self._wrap(bytes(BYTES))
         frame = b"\x82" + bytes([0x80 | _TWO_BYTES]) + struct.pack("!H", len(message)) + bytes(4) + message
         data = self.waiting + frame if self.waiting else frame
@@ -111,7 +111,7 @@ class Connection:
         return not self.waiting
 
     def messages(self) -> Iterator[tuple[int, bytes]]:
-        """Opcode and payload of each frame that has come. Raises ConnectionError at the stream's end."""
+        """Yield opcode and payload of each received frame. Raises ConnectionError at the end."""
         data = self.socket.recv(1 << 16)
         if not data:
             raise ConnectionError
@@ -132,7 +132,7 @@ class Connection:
 
 
 class Loop:
-    """Sends in turn, by the clock, and reads what comes."""
+    """Sends the messages of all streams on schedule, and reads their results."""
 
     def __init__(self, connections: list[Connection], begin: float) -> None:
         self._connections = connections
@@ -148,7 +148,7 @@ class Loop:
         self.behind = self.sent = self.results = self.due = self.lost = 0
 
     def run_until(self, end: float) -> None:
-        """Keep the load up until then."""
+        """Keep up the load until a time."""
         while (now := time.monotonic()) < end:
             due = self._begin + self._turn * self._step
             while due <= now:
@@ -159,13 +159,13 @@ class Loop:
                 self._receive(number)
 
     def reset(self) -> None:
-        """Count anew: the load is steady now."""
+        """Reset all figures after the start-up phase."""
         self.latencies.clear()
         self.late = 0.0
         self.behind = self.sent = self.results = self.due = 0
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for connection in self._open.values():
             connection.socket.close()
         self._poll.close()
@@ -216,7 +216,7 @@ class Loop:
 
 
 def measure(server: Server, count: int, seconds: float) -> Load:
-    """Put so many streams on the server."""
+    """Run a number of streams and return the figures."""
     idle = server.resident()
     loop = Loop([Connection(server) for _ in range(count)], time.monotonic() + 0.2)
     gc.collect()
@@ -253,7 +253,7 @@ def measure(server: Server, count: int, seconds: float) -> Load:
 
 
 def script(seconds: float) -> dict[str, object]:
-    """What the engine says: a word more every half second, and a final every five."""
+    """Return a script with one more word every half second, and a final every five seconds."""
     events = []
     for number in range(1, round(seconds / (EVERY * PERIOD)) + 1):
         words = (number - 1) % FINAL_EVERY + 1

@@ -1,9 +1,9 @@
-"""What it costs live streams that their transcripts are kept: the same streams with and without, in turn.
+"""The cost of storing the transcripts of live streams: the same streams with and without it, in turn.
 
     python bench/live/keeping.py SPEECH [--streams 24] [--pairs 2] [--seconds 40]
 
-Needs what bench/live needs. The store's waits are from the server's log: from the moment at which a final
-is there to the moment at which it is committed and may be sent; the end of a transcript is among them.
+It has the requirements of bench/live. The waits for the store are read from the server's log: the time from
+a final, or the end of a transcript, until it is committed and may be sent.
 """
 
 import argparse

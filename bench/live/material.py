@@ -1,7 +1,7 @@
-"""What the clients say: real utterances one after another, with pauses, and when each word of them ends.
+"""The audio of the clients: real utterances with pauses, and the end of each word.
 
-Each client speaks a sequence of its own, decided by a seed, so that the streams of a run do not march in
-step and a run can be repeated.
+Each client has its own sequence, determined by a seed, so that the streams of a run are not synchronous and
+a run can be repeated.
 """
 
 import json
@@ -23,7 +23,7 @@ DITHER = 2
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of the reference, and when it is spoken: seconds from the start of the audio."""
+    """A word of the reference and its times, in seconds from the start of the audio."""
 
     text: str
     start: float
@@ -32,9 +32,9 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """One client's audio.
+    """The audio of one client.
 
-    `text` is the reference as written; `words` the same for the aligner, with times.
+    `text` is the written reference; `words` are its words with times.
     """
 
     samples: Pcm
@@ -44,14 +44,14 @@ class Material:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """The length of the audio."""
         return len(self.samples) / RATE
 
 
 class Library:
-    """The aligned utterances of a folder. `words` is the aligner's file (see align.py).
+    """The aligned utterances of a folder. `words` is the file that align.py writes.
 
-    Raises SystemExit if the words are not there.
+    Raises SystemExit without that file.
     """
 
     def __init__(self, speech: Path, words: Path) -> None:
@@ -66,7 +66,7 @@ class Library:
         ]
 
     def sequence(self, seconds: float, seed: str) -> Material:
-        """Utterances that fill so many seconds as far as they can; a pause fills the rest."""
+        """Return a sequence of utterances and pauses with this length in seconds."""
         choose = random.Random(seed)
         noise = np.random.default_rng(choose.randrange(2**32))
         length = round(seconds * RATE)
@@ -89,7 +89,7 @@ class Library:
 
 
 def one_recording(path: Path, words: Path) -> Material:
-    """A recording that every client speaks. Raises SystemExit if it was not aligned."""
+    """Return a recording that all clients send. Raises SystemExit if it was not aligned."""
     aligned = json.loads(words.read_text()) if words.exists() else {}
     if path.stem not in aligned:
         raise SystemExit(f"Align it first: python bench/live/align.py --recording {path} --text ...")

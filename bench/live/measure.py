@@ -1,4 +1,4 @@
-"""One run: so many clients at one server, and what it cost."""
+"""One run: a number of clients at one server, and the cost."""
 
 import json
 import random
@@ -19,9 +19,9 @@ TICK = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the run cost: CPU seconds of the server, of the clients and of all else on the machine.
+    """The cost of a run: CPU seconds of the server, of the clients and of everything else on the machine.
 
-    Memory is resident, in MiB: before the first stream, and the most under load.
+    Memory is resident, in MiB: before the first stream, and the maximum under load.
     """
 
     server_cpu: float
@@ -33,9 +33,9 @@ class Cost:
 
 
 def drive(server: Server, materials: list[Material], spread: float, seed: str) -> tuple[list[Stream], Cost]:
-    """Let each material be spoken by a client of its own, their starts `spread` over so many seconds.
+    """Run a client for each material, with starts spread over `spread` seconds.
 
-    Chunks of different clients fall on different moments within their 100 ms.
+    Different clients send their chunks at different times within each 100 ms.
     """
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:

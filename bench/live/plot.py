@@ -1,4 +1,4 @@
-"""The picture: word latency against the number of streams, p50 and p95, several servers in one.
+"""Plots word latency (p50 and p95) against the number of streams, for several servers.
 
     python bench/live/plot.py OUT FIGURES.json ...
 
@@ -16,7 +16,7 @@ PROMISE = 1.0
 
 
 def plot(runs: Iterable[dict[str, Any]], out: Path) -> None:
-    """Draw the runs. Raises SystemExit where matplotlib is missing."""
+    """Draw the runs. Raises SystemExit if matplotlib is missing."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - nothing else here needs it
     except ImportError:
@@ -43,7 +43,7 @@ def plot(runs: Iterable[dict[str, Any]], out: Path) -> None:
 
 
 def main() -> None:
-    """Draw figures that were kept."""
+    """Draw saved figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("figures", type=Path, nargs="+")

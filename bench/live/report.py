@@ -1,4 +1,4 @@
-"""Figures of a run: from the streams' scores to a row of the table."""
+"""The figures of a run, from the scores of its streams to a row of the table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of figures in seconds; None where there are none."""
+    """Percentiles of figures in seconds; None without figures."""
 
     count: int
     p50: float | None
@@ -25,7 +25,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Percentiles":
-        """Those of `values`."""
+        """Return the percentiles of values."""
         if not values:
             return cls(0, None, None, None)
         p50, p95, p99 = (round(float(value), 3) for value in np.percentile(values, (50, 95, 99)))
@@ -34,10 +34,10 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's figures. Latencies and WER are of the served streams; shares are of the reference's words.
+    """The figures of a run. Latencies and WER cover served streams; shares are of the reference's words.
 
-    `final_by_server` counts from the end that the server states. `worst_stream_p95` is the p95 of the
-    stream that fared worst. CPU is in seconds per second of audio that was sent, memory in MiB.
+    `final_by_server` is measured from the end of the segment that the server reports. `worst_stream_p95` is
+    the largest p95 of a stream. CPU is in seconds per second of audio sent, memory in MiB.
     """
 
     server: str
@@ -67,14 +67,14 @@ class Run:
     problems: dict[str, int]
 
     def as_json(self) -> dict[str, object]:
-        """All of it."""
+        """Return all figures as JSON."""
         return asdict(self)
 
 
 def summarise(
     server: str, seconds: float, materials: list[Material], streams: list[Stream], cost: Cost
 ) -> Run:
-    """Score the streams of a run."""
+    """Return the figures of a run from its streams."""
     shown = DIALECTS[server].shown
     served = [
         (material, score(material.words, shown(stream.messages)))
@@ -121,7 +121,7 @@ def _share(part: float, whole: float) -> float:
 
 
 def wer_of(texts: list[tuple[str, str]]) -> float | None:
-    """The word error rate in percent of (reference, said), after Whisper's normaliser."""
+    """Return the WER in percent of pairs of reference and transcript, after Whisper's normaliser."""
     normalise = EnglishTextNormalizer()
     pairs = [(normalise(reference), normalise(said)) for reference, said in texts]
     if not pairs:
@@ -153,12 +153,12 @@ _COLUMNS = {
 
 
 def heading() -> str:
-    """The table's first line."""
+    """Return the header of the table."""
     return " ".join(f"{name:>{width}}" for name, width in _COLUMNS.items())
 
 
 def row(run: Run) -> str:
-    """A run as a line of the table."""
+    """Return a run as a row of the table."""
     values = [
         run.server,
         str(run.offered),
@@ -183,7 +183,7 @@ def row(run: Run) -> str:
 
 
 def notes(run: Run) -> list[str]:
-    """What the table has no column for."""
+    """Return remarks about figures for which the table has no column."""
     lines = [f"  {count} x {problem}" for problem, count in run.problems.items()]
     if run.refusal.count:
         lines.append(f"  refused after {run.refusal.p50:.3f} s (p95 {run.refusal.p95:.3f})")

@@ -1,11 +1,11 @@
-"""The score: when each word was on the screen, at the place where it belongs.
+"""The scoring of live streams: when each word was shown in its right place.
 
-What a user sees is all finals so far and the partial behind them. Each time it changes it is aligned with
-the reference, as far as that has been spoken, by edit distance; among alignments of equal distance the one
-counts that keeps the most words, and then the one that claims the shortest part of the reference. A word's
-latency is the moment from which the text first holds it at its place, less the moment at which its last
-sound was captured: negative, if it was guessed before. Only words that the final text has right are
-measured; the others are counted.
+A user sees all finals so far, followed by the partial. Each change of this text is aligned by edit distance
+with the part of the reference that has been spoken. Among alignments of equal distance, the one with the
+most right words is chosen, then the one that covers the shortest part of the reference. The latency of a
+word is the time at which the text first has it in its place, minus the time at which its end was captured;
+it is negative if the word was guessed. Only words that are right in the final text are measured; the others
+are counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +21,10 @@ _EDIT = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a client had received `at` seconds after the stream's start: the finals and the partial.
+    """The finals and the partial that a client had received `at` seconds after the start of the stream.
 
-    `final_end` is the end of the final that came with it, in the server's own count of the audio, or None
-    where no final came or the server gives no times.
+    `final_end` is the end of the final in this message according to the server; None without a final, or
+    if the server reports no times.
     """
 
     at: float
@@ -34,16 +34,16 @@ class Shown:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return " ".join((*self.finals, self.partial))
 
 
 @dataclass
 class StreamScore:
-    """One stream's figures; times in seconds.
+    """The figures of one stream; times in seconds.
 
-    `latencies` has an entry for each measured word; `finals` the time from the end of a final's last right
-    word to that final, `finals_by_server` from its end as the server states it.
+    `latencies` has an entry for each measured word. `finals` are the times from the end of the last right
+    word of a final to that final, `finals_by_server` those from the end that the server reports.
     """
 
     words: int = 0
@@ -56,12 +56,12 @@ class StreamScore:
 
     @property
     def unplaced(self) -> int:
-        """Words that are right in the end but were never seen at their place."""
+        """The number of words that are right in the end but were never shown in their place."""
         return self.right - len(self.latencies)
 
 
 class Aligner:
-    """Aligns a text that grows and changes with a reference; a change costs what its own words cost."""
+    """Aligns a growing and changing text with a reference, at a cost proportional to the changed words."""
 
     def __init__(self, reference: Sequence[str]) -> None:
         self._ids: dict[str, int] = {}
@@ -71,9 +71,9 @@ class Aligner:
         self._shown: list[str] = []
 
     def matches(self, shown: Sequence[str], spoken: int) -> dict[int, int]:
-        """Which words of the first `spoken` of the reference the text holds.
+        """Return which of the first `spoken` words of the reference the text has.
 
-        Returns places in the reference → places in `shown`.
+        The result maps indices in the reference to indices in `shown`.
         """
         self._update(shown)
         column = int(np.argmin(self._rows[-1][: spoken + 1]))
@@ -116,7 +116,7 @@ class Aligner:
 
 
 def score(reference: Sequence[Word], shown: Iterable[Shown]) -> StreamScore:
-    """Score what one client saw, in the order in which it did."""
+    """Score what one client saw, in order."""
     states = list(shown)
     spoken_from = np.array([word.start for word in reference])
     live = Aligner([word.text for word in reference])

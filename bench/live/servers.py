@@ -1,8 +1,9 @@
-"""The servers to measure: each a process of its own on a free port, with nothing but its defaults.
+"""Starts the servers to measure, each in a process of its own on a free port, with its default settings.
 
-WhisperLive's wheel has no command; it is started as its run_server.py does, with one model for all clients
-(its default for a model of one's own) and without its limit of four clients. WhisperLiveKit is asked for
-LocalAgreement: its default policy needs another model format. Neither is told a number of threads.
+WhisperLive's wheel has no command. It is started like by its run_server.py, with one model for all clients
+(the default for a custom model) and without the limit of four clients. WhisperLiveKit is started with
+LocalAgreement, since its default policy needs another model format. The numbers of threads are the
+defaults.
 """
 
 import os
@@ -37,7 +38,7 @@ TranscriptionServer().run("127.0.0.1", port=int(sys.argv[1]), backend="faster_wh
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs: its name among the dialects, its port and its process."""
+    """A running server: the name of its dialect, its port and its process."""
 
     name: str
     port: int
@@ -48,7 +49,7 @@ class Server:
         return [self.process, *self.process.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
-        """What all of them have used so far, or what those that ended left behind."""
+        """The CPU time used so far by all processes, including those that have ended."""
         total = 0.0
         for process in self.family():
             times = process.cpu_times()
@@ -56,13 +57,13 @@ class Server:
         return total
 
     def resident(self) -> float:
-        """Resident memory of all of them, MiB."""
+        """The resident memory of all processes in MiB."""
         return sum(process.memory_info().rss for process in self.family()) / 2**20
 
 
 @contextmanager
 def started(name: str, options: Sequence[str] = (), log: Path | None = None) -> Iterator[Server]:
-    """Start a server and stop it. `options` are for its command line; `log` takes what it says."""
+    """Start a server, and stop it on exit. `options` are for its command line, `log` is for its output."""
     port = _free_port()
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -1,9 +1,9 @@
-"""The word error rate that the model reaches where it is given each utterance of the material whole.
+"""The word error rate of the model on whole utterances.
 
     python bench/live/whole.py SPEECH [--streams 24] [--seconds 60] [--seed 1]
 
-What the finals of live streams can at best reach: the same utterances, without pauses, endpoints, partials
-or other streams.
+It is the best that the finals of live streams could reach: the same utterances, without pauses, endpoints,
+partials or other streams.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Words as the score compares them: without case, punctuation and other matters of taste.
+"""The normal form of words for scoring: without case, punctuation and spelling variants.
 
-Where words stand in time is known for each written word alone, so a word is compared for itself: numbers in
-digits stay what they are. The word error rate is counted on whole texts, by Whisper's normaliser.
+Times are known for each written word, so words are normalised one by one, and numbers in digits are kept.
+The word error rate is computed on whole texts after Whisper's normaliser.
 """
 
 import re
@@ -12,7 +12,7 @@ _LONG = {"mr": "mister", "mrs": "missus", "dr": "doctor", "st": "saint"}
 
 
 def keys(text: str) -> list[str]:
-    """The words of a text, ready to be compared. A compound is several words."""
+    """Return the normalised words of a text. A compound is several words."""
     found = (_key(word) for word in _APART.sub(" ", text).split())
     return [key for key in found if key]
 
