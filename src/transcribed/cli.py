@@ -380,9 +380,9 @@ transcribed {__version__} serves on {address}
 """
     )
     if started.certificate is not None:
-        from transcribed.terminal.environment import about_keys, exports  # noqa: PLC0415 - as above
+        from transcribed.terminal.environment import describe_keys, exports  # noqa: PLC0415 - as above
 
-        lines = [*exports(settings, started.certificate.trust), about_keys(settings)]
+        lines = [*exports(settings, started.certificate.trust), describe_keys(settings)]
         click.echo("  Amazon's clients:     " + f"\n{'':24}".join(lines) + "\n")
 
 

@@ -1,1 +1,1 @@
-"""Speech to text in a terminal, recognised in this process."""
+"""The commands that transcribe in a terminal, without a server."""

@@ -1,4 +1,4 @@
-"""Many recordings to transcripts in files: as many at once as there are threads, or remote streams."""
+"""`transcribed transcribe -o`: recordings to transcript files, several at once."""
 
 import asyncio
 import os
@@ -32,37 +32,41 @@ async def transcribe_to_files(
     force: bool,
     track: int | None = None,
 ) -> int:
-    """Write a transcript for each recording, unless it is there and newer; returns how many failed.
+    """Write a transcript of each recording, unless a newer one exists. Return the number of failures.
 
-    `inputs` are files, folders, or "-" alone; `output` is a folder, or for a single recording a file;
-    `track` is the audio track of each. Raises StorageFull: then nothing more can be written.
+    `inputs` are files, folders, or only "-" for standard input. `output` is a folder, or a file for a
+    single recording. `track` is the number of the audio track. With `force`, newer ones are replaced,
+    too. Raises StorageFull, after which nothing more can be written.
     """
-    made = await in_thread(plan, inputs, output, SUFFIXES[form], force=force)
-    with _Watch(made.jobs) as watch:
-        for problem in made.problems:
-            watch.tell(problem)
-        batch = _Batch(made, form, watch, track)
-        if made.jobs:
+    planned = await in_thread(plan, inputs, output, SUFFIXES[form], force=force)
+    with _ProgressDisplay(planned.jobs) as display:
+        for problem in planned.problems:
+            display.print(problem)
+        batch = _Batch(planned, form, display, track)
+        if planned.jobs:
             async with recognition(settings) as recogniser:
-                here = settings.threads or os.cpu_count() or 1
+                threads = settings.threads or os.cpu_count() or 1
                 engine = recogniser.engine
-                await batch.run(recogniser, engine.capacity if engine.remote else here)
-    if len(made.jobs) + len(made.done) + len(made.problems) > 1:
+                await batch.run(recogniser, engine.capacity if engine.remote else threads)
+    if len(planned.jobs) + len(planned.done) + len(planned.problems) > 1:
         print(
-            f"{batch.written} written, {len(made.done)} done before, {batch.failed} failed", file=sys.stderr
+            f"{batch.written} written, {len(planned.done)} done before, {batch.failed} failed",
+            file=sys.stderr,
         )
     return batch.failed
 
 
 class _Batch:
-    def __init__(self, made: Plan, form: FileFormat, watch: "_Watch", track: int | None) -> None:
-        # The longest first: at the end no thread waits long for the last.
-        self._waiting = iter(sorted(made.jobs, key=lambda job: -job.size))
+    def __init__(
+        self, planned: Plan, form: FileFormat, display: "_ProgressDisplay", track: int | None
+    ) -> None:
+        # The longest recordings come first, so that all threads finish at about the same time.
+        self._waiting = iter(sorted(planned.jobs, key=lambda job: -job.size))
         self._form = form
-        self._watch = watch
+        self._display = display
         self._request = TranscriptionRequest(options=StreamOptions(partials=False), track=track)
         self.written = 0
-        self.failed = len(made.problems)
+        self.failed = len(planned.problems)
 
     async def run(self, recogniser: Recognition, at_once: int) -> None:
         failure: BaseException | None = None
@@ -71,7 +75,7 @@ class _Batch:
                 for _ in range(at_once):
                     tasks.create_task(self._work(recogniser))
         except* StorageFull as errors:
-            # Raised below: Python 3.11.2, which Debian has, makes a group of what is raised here.
+            # Raised below, since Python 3.11.2 (Debian) would wrap it in a group here.
             failure = errors.exceptions[0]
         if failure is not None:
             raise failure
@@ -84,37 +88,37 @@ class _Batch:
                 raise
             except (TranscribedError, OSError) as error:
                 self.failed += 1
-                self._watch.tell(f"{job.recording}: {_told(error)}")
+                self._display.print(f"{job.recording}: {_message(error)}")
             else:
                 self.written += 1
-                self._watch.tell(f"{job.recording} → {job.output}")
+                self._display.print(f"{job.recording} → {job.output}")
 
     async def _transcribe(self, recogniser: Recognition, job: Job) -> None:
         check_writable(job.output)
         finals: list[Segment] = []
         with opened(job.recording) as source:
-            visible = self._watch.visible
+            visible = self._display.visible
             duration = await duration_of(recogniser.decoders, source) if visible else None
-            with self._watch.recording(job, duration) as heard:
+            with self._display.recording(job, duration) as show_progress:
                 events = recogniser.transcription.transcribe_upload(source, self._request)
                 async with aclosing(events):
                     async for event in events:
                         if isinstance(event, Segment):
                             finals.append(event)
-                            heard(event.end)
+                            show_progress(event.end)
                         elif isinstance(event, Notice):
-                            self._watch.tell(f"{job.recording}: {event.message}")
+                            self._display.print(f"{job.recording}: {event.message}")
         await in_thread(write, job.output, document(finals, self._form))
 
 
-def _told(error: TranscribedError | OSError) -> str:
+def _message(error: TranscribedError | OSError) -> str:
     return (
         error.message if isinstance(error, TranscribedError) else f"it cannot be read ({error.strerror})."
     )
 
 
-class _Watch(AbstractContextManager["_Watch"]):
-    """What is told on standard error: lines, and in a terminal bars below them."""
+class _ProgressDisplay(AbstractContextManager["_ProgressDisplay"]):
+    """Messages on standard error, with progress bars below them if it is a terminal."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         console = Console(stderr=True, highlight=False, markup=False)
@@ -136,14 +140,14 @@ class _Watch(AbstractContextManager["_Watch"]):
         self._all = self._bars.add_task(f"{len(jobs)} recordings", total=sum(job.size for job in jobs))
         self._done = 0.0
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "_ProgressDisplay":
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def tell(self, line: str) -> None:
+    def print(self, line: str) -> None:
         if self.visible:
             self._bars.console.print(line, soft_wrap=True)
         else:
@@ -151,11 +155,11 @@ class _Watch(AbstractContextManager["_Watch"]):
 
     @contextmanager
     def recording(self, job: Job, duration: float | None) -> Iterator[Callable[[float], None]]:
-        """A bar for one recording; what it gives takes the seconds that were heard."""
+        """Show a bar for a recording. Yields a function that takes the seconds transcribed so far."""
         bar = self._bars.add_task(Path(job.recording).name, total=duration)
         counted = 0.0
 
-        def heard(seconds: float) -> None:
+        def show_progress(seconds: float) -> None:
             nonlocal counted
             self._bars.update(bar, completed=seconds)
             if duration:
@@ -164,7 +168,7 @@ class _Watch(AbstractContextManager["_Watch"]):
                 counted = part
 
         try:
-            yield heard
+            yield show_progress
         finally:
             self._bars.advance(self._all, job.size - counted)
             self._bars.remove_task(bar)

@@ -1,4 +1,4 @@
-"""What stands in the terminal: finished lines, and below them the text that grows."""
+"""The display of live transcripts: finished lines, and below them the current partial."""
 
 import sys
 from types import TracebackType
@@ -13,19 +13,19 @@ from transcribed.wire.native import Format, encode
 
 
 class Display:
-    """Finished segments go to standard output, a line each, unless `form` is None.
+    """Prints final segments to standard output, one per line, unless `form` is None.
 
-    The growing one and `status` are shown besides, in place, if there is a terminal: if it is `visible`.
+    If there is a terminal (`visible`), the current partial and `status` are shown below, in place.
     """
 
     def __init__(self, form: Format | None, status: RenderableType) -> None:
         self._form = form
-        # Where the text itself goes to the terminal, it must go through what draws there.
+        # Lines for a terminal must be printed by rich, which redraws the partial below them.
         self._to_terminal = sys.stdout.isatty()
         console = Console(stderr=not self._to_terminal, highlight=False, markup=False)
-        self._growing = Text("")
+        self._partial = Text("")
         self._live = Live(
-            Group(self._growing, status),
+            Group(self._partial, status),
             console=console,
             transient=True,
             refresh_per_second=12,
@@ -48,9 +48,9 @@ class Display:
         self._live.stop()
 
     def show(self, event: LiveEvent) -> None:
-        """Take what is new."""
+        """Show an event."""
         if isinstance(event, Segment):
-            self._growing.plain = "" if event.final else event.text
+            self._partial.plain = "" if event.final else event.text
         if isinstance(event, Notice) and self._form != "json":
             print(event.message, file=sys.stderr, flush=True)
         if self._form is not None and (not isinstance(event, Segment) or event.final):

@@ -1,4 +1,4 @@
-"""`transcribed doctor amazon`: whether this machine can use Amazon Transcribe, a line for each thing."""
+"""`transcribed doctor amazon`: checks whether this machine can use Amazon Transcribe."""
 
 import asyncio
 import socket
@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
-import numpy as np
 
-from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.audio.media import MediaReader
+from transcribed.audio.formats import Samples
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.engines.base import Hypothesis, RecognitionStream
 from transcribed.errors import ConfigurationError, TranscribedError, Unavailable
@@ -29,10 +27,10 @@ from transcribed.options import Pace, StreamOptions
 if TYPE_CHECKING:
     from transcribed.engines.amazon.account import Account
 
-WELL, FAILED, NOT_TRIED = 0, 1, 3
-"""Exit codes; the last where nothing fails and the stream was not agreed to."""
+OK, FAILED, NOT_TRIED = 0, 1, 3
+"""Exit codes; the last one if nothing fails but the user declines the stream."""
 
-_SECONDS = 3.0
+_SECONDS = 3
 _ANSWER_SECONDS = 10.0
 _STREAM_SECONDS = 60.0
 _WORST_CLOCK = 300.0
@@ -41,7 +39,10 @@ _AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 def check_amazon(settings: AmazonSettings, *, agreed: bool) -> int:
-    """Check all there is; returns the exit code. `agreed`: the stream may cost what it costs."""
+    """Run all checks, print a line for each, and return the exit code.
+
+    `agreed` says that the user agrees to the cost of a stream.
+    """
     report = _Report()
     if not report.check("extra", _extra):
         return FAILED
@@ -65,17 +66,17 @@ def check_amazon(settings: AmazonSettings, *, agreed: bool) -> int:
         report.say("-", "stream", "not tried.")
         return NOT_TRIED
     report.check("stream", lambda: asyncio.run(_stream(settings)))
-    return FAILED if report.failed else WELL
+    return FAILED if report.failed else OK
 
 
 class _Report:
-    """Lines of findings, and whether one of them is a failure."""
+    """Prints a line for each check and records whether any failed."""
 
     def __init__(self) -> None:
         self.failed = False
 
     def check(self, name: str, find: Callable[[], str]) -> bool:
-        """Look at one thing, and say what is found, or what to do; whether it is well."""
+        """Run a check and print its finding or its error. Return whether it succeeded."""
         try:
             self.say("ok", name, find())
         except TranscribedError as error:
@@ -105,26 +106,26 @@ def _found(account: "Account") -> str:
 
 
 def _region(account: "Account") -> str:
-    """Where the endpoint is another's, any region will do."""
+    # With an endpoint that is not Amazon's, any region will do.
     region, known = account.region, account.regions
     return region if region in known else f"{region}, which is none of {', '.join(known)}"
 
 
 @dataclass
 class _Service:
-    """Whoever is at the endpoint, asked once for nothing in particular."""
+    """The service at the endpoint."""
 
     account: "Account"
     _date: str | None = field(default=None, init=False)
 
     def answers(self) -> str:
-        """Any answer over HTTP will do: the way there is open, and its certificate is trusted."""
+        """Send a request. Any HTTP response shows that the service is reachable and trusted."""
         place = urlsplit(self.account.endpoint)
         url = f"{place.scheme}://{place.netloc}/"
         trust = self.account.trust() if place.scheme == "https" else None
         began = time.monotonic()
         try:
-            # The proxies of the environment are used, as the engine does it.
+            # Like the engine, this uses the proxies of the environment.
             with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS, context=trust) as answer:  # noqa: S310
                 status, headers = answer.status, answer.headers
         except urllib.error.HTTPError as error:
@@ -136,8 +137,8 @@ class _Service:
         return f"answers in {time.monotonic() - began:.2f} s, with HTTP status {status}"
 
     def clock(self) -> str:
-        """By how much this machine's is off. A signature is of a moment, and good for five minutes."""
-        now = datetime.now(UTC)  # noqa: TID251 - it is the clock that is looked at
+        """Compare this machine's clock with the service's. Signatures are valid for five minutes."""
+        now = datetime.now(UTC)  # noqa: TID251 - the wall clock is what is checked
         try:
             theirs = parsedate_to_datetime(self._date or "")
         except ValueError:
@@ -189,8 +190,9 @@ def _agreed() -> bool:
 
 
 async def _stream(settings: AmazonSettings) -> str:
-    """What a stream of three seconds of speech comes to."""
+    """Transcribe a stream of three seconds of speech."""
     from transcribed.engines.amazon import engine  # noqa: PLC0415 - it needs the extra
+    from transcribed.engines.moonshine.shipped import shipped_speech  # noqa: PLC0415 - nothing else needs it
 
     began = time.monotonic()
     heard: list[Hypothesis] = []
@@ -199,7 +201,7 @@ async def _stream(settings: AmazonSettings) -> str:
         async with asyncio.timeout(_STREAM_SECONDS):
             stream = await engine.load(settings).open(StreamOptions(pace=Pace.FAST))
             opened = time.monotonic() - began
-            sending = asyncio.create_task(_send(stream, _speech()))
+            sending = asyncio.create_task(_send(stream, shipped_speech("two_cities.wav", _SECONDS)))
             try:
                 async for event in stream:
                     if isinstance(event, Hypothesis):
@@ -219,18 +221,3 @@ async def _stream(settings: AmazonSettings) -> str:
 async def _send(stream: RecognitionStream, samples: Samples) -> None:
     await stream.send(samples)
     await stream.finish()
-
-
-def _speech() -> Samples:
-    """The beginning of a recording that comes with the embedded engine: "It was the best of times, …"."""
-    from transcribed.engines.moonshine.model import shipped_file  # noqa: PLC0415 - nothing else needs it
-
-    wanted = round(_SECONDS * SAMPLE_RATE)
-    blocks, length = [], 0
-    with shipped_file("two_cities.wav").open("rb") as source, MediaReader(source) as media:
-        for block in media.blocks():
-            blocks.append(block)
-            length += len(block)
-            if length >= wanted:
-                break
-    return np.concatenate(blocks)[:wanted]

@@ -1,4 +1,4 @@
-"""`transcribed env`: what sends Amazon's clients to this server."""
+"""`transcribed env`: the environment variables that point Amazon's clients to this server."""
 
 import os
 import shlex
@@ -9,39 +9,39 @@ import click
 from transcribed.settings import ServerSettings
 from transcribed.tls.certificates import TrustFiles, local_trust
 
-# The first two take the place of what a program trusts, the last is added to what Node.js trusts. Where a
-# network has an authority of its own, they may name it already: so all get all that the system trusts.
+# The first two replace the authorities that a program trusts, the last one adds to those of Node.js. They
+# may already name a private network's authority, so each file includes all authorities of the system.
 _TRUST = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 
 def exports(settings: ServerSettings, trust: TrustFiles | None) -> list[str]:
-    """Lines for a shell. `trust` is None where the server has a certificate of the user's own."""
+    """Return lines for a shell. `trust` is None if the user provides the server's certificate."""
     variables = {} if trust is None else dict.fromkeys(_TRUST, str(trust.bundle))
     variables["AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING"] = settings.tls_address
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-def about_keys(settings: ServerSettings) -> str:
-    """What to say about the credentials that Amazon's SDKs ask for."""
+def describe_keys(settings: ServerSettings) -> str:
+    """Return a sentence about the credentials that Amazon's SDKs need."""
     if settings.access_keys is None:
         return "Any access key, secret and region will do."
     return f"The access key must be one of {settings.access_keys}; any region will do."
 
 
 def print_environment(settings: ServerSettings) -> None:
-    """Print the exports, for eval. The local authority is made where there is none.
+    """Print the exports, for `eval`; create the local certificate authority if there is none.
 
     Raises ConfigurationError.
     """
     trust = None if settings.tls_certificate else local_trust(settings.certificates)
     if trust is not None:
-        _tell_what_is_lost(trust)
+        _warn_of_replaced_values(trust)
     click.echo("\n".join(exports(settings, trust)))
-    # Last, so that nothing is lost where the shell joins the lines.
-    click.echo(f"# {about_keys(settings)}")
+    # The comment is last, since a shell may join all lines.
+    click.echo(f"# {describe_keys(settings)}")
 
 
-def _tell_what_is_lost(trust: TrustFiles) -> None:
+def _warn_of_replaced_values(trust: TrustFiles) -> None:
     for name in _TRUST:
         before = os.environ.get(name)
         if before and not trust.covers(Path(before)):

@@ -1,4 +1,4 @@
-"""Recordings to text in a terminal."""
+"""`transcribed transcribe`: recordings to text on standard output."""
 
 import shutil
 import sys
@@ -23,14 +23,14 @@ from transcribed.terminal.writing import FileFormat, document
 from transcribed.transcript import Notice, Segment
 from transcribed.wire.native import Format
 
-# FFmpeg looks for a tag of this length at the end of what is called .mp3, be that before its start.
+# FFmpeg seeks to a tag of this length before the end of an .mp3 file, even in a shorter file.
 _FEWEST_BYTES = 32
 
 
 async def print_transcripts(
     settings: RecognitionSettings, files: Sequence[str], form: FileFormat, track: int | None = None
 ) -> int:
-    """Print what is said in the files, "-" being standard input; returns how many could not be read."""
+    """Print the transcripts of files ("-" is standard input). Return how many could not be read."""
     failed = 0
     async with recognition(settings) as recogniser:
         for file in files:
@@ -74,13 +74,13 @@ async def _print_transcript(
 
 
 async def duration_of(decoders: Decoders, source: Source) -> float | None:
-    """The seconds of a recording; None where nobody knows."""
+    """Return the duration of a recording in seconds, or None if unknown."""
     return (await decoders.probe(source)).duration
 
 
 @contextmanager
 def opened(file: str) -> Iterator[Source]:
-    """A recording that can be read anywhere; "-" is standard input. Raises NotFound and UnreadableAudio."""
+    """Open a recording for random access; "-" is standard input. Raises NotFound and UnreadableAudio."""
     if file == STANDARD_INPUT:
         with _spooled(sys.stdin.buffer) as spool:
             yield FileSource(spool)
@@ -102,7 +102,7 @@ def opened(file: str) -> Iterator[Source]:
 
 @contextmanager
 def _spooled(pipe: BinaryIO) -> Iterator[BinaryIO]:
-    """Many formats keep their index at the end, so that a pipe must be read whole first."""
+    """Copy a pipe to a temporary file, since many formats have their index at the end."""
     with tempfile.TemporaryFile() as spool:
         shutil.copyfileobj(pipe, spool)
         spool.flush()

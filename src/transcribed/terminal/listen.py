@@ -1,4 +1,4 @@
-"""Live audio to captions in a terminal."""
+"""`transcribed listen`: live audio to captions."""
 
 import asyncio
 import signal
@@ -19,21 +19,21 @@ from transcribed.wire.native import Format
 
 
 class LiveSource(AbstractContextManager[Any], Protocol):
-    """Chunks of live audio, from when the context is entered."""
+    """An asynchronous iterator of chunks of live audio, which is opened by entering its context."""
 
     @property
     def format(self) -> InputFormat:
-        """How they are written."""
+        """The format of the chunks."""
         ...
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The name of the source for display."""
         ...
 
     @property
     def lost(self) -> float:
-        """Seconds of audio that could not be taken in time."""
+        """Seconds of audio that were dropped because they were not taken in time."""
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -41,49 +41,49 @@ class LiveSource(AbstractContextManager[Any], Protocol):
         ...
 
     async def __anext__(self) -> bytes:
-        """The next chunk. May raise TranscribedError."""
+        """Return the next chunk. Raises TranscribedError if the source fails."""
         ...
 
     def stop(self) -> None:
-        """No more than what is here already; then the iteration ends."""
+        """Stop recording. The iteration ends after the chunks that are already buffered."""
         ...
 
 
 async def listen(
     settings: RecognitionSettings, source: LiveSource, form: Format, track: int | None = None
 ) -> None:
-    """Print what is said until the source ends, or is ended by SIGINT or SIGTERM.
+    """Print the transcript of live audio until the source ends, or SIGINT or SIGTERM stops it.
 
-    `track` is the audio track of a container.
-
-    Raises ConfigurationError, and what the audio and the engine raise, behind the last words.
+    `track` is the number of the audio track in a container. Raises ConfigurationError, and errors of the
+    audio and the engine after the last words.
     """
     async with recognition(settings) as recogniser:
         status = Text(f"{source.name}: Ctrl-C ends", style="dim")
         request = TranscriptionRequest(format=source.format, track=track)
-        with source, _ended_by_signals(source.stop), Display(form, status) as display:
-            told = 0.0
+        with source, _stopped_by_signal(source.stop), Display(form, status) as display:
+            reported = 0.0
             async with (
                 recogniser.transcription.open_live(request) as live,
                 aclosing(live.events(source)) as events,
             ):
                 async for event in events:
                     display.show(event)
-                    if source.lost > told and (not isinstance(event, Segment) or event.final):
-                        told = source.lost
+                    if source.lost > reported and (not isinstance(event, Segment) or event.final):
+                        reported = source.lost
                         print(
-                            f"{told:.1f} s of audio were lost: this machine is too busy.", file=sys.stderr
+                            f"{reported:.1f} s of audio were lost: this machine is too busy.",
+                            file=sys.stderr,
                         )
 
 
 @contextmanager
-def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """The first signal ends the audio. The next finds what was there before, and ends everything."""
+def _stopped_by_signal(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first signal stop the audio; the next one meets the original handler and ends the process."""
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    original = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in original.items():
             if loop.remove_signal_handler(number):
                 signal.signal(number, handler)
 
@@ -91,7 +91,7 @@ def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         restore()
         stop()
 
-    for number in before:
+    for number in original:
         loop.add_signal_handler(number, end)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Live audio from a microphone, through the package sounddevice, which is optional, and PortAudio."""
+"""Live audio from a microphone, through the optional package sounddevice and PortAudio."""
 
 import asyncio
 from collections import deque
@@ -16,9 +16,9 @@ _OR_PIPE = "Or pipe audio: ffmpeg -i talk.mp3 -f wav - | transcribed listen -"
 
 
 def devices() -> list[str]:
-    """A line for each microphone: its number, name, and what the system behind it is called.
+    """Return a line for each microphone: its number, name, and audio system.
 
-    Raises ConfigurationError and NotFound.
+    Raises ConfigurationError without the package or the library, and NotFound without a microphone.
     """
     sounddevice = _sounddevice()
     systems = sounddevice.query_hostapis()
@@ -26,9 +26,9 @@ def devices() -> list[str]:
 
 
 class Microphone:
-    """A LiveSource. What is not taken in time is lost, since nobody can make a speaker wait.
+    """A LiveSource. Audio that is not taken in time is dropped and counted.
 
-    `device` is a number, or a part of a name that no other has; None stands for the system's default.
+    `device` is a number or a unique part of a name; None is the system's default.
     """
 
     def __init__(self, device: str | None) -> None:
@@ -36,7 +36,7 @@ class Microphone:
         self._sounddevice = _sounddevice()
         self._device = _device(self._sounddevice, device)
         self.name = str(self._device["name"])
-        # At its own rate, which every device can; ours resamples well.
+        # Every device supports its own default rate, and the decoder resamples well.
         self.format = InputFormat(Encoding.PCM, round(self._device["default_samplerate"]), 1)
         self._blocks: deque[bytes] = deque()
         self._lost_samples = 0
@@ -46,7 +46,7 @@ class Microphone:
 
     @property
     def lost(self) -> float:
-        """Seconds of audio that were not taken in time."""
+        """Seconds of audio that were dropped."""
         return self._lost_samples / self.format.sample_rate
 
     def __enter__(self) -> Self:
@@ -76,7 +76,7 @@ class Microphone:
         self._opened.close()
 
     def stop(self) -> None:
-        """Take no more audio: the chunks end behind those that are here already."""
+        """Stop recording. The iteration ends after the chunks that are already buffered."""
         self._stopped = True
         self._ready.set()
 
@@ -97,12 +97,12 @@ class Microphone:
             raise StopAsyncIteration
         raise TranscribedError(f"The microphone {self.name} gives no more sound. Is it still plugged in?")
 
-    # --- In PortAudio's thread, which nothing may hold up
+    # --- Callbacks on PortAudio's thread, which must not block
 
     def _take(self, data: Any, samples: int, _time: object, status: Any) -> None:
         if self._stopped:
             return
-        if status.input_overflow:  # Nobody knows how much it was; a block, as a rule.
+        if status.input_overflow:  # The amount is unknown, and usually a block.
             self._lost_samples += samples
         if len(self._blocks) < _BLOCKS_AHEAD:
             self._blocks.append(bytes(data))
@@ -117,7 +117,7 @@ class Microphone:
 
 def _sounddevice() -> ModuleType:
     try:
-        import sounddevice  # noqa: PLC0415 - it is optional, and looks for sound devices at once
+        import sounddevice  # noqa: PLC0415 - optional; its import searches for devices
     except ImportError as error:
         raise ConfigurationError(
             "The microphone needs the package sounddevice: pip install 'transcribed[microphone]'. "

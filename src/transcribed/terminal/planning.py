@@ -1,4 +1,4 @@
-"""Which recordings are transcribed into files, and into which."""
+"""Which recordings are transcribed to which files."""
 
 import os
 import stat
@@ -11,27 +11,27 @@ from pathlib import Path
 STANDARD_INPUT = "-"
 
 Pair = tuple[str, Path]
-"""A recording, and the file for its transcript."""
+"""A recording and its transcript file."""
 
 _SUFFIXES = """
     3g2 3gp aac ac3 aif aiff amr ape asf au avi caf dts flac flv m2ts m4a m4b m4v mka mkv mov mp2 mp3 mp4
     mpeg mpg mts mxf oga ogg ogv opus spx vob wav weba webm wma wmv wv
 """
 SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-"""Names of audio and video end so: which files of a folder are recordings."""
+"""The suffixes by which recordings in a folder are recognised."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRecording:
-    """A recording: its path (or STANDARD_INPUT), and its path below the folder that was named."""
+    """A recording: its path or STANDARD_INPUT, and its path relative to the given folder."""
 
     path: str
-    below: Path
+    relative: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A recording, its length in bytes, and the file for its transcript."""
+    """A recording, its transcript file, and its size in bytes."""
 
     recording: str
     output: Path
@@ -40,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done, what was done before, and, in sentences, what cannot be done."""
+    """The jobs to do, those done before, and messages about what cannot be done."""
 
     jobs: list[Job] = field(default_factory=list)
     done: list[Job] = field(default_factory=list)
@@ -48,29 +48,30 @@ class Plan:
 
 
 def plan(inputs: Sequence[str], output: str, suffix: str, *, force: bool) -> Plan:
-    """Find the recordings and say where their transcripts go, which end in `suffix`.
+    """Find the recordings and choose their transcript files, whose names end in `suffix`.
 
-    `output` is a folder; for one file, or standard input, it is a file unless it is a folder already.
+    `output` is a folder, or a file for a single recording unless it is an existing folder. With `force`,
+    transcripts that exist are planned again.
     """
-    made = Plan()
+    result = Plan()
     target = Path(output)
     if not (len(inputs) > 1 or Path(inputs[0]).is_dir() or target.is_dir() or output.endswith(os.sep)):
         pairs: list[Pair] = [(inputs[0], target)]
     else:
-        found = [one for path in inputs for one in _found(path, made.problems)]
-        pairs = _told_apart(found, target, suffix, made.problems)
+        found = [one for path in inputs for one in _found(path, result.problems)]
+        pairs = _distinct_outputs(found, target, suffix, result.problems)
     recordings = {os.path.realpath(recording) for recording, _ in pairs}
     for recording, file in pairs:
         if os.path.realpath(file) in recordings:
-            made.problems.append(
+            result.problems.append(
                 f"{recording}: {file} is a recording, and would be lost. Choose another name."
             )
         else:
-            _plan_one(made, recording, file, force=force)
-    return made
+            _plan_one(result, recording, file, force=force)
+    return result
 
 
-# --- What is there
+# --- Recordings
 
 
 def _found(path: str, problems: list[str]) -> Iterator[FoundRecording]:
@@ -83,7 +84,7 @@ def _found(path: str, problems: list[str]) -> Iterator[FoundRecording]:
 
 
 def _found_below(folder: str, problems: list[str]) -> Iterator[FoundRecording]:
-    """Links to files are followed, those to folders are not: they may lead in a circle."""
+    """Find recordings in a folder and its subfolders. Links to folders may form cycles and are skipped."""
 
     def note(error: OSError) -> None:
         problems.append(f"{error.filename}: it cannot be opened ({error.strerror}).")
@@ -101,55 +102,55 @@ def _found_below(folder: str, problems: list[str]) -> Iterator[FoundRecording]:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether reading it might never end. A link to nowhere is none: reading it is an error."""
+    """Return whether a file may never end, like a pipe or device. A broken link is left to fail later."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return False
 
 
-# --- Where it goes
+# --- Transcript files
 
 
-def _told_apart(
+def _distinct_outputs(
     found: Iterable[FoundRecording], target: Path, suffix: str, problems: list[str]
 ) -> list[Pair]:
-    """talk.mp3 goes to talk.srt; if there is a talk.wav too, they go to talk.mp3.srt and talk.wav.srt."""
-    distinct = list({(os.path.realpath(one.path), one.below): one for one in found}.values())
+    """Choose talk.srt for talk.mp3, but talk.mp3.srt and talk.wav.srt if there is a talk.wav, too."""
+    distinct = list({(os.path.realpath(one.path), one.relative): one for one in found}.values())
     wanted = Counter(_key(_short(one, suffix)) for one in distinct)
-    alike = defaultdict[str, list[Pair]](list)
+    same_output = defaultdict[str, list[Pair]](list)
     for one in distinct:
         place = _short(one, suffix)
         if wanted[_key(place)] > 1:
-            place = one.below.with_name(one.below.name + suffix)
-        alike[_key(place)].append((one.path, target / place))
-    for pairs in alike.values():
+            place = one.relative.with_name(one.relative.name + suffix)
+        same_output[_key(place)].append((one.path, target / place))
+    for pairs in same_output.values():
         if len(pairs) > 1:
             names = " and ".join(path for path, _ in pairs)
             problems.append(f"{names}: both would go to {pairs[0][1]}. Transcribe them into two folders.")
-    return [pairs[0] for pairs in alike.values() if len(pairs) == 1]
+    return [pairs[0] for pairs in same_output.values() if len(pairs) == 1]
 
 
 def _short(one: FoundRecording, suffix: str) -> Path:
-    known = one.below.suffix.lower() in SUFFIXES
-    return one.below.with_suffix(suffix) if known else one.below.with_name(one.below.name + suffix)
+    known = one.relative.suffix.lower() in SUFFIXES
+    return one.relative.with_suffix(suffix) if known else one.relative.with_name(one.relative.name + suffix)
 
 
 def _key(place: Path) -> str:
-    """The same for names that some file systems take for one."""
+    """Return a key that is equal for paths that some file systems do not distinguish."""
     return unicodedata.normalize("NFC", str(place)).casefold()
 
 
-def _plan_one(made: Plan, recording: str, output: Path, *, force: bool) -> None:
+def _plan_one(result: Plan, recording: str, output: Path, *, force: bool) -> None:
     if recording == STANDARD_INPUT:
-        made.jobs.append(Job(recording, output))
+        result.jobs.append(Job(recording, output))
         return
     try:
-        heard = Path(recording).stat()
-        job = Job(recording, output, heard.st_size)
-        if not force and output.is_file() and output.stat().st_mtime_ns > heard.st_mtime_ns:
-            made.done.append(job)
+        status = Path(recording).stat()
+        job = Job(recording, output, status.st_size)
+        if not force and output.is_file() and output.stat().st_mtime_ns > status.st_mtime_ns:
+            result.done.append(job)
         else:
-            made.jobs.append(job)
+            result.jobs.append(job)
     except OSError as error:
-        made.problems.append(f"{recording}: it cannot be opened ({error.strerror}).")
+        result.problems.append(f"{recording}: it cannot be opened ({error.strerror}).")

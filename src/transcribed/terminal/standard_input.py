@@ -12,13 +12,13 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class StandardInput:
-    """A LiveSource. It is read no faster than its chunks are taken, so that a pipe's writer waits."""
+    """A LiveSource. It reads only when a chunk is taken, so that the writer of a pipe waits."""
 
     name = "standard input"
     lost = 0.0
 
     def __init__(self, form: InputFormat, descriptor: int = 0) -> None:
-        """Raises BadRequest for a keyboard."""
+        """Raises BadRequest if the descriptor is a terminal."""
         if os.isatty(descriptor):
             raise BadRequest(
                 "Standard input is this terminal. Pipe audio into it, for example: "
@@ -36,7 +36,7 @@ class StandardInput:
         self.stop()
 
     def stop(self) -> None:
-        """Take no more audio: the chunks end behind those that are here already."""
+        """Stop reading. The iteration ends."""
         self._stopped = True
         self._ready.set()
 
@@ -46,7 +46,7 @@ class StandardInput:
     async def __anext__(self) -> bytes:
         try:
             await self._readable()
-            # There is something, so that the thread is soon back.
+            # Data is available, so the call returns at once.
             data = b"" if self._stopped else await in_thread(os.read, self._descriptor, _CHUNK_BYTES)
         except OSError as error:
             raise BadRequest(f"Standard input cannot be read ({error.strerror}).") from error
@@ -55,7 +55,7 @@ class StandardInput:
         return data
 
     async def _readable(self) -> None:
-        """Wait for bytes, the end, or `stop`."""
+        """Wait for data, the end of the input, or `stop`."""
         if self._stopped:
             return
         loop = asyncio.get_running_loop()
@@ -63,7 +63,7 @@ class StandardInput:
         try:
             loop.add_reader(self._descriptor, self._ready.set)
         except PermissionError:
-            return  # A file, which is always ready.
+            return  # A regular file is always readable.
         try:
             await self._ready.wait()
         finally:

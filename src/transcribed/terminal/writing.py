@@ -1,4 +1,4 @@
-"""Transcripts to files, whole or not at all."""
+"""The writing of transcript files, complete or not at all."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ SUFFIXES: dict[FileFormat, str] = {"text": ".txt", "json": ".json", "srt": ".srt
 
 
 def document(segments: Sequence[Segment], form: FileFormat) -> str:
-    """Final segments as the text of a file."""
+    """Return final segments as the content of a file."""
     match form:
         case "text":
             return voices.text(segments)
@@ -37,7 +37,7 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def check_writable(file: Path) -> None:
-    """Make the folder of a file; raise StorageFailure where the file cannot be written there."""
+    """Create the folder of a file. Raises StorageFailure if the file cannot be written there."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_dir():
@@ -51,9 +51,9 @@ def check_writable(file: Path) -> None:
 
 
 def write(file: Path, text: str) -> None:
-    """Put a text in place of a file; whatever happens meanwhile, one of the two is there, and whole."""
+    """Replace a file atomically. Raises StorageFailure, and StorageFull if there is no space."""
     try:
-        # Of a link, what it leads to is replaced.
+        # The target of a link is replaced, not the link.
         _write(Path(os.path.realpath(file)), text.encode())
     except OSError as error:
         raise _failure(file, error) from error
@@ -67,7 +67,7 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _is_replaceable(file: Path) -> bool:
-    """A file, or nothing yet: no terminal, pipe or device."""
+    """Return whether a path is a regular file or nothing yet, not a terminal, pipe or device."""
     return file.is_file() or not file.exists()
 
 

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from transcribed.terminal.listen import _ended_by_signals
+from transcribed.terminal.listen import _stopped_by_signal
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -12,7 +12,7 @@ def test_a_signal_ends_the_audio_and_then_everything_is_as_before(number: signal
 
     async def main() -> None:
         ended = asyncio.Event()
-        with _ended_by_signals(ended.set):
+        with _stopped_by_signal(ended.set):
             signal.raise_signal(number)
             await ended.wait()
 
@@ -23,7 +23,7 @@ def test_a_signal_ends_the_audio_and_then_everything_is_as_before(number: signal
 def test_a_second_ctrl_c_ends_everything() -> None:
     async def main() -> None:
         ended = asyncio.Event()
-        with _ended_by_signals(ended.set):
+        with _stopped_by_signal(ended.set):
             signal.raise_signal(signal.SIGINT)
             await ended.wait()
             signal.raise_signal(signal.SIGINT)

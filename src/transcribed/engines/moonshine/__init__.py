@@ -1,1 +1,1 @@
-"""Moonshine tiny-en on onnxruntime: the embedded engine, and the default."""
+"""Moonshine models on onnxruntime: the embedded engine, which is the default."""

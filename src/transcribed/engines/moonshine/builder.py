@@ -1,4 +1,4 @@
-"""ONNX graphs, node by node."""
+"""A builder of ONNX graphs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from transcribed.engines.moonshine.outputs import Dimensions
 from transcribed.engines.moonshine.weights import Array, Matrix
 
 MICROSOFT = "com.microsoft"
-_POSITIONS = 2048
+_MOST_POSITIONS = 2048
 EPSILON = 1e-5
 _OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)]
 _IR_VERSION = 10
@@ -19,7 +19,7 @@ Shape = list[int | str]
 
 
 class Graph:
-    """An ONNX graph in the making; values go by their names."""
+    """An ONNX graph under construction. Values are referred to by name."""
 
     def __init__(self, dimensions: Dimensions) -> None:
         self._nodes: list[NodeProto] = []
@@ -30,12 +30,12 @@ class Graph:
         self._all_heads = self.constant(np.array([0, 0, dimensions.width]))
 
     def new_name(self) -> str:
-        """A name that nothing has yet."""
+        """Return an unused name for a value."""
         self._names += 1
         return f"value_{self._names}"
 
     def constant(self, value: Array) -> str:
-        """A constant tensor."""
+        """Add a constant tensor and return its name."""
         name = self.new_name()
         self._constants.append(
             numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
@@ -43,17 +43,17 @@ class Graph:
         return name
 
     def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        """Any node."""
+        """Add a node."""
         self._nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
 
     def add(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """A node with one output, which is returned."""
+        """Add a node with one output, and return the output's name."""
         output = output or self.new_name()
         self.node(kind, inputs, [output], **attributes)
         return output
 
     def linear(self, value: str, *matrices: Matrix) -> str:
-        """[1, n, in] → [1, n, out], by one matrix or by several side by side."""
+        """Add a linear layer [1, n, in] → [1, n, out]; the outputs of several matrices are concatenated."""
         matrix = matrices[0] if len(matrices) == 1 else Matrix.side_by_side(matrices)
         inputs = [value, *map(self.constant, (matrix.values, matrix.scale, matrix.zero_point))]
         if matrix.bias is not None:
@@ -61,10 +61,10 @@ class Graph:
         return self.add("DynamicQuantizeMatMul", inputs, domain=MICROSOFT)
 
     def linear_by_row(self, value: str, *matrices: Matrix) -> str:
-        """As `linear`, but each row of activations is quantised by itself, to its own largest value.
+        """Add a linear layer that quantises each row of activations with a scale of its own.
 
-        So what is read with a token does not change its result. Many rows cost half of what MatMulNBits
-        takes for them, which quantises by row too; one row costs the same.
+        So the result of a token does not depend on the tokens that are processed with it. MatMulNBits also
+        quantises by row; for many rows it takes twice as long, for one row the same.
         """
         matrix = matrices[0] if len(matrices) == 1 else Matrix.side_by_side(matrices)
         step, middle = self.constant(np.array(1 / 127, np.float32)), self.constant(np.array(128, np.uint8))
@@ -83,19 +83,19 @@ class Graph:
         return product if matrix.bias is None else self.add("Add", [product, self.constant(matrix.bias)])
 
     def norm(self, value: str, weights: Sequence[Array], output: str = "") -> str:
-        """Layer normalisation by [scale, bias]."""
+        """Add a layer normalisation; `weights` are scale and bias."""
         scale, bias = map(self.constant, weights)
         inputs = [value, scale, bias]
         return self.add("LayerNormalization", inputs, output, axis=-1, epsilon=EPSILON)
 
     def rotation(self, frequencies: Array) -> tuple[str, str, int]:
-        """The tables of a rotary embedding and how many values of a head it turns, for `rotate`."""
-        angles = np.arange(_POSITIONS)[:, None] * frequencies.reshape(1, -1)
+        """Add the tables of a rotary embedding. Return their names and the rotated size, for `rotate`."""
+        angles = np.arange(_MOST_POSITIONS)[:, None] * frequencies.reshape(1, -1)
         cosines, sines = np.cos(angles, dtype=np.float32), np.sin(angles, dtype=np.float32)
         return self.constant(cosines), self.constant(sines), 2 * frequencies.size
 
     def rotate(self, value: str, position: str, rotation: tuple[str, str, int]) -> str:
-        """Rotary embedding of [1, n, width] that begins at a position."""
+        """Add a rotary embedding of [1, n, width], whose first row has the given position."""
         *tables, size = rotation
         return self.add(
             "RotaryEmbedding",
@@ -107,21 +107,21 @@ class Graph:
         )
 
     def split(self, value: str, parts: int, axis: int = -1) -> list[str]:
-        """Equal parts along an axis, as [1, n, parts x width] → parts of [1, n, width]."""
+        """Add a split into equal parts along an axis, by default [1, n, parts x width] → [1, n, width]."""
         names = [self.new_name() for _ in range(parts)]
         self.node("Split", [value], names, axis=axis, num_outputs=parts)
         return names
 
     def heads(self, value: str) -> str:
-        """[1, n, width] → [1, n, heads, head size]."""
+        """Add a reshape [1, n, width] → [1, n, heads, head size]."""
         return self.add("Reshape", [value, self._by_head])
 
     def joined_heads(self, value: str) -> str:
-        """[1, n, heads, head size] → [1, n, width]."""
+        """Add a reshape [1, n, heads, head size] → [1, n, width]."""
         return self.add("Reshape", [value, self._all_heads])
 
     def model(self, inputs: Mapping[str, tuple[int, Shape]], outputs: Mapping[str, int]) -> ModelProto:
-        """The graph as a model."""
+        """Return the graph as a model. Inputs have a type and a shape, outputs a type."""
         graph = helper.make_graph(
             self._nodes,
             "moonshine",

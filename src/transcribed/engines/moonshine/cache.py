@@ -1,4 +1,4 @@
-"""What is computed once and kept in the user's cache folder."""
+"""Files that are computed once and kept in a cache folder."""
 
 import hashlib
 import logging
@@ -17,10 +17,10 @@ def cached_files(
     version: str,
     make: Callable[[Sequence[bytes]], Sequence[bytes]],
 ) -> list[bytes | str]:
-    """The files that `make` computes from sources: their paths, or their bytes if they cannot be kept.
+    """Return the files that `make` computes from sources: their paths, or their bytes if not writable.
 
-    They are keyed by the hash of the sources and by `version`, which changes whenever `make` does. Several
-    processes may do this at once: each writes files of its own and renames them into place.
+    The key is the hash of the sources and `version`, which must change whenever `make` does. Several
+    processes may fill the cache at once: each writes its own files and renames them into place.
     """
     contents = [source.read_bytes() for source in sources]
     key = hashlib.sha256(b"".join(contents)).hexdigest()[:16]
@@ -32,7 +32,7 @@ def cached_files(
     try:
         home.mkdir(parents=True, exist_ok=True)
         for path, data in zip(paths, made, strict=True):
-            write_whole(path, data, mode=0o644)  # Other users of the folder may read it.
+            write_whole(path, data, mode=0o644)  # Other users may share the folder.
     except OSError as error:
         _log.warning("The model cannot be kept in %s (%s): the next start will be slow too.", home, error)
         return list(made)

@@ -1,20 +1,20 @@
-"""Moonshine's graphs, built anew around the weights of the shipped ones.
+"""Moonshine's graphs, rebuilt around the weights of the shipped ones.
 
-The shipped decoder has 1,800 nodes in two branches of an `If`, the encoder 700: what an exporter writes to
-be right for any shape. Much of their time goes into nodes that work out shapes, masks, rotations and
-paddings. Here the same weights, quantised as they are, stand in four graphs for one segment at a time:
+The shipped decoder of tiny-en has 1,800 nodes in two branches of an `If`, the encoder 700, as exported for
+any shape. They spend much of their time on shapes, masks, rotations and padding. The same quantised weights
+are used here in four graphs that process one segment at a time:
 
-- `stem`: samples → features, one for each 192 samples (12 ms), and what the normalisation behind them
-  needs. Each depends on 32 ms of audio alone, so that a growing segment's are computed once.
-- `encoder`: features → hidden states, one for each 384 samples (24 ms), behind any number of past ones.
-  With no past this is the encoder as it was trained; `segment` says what a past is good for.
-- `cross`: the encoder's hidden states → keys and values of the cross-attentions, once a segment.
-- `decoder`: any number of tokens behind any number of past ones → for each, the most probable next token
-  and its probability. The logits, 128 KB a token, never leave the graph.
+- `stem`: samples → features, one for each 192 samples (12 ms), and the statistics for their normalisation.
+  A feature depends on only 32 ms of audio, so that a growing segment's features are computed once.
+- `encoder`: features → hidden states, one for each 384 samples (24 ms), after those in a key-value cache.
+  With an empty cache this is the encoder as it was trained; `segment` explains the use of a cache.
+- `cross`: hidden states → keys and values of the decoder's cross-attention, once per result.
+- `decoder`: tokens, after those in a key-value cache → for each, the most probable next token and its
+  probability. The logits, 128 KB per token, never leave the graph.
 
 The architecture is that of Jeffries et al., 2024, "Moonshine: Speech Recognition for Live Transcription and
-Voice Commands": three convolutions and a Transformer with rotary embeddings (interleaved, on 32 of the 36
-dimensions of a head), and in the decoder a gated SiLU.
+Voice Commands": three convolutions and a Transformer with rotary embeddings (interleaved, on the first 32
+dimensions of a head), with a gated SiLU in the decoder.
 """
 
 import numpy as np
@@ -36,19 +36,24 @@ from transcribed.engines.moonshine.outputs import (
     attention,
 )
 from transcribed.engines.moonshine.weights import Array, Matrix, Weights
+from transcribed.errors import ConfigurationError
 
+_KEYS = "past_key_values.0.decoder.key"
 _FLOAT, _HALF, _INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 
 _SPECIAL_TOKENS = 32_000
-"""From here on the vocabulary holds names for tokens that no text has."""
-_LIKE_UNTRAINED = 0.5
-"""Of 10,133 tokens heard in 385 recordings, 2,665 kinds, none was more like the special ones than 0.47."""
+"""The index from which on the vocabulary contains special tokens, which no text has."""
+_UNTRAINED_SIMILARITY = 0.5
+"""The cosine similarity to the special tokens from which on a token counts as untrained.
+
+Of the 2,665 different tokens in the transcripts of 385 recordings, none exceeded 0.47.
+"""
 
 
 def build(encoder: bytes, decoder: bytes) -> list[bytes]:
-    """The shipped encoder and decoder (.ort) → `stem`, `encoder`, `cross` and `decoder` (.onnx)."""
+    """Build stem, encoder, cross and decoder (.onnx) from the shipped encoder and decoder (.ort)."""
     encoder_weights, decoder_weights = Weights(encoder), Weights(decoder)
-    dimensions = _dimensions(encoder_weights, decoder_weights)
+    dimensions = dimensions_of(encoder_weights, decoder_weights)
     models = (
         _stem(encoder_weights, dimensions),
         _encoder(encoder_weights, dimensions),
@@ -58,23 +63,29 @@ def build(encoder: bytes, decoder: bytes) -> list[bytes]:
     return [model.SerializeToString() for model in models]
 
 
-def _dimensions(encoder: Weights, decoder: Weights) -> Dimensions:
-    """The dimensions of the model, read from the shipped graphs.
+def dimensions_of(encoder: Weights, decoder: Weights) -> Dimensions:
+    """Read the dimensions of the model from the shipped graphs.
 
-    The decoder takes keys of the shape [batch, heads, tokens, head size].
+    The decoder declares keys of the shape [batch, heads, tokens, head size], for tiny-en [0, 8, 0, 36], for
+    base-en [0, 8, 0, 52]. Raises ConfigurationError if heads or head size are variable.
     """
-    _, heads, _, head_size = decoder.input_shape("past_key_values.0.decoder.key")
+    _, heads, _, head_size = decoder.input_shape(_KEYS)
+    if not heads or not head_size:
+        raise ConfigurationError(
+            f"The model's decoder does not declare its attention heads in the shape of {_KEYS}. Use a "
+            "Moonshine model as published for onnxruntime."
+        )
     projection = "self_attn/q_proj/MatMul_output_0"
     return Dimensions(
-        encoder_layers=encoder.count("/layers.{}/" + projection),
-        layers=decoder.count("/model/decoder/layers.{}/" + projection),
+        encoder_layers=encoder.count_layers("/layers.{}/" + projection),
+        layers=decoder.count_layers("/model/decoder/layers.{}/" + projection),
         heads=heads,
         head_size=head_size,
     )
 
 
 def _stem(weights: Weights, sizes: Dimensions) -> ModelProto:
-    """Two convolutions; the second is linear in what the first yields, so its normalisation can wait."""
+    """Build two convolutions. The normalisation between them is linear, so the encoder applies it later."""
     graph = Graph(sizes)
     (first,) = weights.used_for("/Tanh_output_0")
     value = graph.add("Conv", ["samples", graph.constant(first)], strides=[64])
@@ -94,9 +105,9 @@ def _stem(weights: Weights, sizes: Dimensions) -> ModelProto:
 
 
 def _second_convolution(weights: Weights) -> tuple[Array, Array, Array]:
-    """Its kernel [out, in, 7], bias [out], and what a mean of 1 in its input adds to its output [out].
+    """Return the kernel [out, in, 7], the bias [out], and the output [out] for a constant input of 1.
 
-    The normalisation before it is one of all channels together, with a scale and a bias for each.
+    Scale and bias of the normalisation before it, one for each channel, are folded in.
     """
     (scale_by,), (shift_by,) = (weights.used_for(f"/groupnorm/{part}_output_0") for part in ("Mul", "Add"))
     kernel, bias = weights.used_for("/conv2/Conv_output_0")
@@ -118,7 +129,7 @@ def _encoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     stream = graph.add("Transpose", [value], perm=(0, 2, 1))
 
     rotation = graph.rotation(weights.used_for("/rotary_emb/Expand_output_0")[0])
-    # [frames, 2 * layers, width] → for each layer's keys and values [1, frames, width], and back.
+    # The cache [frames, 2 * layers, width] is split into keys and values [1, frames, width] of each layer.
     past = graph.add("Cast", [graph.add("Transpose", [ENCODER_PAST], perm=(1, 0, 2))], to=_FLOAT)
     past_states = graph.split(past, 2 * sizes.encoder_layers, axis=0)
     new_states: list[str] = []
@@ -257,16 +268,16 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
 
 
 def _trained(vocabulary: Matrix) -> Array:
-    """The tokens [about 22,000 of 32,768] that training ever made more probable.
+    """Return the indices of trained tokens, about 22,000 of 32,768; only their logits are computed.
 
-    The vocabulary is that of a model of many languages and of code. Of tokens that never occur, training
-    pushes all output weights the same way, that of the special ones: they need not be worked out.
+    The vocabulary is that of a model for many languages and code. The output weights of tokens that never
+    occur in training all become similar to those of the special tokens.
     """
     values = (vocabulary.values.astype(np.float32) - vocabulary.zero_point) * vocabulary.scale
     directions = values / np.linalg.norm(values, axis=0)
     untrained = values[:, _SPECIAL_TOKENS:].mean(axis=1)
-    likeness = (untrained / np.linalg.norm(untrained)) @ directions
-    return np.flatnonzero(likeness < _LIKE_UNTRAINED)
+    similarity = (untrained / np.linalg.norm(untrained)) @ directions
+    return np.flatnonzero(similarity < _UNTRAINED_SIMILARITY)
 
 
 def _embedding(graph: Graph, weights: Weights) -> str:

@@ -1,9 +1,8 @@
-"""The networks of a Moonshine model, and greedy decoding. Shapes in what follows are those of tiny-en."""
+"""The networks of a Moonshine model, and greedy decoding. Names of dimensions are those of `outputs`."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -27,20 +26,22 @@ from transcribed.engines.moonshine.outputs import (
     Dimensions,
     attention,
 )
+from transcribed.engines.moonshine.shipped import shipped_file
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.moonshine.variants import VARIANTS, Variant
 from transcribed.engines.runtime import session
-from transcribed.errors import ConfigurationError
 from transcribed.recognition.repetition import length_without_loop, repeated_phrase_length
 from transcribed.recognition.stabilizer import common_prefix_length
 
 START, END = 1, 2
 _TOKENS_PER_SECOND = 6.5
 _SPARE_TOKENS = 6
-# The encoder's convolutions need this many samples to yield one hidden state.
+"""Bounds of the tokens of a segment: so many per second, and some more."""
 SHORTEST = 2_048
+"""Shorter audio is padded with silence to this many samples."""
 _PARALLEL_THREADS = min(2, os.cpu_count() or 1)
-_REJOINED_WITHIN, _TRIED_AT_ONCE = 8, 12
+_RESUMED_WITHIN, _TRIED_AT_ONCE = 8, 12
+"""After a wrong token, how far ahead a draft may resume, and how much of it is tried at once: tokens."""
 _EPSILON = 1e-5
 
 Array = npt.NDArray[np.float32]
@@ -49,10 +50,10 @@ HalfArray = npt.NDArray[np.float16]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The stem's view of some audio.
+    """The stem's output for some audio.
 
-    `values` [n, 576] are one for each 192 samples; `sums` and `squares` [m], one for each 64, describe
-    what the encoder normalises by.
+    `values` [n, 2 * width] has one row for each 192 samples. `sums` and `squares` [m], with one value for
+    each 64 samples, are the statistics for the normalisation.
     """
 
     values: HalfArray
@@ -60,7 +61,7 @@ class Features:
     squares: Array
 
     def normalisation(self) -> tuple[Array, Array]:
-        """The mean of the first convolution's outputs [1], and one over their deviation [1]."""
+        """Return the mean of the first convolution's outputs [1] and the inverse of their deviation [1]."""
         count = len(self.sums) * self.values.shape[1] // 2
         mean = self.sums.sum(dtype=np.float64) / count
         variance = self.squares.sum(dtype=np.float64) / count - mean**2
@@ -69,9 +70,9 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The encoder's view of some audio: hidden states [1, frames, width], and its length in samples.
+    """The encoder's output for some audio: hidden states [1, frames, width], and the length in samples.
 
-    `skipped` frames in front of these are left out.
+    `skipped` is the number of frames that are left out before these.
     """
 
     hidden: Array
@@ -81,10 +82,9 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Tokens without start and end, and the model's probability of each.
+    """Decoded tokens, without the start and end tokens, and the model's probability of each.
 
-    `spans` says where each is spoken, in samples from the start of the stream; empty where that was not
-    asked.
+    `spans` are their positions in the stream, in samples; empty if not yet aligned.
     """
 
     tokens: tuple[int, ...] = ()
@@ -92,32 +92,29 @@ class Decoded:
     spans: tuple[tuple[int, int], ...] = ()
 
     def first(self, count: int) -> "Decoded":
-        """The first tokens alone."""
+        """Return the first tokens only."""
         return Decoded(self.tokens[:count], self.probabilities[:count], self.spans[:count])
 
 
 @dataclass(frozen=True, slots=True)
 class KeyValueCache:
-    """What the decoder keeps of the tokens that it has read, so that it need not read them again.
-
-    For each layer its keys and values, of the shape [1, heads, length, head size]. Empty at the start.
-    """
+    """The decoder's keys and values of the tokens read so far, [1, heads, length, head size] per layer."""
 
     states: tuple[Array, ...] = ()
 
     @property
     def length(self) -> int:
-        """Tokens, the start before them included."""
+        """The number of tokens, including the start token."""
         return int(self.states[0].shape[2]) if self.states else 0
 
     def first(self, length: int) -> "KeyValueCache":
-        """All that was read after this is forgotten."""
+        """Return the cache of the first tokens only."""
         return KeyValueCache(tuple(state[:, :, :length] for state in self.states))
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The loaded graphs, the encoder once more with threads of its own."""
+    """The loaded graphs. The parallel encoder is the same as the encoder, with several threads."""
 
     stem: ort.InferenceSession
     encoder: ort.InferenceSession
@@ -127,7 +124,7 @@ class Networks:
 
 
 class MoonshineModel:
-    """The loaded networks. Stateless: any number of threads may use one at once."""
+    """The loaded networks. They are stateless, and may be used by several threads at once."""
 
     def __init__(self, networks: Networks, tokenizer: Tokenizer, variant: Variant) -> None:
         self._networks = networks
@@ -137,7 +134,10 @@ class MoonshineModel:
 
     @classmethod
     def load(cls, cache: Path, name: str | None = None) -> Self:
-        """Load the model of this name, or the first. Its graphs are made anew, once."""
+        """Load the model with this name, or the default; at the first start, build its graphs into `cache`.
+
+        Raises ConfigurationError if the model is not installed.
+        """
         variant = VARIANTS[name or next(iter(VARIANTS))]
         model = shipped_file(variant.folder, variant.package)
         graphs = cached_files(
@@ -159,11 +159,11 @@ class MoonshineModel:
 
     @property
     def empty_cache(self) -> HalfArray:
-        """The past of a segment's first frames."""
+        """The encoder's key-value cache before the first frame."""
         return np.empty((0, 2 * self.dimensions.encoder_layers, self.dimensions.width), np.float16)
 
     def features(self, samples: Samples) -> Features:
-        """Samples → features; 511 samples make one, and each 192 more another."""
+        """Compute features: one for the first 511 samples, and one for each 192 more."""
         values, sums, squares = self._networks.stem.run(
             [FEATURES, SUMS, SQUARES], {"samples": samples[None, None]}
         )
@@ -177,11 +177,11 @@ class MoonshineModel:
         *,
         parallel: bool = False,
     ) -> tuple[Array, HalfArray]:
-        """Features [n, 576], as their segment's normalisation makes them, to hidden states.
+        """Encode features [n, 2 * width] with the normalisation of their segment.
 
-        Three features make one frame, and each 2 more another. Frames attend to those of `past`, too: the
-        keys and values [frames, 2 * layers, width] of those before. Their own come back beside the hidden
-        states [1, frames, width].
+        There is one frame for the first three features, and one for each two more. Frames also attend to
+        those in `past`, a cache [frames, 2 * layers, width]. Returns the hidden states [1, frames, width]
+        and the cache of the new frames.
         """
         mean, scale = normalisation
         past = self.empty_cache if past is None else past
@@ -199,9 +199,9 @@ class MoonshineModel:
         return hidden, new
 
     def encode(self, samples: Samples, *, parallel: bool = False) -> Encoded:
-        """Samples of one segment → hidden states, one for each 24 ms.
+        """Encode the samples of one segment, with one frame for each 24 ms.
 
-        `parallel` uses a second core if one is idle: sooner done, for a little more work in all.
+        `parallel` also uses a second core, for an earlier result at a slightly higher total cost.
         """
         if len(samples) < SHORTEST:
             samples = np.pad(samples, (0, SHORTEST - len(samples)))
@@ -210,14 +210,14 @@ class MoonshineModel:
         return Encoded(hidden, len(samples))
 
     def decode(self, encoded: Encoded, settled: Decoded, draft: Sequence[int]) -> Decoded:
-        """The most probable tokens, one after the other (greedy), behind those that are settled.
+        """Decode greedily, starting after the settled tokens.
 
-        `draft` is a guess at what follows the settled tokens, as a rule what was decoded from a little
-        less of the same audio. The first pass reads settled tokens and draft at once, which costs little
-        more than reading a few, and keeps of the draft what greedy decoding would itself have chosen
-        (speculation: Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via
-        Speculative Decoding"). So a draft changes the time this takes, and the text only where two words
-        are almost equally probable: sums round differently in passes of different lengths.
+        `draft` is a guess at the tokens that follow the settled ones, usually the result for slightly less
+        of the same audio. The first pass reads settled tokens and draft at once, at little more than the
+        cost of one token, and accepts the part of the draft that greedy decoding would have chosen
+        (Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via Speculative Decoding").
+        So a draft saves time, and changes the text only if two tokens are almost equally probable: sums are
+        rounded differently in passes of different lengths.
         """
         decoded, _, _ = self.decode_from(encoded, settled, draft, KeyValueCache())
         return decoded
@@ -225,11 +225,10 @@ class MoonshineModel:
     def decode_from(
         self, encoded: Encoded, settled: Decoded, draft: Sequence[int], past: KeyValueCache
     ) -> tuple[Decoded, KeyValueCache, Array]:
-        """Decode as `decode` does, where the start token and some settled ones have been read before.
+        """Decode like `decode`, with the cache of earlier reads, at most of as many tokens as are settled.
 
-        `past` is what reading them left, at most as long as the settled tokens are many; it comes back
-        with all that was read now. Last comes the attention [heads, tokens, frames] of the heads that
-        follow the speech, of all tokens but the settled ones.
+        Returns the tokens, the extended cache, and the attention [heads, tokens, frames] of all tokens but
+        the settled ones, by the heads that follow the speech.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
         names = self.dimensions.states(CROSS)
@@ -251,7 +250,7 @@ class MoonshineModel:
             tokens.append(token)
             probabilities.append(float(probable[kept]))
             if (phrase := repeated_phrase_length(tokens)) is not None:
-                # The last token has not been read yet: there is no attention of it.
+                # The last token has not been read yet, so its attention is unknown.
                 attended = reading.attention(len(settled.tokens)).mean(axis=0)
                 fewer = length_without_loop(tokens[:-1], phrase, attended)
                 if fewer is not None:
@@ -261,23 +260,23 @@ class MoonshineModel:
             unread = [token]
             if kept:
                 rest = rest[skipped + kept :]
-            skipped = _rejoined(rest, token)
+            skipped = _resumed(rest, token)
             draft = rest[skipped : skipped + min(_TRIED_AT_ONCE, limit - len(tokens))] if skipped else ()
         decoded = Decoded(tuple(tokens), tuple(probabilities[: len(tokens)]))
         return decoded, reading.past, reading.attention(len(settled.tokens))
 
 
-def _rejoined(rest: Sequence[int], token: int) -> int:
-    """How much of a draft to skip, where a token came that it did not expect; 0 where it knows no such.
+def _resumed(rest: Sequence[int], token: int) -> int:
+    """Return how much of the rest of a draft to skip after an unexpected token, or 0 to drop the rest.
 
-    A draft that is wrong in one word is mostly right in those behind it.
+    A draft that is wrong in one word is mostly right in the following words.
     """
-    nearby = rest[:_REJOINED_WITHIN]
+    nearby = rest[:_RESUMED_WITHIN]
     return nearby.index(token) + 1 if token in nearby else 0
 
 
 class _Decoder:
-    """The decoder's state while it reads tokens against one segment's audio."""
+    """The decoder and its state for the audio of one segment."""
 
     def __init__(
         self,
@@ -299,7 +298,7 @@ class _Decoder:
         self.past = past
 
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
-        """Behind each of these tokens: the most probable next one, and its probability."""
+        """Read tokens. Return the most probable next token after each, and its probability."""
         chosen, probable, *rest = self._decoder.run(
             self._wanted,
             {
@@ -315,7 +314,7 @@ class _Decoder:
         return chosen[0], probable[0]
 
     def truncate(self, length: int) -> None:
-        """Take back all tokens from this position on."""
+        """Drop all tokens from this position on."""
         extra = self.past.length - length
         self.past = self.past.first(length)
         while extra > 0:
@@ -326,7 +325,7 @@ class _Decoder:
                 self._attentions.append([attended[:, :kept] for attended in latest])
 
     def attention(self, settled: int) -> Array:
-        """[heads, tokens, frames]: where the audio is of all tokens behind the settled ones."""
+        """Return the attention [heads, tokens, frames] of all tokens after the settled ones."""
         heads_of, latest_of = self._variant.next_heads, self._variant.latest_heads
         layers = {
             layer: np.concatenate(parts, axis=1)[:, settled - self._first :]
@@ -338,29 +337,15 @@ class _Decoder:
 
 
 def _dimensions(networks: Networks) -> Dimensions:
-    """The dimensions of the model whose graphs were built here, read from their inputs."""
+    """Read the dimensions of the model from the inputs of its rebuilt graphs."""
     inputs = {each.name: each.shape for each in networks.decoder.get_inputs()}
     pasts = [shape for name, shape in inputs.items() if name.startswith("past.")]
     (states,) = (each.shape[1] for each in networks.encoder.get_inputs() if each.name == ENCODER_PAST)
     return Dimensions(states // 2, len(pasts) // 2, pasts[0][1], pasts[0][3])
 
 
-def shipped_file(name: str, package: str = "moonshine_voice") -> Path:
-    """The path of a file of an installed package that carries a model.
-
-    Raises ConfigurationError where the package is not installed.
-    """
-    # Found without importing the package, which would load a runtime of its own.
-    found = find_spec(package)
-    for folder in (found and found.submodule_search_locations) or ():
-        return Path(folder) / "assets" / name
-    raise ConfigurationError(
-        "The embedded engine's model is not installed. Run: pip install moonshine-voice==0.0.73"
-    )
-
-
 def _build(shipped: Sequence[bytes]) -> Sequence[bytes]:
-    # Imported for the first start ever alone: onnx is large.
+    # Imported only for the very first start, since onnx is large.
     from transcribed.engines.moonshine.graphs import build  # noqa: PLC0415
 
     encoder, decoder = shipped

@@ -1,4 +1,4 @@
-"""One segment through the networks: in passing while it grows, and as a whole at its end."""
+"""The recognition of one segment: incrementally while it grows, and as a whole at its end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,32 +29,34 @@ from transcribed.recognition.stabilizer import common_prefix_length
 from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
 
-_REVISED = 42
-"""Frames at the end of what was encoded in passing (1 s) that the next time encodes anew: by then there is
-audio behind them."""
-_READ_AGAINST = 250
-"""Frames (6 s) at least that the words at the end of a growing segment are read against."""
-_READ_BEFORE = 150
-"""Frames (3.6 s) in front of where the first word that is read anew probably is."""
-_AGREED_OVER = 8_000
-"""Samples (0.5 s) between two results that tokens are agreed on by: in less, a mistake is repeated."""
-_UNSURE_TOKENS = 2
-"""Tokens at the end of a text that are read anew in any case: more audio may change them."""
+_REENCODED_FRAMES = 42
+"""The last frames (1 s) of an incremental encoding, encoded again the next time, with audio after them."""
+_LEAST_FRAMES = 250
+"""The least frames (6 s) that the last words of a growing segment are decoded from."""
+_CONTEXT_FRAMES = 150
+"""The frames (3.6 s) kept before the probable position of the first word that is decoded again."""
+_AGREEMENT_SAMPLES = 8_000
+"""The least distance (0.5 s) of two results whose common tokens count as agreed on.
 
+Results that are closer together repeat each other's mistakes.
+"""
+_UNSURE_TOKENS = 2
+"""The last tokens, which are decoded again in any case, since more audio may change them."""
+
+# Strides and receptive fields: of features and of the stem's statistics in samples, of frames in features.
 _FEATURE_SAMPLES, _FEATURE_REACH = 192, 511
 _FRAME_FEATURES, _FRAME_REACH = 2, 3
 _STEM_SAMPLES, _STEM_REACH = 64, 127
 
 _FRAME_SAMPLES = 384
-_FRAME_BEGINS = -128
-"""Where a word begins, relative to its first frame (8 ms before it), on average over words that another
-aligner was asked about."""
+_WORD_OFFSET = -128
+"""The start of a word relative to its first frame (8 ms before): the mean against another aligner."""
 _FRAME_MIDDLE = 448
-"""What a frame is about, in the middle of the samples that its convolutions see."""
+"""The middle of the samples that a frame's convolutions see."""
 
 
-class Rows:
-    """An array [n, …] that grows at its end, where it may be written anew."""
+class GrowingArray:
+    """An array [n, …] whose last rows can be replaced and extended."""
 
     def __init__(self, empty: npt.NDArray[Any]) -> None:
         self._array = empty
@@ -64,11 +66,11 @@ class Rows:
         return self._length
 
     def first(self, count: int) -> npt.NDArray[Any]:
-        """A view of the first rows, to be used before more are written."""
+        """Return a view of the first rows, which is valid until rows are replaced."""
         return self._array[: min(count, self._length)]
 
     def replace_after(self, count: int, rows: npt.NDArray[Any]) -> None:
-        """Keep the first rows and put these behind them."""
+        """Replace all rows after the first `count`."""
         length = count + len(rows)
         if length > len(self._array):
             array = np.empty((2 * length, *rows.shape[1:]), rows.dtype)
@@ -79,41 +81,44 @@ class Rows:
 
 
 class SegmentEncoder:
-    """The encoder's state for one segment, which begins at the sample `start`.
+    """The encoder's state for one segment, which starts at the sample `start` of the stream.
 
-    The encoder was trained on whole utterances: every frame attends to every other. To encode a growing
-    segment anew each time costs more and more. In passing, therefore, only the last second and what is new
-    are encoded, and they attend to the keys and values that earlier frames had when they were encoded. The
-    words that come of it differ from those of the whole in about 3 of 100. What windows of audio encoded by
-    themselves yield is useless: the encoder's frames tell how far they are from the start.
+    The encoder was trained on whole utterances, in which every frame attends to every other, so that the
+    cost of encoding a growing segment again and again rises. Incremental encoding therefore encodes only
+    the last second and new audio, which attend to cached keys and values of earlier frames. About 3 of 100
+    words differ from those of the whole segment. Independent windows of audio do not work, since frames
+    encode their distance from the start.
     """
 
     def __init__(self, model: MoonshineModel, start: int) -> None:
         self._model = model
         self.start = start
         width = model.dimensions.width
-        self._values = Rows(np.empty((0, 2 * width), np.float16))
-        self._sums, self._squares = (Rows(np.empty(0, np.float32)) for _ in range(2))
-        self._hidden = Rows(np.empty((0, width), np.float32))
-        self._past = Rows(model.empty_cache)
+        self._values = GrowingArray(np.empty((0, 2 * width), np.float16))
+        self._sums, self._squares = (GrowingArray(np.empty(0, np.float32)) for _ in range(2))
+        self._hidden = GrowingArray(np.empty((0, width), np.float32))
+        self._past = GrowingArray(model.empty_cache)
 
-    def incremental(self, audio: SampleBuffer, end: int, agreed: float) -> Encoded:
-        """The newest frames of [start, end), where `agreed` of what was encoded last need no reading."""
+    def encode_incrementally(self, audio: SampleBuffer, end: int, agreed: float) -> Encoded:
+        """Encode [start, end) incrementally.
+
+        Frames are skipped that only agreed tokens need; `agreed` is the share of the audio that they cover.
+        """
         features = self._features(audio, end)
         encoded = len(self._past)
-        kept = max(0, encoded - _REVISED)
+        kept = max(0, encoded - _REENCODED_FRAMES)
         values = features.values[kept * _FRAME_FEATURES :]
         if len(values) < _FRAME_REACH:
-            return self.whole(audio, end)
+            return self.encode_whole(audio, end)
         hidden, new = self._model.encode_features(values, features.normalisation(), self._past.first(kept))
         self._past.replace_after(kept, new)
         self._hidden.replace_after(kept, hidden[0])
-        first = min(round(agreed * encoded) - _READ_BEFORE, len(self._past) - _READ_AGAINST)
+        first = min(round(agreed * encoded) - _CONTEXT_FRAMES, len(self._past) - _LEAST_FRAMES)
         skipped = max(0, first)
         return Encoded(self._hidden.first(len(self._hidden))[None, skipped:], end - self.start, skipped)
 
-    def whole(self, audio: SampleBuffer, end: int, *, parallel: bool = False) -> Encoded:
-        """[start, end) as the encoder was trained to see it."""
+    def encode_whole(self, audio: SampleBuffer, end: int, *, parallel: bool = False) -> Encoded:
+        """Encode [start, end) as a whole."""
         if end - self.start < SHORTEST:
             return self._model.encode(audio.between(self.start, end))
         features = self._features(audio, end)
@@ -123,7 +128,7 @@ class SegmentEncoder:
         return Encoded(hidden, end - self.start)
 
     def _features(self, audio: SampleBuffer, end: int) -> Features:
-        """Those of [start, end). What has been heard is not heard again."""
+        """Return the features of [start, end), and compute only the new ones."""
         known, count = len(self._values), _count(end - self.start, _FEATURE_SAMPLES, _FEATURE_REACH)
         if count > known:
             new = self._model.features(audio.between(self.start + known * _FEATURE_SAMPLES, end))
@@ -138,9 +143,9 @@ class SegmentEncoder:
 class MoonshineSegment:
     """A SegmentRecogniser.
 
-    `settled` tokens are never read anew: what is decided about them is the caller's affair. In passing,
-    tokens that two results some time apart agreed on are not read anew, either; the whole does so. `speech`
-    says where somebody speaks; words lie there.
+    `settled` tokens are never decoded again. Incremental results also keep the tokens that two results some
+    time apart agree on; the whole segment is decoded without them. `speech` are the probabilities of
+    speech, by which words are aligned.
     """
 
     def __init__(
@@ -158,62 +163,65 @@ class MoonshineSegment:
         self._whole_end: int | None = None
 
     def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> Sequence[Word]:
-        """What was encoded in passing says."""
-        return self._words(self.incremental(audio, end), speech)
+        """Return the words of an incremental result."""
+        return self._words(self.recognise_incrementally(audio, end), speech)
 
     def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> Sequence[Word]:
-        """What the whole says."""
-        return self._words(self.whole(audio, end, parallel=parallel), speech)
+        """Return the words of the whole segment."""
+        return self._words(self.recognise_whole(audio, end, parallel=parallel), speech)
 
     def _words(self, decoded: Decoded, speech: int | None) -> Sequence[Word]:
         believed = speech is None or is_credible(decoded, speech)
         return words_of(self._model.tokenizer, decoded) if believed else ()
 
     def settle(self, words: int) -> None:
-        """Their tokens are not read anew."""
+        """Settle the tokens of the first words."""
         self.settled = first_words(self._model.tokenizer, self._last, words)
 
-    def incremental(self, audio: SampleBuffer, end: int) -> Decoded:
-        """What [start, end) probably says, while more is coming."""
+    def recognise_incrementally(self, audio: SampleBuffer, end: int) -> Decoded:
+        """Recognise [start, end) incrementally, while more audio is coming."""
         agreed = max(self._agreed, self.settled, key=lambda decoded: len(decoded.tokens))
         draft = self._last.tokens[len(agreed.tokens) :]
         part = len(agreed.tokens) / max(1, len(self._last.tokens))
-        encoded = self._encoder.incremental(audio, end, min(1.0, part))
+        encoded = self._encoder.encode_incrementally(audio, end, min(1.0, part))
         decoded, past, attention = self._model.decode_from(encoded, agreed, draft, self._past)
         decoded = self._timed(decoded, agreed, attention, encoded.skipped, end)
-        if end - self._compared_end >= _AGREED_OVER:
+        if end - self._compared_end >= _AGREEMENT_SAMPLES:
             common = common_prefix_length(decoded.tokens, self._compared.tokens)
             self._agreed = decoded.first(max(len(agreed.tokens), common - _UNSURE_TOKENS))
             self._compared, self._compared_end = decoded, end
         else:
             self._agreed = agreed
-        # The last of them is read again: behind it comes the next choice.
+        # The last agreed token is read again, since its output is the first new token.
         self._past = past.first(len(self._agreed.tokens))
         self._last, self._whole_end = decoded, None
         return decoded
 
-    def whole(self, audio: SampleBuffer, end: int, *, parallel: bool = False) -> Decoded:
-        """What [start, end) says; at once if it was asked last. `parallel` as in MoonshineModel.encode."""
+    def recognise_whole(self, audio: SampleBuffer, end: int, *, parallel: bool = False) -> Decoded:
+        """Recognise [start, end) as a whole, or return the last result if it was the same.
+
+        `parallel` is that of MoonshineModel.encode.
+        """
         if not self.has_final(end):
-            encoded = self._encoder.whole(audio, end, parallel=parallel)
+            encoded = self._encoder.encode_whole(audio, end, parallel=parallel)
             draft = self._last.tokens[len(self.settled.tokens) :]
             decoded, _, attention = self._model.decode_from(encoded, self.settled, draft, KeyValueCache())
             self._last = self._timed(decoded, self.settled, attention, 0, end)
             self._whole_end = end
-            # It is the better text: what is said next goes on from here.
+            # This text is better than an incremental one, so that later results continue from it.
             self._agreed, self._past = self.settled, KeyValueCache()
         return self._last
 
     def has_final(self, end: int) -> bool:
-        """Whether `whole` would compute nothing."""
+        """Return whether `final` would return the last result without computation."""
         return self._whole_end == end
 
     def _timed(self, decoded: Decoded, known: Decoded, attention: Array, skipped: int, end: int) -> Decoded:
-        """With the spans of its tokens: those of its start, which is known, and behind them the others."""
+        """Add the spans of all tokens; those of the known first tokens are kept."""
         first = len(known.tokens)
         found = list(known.spans)
         _, count, frames = attention.shape
-        begin = (found[-1][1] - self.start - _FRAME_BEGINS) // _FRAME_SAMPLES if found else 0
+        begin = (found[-1][1] - self.start - _WORD_OFFSET) // _FRAME_SAMPLES if found else 0
         begin = min(max(begin - skipped, 0), frames - 1)
         spoken, begins = spoken_tokens(self._model.tokenizer, decoded.tokens)
         chosen = spoken >= first
@@ -221,9 +229,9 @@ class MoonshineSegment:
         at = self.start + (skipped + np.arange(begin, frames)) * _FRAME_SAMPLES
         likely = self._speech.at(at + _FRAME_MIDDLE)
         aligned = token_spans(token_scores(attention[:, rows, begin:], likely), begins[chosen])
-        samples = self.start + (skipped + begin + aligned) * _FRAME_SAMPLES + _FRAME_BEGINS
+        samples = self.start + (skipped + begin + aligned) * _FRAME_SAMPLES + _WORD_OFFSET
         by_token = dict(zip(rows.tolist(), np.clip(samples, self.start, end).tolist(), strict=True))
-        # Marks are not spoken: they stand where the word before them ends.
+        # Punctuation is not spoken; it gets the end of the word before it.
         for row in range(count):
             after = found[-1][1] if found else self.start
             low, high = by_token.get(row, (after, after))
@@ -238,11 +246,11 @@ class MoonshineSegments:
     networks: MoonshineModel
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> MoonshineSegment:
-        """One for the segment that starts at this sample."""
+        """Return a recogniser for the segment that starts at this sample."""
         return MoonshineSegment(self.networks, start, speech)
 
     def confidence(self, probability: float) -> float:
-        """How often a word of this probability was right on read speech, in [0, 1]."""
+        """Return the confidence, calibrated on read speech."""
         return calibrated(probability)
 
 

@@ -1,4 +1,4 @@
-"""Tokens of Moonshine to text."""
+"""The conversion of Moonshine's tokens to text."""
 
 import re
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ _SPACE = "▁".encode()
 class Tokenizer:
     """The vocabulary of a `tokenizer.bin`.
 
-    The file is a list of entries: a length of one byte, or of two when the first is above 127 (its low 7
-    bits, then the high ones), and so many bytes of UTF-8. `▁` is a space, `<0x41>` a single byte.
+    The file is a list of tokens, each a length and as many bytes of UTF-8. A length up to 127 takes one
+    byte; a longer one takes two, the first of which is 128 plus the low 7 bits. In a token, `▁` stands for
+    a space and `<0x41>` for a single byte.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -20,7 +21,7 @@ class Tokenizer:
         while position < len(data):
             length = data[position]
             position += 1
-            if length > 127:  # noqa: PLR2004 - the format's own mark
+            if length > 127:  # noqa: PLR2004 - see the format above
                 length = length - 128 + 128 * data[position]
                 position += 1
             self._pieces.append(_plain(data[position : position + length]))
@@ -30,11 +31,11 @@ class Tokenizer:
         return len(self._pieces)
 
     def starts_word(self, token: int) -> bool:
-        """Whether a space stands before the token's text."""
+        """Return whether the token starts with a space."""
         return self._pieces[token].startswith(b" ")
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of the tokens, without the space before the first word."""
+        """Return the text of the tokens, without surrounding white space."""
         joined = b"".join(self._pieces[token] for token in tokens)
         return joined.decode("utf-8", errors="replace").strip()
 

@@ -1,4 +1,4 @@
-"""The models of Moonshine's that are known here."""
+"""The supported Moonshine models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model, where it is found, and what its graphs do not tell.
+    """Where a model is found, and properties that its graphs do not declare; these declare its dimensions.
 
-    `package` carries it in `folder`. `version` changes whenever the graphs that are made of it do.
-    `next_heads` are the heads of the decoder, by layer, that attend to the audio of the token that comes
-    next, and `latest_heads` those that attend to the audio of the token just read.
+    - `package`, `folder`: the installed package, and the folder in its assets.
+    - `version`: the version of the graphs that `graphs` builds from the model.
+    - `next_heads`: by decoder layer, the cross-attention heads that attend to the audio of the next token.
+    - `latest_heads`: those that attend to the audio of the token just read.
     """
 
     package: str
@@ -25,4 +26,4 @@ VARIANTS = {
         "moonshine_voice", "tiny-en", "moonshine-tiny-en-6", {3: [0], 4: [6]}, {3: [1], 4: [0]}
     )
 }
-"""By their names; the first is the default."""
+"""The models by name. The first one is the default."""

@@ -1,4 +1,4 @@
-"""The weights of the shipped graphs, read from their onnxruntime flatbuffers."""
+"""The weights and dimensions of the shipped graphs, read from their onnxruntime flatbuffers (.ort)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A quantised matrix: values [in, out] of 8 bits, scale and zero point [out], bias [out] or None."""
+    """An 8-bit quantised matrix: values [in, out], scale and zero point [out], bias [out] or None."""
 
     values: Array
     scale: Array
@@ -29,7 +29,7 @@ class Matrix:
 
     @classmethod
     def side_by_side(cls, matrices: Sequence[Self]) -> Self:
-        """One matrix that does the work of several on the same input; they have no biases."""
+        """Concatenate the outputs of matrices without biases, for one multiplication instead of several."""
         return cls(
             np.concatenate([m.values for m in matrices], axis=1),
             np.concatenate([m.scale for m in matrices]),
@@ -37,15 +37,15 @@ class Matrix:
         )
 
     def columns(self, chosen: Array) -> Self:
-        """Some of its outputs alone, by their numbers; it has no bias."""
+        """Select outputs by their indices; the matrix must have no bias."""
         return type(self)(self.values[:, chosen], self.scale[chosen], self.zero_point[chosen])
 
 
 class Weights:
-    """Tensors, found by their names or by the output of the node that uses them.
+    """Tensors of a graph, found by name or by the output of the node that uses them.
 
-    The decoder's file holds it twice, in the branches of an `If` node; the else branch, which has no past,
-    is the one that also projects the audio.
+    The decoder's file contains the decoder twice, as the branches of an `If` node. The else branch, without
+    a key-value cache, is read, because only that one projects the encoder's output.
     """
 
     def __init__(self, shipped: bytes) -> None:
@@ -67,28 +67,28 @@ class Weights:
         }
 
     def input_shape(self, name: str) -> list[int]:
-        """The shape that an input of the whole has; 0 where it may have any size."""
+        """Return the declared shape of an input of the outer graph, with 0 for variable dimensions."""
         held = self._inputs[name].Type().Value()
         kind = TensorTypeAndShape()
         kind.Init(held.Bytes, held.Pos)
         return [dimension.Value().DimValue() for dimension in _list(kind.Shape(), "Dim")]
 
-    def count(self, output: str) -> int:
-        """How many layers there are, each with a node of such an output, numbered from 0 at its braces."""
+    def count_layers(self, output: str) -> int:
+        """Return the number of layers that have a node with this output; "{}" stands for the layer."""
         return next(number for number in count() if output.format(number) not in self._used)
 
     def tensor(self, name: str) -> Array:
-        """The tensor of a name."""
+        """Return the tensor with this name."""
         tensor = self._tensors[name]
         values = np.frombuffer(tensor.RawDataAsNumpy(), helper.tensor_dtype_to_np_dtype(tensor.DataType()))
         return values.reshape(_list(tensor, "Dims"))
 
     def used_for(self, output: str) -> list[Array]:
-        """The tensors that are inputs of the node with this output, in the order of its inputs."""
+        """Return the constant inputs of the node with this output, in the order of its inputs."""
         return [self.tensor(name) for name in self._used[output] if name in self._tensors]
 
     def matrix(self, output: str) -> Matrix:
-        """The matrix of the linear layer with this output."""
+        """Return the matrix of the linear layer with this output."""
         values, scale, zero_point, *bias = self.used_for(output)
         width = values.shape[1]
         return Matrix(
@@ -100,6 +100,6 @@ class Weights:
 
 
 def _list(table: Any, field: str) -> list[Any]:
-    """A vector of the flatbuffer, whose Python code offers a getter and a length."""
+    """Return a vector of a flatbuffer table, for which flatbuffers generates a getter and a length."""
     get = getattr(table, field)
     return [get(i) for i in range(getattr(table, f"{field}Length")())]

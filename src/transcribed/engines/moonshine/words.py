@@ -1,4 +1,4 @@
-"""Tokens to words, and how far they are to be believed."""
+"""Words made of tokens, their confidence, and the rejection of noise."""
 
 import math
 from collections.abc import Sequence
@@ -13,17 +13,19 @@ from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.transcript import Word
 
 _NOISE, _BRIEF_NOISE = 0.3, 0.5
-"""A segment whose tokens are on average less probable than this was no speech."""
+"""Mean token probabilities below which a segment is rejected as noise: of any, and of a brief segment."""
 _BRIEF_SECONDS = 0.35
-"""So little speech is one word, or a noise that resembled one."""
+"""Seconds of speech below which a segment is brief: a single word, or a noise that resembles one."""
 _SLOPE, _OFFSET = 0.85, 0.44
-"""From the log-odds of a word's least probable token to those of the word being right: a fit to half of the
-words of bench/words."""
-_SUREST = 1e-4
+"""Maps the log-odds of a word's least probable token to those of the word being right.
+
+Fitted to recordings other than those that bench/word_times.py reports on.
+"""
+_CLIPPED = 1e-4
 
 
 def words_of(tokenizer: Tokenizer, decoded: Decoded) -> list[Word]:
-    """The words of a text. A word's confidence is that of its least probable token with letters."""
+    """Return the words of decoded tokens. The confidence is that of the least probable spoken token."""
     words = []
     for low, high in _spans(tokenizer, decoded.tokens):
         spoken = _spoken(tokenizer, decoded.tokens, low, high)
@@ -38,44 +40,44 @@ def words_of(tokenizer: Tokenizer, decoded: Decoded) -> list[Word]:
 def spoken_tokens(
     tokenizer: Tokenizer, tokens: Sequence[int]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """The numbers of those tokens that are heard, which marks are not, and whether each begins a word."""
+    """Return the indices of all tokens but punctuation, and for each whether it begins a word."""
     words = [_spoken(tokenizer, tokens, low, high) for low, high in _spans(tokenizer, tokens)]
     spoken = [token for word in words for token in word]
     return np.array(spoken, np.int64), np.isin(spoken, [word[0] for word in words])
 
 
 def first_words(tokenizer: Tokenizer, decoded: Decoded, count: int) -> Decoded:
-    """The tokens of a text's first words."""
+    """Return the tokens of the first words."""
     spans = _spans(tokenizer, decoded.tokens)
     return decoded.first(spans[count - 1][1] if count else 0)
 
 
 def is_credible(decoded: Decoded, speech: int) -> bool:
-    """Whether tokens that were made of so many samples of speech are words at all."""
+    """Return whether tokens decoded from so many samples of speech are words, and not noise."""
     least = _BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE
     return bool(decoded.tokens) and float(np.mean(decoded.probabilities)) >= least
 
 
 def calibrated(probability: float) -> float:
-    """How often a word is right whose least probable token has this probability.
+    """Return the probability that a word is right, given that of its least probable token.
 
-    It depends on nothing else: what more may be known of a word, or of those beside it, tells right from
-    wrong hardly better, and would change the confidence of words that are settled.
+    Further features, of the word or its neighbours, hardly improve the estimate, and would change the
+    confidence of settled words.
     """
-    kept = min(max(probability, _SUREST), 1 - _SUREST)
-    odds = _SLOPE * math.log(kept / (1 - kept)) + _OFFSET
+    clipped = min(max(probability, _CLIPPED), 1 - _CLIPPED)
+    odds = _SLOPE * math.log(clipped / (1 - clipped)) + _OFFSET
     return 1 / (1 + math.exp(-odds))
 
 
 def _spans(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[tuple[int, int]]:
-    """The words of a text, each as a range of tokens."""
+    """Return the words, each as a range of token indices."""
     starts = [i for i, token in enumerate(tokens) if i == 0 or tokenizer.starts_word(token)]
     spans = pairwise([*starts, len(tokens)])
     return [(low, high) for low, high in spans if tokenizer.text(tokens[low:high])]
 
 
 def _spoken(tokenizer: Tokenizer, tokens: Sequence[int], low: int, high: int) -> list[int]:
-    """Of a word's tokens those with letters; of one that is all marks the first."""
+    """Return the indices of a word's tokens with letters or digits, or of its first token without any."""
     return [i for i in range(low, high) if _has_letters(tokenizer.text(tokens[i : i + 1]))] or [low]
 
 

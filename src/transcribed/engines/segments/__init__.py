@@ -1,1 +1,1 @@
-"""The loop of every engine that recognises segments; a model brings `recogniser.SegmentModel`."""
+"""A local engine for any model that recognises single segments (`recogniser.SegmentModel`)."""

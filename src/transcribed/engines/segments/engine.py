@@ -1,4 +1,4 @@
-"""A LocalEngine of any model of segments."""
+"""A LocalEngine for any SegmentModel."""
 
 import time
 from collections import defaultdict
@@ -19,7 +19,7 @@ _UNMEASURED = Costs(steady=0.02, partial=0.03)
 
 @dataclass(frozen=True, slots=True)
 class SegmentEngine:
-    """A LocalEngine: Silero finds the segments, the model recognises them."""
+    """A LocalEngine: voice activity detection finds the segments, the model recognises them."""
 
     capabilities: Capabilities
     model: SegmentModel
@@ -29,14 +29,14 @@ class SegmentEngine:
     costs: Costs = _UNMEASURED
 
     def open(self, options: StreamOptions) -> SegmentStream:
-        """A new stream."""
+        """Open a new stream."""
         return SegmentStream(self.model, self.silero, options, self.endpointing, self.partials)
 
 
 def measured(
     capabilities: Capabilities, model: SegmentModel, endpointing: EndpointingRules, speech: Samples
 ) -> SegmentEngine:
-    """An engine whose costs were measured on a little speech, so that no stream meets a slow first call."""
+    """Return an engine whose costs are measured on some speech, which also warms up the model."""
     silero = SileroModel()
     once_a_second = PartialRules(live_interval=1.0)
     trial = SegmentStream(model, silero, StreamOptions(), endpointing, once_a_second)

@@ -1,4 +1,4 @@
-"""What a model brings to the segment loop."""
+"""The contract of models that recognise single segments."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,40 +9,44 @@ from transcribed.transcript import Word
 
 
 class SegmentRecogniser(Protocol):
-    """One segment in a model, from where it starts; never used by two threads at once.
+    """The recognition of one segment. It is never used by two threads at once.
 
-    `end` is a sample's position in the stream, as the start is. Of the samples in between `speech` are
-    speech: what the model then takes for noise has no words; None is for what is no noise. Times of words
-    are seconds from the start of the stream; confidence is the model's own probability.
+    `end`, like the segment's start, is a position in the stream in samples. `speech` is the number of
+    samples with speech in between, by which the model rejects noise: then there are no words. It is None
+    if the segment is known to be speech. Word times are seconds from the start of the stream; confidence is
+    the model's own, uncalibrated probability.
     """
 
     def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> Sequence[Word]:
-        """What the segment probably says up to `end`, while more is coming: as cheap as the model can."""
+        """Recognise the segment up to `end` while more audio is coming, at the lowest cost."""
         ...
 
     def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> Sequence[Word]:
-        """What the segment says if it ends at `end`: as good as the model can, and kept.
+        """Recognise the segment as if it ended at `end`, with the best quality, and keep the result.
 
-        `parallel`: nobody else computes, so that more cores may be used.
+        `parallel` says that no other stream is computing, so that several cores may be used.
         """
         ...
 
     def has_final(self, end: int) -> bool:
-        """Whether `final` would compute nothing."""
+        """Return whether the result of `final` is kept already."""
         ...
 
     def settle(self, words: int) -> None:
-        """So many of the words that were told last need not be recognised again: they stay."""
+        """Settle the first words of the last result: they need not be recognised again."""
         ...
 
 
 class SegmentModel(Protocol):
-    """A loaded model, which all streams share."""
+    """A loaded model, shared by all streams."""
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> SegmentRecogniser:
-        """One for the segment that starts at this sample; `speech` says where somebody speaks."""
+        """Return a recogniser for the segment that starts at this sample of the stream.
+
+        `speech` are the speech probabilities of the stream, which grow with it.
+        """
         ...
 
     def confidence(self, probability: float) -> float:
-        """How often a word is right to which the model gives this probability, in [0, 1]."""
+        """Calibrate the model's probability of a word to a confidence in [0, 1]."""
         ...

@@ -1,7 +1,7 @@
-"""Silero, the judge of what is speech.
+"""Voice activity detection with the neural network Silero VAD.
 
 `silero_vad_16k.onnx` is `silero_vad_16k_sequence.onnx` of the package silero-vad 6.2.3 (MIT, LICENSE
-beside it), unchanged. It is kept here because that package needs PyTorch, which nothing here does.
+beside it), unchanged. It is included here because that package depends on PyTorch.
 """
 
 from importlib.resources import files
@@ -19,7 +19,7 @@ _CONTEXT = 64
 
 
 class SileroModel:
-    """The loaded network, shared by all streams: their state lives in their detectors."""
+    """The loaded network. It is stateless and shared by all streams."""
 
     def __init__(self) -> None:
         model = files("transcribed.engines.silero").joinpath("silero_vad_16k.onnx")
@@ -31,15 +31,18 @@ class SileroModel:
         h: npt.NDArray[np.float32],
         c: npt.NDArray[np.float32],
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Windows [n, 64 + 512], LSTM state h and c [1, 1, 128] → probabilities [n], h, c."""
+        """Run windows [n, 64 + 512] with the LSTM state h and c [1, 1, 128].
+
+        Returns the speech probabilities [n] and the new state.
+        """
         probabilities, h, c = self._session.run(None, {"input": windows, "h": h, "c": c})
         return probabilities, h, c
 
 
 class SpeechDetector:
-    """The speech probabilities of one stream, window by window.
+    """Computes the speech probabilities of one stream, window by window.
 
-    The network's inputs overlap: each window is preceded by the 64 samples before it.
+    The inputs of the network overlap: each window is preceded by the 64 samples before it.
     """
 
     def __init__(self, model: SileroModel) -> None:
@@ -49,7 +52,7 @@ class SpeechDetector:
         self._gain_control = AutomaticGainControl()
 
     def push(self, samples: Samples) -> list[float]:
-        """A whole number of windows → the probability of speech in each."""
+        """Return the probability of speech in each window; `samples` are a whole number of windows."""
         joined = np.concatenate([self._context, self._gain_control.push(samples)])
         self._context = joined[-_CONTEXT:]
         windows = np.lib.stride_tricks.sliding_window_view(joined, _CONTEXT + WINDOW)[::WINDOW]

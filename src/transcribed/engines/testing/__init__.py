@@ -1,1 +1,1 @@
-"""Engines for tests: they recognise nothing, and say what a script or the audio's levels tell them."""
+"""Deterministic engines for tests, whose results come from a script or from levels of the audio."""

@@ -1,14 +1,14 @@
-"""A recogniser whose words are determined by the audio alone, and by nothing else.
+"""A deterministic engine whose words are determined by the audio alone.
 
-For tests that no sample is lost, doubled or moved on its way. Its script, which is one of the scripted
-engine's, is JSON:
+It is for tests that no sample is lost, repeated or moved on its way. Its script is JSON, like that of the
+scripted engine:
 
     {"language": "en-US", "levels": ["one", "two", "three"], "pause": 0.3}
 
-A sample of ±1/256 is the first level, of ±2/256 the second, and so on; what is below half of the first, or
-above the last, is silence. A span of one level is its word, if it lasts for 20 ms: what is shorter is the
-edge of another. Spans of the same level with silence between them are two words. `pause` seconds of silence
-end a segment; its text is the same whatever came before it, and however the audio was cut.
+A sample of ±1/256 has the first level, of ±2/256 the second, and so on; samples below half of the first
+level or above the last one are silence. A span of one level that lasts at least 20 ms is the word of that
+level; shorter spans are edges of others. Spans of the same level with silence in between are two words.
+`pause` seconds of silence end a segment. Its text depends neither on earlier audio nor on chunk sizes.
 """
 
 from collections import deque
@@ -34,21 +34,21 @@ from transcribed.options import Capabilities, Stability, StreamOptions
 from transcribed.transcript import Word
 
 STEPS = 256
-"""Levels from silence to full scale: each is a whole number in samples of 16 bits."""
+"""The number of levels up to full scale; each is a whole number in 16-bit samples."""
 SHORTEST_WORD = SAMPLE_RATE // 50
 _WINDOW = SAMPLE_RATE // 10
 _SILENCE = 0
 
 
 def level(number: int, seconds: float) -> Samples:
-    """Samples of a level: of both signs in turn, since a constant is taken out of audio."""
+    """Return samples of a level, with alternating signs: decoders remove a constant offset."""
     samples = np.full(round(seconds * SAMPLE_RATE), number / STEPS, np.float32)
     samples[1::2] *= -1
     return samples
 
 
 class LevelScript(BaseModel):
-    """What the levels say."""
+    """The words of the levels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,7 +58,7 @@ class LevelScript(BaseModel):
 
 
 class _Span(NamedTuple):
-    """A word and its samples."""
+    """A word and its position in samples."""
 
     text: str
     start: int
@@ -76,7 +76,7 @@ class LevelStream:
         self._marked = options.stability is not Stability.OFF
         self._audio = SampleBuffer()
         self._finished = False
-        self._heard = 0
+        self._position = 0
         self._segment = 0
         self._level = _SILENCE
         self._since = 0
@@ -90,45 +90,45 @@ class LevelStream:
         self._audio.append(samples)
 
     def flush(self) -> None:
-        """Close the open segment behind all audio taken so far."""
+        """Close the open segment at the end of the audio taken so far."""
         self._flushes.append(self._audio.end)
 
     def finish(self) -> None:
-        """No more audio comes."""
+        """Declare the end of the audio."""
         self._finished = True
 
     @property
     def backlog(self) -> float:
-        """Seconds of audio not listened to yet."""
-        return (self._audio.end - self._heard) / SAMPLE_RATE
+        """Seconds of audio not processed yet."""
+        return (self._audio.end - self._position) / SAMPLE_RATE
 
     @property
     def recognised(self) -> float:
-        """All that was listened to."""
-        return self._heard / SAMPLE_RATE
+        """The position, in seconds, up to which audio is processed."""
+        return self._position / SAMPLE_RATE
 
     def next_step(self) -> NextStep | None:
-        """What `step` would do now."""
-        if self._audio.end - self._heard >= _WINDOW:
+        """Return what `step` would do now."""
+        if self._audio.end - self._position >= _WINDOW:
             return NextStep(StepKind.LISTEN, self.recognised)
-        if self._flushes or (self._finished and (self._audio.end > self._heard or self._is_open)):
+        if self._flushes or (self._finished and (self._audio.end > self._position or self._is_open)):
             return NextStep(StepKind.FINAL, self.recognised)
         return None
 
-    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - it is soon done
-        """Listen to a tenth of a second, but not beyond a flush."""
-        until = min([self._heard + _WINDOW, *self._flushes])
-        said = list(self._listen(self._audio.between(self._heard, until)))
-        self._audio.forget_before(self._heard)
-        flushed = bool(self._flushes) and self._heard == self._flushes[0]
+    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - a step takes no time
+        """Process 0.1 s of audio, but not beyond a flush."""
+        until = min([self._position + _WINDOW, *self._flushes])
+        hypotheses = list(self._listen(self._audio.between(self._position, until)))
+        self._audio.forget_before(self._position)
+        flushed = bool(self._flushes) and self._position == self._flushes[0]
         if flushed:
             self._flushes.popleft()
-        if flushed or (self._finished and self._heard == self._audio.end):
+        if flushed or (self._finished and self._position == self._audio.end):
             self._end_span()
-            said += self._final()
+            hypotheses += self._final()
         elif self._partials:
-            said += self._partial()
-        return [each for hypothesis in said for each in self._speech.with_events(hypothesis)]
+            hypotheses += self._partial()
+        return [each for hypothesis in hypotheses for each in self._speech.with_events(hypothesis)]
 
     @property
     def _is_open(self) -> bool:
@@ -141,20 +141,24 @@ class LevelStream:
         for start, end in pairwise((*spans, len(levels))):
             if levels[start] != self._level:
                 self._end_span()
-                self._level, self._since = int(levels[start]), self._heard
-            self._heard += end - start
-            if self._level == _SILENCE and self._words and self._heard - self._words[-1].end >= self._pause:
+                self._level, self._since = int(levels[start]), self._position
+            self._position += end - start
+            if (
+                self._level == _SILENCE
+                and self._words
+                and self._position - self._words[-1].end >= self._pause
+            ):
                 yield from self._final()
 
     def _end_span(self) -> None:
         self._words += self._open_word()
-        self._level, self._since = _SILENCE, self._heard
+        self._level, self._since = _SILENCE, self._position
 
     def _open_word(self) -> list[_Span]:
-        """The word that lasts, if one does."""
-        if self._level == _SILENCE or self._heard - self._since < SHORTEST_WORD:
+        """Return the current word, if its span is long enough."""
+        if self._level == _SILENCE or self._position - self._since < SHORTEST_WORD:
             return []
-        return [_Span(self._levels[self._level - 1], self._since, self._heard)]
+        return [_Span(self._levels[self._level - 1], self._since, self._position)]
 
     def _final(self) -> Iterator[Hypothesis]:
         if self._words:
@@ -171,8 +175,8 @@ class LevelStream:
             self._shown = shown
             yield hypothesis
 
-    def _hypothesis(self, ended: Sequence[_Span], lasting: Sequence[_Span], *, final: bool) -> Hypothesis:
-        spans = (*ended, *lasting)
+    def _hypothesis(self, ended: Sequence[_Span], current: Sequence[_Span], *, final: bool) -> Hypothesis:
+        spans = (*ended, *current)
         words = tuple(
             Word(
                 span.text,
@@ -195,20 +199,20 @@ class LevelStream:
 
 @dataclass(frozen=True, slots=True)
 class LevelEngine:
-    """A LocalEngine."""
+    """A LocalEngine with the same script for all streams."""
 
     script: LevelScript
 
     @property
     def capabilities(self) -> Capabilities:
-        """The language is the script's word."""
+        """The language is that of the script."""
         return Capabilities("scripted", (self.script.language,), endpoint_silence=True)
 
     @property
     def costs(self) -> Costs:
-        """Hardly any."""
+        """Nearly nothing."""
         return Costs(steady=1e-3, partial=1e-5)
 
     def open(self, options: StreamOptions) -> LevelStream:
-        """A new stream."""
+        """Open a new stream."""
         return LevelStream(self.script, options)

@@ -1,7 +1,7 @@
-"""A deterministic engine: given what to say and when, it says exactly that.
+"""A deterministic engine that replays a script.
 
-For tests of this project and of programs that use it: the answers do not depend on the audio, only on how
-much of it has come. (Where they should, the script is one of `levels.py`.) A script is JSON:
+It is for tests of this project and of programs that use it. Its results depend only on the amount of audio
+received; in `levels.py` they depend on the audio. A script is JSON:
 
     {"language": "en-US", "events": [
         {"at": 0.5, "text": "This is a"},
@@ -9,10 +9,10 @@ much of it has come. (Where they should, the script is one of `levels.py`.) A sc
         {"at": 2.0, "error": "the recogniser fell over"}
     ]}
 
-An event is due when `at` seconds of audio have been received, and all that are left with `"at": "end"` when
-the audio ends. White space in a text stands for one space between words. A segment starts where the one
-before it ended, and its words share its time equally. An event with `error` makes the stream fail. Where a
-client closes the open segment, that becomes final as it was last told, and the script goes on in the next.
+An event is due when `at` seconds of audio have been received; those with `"at": "end"` are due at the end
+of the audio. White space in a text separates words. A segment starts at the end of the one before it, and
+its words share its time equally. An event with `error` makes the stream fail. A flush makes the last
+partial final, and the script continues in the next segment.
 """
 
 import math
@@ -49,7 +49,7 @@ from transcribed.transcript import Word
 
 
 class ScriptedEvent(BaseModel):
-    """One thing to say, or an error to fail with."""
+    """One result, or an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,14 +64,14 @@ class ScriptedEvent(BaseModel):
         return math.inf if self.at == "end" else self.at
 
     @model_validator(mode="after")
-    def _says_or_fails(self) -> Self:
+    def _has_text_or_error(self) -> Self:
         if bool(self.text) == (self.error is not None):
             raise ValueError("an event has either a text or an error")
         return self
 
 
 class Script(BaseModel):
-    """What to say and when, in order."""
+    """A list of events, in the order of their times."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,14 +87,14 @@ class Script(BaseModel):
 
 
 class ScriptedStream:
-    """A LocalStream."""
+    """A LocalStream that replays a script."""
 
     def __init__(self, script: Script, options: StreamOptions) -> None:
         self._partials = options.partials
         self._events = list(reversed(script.events))
         self._marked = options.stability is not Stability.OFF
         self._speech = SegmentSpeechEvents(enabled=options.speech_events)
-        self._told = ""
+        self._last_partial = ""
         self._flushes: deque[float] = deque()
         self._received = 0
         self._finished = False
@@ -106,26 +106,26 @@ class ScriptedStream:
         self._received += len(samples)
 
     def flush(self) -> None:
-        """Make the open segment final."""
+        """Make the last partial final."""
         self._flushes.append(self._received / SAMPLE_RATE)
 
     def finish(self) -> None:
-        """No more audio comes."""
+        """Declare the end of the audio."""
         self._finished = True
 
     @property
     def backlog(self) -> float:
-        """Nothing waits."""
+        """Always 0."""
         return 0.0
 
     @property
     def recognised(self) -> float:
-        """All but what is due."""
+        """The position, in seconds, before the next due event."""
         step = self.next_step()
         return self._received / SAMPLE_RATE if step is None else step.since
 
     def next_step(self) -> NextStep | None:
-        """What `step` would do now."""
+        """Return what `step` would do now."""
         due = bool(self._events) and self._is_due(self._events[-1])
         if self._flushes and not (due and self._events[-1].due <= self._flushes[0]):
             return NextStep(StepKind.FINAL, since=self._flushes[0])
@@ -137,18 +137,18 @@ class ScriptedStream:
             since=min(event.due, self._received / SAMPLE_RATE),
         )
 
-    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - it is soon done
-        """Say the next thing that is due."""
+    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - a step takes no time
+        """Return the events of the next due script event. Raises EngineFailure for an error."""
         if self._flushes and not (self._events and self._events[-1].due <= self._flushes[0]):
-            at, text = self._flushes.popleft(), self._told
-            return self._say(ScriptedEvent(at=at, text=text, final=True)) if text else ()
+            at, text = self._flushes.popleft(), self._last_partial
+            return self._events_of(ScriptedEvent(at=at, text=text, final=True)) if text else ()
         event = self._events.pop()
         if event.error is not None:
             raise EngineFailure(event.error)
-        return self._say(event)
+        return self._events_of(event)
 
-    def _say(self, event: ScriptedEvent) -> Sequence[RecognitionEvent]:
-        self._told = "" if event.final else event.text
+    def _events_of(self, event: ScriptedEvent) -> Sequence[RecognitionEvent]:
+        self._last_partial = "" if event.final else event.text
         if not (event.final or self._partials):
             return ()
         end = min(event.due, self._received / SAMPLE_RATE)
@@ -167,14 +167,13 @@ class ScriptedStream:
         return self._speech.with_events(hypothesis)
 
     def _words(self, texts: Sequence[str], end: float, stable: bool | None) -> Iterator[Word]:
-        """They are as long as each other."""
         share = (end - self._start) / max(1, len(texts))
         for number, text in enumerate(texts):
             start = self._start + number * share
             yield Word(text, start, min(start + share, end), confidence=1.0, stable=stable)
 
     def _stable(self, event: ScriptedEvent) -> bool | None:
-        """Only a final's words: a script may change all others."""
+        # The script may change any word before the final.
         return event.final if self._marked else None
 
     def _is_due(self, event: ScriptedEvent) -> bool:
@@ -185,27 +184,27 @@ class ScriptedStream:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedEngine:
-    """A LocalEngine."""
+    """A LocalEngine that replays a script in every stream."""
 
     script: Script
 
     @property
     def capabilities(self) -> Capabilities:
-        """The language is the script's word."""
+        """The language is that of the script."""
         return Capabilities(name="scripted", languages=(self.script.language,))
 
     @property
     def costs(self) -> Costs:
-        """Hardly any."""
+        """Nearly nothing."""
         return Costs(steady=1e-5, partial=1e-5)
 
     def open(self, options: StreamOptions) -> ScriptedStream:
-        """A new stream, at the start of the script."""
+        """Open a new stream, which starts at the beginning of the script."""
         return ScriptedStream(self.script, options)
 
 
 def load(path: Path) -> ScriptedEngine | LevelEngine:
-    """Read a script of either kind. Raises ConfigurationError with the place of what is wrong."""
+    """Read a script of either kind. Raises ConfigurationError, with the location of the mistake."""
     try:
         script = _EITHER.validate_json(path.read_bytes())
     except OSError as error:

@@ -6,7 +6,8 @@ import onnxruntime as ort
 import pytest
 
 from transcribed.audio.formats import Samples, silence
-from transcribed.engines.moonshine.model import END, START, Decoded, MoonshineModel, shipped_file
+from transcribed.engines.moonshine.model import END, START, Decoded, MoonshineModel
+from transcribed.engines.moonshine.shipped import shipped_file
 from transcribed.engines.segments.engine import SegmentEngine
 
 Read = Callable[[str], Samples]

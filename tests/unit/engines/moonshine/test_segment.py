@@ -67,7 +67,7 @@ def test_features_are_those_of_the_whole_however_it_came(
     """Ends mostly grow; they go back a little where speech has paused, and must not matter then, either."""
     audio, encoder = _buffer(spoken), SegmentEncoder(model, START)
     for end in ends:
-        encoder.incremental(audio, START + end, 0.0)
+        encoder.encode_incrementally(audio, START + end, 0.0)
     for end in (len(spoken), 3 * SAMPLE_RATE):
         expected, found = model.features(spoken[:end]), encoder._features(audio, START + end)
         np.testing.assert_allclose(found.values, expected.values, atol=2e-3)
@@ -82,8 +82,8 @@ def test_the_whole_is_as_if_nothing_had_been_encoded_in_passing(
     audio = samples(recording)
     encoder = SegmentEncoder(model, START)
     for end in _growing(len(audio)):
-        encoder.incremental(_buffer(audio), end, 0.0)
-    found, expected = encoder.whole(_buffer(audio), START + len(audio)), model.encode(audio)
+        encoder.encode_incrementally(_buffer(audio), end, 0.0)
+    found, expected = encoder.encode_whole(_buffer(audio), START + len(audio)), model.encode(audio)
     assert (found.hidden.shape, found.samples) == (expected.hidden.shape, expected.samples)
     # Rounded to 8 bits, the encoder tells audio apart that differs by 1e-6.
     difference = np.abs(found.hidden - expected.hidden).mean()
@@ -104,7 +104,7 @@ def test_in_passing_no_more_is_encoded_than_the_last_second_and_what_is_new(
     counting = Counting(model._networks, model.tokenizer, model._variant)
     encoder = SegmentEncoder(counting, START)
     for end in _growing(len(spoken)):
-        encoder.incremental(_buffer(spoken), end, 0.0)
+        encoder.encode_incrementally(_buffer(spoken), end, 0.0)
     assert max(sizes) <= (SAMPLE_RATE + UPDATE) / 192 + 5
 
 
@@ -113,8 +113,8 @@ def test_segments_too_short_for_a_frame_are_encoded(model: MoonshineModel, lengt
     noise = np.random.default_rng(1).normal(0, 0.1, length).astype(np.float32)
     encoder = SegmentEncoder(model, START)
     for encoded in (
-        encoder.incremental(_buffer(noise), START + length, 0.0),
-        encoder.whole(_buffer(noise), START + length),
+        encoder.encode_incrementally(_buffer(noise), START + length, 0.0),
+        encoder.encode_whole(_buffer(noise), START + length),
     ):
         assert encoded.hidden.shape[1] >= 1
         assert np.isfinite(encoded.hidden).all()
@@ -125,7 +125,7 @@ def test_a_segment_that_has_grown_by_hardly_anything_is_encoded(
 ) -> None:
     encoder, audio = SegmentEncoder(model, START), _buffer(spoken)
     for end in (48_000, 48_000, 48_001, 48_100, 47_000, 48_200):
-        encoded = encoder.incremental(audio, START + end, 0.0)
+        encoded = encoder.encode_incrementally(audio, START + end, 0.0)
         frames = len(encoder._hidden)
         assert frames == pytest.approx(end / 384, abs=3)
         assert encoded.samples == end
@@ -138,7 +138,7 @@ def _in_passing(model: MoonshineModel, audio: Samples) -> tuple[MoonshineSegment
     recogniser, buffer = MoonshineSegment(model, START), _buffer(audio)
     decoded = Decoded()
     for end in [*_growing(len(audio)), START + len(audio)]:
-        decoded = recogniser.incremental(buffer, end)
+        decoded = recogniser.recognise_incrementally(buffer, end)
     return recogniser, decoded
 
 
@@ -152,7 +152,7 @@ def test_what_is_recognised_in_passing_is_close_to_the_whole(model: MoonshineMod
         audio = samples(recording)
         recogniser, decoded = _in_passing(model, audio)
         passing.append(_normal(_text(model, decoded)))
-        whole = recogniser.whole(_buffer(audio), START + len(audio))
+        whole = recogniser.recognise_whole(_buffer(audio), START + len(audio))
         wholes.append(_normal(_text(model, whole)))
     assert jiwer.wer(wholes, passing) < 0.1
 
@@ -163,7 +163,7 @@ def test_a_mistake_that_is_repeated_at_once_is_not_kept(model: MoonshineModel, s
     recogniser, buffer = MoonshineSegment(model, START), _buffer(audio)
     decoded = Decoded()
     for end in range(START + SAMPLE_RATE // 2, START + len(audio), SAMPLE_RATE // 10):
-        decoded = recogniser.incremental(buffer, end)
+        decoded = recogniser.recognise_incrementally(buffer, end)
     assert _normal(_text(model, decoded)) == "this is a test"
 
 
@@ -171,7 +171,7 @@ def test_a_mistake_that_is_repeated_at_once_is_not_kept(model: MoonshineModel, s
 def test_the_whole_is_the_models_text(model: MoonshineModel, samples: Read, recording: str) -> None:
     audio = samples(recording)
     recogniser, _ = _in_passing(model, audio)
-    whole = recogniser.whole(_buffer(audio), START + len(audio))
+    whole = recogniser.recognise_whole(_buffer(audio), START + len(audio))
     _assert_same_as_far_as_sure(whole, model.decode(model.encode(audio), Decoded(), ()))
 
 
@@ -179,13 +179,13 @@ def test_what_is_settled_is_never_read_anew(model: MoonshineModel, spoken: Sampl
     recogniser, buffer = MoonshineSegment(model, START), _buffer(spoken)
     decoded = Decoded()
     for number, end in enumerate(_growing(len(spoken))):
-        decoded = recogniser.incremental(buffer, end)
+        decoded = recogniser.recognise_incrementally(buffer, end)
         settled = recogniser.settled.tokens
         assert decoded.tokens[: len(settled)] == settled
         if number % 4 == 3:
             recogniser.settled = decoded.first(len(decoded.tokens) * 2 // 3)
         if number % 10 == 9:
-            decoded = recogniser.whole(buffer, end)
+            decoded = recogniser.recognise_whole(buffer, end)
             settled = recogniser.settled.tokens
             assert decoded.tokens[: len(settled)] == settled
     assert len(recogniser.settled.tokens) > 10
@@ -198,9 +198,12 @@ def test_a_settled_word_stands_though_the_audio_says_another(
     recogniser = MoonshineSegment(model, START)
     recogniser.settled = other
     for end in _growing(len(spoken))[10:14]:
-        decoded = recogniser.incremental(_buffer(spoken), end)
+        decoded = recogniser.recognise_incrementally(_buffer(spoken), end)
         assert decoded.tokens[: len(other.tokens)] == other.tokens
-    assert recogniser.whole(_buffer(spoken), START + 48_000).tokens[: len(other.tokens)] == other.tokens
+    assert (
+        recogniser.recognise_whole(_buffer(spoken), START + 48_000).tokens[: len(other.tokens)]
+        == other.tokens
+    )
 
 
 def test_the_whole_is_computed_once(model: MoonshineModel, samples: Read) -> None:
@@ -208,12 +211,12 @@ def test_the_whole_is_computed_once(model: MoonshineModel, samples: Read) -> Non
     end = START + len(audio)
     recogniser, _ = _in_passing(model, audio)
     assert not recogniser.has_final(end)
-    whole = recogniser.whole(_buffer(audio), end)
+    whole = recogniser.recognise_whole(_buffer(audio), end)
     assert recogniser.has_final(end)
     assert not recogniser.has_final(end + 1)
     # Not even the audio is asked for.
-    assert recogniser.whole(SampleBuffer(), end) is whole
-    recogniser.incremental(_buffer(audio), end)
+    assert recogniser.recognise_whole(SampleBuffer(), end) is whole
+    recogniser.recognise_incrementally(_buffer(audio), end)
     assert not recogniser.has_final(end), "what was recognised last is not the whole"
 
 

@@ -23,7 +23,7 @@ def test_spans_are_in_order_inside_the_segment_in_passing_and_whole(
     buffer.append(samples(recording))
     recogniser = MoonshineSegment(moonshine.model.networks, START)
     for end in (START + 500, *range(START + 8_000, buffer.end, 8_000), buffer.end):
-        for recognise in (recogniser.incremental, recogniser.whole):
+        for recognise in (recogniser.recognise_incrementally, recogniser.recognise_whole):
             decoded = recognise(buffer, end)
             assert len(decoded.spans) == len(decoded.tokens)
             times = [time for span in decoded.spans for time in span]
@@ -35,10 +35,10 @@ def test_a_settled_token_keeps_its_span(moonshine: SegmentEngine, samples: Read)
     buffer = SampleBuffer()
     buffer.append(samples("jfk.mp3"))
     recogniser = MoonshineSegment(moonshine.model.networks, 0)
-    early = recogniser.incremental(buffer, 3 * SAMPLE_RATE)
+    early = recogniser.recognise_incrementally(buffer, 3 * SAMPLE_RATE)
     recogniser.settled = early.first(3)
     for end in range(4 * SAMPLE_RATE, buffer.end, SAMPLE_RATE):
-        for recognise in (recogniser.incremental, recogniser.whole):
+        for recognise in (recogniser.recognise_incrementally, recogniser.recognise_whole):
             decoded = recognise(buffer, end)
             assert decoded.tokens[:3] == early.tokens[:3]
             assert decoded.spans[:3] == early.spans[:3]

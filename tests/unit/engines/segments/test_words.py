@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.engines.segments.stream import ending_by, without_doubtful_end
+from transcribed.engines.segments.stream import ending_by, without_uncertain_end
 from transcribed.transcript import Word
 
 
@@ -20,7 +20,7 @@ def test_a_word_ends_by_the_end_of_its_segment() -> None:
 def test_the_end_of_what_is_being_spoken_is_shown_only_when_it_is_likely() -> None:
     def shown(*words: tuple[str, float], settled: int = 0) -> str:
         said = [Word(text, confidence=confidence) for text, confidence in words]
-        return " ".join(word.text for word in without_doubtful_end(said, settled))
+        return " ".join(word.text for word in without_uncertain_end(said, settled))
 
     assert shown(("This", 0.9), ("is", 0.9), ("a", 0.3)) == "This is"
     assert shown(("This", 0.9), ("is", 0.4), ("a", 0.3)) == "This"
@@ -40,7 +40,7 @@ def test_what_is_shown_is_a_start_of_what_was_said_and_holds_what_is_settled(
     words: list[Word], settled: int
 ) -> None:
     settled = min(settled, len(words))
-    shown = without_doubtful_end(words, settled)
+    shown = without_uncertain_end(words, settled)
     assert shown[:settled] == words[:settled]
     assert len(shown) <= len(words)
     assert shown[:-1] == words[: len(shown)][:-1]
