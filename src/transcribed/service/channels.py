@@ -1,9 +1,8 @@
-"""The channels of one recording or live stream, recognised each on its own."""
+"""A session that recognises each channel separately."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -17,10 +16,10 @@ from transcribed.transcript import Done, LiveEvent
 
 
 class ChannelSession:
-    """A Session over one stream of an engine for each channel, all of them on one timeline.
+    """A Session with one engine stream for each channel, all on one timeline.
 
-    Samples have the shape [channels, n]. Either all channels get their streams or none does. Segments come
-    as each channel has them, numbered in the order in which they begin to be known.
+    Samples have the shape [channels, n]. If any stream cannot be opened, none is. Segments of all channels
+    are interleaved as they arrive, and numbered in the order of their first partial.
     """
 
     def __init__(
@@ -37,12 +36,7 @@ class ChannelSession:
             self._opened = opened.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._opened.aclose()
 
     @property
@@ -51,23 +45,23 @@ class ChannelSession:
         return self._sessions[0].heard
 
     async def send(self, samples: Samples) -> None:
-        """Give audio of all channels."""
+        """Send audio of all channels, with the shape [channels, n]."""
         for session, channel in zip(self._sessions, samples, strict=True):
             await session.send(np.ascontiguousarray(channel))
 
     async def flush(self) -> None:
-        """Close the open segments of all channels behind all audio given so far."""
+        """Close the open segments of all channels after the audio so far."""
         for session in self._sessions:
             await session.flush()
 
     async def finish(self) -> None:
-        """No more audio comes."""
+        """End the audio."""
         for session in self._sessions:
             await session.finish()
 
     async def events(self) -> AsyncGenerator[LiveEvent, None]:
-        """What was said, as it is recognised, of all channels."""
-        # Of one: the rest waits in the engine's streams, which know what a slow reader may do without.
+        """The events of all channels, then one Done."""
+        # It holds a single event: further ones wait in the engine's streams, which can drop old partials.
         said: EventQueue[LiveEvent] = EventQueue(1)
         reading = [asyncio.create_task(_read(session, said)) for session in self._sessions]
         try:
@@ -90,5 +84,5 @@ async def _read(session: LiveSession, said: EventQueue[LiveEvent]) -> None:
             async for event in events:
                 await said.wait_for_room()
                 said.put(event)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the events are read
+    except Exception as error:  # noqa: BLE001 - raised again where the events are read
         said.end(error)

@@ -1,19 +1,19 @@
-"""Whether the wall clock may be believed, before something is deleted because it is old."""
+"""Detection of steps of the wall clock, so that a wrong clock does not delete data for its age."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 LARGEST_STEP = timedelta(days=1)
-"""By which the wall clock may differ from what is expected of it."""
+"""The largest difference from the expected time at which the wall clock is trusted at once."""
 STANDING = timedelta(hours=1)
-"""For which a larger step must have stood to be believed."""
+"""The time after which the wall clock is trusted after a larger step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The wall clock is so much later, or if negative earlier, than was to be expected.
+    """A step of the wall clock: it is ahead of the expected time by `by`, or, if negative, behind it.
 
-    `wait`: after this it is believed, if it does not change again.
+    The clock is trusted after `wait`, unless it steps again. `new` is True when a step is first reported.
     """
 
     by: timedelta
@@ -22,24 +22,23 @@ class Step:
 
 
 class WallClock:
-    """Follows the wall clock by one that only goes on.
+    """Compares the wall clock with a monotonic clock.
 
-    `newest` is the moment of the last thing that was dated before the start, if there is any: until the
-    clock has been believed once, it is expected there. So a server that was stopped for longer than a day
-    waits an hour, too.
+    `newest` is the date of the newest stored object, if any: the clock's first reading is compared with it.
+    So a server that was stopped for longer than a day also waits an hour.
     """
 
     def __init__(self, newest: datetime | None) -> None:
         self._expected = newest
-        """What the wall clock showed when `_at` was looked at, as far as it is believed."""
+        """The wall clock's trusted reading at `_at`, a time of the monotonic clock."""
         self._at: timedelta | None = None
         self._step: tuple[timedelta, timedelta] | None = None
-        """By how much it stepped, and since when."""
+        """The size of an untrusted step, and the monotonic time at which it was detected."""
 
     def look(self, now: datetime, monotonic: timedelta) -> Step | None:
-        """What is to be said of the wall clock, which shows `now`; None where it may be believed.
+        """Check the wall clock's reading `now`. Returns None if it is trusted, or else the step.
 
-        `monotonic` is the time of the other clock, counted from any moment.
+        `monotonic` is the monotonic clock's reading, counted from an arbitrary origin.
         """
         if self._expected is None:
             self._believe(now, monotonic)

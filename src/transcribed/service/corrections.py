@@ -1,4 +1,4 @@
-"""The words of a text that somebody has corrected."""
+"""Alignment of a corrected text with the recognised words."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ from transcribed.storage.transcripts import StoredSegment
 from transcribed.transcript import Segment, Word
 
 MOST_COMPARED = 40_000
-"""Words that differ, those of one text times those of the other, up to which it is asked which of them are
-the same: some ten milliseconds at worst. Two hundred words are more than a minute of speech."""
+"""The largest product of the numbers of differing words in both texts for which the texts are aligned. It
+takes some ten milliseconds at worst, and allows 200 words, more than a minute of speech."""
 
 
 def as_corrected(stored: StoredSegment) -> Segment:
-    """The segment with its correction, if it has one, as its text, and with the words of that."""
+    """The segment with its corrected text and the words of that text, if it was corrected."""
     if stored.correction is None:
         return stored.segment
     words = corrected_words(stored.segment.words, stored.correction)
@@ -22,14 +22,13 @@ def as_corrected(stored: StoredSegment) -> Segment:
 
 
 def corrected_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
-    """The words of a text, with the times of the recognised words that they are, or that they replace.
+    """The words of a corrected text, with the times of the recognised words that they match or replace.
 
-    A word that differs from a recognised one in its case and punctuation alone keeps its times and
-    confidence. Words in place of others share the time of those, by their length; words that are new
-    between two share that of the one before. Where the recognised words have no times, there are none.
-    Whoever said the first of the words that are replaced says what stands in their place. Where more words
-    differ than can be compared in passing, all of them between the first and the last one that differ are
-    replaced by all.
+    A word that differs from a recognised one only in case and punctuation keeps its times and confidence.
+    Words that replace others share their time in proportion to their lengths, and have the speaker of the
+    first one; inserted words share the time of the word before them. If the recognised words have no times,
+    the new words have none. If too many words differ (MOST_COMPARED), all words from the first to the last
+    difference count as replaced.
     """
     said = text.split()
     pieces: list[tuple[Sequence[Word], list[str]]] = []
@@ -45,13 +44,13 @@ def corrected_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
     if not pieces:
         return tuple(Word(new) for new in said)
     pieces[0][1][:0] = leading
-    return tuple(word for replaced, new in pieces for word in _in_place_of(replaced, new))
+    return tuple(word for replaced, new in pieces for word in _replacements(replaced, new))
 
 
 def _changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int, int, int, int]]:
-    """What makes the new words of the old ones, in the form of difflib's opcodes.
+    """The changes from the old to the new words, as opcodes of difflib.
 
-    What both texts begin and end with is found without it: its time may grow as the cube of the words.
+    The common beginning and end are found without difflib, whose time can be cubic in the number of words.
     """
     most = min(len(old), len(new))
     begin = next((i for i in range(most) if old[i] != new[i]), most)
@@ -68,7 +67,7 @@ def _changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int,
     yield "equal", old_end, len(old), new_end, len(new)
 
 
-def _in_place_of(replaced: Sequence[Word], said: Sequence[str]) -> Iterator[Word]:
+def _replacements(replaced: Sequence[Word], said: Sequence[str]) -> Iterator[Word]:
     start, end, speaker = replaced[0].start, replaced[-1].end, replaced[0].speaker
     if len(replaced) == len(said) == 1 and _key(replaced[0].text) == _key(said[0]):
         yield replace(replaced[0], text=said[0])
@@ -82,5 +81,5 @@ def _in_place_of(replaced: Sequence[Word], said: Sequence[str]) -> Iterator[Word
 
 
 def _key(text: str) -> str:
-    """A word without its case and its punctuation; punctuation alone as it is."""
+    """A word without case and punctuation; a word of punctuation only is unchanged."""
     return "".join(c for c in text if not unicodedata.category(c).startswith("P")).casefold() or text

@@ -1,4 +1,4 @@
-"""A whole recording sent to a session."""
+"""Sending a recording to a session."""
 
 import asyncio
 from enum import Enum
@@ -14,11 +14,12 @@ _CHUNK_SECONDS = 0.1
 
 
 class FilePace(Enum):
-    """How fast a recording is read."""
+    """The speed at which a recording is sent to a session."""
 
     FAST = "fast"
+    """As fast as the session takes it."""
     REALTIME = "realtime"
-    """As if it were being spoken."""
+    """At the pace of speech."""
 
 
 async def send_recording(
@@ -30,10 +31,10 @@ async def send_recording(
     pace: FilePace,
     stopping: asyncio.Event,
 ) -> Heard:
-    """Send a recording's audio as fast as the session takes it, or as fast as it would be spoken.
+    """Decode a recording and send its audio to a session.
 
-    `track` is None for the one to be played. Raises UnreadableAudio, LimitExceeded, what the source and the
-    session raise, and Stopping at the stop.
+    `track` of None selects the default track. Raises UnreadableAudio, LimitExceeded, what the source and
+    the session raise, and Stopping once `stopping` is set.
     """
     loop = asyncio.get_running_loop()
     spoken_at = loop.time()

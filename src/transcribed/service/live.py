@@ -1,4 +1,4 @@
-"""One live session: audio in, segments out, over any engine."""
+"""Live sessions: audio in, events out, with any engine."""
 
 import asyncio
 import time
@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from functools import reduce
-from types import TracebackType
 from typing import Protocol, Self
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
@@ -29,9 +28,10 @@ from transcribed.transcript import (
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a container held beside the audio that was sent to a session.
+    """A report on the container whose audio was sent to a session.
 
-    `track` is the number of the track that was sent, `warnings` are sentences about what was not heard.
+    `track` is the number of the track that was sent, `tracks` are all audio tracks, and `warnings` are
+    sentences about audio that could not be decoded.
     """
 
     track: int
@@ -40,13 +40,13 @@ class Heard:
 
 
 Feed = Callable[["Session"], Awaitable[Heard | None]]
-"""What sends a session all of its audio; it returns None for samples without a container."""
+"""Sends all audio to a session; returns None for samples without a container."""
 
 
 class SessionTimeline:
-    """What sessions share that follow one another or stand side by side: an id, the time, and numbers.
+    """The id, the time and the segment numbers shared by parallel sessions, or by successive ones.
 
-    `seconds` is where the next session begins.
+    `seconds` is the time at which the next session begins.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -55,22 +55,22 @@ class SessionTimeline:
         self._segments = 0
 
     def next_number(self) -> int:
-        """Of a segment that begins."""
+        """The number for a new segment."""
         number = self._segments
         self._segments += 1
         return number
 
 
 class Session(Protocol):
-    """What a live session does. An async context manager: leaving it gives the streams back.
+    """A live session. An async context manager: leaving it closes the engine's streams.
 
-    Send audio and `finish` from one task while another iterates over the events: segments as they grow,
-    then one Done.
+    One task sends audio, then calls `finish`, while another iterates over the events: segments as they
+    grow, then one Done.
     """
 
     @property
     def channels(self) -> int | None:
-        """How many channels are recognised each on its own; None where they are heard as one."""
+        """The number of channels if each is recognised separately; None if they are mixed."""
         ...
 
     @property
@@ -79,35 +79,30 @@ class Session(Protocol):
         ...
 
     async def __aenter__(self) -> Self:
-        """Raises what the engine raises where it has no room."""
+        """Open the engine's streams. Raises what the engine raises, such as LimitExceeded."""
         ...
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    async def __aexit__(self, *_: object) -> None: ...
 
     async def send(self, samples: Samples) -> None:
-        """Give audio; waits while the engine holds as much as it may."""
+        """Send audio; waits while the engine's buffer is full."""
         ...
 
     async def flush(self) -> None:
-        """Close the open segment behind all audio given so far."""
+        """Close the open segment after the audio so far."""
         ...
 
     async def finish(self) -> None:
-        """No more audio comes."""
+        """End the audio."""
         ...
 
     def events(self) -> AsyncGenerator[LiveEvent, None]:
-        """What was said, as it is recognised."""
+        """The events, as the audio is recognised."""
         ...
 
 
 class LiveSession:
-    """A Session over one stream of an engine; `channel` is the one that it hears."""
+    """A Session with one engine stream, for one channel or, if `channel` is None, for mixed channels."""
 
     channels = None
 
@@ -133,12 +128,7 @@ class LiveSession:
         self._stream: RecognitionStream = await self._engine.open(self._options)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stream.aclose()
 
     @property
@@ -147,22 +137,22 @@ class LiveSession:
         return self._received / SAMPLE_RATE
 
     async def send(self, samples: Samples) -> None:
-        """Give audio."""
+        """Send audio."""
         if self._received == 0:
             self._started = time.monotonic()
         self._received += len(samples)
         await self._stream.send(samples)
 
     async def flush(self) -> None:
-        """Close the open segment behind all audio given so far."""
+        """Close the open segment after the audio so far."""
         await self._stream.flush()
 
     async def finish(self) -> None:
-        """No more audio comes."""
+        """End the audio."""
         await self._stream.finish()
 
     async def events(self) -> AsyncGenerator[LiveEvent, None]:
-        """What was said."""
+        """The events, as the audio is recognised."""
         async for said in self._stream:
             match said:
                 case Hypothesis():
@@ -202,10 +192,10 @@ class LiveSession:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session that is open, and what becomes of its audio and of its events.
+    """An open session, the source of its audio, and the processing of its events.
 
-    `feed` sends it its audio; None where somebody else does. The `changes` are made in each segment,
-    partials too, and finals are kept in the transcript that is `growing`, if there is one.
+    `feed` sends the audio; None if the caller does. `changes` are applied to each segment, including
+    partial ones. Final segments are stored in the transcript `growing`, if any.
     """
 
     session: Session
@@ -215,13 +205,15 @@ class Opened:
 
 
 async def session_events(opening: AbstractAsyncContextManager[Opened]) -> AsyncGenerator[LiveEvent, None]:
-    """The events of a session, each final as soon as it is kept. Raises what the opening raises.
+    """The events of a session; each final segment is stored before it is yielded.
 
-    What makes the feed fail is raised behind all that came of the audio before; then there is no Done. What
-    of a container was not heard is told before it.
+    Raises what `opening` raises. An error of the feed is raised after the events of the audio before it,
+    and then there is no Done. Warnings about a container's audio precede Done.
     """
     async with opening as opened:
-        feeding = None if opened.feed is None else asyncio.create_task(_fed(opened.session, opened.feed))
+        feeding = (
+            None if opened.feed is None else asyncio.create_task(_feed_to_end(opened.session, opened.feed))
+        )
         try:
             async with aclosing(opened.session.events()) as events:
                 async for event in events:
@@ -241,11 +233,11 @@ async def session_events(opening: AbstractAsyncContextManager[Opened]) -> AsyncG
                 opened.growing.close()
             if feeding is not None:
                 feeding.cancel()
-                # Its own failure is told behind the last words, or is what came of the events' failure.
+                # A failure of the feed was raised above, or is a consequence of a failure of the events.
                 await asyncio.gather(feeding, return_exceptions=True)
 
 
-async def _fed(session: Session, feed: Feed) -> Heard | None:
+async def _feed_to_end(session: Session, feed: Feed) -> Heard | None:
     try:
         return await feed(session)
     finally:

@@ -1,4 +1,4 @@
-"""Live audio in any format, sent to a session."""
+"""Sending live audio, in any format, to a session."""
 
 import asyncio
 from asyncio import Task
@@ -16,15 +16,16 @@ from transcribed.wire.audio import Flush
 _PIECE_SECONDS = 0.5
 
 Chunks = AsyncIterator[bytes | Flush]
-"""Live audio as it comes, and where its open segment is to be closed."""
+"""Live audio as it arrives, with requests to close the open segment."""
 
 
 async def send_live(
     decoders: Decoders, form: InputFormat, chunks: Chunks, session: Session, track: int | None
 ) -> Heard | None:
-    """Send a session the audio of chunks, in this format; `track` is that of a container.
+    """Decode chunks of audio and send them to a session; `track` selects a container's audio track.
 
-    Raises UnreadableAudio, and what the chunks and the session raise.
+    Returns a report on the container, if there is one. Raises UnreadableAudio, and what the chunks and the
+    session raise.
     """
     split_channels = session.channels is not None
     if form.encoding is not Encoding.AUTO:
@@ -32,14 +33,14 @@ async def send_live(
         return None
     start, header = await _start(chunks)
     if header is not None and (known := header.format) is not None and not split_channels:
-        # FFmpeg would hold back two seconds of it, to see whether it is something else after all.
+        # FFmpeg would delay the first two seconds, to check whether the format is another one.
         await _send_raw(session, RawDecoder(known), chunks, start)
         return None
     return await _send_container(decoders, session, chunks, start, track) if start else None
 
 
 async def _start(chunks: Chunks) -> tuple[bytes, WavHeader | None]:
-    """The first bytes, as many as are needed to know whether they are a WAV header, and that."""
+    """The first bytes, up to the end of a WAV header, and the header if there is one."""
     sniffer = WavSniffer()
     async for data in chunks:
         if not isinstance(data, Flush) and sniffer.push(data):
@@ -51,7 +52,7 @@ async def _start(chunks: Chunks) -> tuple[bytes, WavHeader | None]:
 
 
 async def _send_raw(session: Session, decoder: RawDecoder, chunks: Chunks, start: bytes = b"") -> None:
-    # In pieces, since the engine takes whole what it has any room for.
+    # In small pieces, because the engine accepts any piece while its buffer has some room.
     for piece in cut(decoder.push(start), _PIECE_SECONDS):
         await session.send(piece)
     async for data in chunks:
@@ -74,7 +75,7 @@ async def _send_container(
     start: bytes,
     track: int | None,
 ) -> Heard:
-    """A live container is decoded as a recording is, from bytes that can be read once."""
+    """Decode a live container, which is read once and without seeking."""
 
     async def all_chunks() -> AsyncIterator[bytes]:
         yield start
@@ -87,18 +88,18 @@ async def _send_container(
     stream = LiveSource(all_chunks())
     heard = await send_decoded(decoders, stream, session.send, track=track, channels=session.channels)
     async for _ in stream.chunks:
-        pass  # What comes behind the container's end.
+        pass  # Discard bytes after the container's end.
     return heard
 
 
-# --- Patience
+# --- Time-outs
 
 
 class IdleTimeout:
-    """Chunks of a sender that is given up when none comes for some seconds, or when somebody says so.
+    """Chunks with a time limit for each, which can also be broken off with an error. To be closed.
 
-    One timer watches all waits: it looks at the time when it fires, and is not set anew for each chunk.
-    To be closed.
+    A single timer serves all waits, because resetting one for each chunk costs more: it checks the time
+    when it fires.
     """
 
     def __init__(self, chunks: Chunks, seconds: float) -> None:
@@ -112,11 +113,11 @@ class IdleTimeout:
         self._timer = self._loop.call_later(seconds, self._look)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop the timer."""
         self._timer.cancel()
 
     def break_off(self, error: TranscribedError) -> None:
-        """Raise the error where the next chunk is waited for."""
+        """Raise the error in the task that waits for the next chunk."""
         self._broken = error
         if self._waiting is not None:
             self._waiting.cancel()
@@ -125,7 +126,7 @@ class IdleTimeout:
         return self
 
     async def __anext__(self) -> bytes | Flush:
-        """The next chunk. Raises BadRequest when it has not come in time."""
+        """Wait for the next chunk. Raises BadRequest after the time limit."""
         if self._broken is not None:
             raise self._broken
         waiting = self._waiting = asyncio.current_task()

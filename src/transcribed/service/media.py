@@ -1,4 +1,4 @@
-"""The audio of containers, sent to live sessions."""
+"""Sending the audio of containers to sessions."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
@@ -17,9 +17,10 @@ async def send_decoded(
     track: int | None = None,
     channels: int | None = None,
 ) -> Heard:
-    """Decode a source, and send its audio block by block. Returns what else was in it.
+    """Decode a source and send its audio block by block. Returns a report on the container.
 
-    Raises UnreadableAudio and LimitExceeded, and what the source and `send` raise.
+    `channels` is the number of channels to keep separate; None mixes them. Raises UnreadableAudio,
+    LimitExceeded, and what the source and `send` raise.
     """
     async with decoders.decode(source, track=track, channels=channels) as decoding:
         blocks: AsyncGenerator[Samples, None] = decoding.blocks()
@@ -30,7 +31,7 @@ async def send_decoded(
 
 
 def cut(samples: Samples, seconds: float) -> Iterator[Samples]:
-    """Samples in pieces of at most so many seconds."""
+    """Split samples into pieces of at most so many seconds."""
     longest = round(seconds * SAMPLE_RATE)
     for start in range(0, samples.shape[-1], longest):
         yield samples[..., start : start + longest]

@@ -1,4 +1,4 @@
-"""Live sessions that are known by an id: one at a time, and some that outlive a connection."""
+"""Live sessions by id: a single connection for each id, and sessions that outlive a connection."""
 
 import asyncio
 import logging
@@ -13,9 +13,9 @@ from transcribed.service.live_audio import IdleTimeout
 from transcribed.transcript import Done, LiveEvent, Segment
 
 MOST_RESUMABLE = 1000
-"""Sessions that may be come back to; of more, the one that could be for the shortest time is forgotten."""
+"""The most resumable sessions; beyond it, the one that expires first is forgotten."""
 MAKING_WAY_SECONDS = 5.0
-"""For the last words of a stream whose place another takes."""
+"""Seconds for the last events of a stream whose id another connection takes over."""
 
 ANOTHER_STREAM = "Another stream is in progress with the same session ID."
 
@@ -34,20 +34,20 @@ class SessionLease:
         self._chunks: IdleTimeout | None = None
 
     def watch(self, chunks: IdleTimeout) -> None:
-        """From now on an end of the lease breaks these chunks off."""
+        """Break these chunks off when the lease ends."""
         self._chunks = chunks
         if self._error is not None:
             chunks.break_off(self._error)
 
     def end(self, error: TranscribedError) -> None:
-        """The id is taken away."""
+        """End the lease, because another connection takes the id over."""
         self._error = error
         if self._chunks is not None:
             self._chunks.break_off(error)
 
 
 class Sessions:
-    """All sessions of this server that have an id. To be closed."""
+    """All live sessions of this server. To be closed."""
 
     def __init__(self) -> None:
         self._held: dict[Hashable, SessionLease] = {}
@@ -55,7 +55,7 @@ class Sessions:
 
     @asynccontextmanager
     async def hold(self, key: Hashable) -> AsyncIterator[SessionLease]:
-        """Hold an id; whoever held it gets Conflict, and some time for its last words."""
+        """Lease an id. Its previous holder gets Conflict, and MAKING_WAY_SECONDS for its last events."""
         lease = SessionLease()
         former = self._held.get(key)
         lease.took_over = former is not None
@@ -75,7 +75,7 @@ class Sessions:
     def resumable(
         self, key: Hashable, window: float, make: Callable[[], "ResumableSession"]
     ) -> "ResumableSession":
-        """The session that is to be gone on with, or a new one that can be for `window` seconds."""
+        """The session to resume, or else a new one that can be resumed for `window` seconds."""
         now = asyncio.get_running_loop().time()
         for over in [each for each, session in self._resumable.items() if session.until <= now]:
             del self._resumable[over]
@@ -89,7 +89,7 @@ class Sessions:
         return found
 
     async def aclose(self) -> None:
-        """Make the last words of what waits for a connection."""
+        """Finish the sessions that wait for a connection."""
         sessions = list(self._resumable.values())
         self._resumable.clear()
         await asyncio.gather(*(session.aclose() for session in sessions))
@@ -98,11 +98,10 @@ class Sessions:
 class ResumableSession:
     """A session that outlives its connections.
 
-    Its stream of the engine waits `patience` seconds for the next connection; then the last words are made
-    of what there is, and its place is given back. The next connection goes on with another stream, its
-    times and numbers behind those of the first. A final after which the client gave no sign of life is told
-    again. `terms` are what all its connections must agree about; behind `until`, on the event loop's clock,
-    it can be gone on with no more.
+    After a connection ends, the engine's stream stays open for `patience` seconds. Then it is finished and
+    closed, and the next connection continues the times and numbers with another stream. Final segments that
+    the client has not confirmed are sent again. `terms` are the parameters on which all connections must
+    agree. After `until`, on the event loop's clock, the session cannot be resumed.
     """
 
     def __init__(
@@ -124,17 +123,16 @@ class ResumableSession:
         self._recognising: asyncio.Task[None] | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._attachment: Attachment | None = None
-        self._giving_up: asyncio.TimerHandle | None = None
+        self._give_up_timer: asyncio.TimerHandle | None = None
         self._failure: TranscribedError | None = None
         self._events: EventQueue[LiveEvent] = EventQueue(latest_partial=True)
-        self._telling: LiveEvent | None = None
+        self._in_delivery: LiveEvent | None = None
         self._unconfirmed: deque[LiveEvent] = deque()
 
     async def open(self) -> "Attachment":
-        """A connection's part in it, with a stream of the engine. Raises what the engine raises.
+        """Attach a connection, and open an engine stream if there is none. Raises what the engine raises.
 
-        A connection that was attached before hears no more. One that is opened while another is being
-        opened waits.
+        The previous connection is detached. Concurrent calls wait for one another.
         """
         async with self._opening:
             self._attachment = None
@@ -146,35 +144,35 @@ class ResumableSession:
                 await session.__aenter__()
                 self._session, self._finishing, self._failure = session, None, None
                 self._recognising = asyncio.create_task(self._recognise(session))
-            self._stay()
+            self._cancel_giving_up()
             self._attachment = attachment = Attachment(self)
             return attachment
 
     def confirm(self, attachment: "Attachment") -> None:
-        """The client lives: what was told before has reached it."""
+        """Note that the client is alive, so that earlier events have reached it."""
         if self._attachment is attachment:
             self._unconfirmed.clear()
 
     async def hear(self, attachment: "Attachment", feed: Feed) -> AsyncGenerator[LiveEvent, None]:
-        """The segments that one connection hears, while `feed` sends its audio."""
+        """The events for one connection, while `feed` sends its audio."""
         session = self._session
         if session is None or self._attachment is not attachment:
             raise Conflict(ANOTHER_STREAM)
-        missed = [*self._unconfirmed, *([self._telling] if self._telling else [])]
+        missed = [*self._unconfirmed, *([self._in_delivery] if self._in_delivery else [])]
         self._events.put_back(event for event in missed if _is_final(event))
         self._unconfirmed.clear()
-        self._telling = None
+        self._in_delivery = None
         feeding = asyncio.ensure_future(feed(session))
         feeding.add_done_callback(lambda _: self._events.wake_waiters())
         try:
             while True:
                 while (event := self._events.take()) is not None:
-                    self._telling = event
+                    self._in_delivery = event
                     yield event
                     if self._attachment is not attachment:
                         raise Conflict(ANOTHER_STREAM)
                     self._unconfirmed.append(event)
-                    self._telling = None
+                    self._in_delivery = None
                 if self._session is not session:
                     break
                 if feeding.done() and self._finishing is None:
@@ -192,7 +190,7 @@ class ResumableSession:
             await asyncio.gather(feeding, return_exceptions=True)
 
     def leave(self, attachment: "Attachment") -> None:
-        """The connection is over; what was not finished waits for the next."""
+        """Detach a connection; the session waits for the next one."""
         if self._attachment is not attachment:
             return
         self._attachment = None
@@ -200,33 +198,33 @@ class ResumableSession:
         if self._session is not None and self._finishing is None:
             loop = asyncio.get_running_loop()
             patience = self._patience if loop.time() < self.until else 0
-            self._giving_up = loop.call_later(patience, self._give_up)
+            self._give_up_timer = loop.call_later(patience, self._give_up)
 
-    def _stay(self) -> None:
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
+    def _cancel_giving_up(self) -> None:
+        if self._give_up_timer is not None:
+            self._give_up_timer.cancel()
+            self._give_up_timer = None
 
     def _give_up(self) -> None:
-        self._giving_up = None
+        self._give_up_timer = None
         if self._session is not None:
             self._finish(self._session)
 
     def _finish(self, session: Session) -> None:
-        """No more audio comes. Not a connection's work, so that it does not break off with one."""
+        """End the audio, in a task that does not end with the connection."""
         if self._finishing is None:
             self._finishing = asyncio.create_task(self._finished(session))
 
     async def _finished(self, session: Session) -> None:
         try:
             await session.finish()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told where the events are heard
+        except Exception as error:  # noqa: BLE001 - raised again where the events are read
             self._failed(error)
             if self._recognising is not None:
-                self._recognising.cancel()  # Else it would wait for the end of the audio.
+                self._recognising.cancel()  # It would wait forever for the end of the audio.
 
     async def _recognise(self, session: Session) -> None:
-        """Keep what is said, and give the stream of the engine back, whatever happens."""
+        """Queue the events, and close the engine's stream in any case."""
         try:
             async with aclosing(self._events_of(session)) as events:
                 async for event in events:
@@ -247,7 +245,7 @@ class ResumableSession:
                 self._events.wake_waiters()
 
     def _failed(self, error: Exception) -> None:
-        """The first failure is told, and what is no TranscribedError is explained in the log."""
+        """Record the first failure for the client, and log unexpected ones."""
         if not isinstance(error, TranscribedError):
             _log.error("A session failed.", exc_info=error)
             error = TranscribedError("The server failed; its log says how.")
@@ -257,14 +255,14 @@ class ResumableSession:
 
     async def _keep(self, event: LiveEvent) -> None:
         if isinstance(event, Done):
-            return  # The session may go on.
+            return  # The session may continue with another stream.
         self._events.put(event)
         while self._attachment is not None and self._events.full:
             await self._events.wait_for_take()
 
     async def aclose(self) -> None:
-        """End it; the last words are made within some seconds, or not."""
-        self._stay()
+        """End the session; waits at most MAKING_WAY_SECONDS for its last events."""
+        self._cancel_giving_up()
         if self._recognising is not None and not self._recognising.done():
             if self._session is not None:
                 self._finish(self._session)
@@ -277,25 +275,25 @@ class ResumableSession:
 
 
 class Attachment:
-    """One connection's part in a resumable session."""
+    """The attachment of one connection to a resumable session."""
 
     def __init__(self, session: ResumableSession) -> None:
         self._session = session
 
     def confirm(self) -> None:
-        """The client gives a sign of life: what was told before has reached it."""
+        """Note that the client is alive, so that earlier events have reached it."""
         self._session.confirm(self)
 
     def hear(self, feed: Feed) -> AsyncGenerator[LiveEvent, None]:
-        """The segments, while `feed` sends audio; first the finals that the client may have missed.
+        """The events, while `feed` sends audio; first the final segments that the client may have missed.
 
-        What makes `feed` fail is raised behind all that came of the audio before. Only where the client is
-        gone, or has come by another connection, the session waits. To be called once.
+        An error of `feed` is raised after the events of the audio before it. If the client is gone, or has
+        opened another connection, the session stays open. To be called once.
         """
         return self._session.hear(self, feed)
 
     def leave(self) -> None:
-        """The connection is over."""
+        """Detach the connection."""
         self._session.leave(self)
 
 

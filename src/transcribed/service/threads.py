@@ -1,4 +1,4 @@
-"""Blocking calls beside the event loop."""
+"""Blocking calls in threads, outside the event loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a blocking call in a thread, and do not leave before it has: not when cancelled, either.
+    """Run a blocking call in a thread, and wait for its end even when cancelled.
 
-    What the call works on may therefore be closed as soon as this has returned or raised.
+    Resources that the call uses may therefore be closed as soon as this returns or raises.
     """
     return await _ended(asyncio.to_thread(function, *args, **kwargs))
 
 
 class OwnThread:
-    """A thread for calls that may block for long: those in asyncio's few threads do not wait for them.
+    """A thread for calls that may block for long, so that they do not occupy asyncio's few threads.
 
-    A context manager, to be left when no call runs; the thread then ends.
+    A context manager: leaving it, once no call runs, ends the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,7 +34,7 @@ class OwnThread:
         self._pool.shutdown(wait=False)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `in_thread`."""
+        """Run a blocking call in this thread, and wait for its end even when cancelled."""
         call = partial(function, *args, **kwargs)
         return await _ended(asyncio.get_running_loop().run_in_executor(self._pool, call))
 
@@ -45,5 +45,5 @@ async def _ended(awaited: Awaitable[T]) -> T:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
         await asyncio.wait([call])
-        call.exception()  # Nobody waits for it any more; unasked, asyncio would log it as an error.
+        call.exception()  # Retrieved, so that asyncio does not log it.
         raise
