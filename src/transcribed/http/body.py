@@ -1,4 +1,4 @@
-"""The body of a request, within bounds."""
+"""Reading of request bodies, with limits of size and time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,23 +8,23 @@ from starlette.requests import ClientDisconnect, Request
 from transcribed.errors import BadRequest, Disconnected, TooLarge
 
 BODY_TIMEOUT = 60.0
-"""Seconds that a body may stand still."""
+"""The longest wait for the next bytes of a body, in seconds."""
 BODY_BYTES_A_SECOND = 2048
-"""That a body brings at least, on the whole, once it has been coming for BODY_TIMEOUT."""
+"""The lowest average rate of a body after BODY_TIMEOUT."""
 BODY_SECONDS = 6 * 3600.0
-"""The most that a body takes in all."""
+"""The longest time for a whole body."""
 DISCARDED_BYTES = 16 * 1024 * 1024
-"""Of a body that is refused: clients hear an answer only when they have sent everything."""
+"""The most bytes read of a refused body: clients read a response only after sending everything."""
 
 
 async def body_in_time(request: Request) -> AsyncIterator[bytes]:
-    """A body as it comes. Raises BadRequest for one that comes too slowly, and ClientDisconnect."""
+    """A body as it arrives. Raises BadRequest for one that arrives too slowly, and ClientDisconnect."""
     loop = asyncio.get_running_loop()
     began, waited, size = loop.time(), 0.0, 0
     body = aiter(request.stream())
     while True:
         now = loop.time()
-        # Only waiting counts: it is not the client's fault if a store is slow.
+        # Only the wait for the client counts, not the time that a slow store takes.
         left = BODY_TIMEOUT + size / BODY_BYTES_A_SECOND - waited
         try:
             async with asyncio.timeout_at(min(now + min(BODY_TIMEOUT, left), began + BODY_SECONDS)):
@@ -49,7 +49,7 @@ def _late(still: float, whole: float, size: int) -> str:
 
 
 async def small_body(request: Request, most: int) -> bytes:
-    """A body of at most so many bytes. Raises TooLarge, Disconnected, and BadRequest for a late one."""
+    """Read at most `most` bytes within BODY_TIMEOUT. Raises TooLarge, Disconnected and BadRequest."""
     body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT):

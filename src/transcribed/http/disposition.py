@@ -1,7 +1,7 @@
-"""The header Content-Disposition of a part of a form: a field's name, and a file's, however it is written.
+"""Parsing of the Content-Disposition header of a form's part: the field's name and the file's name.
 
-Programs write a file's name in all the ways that were ever legal: quoted or not, as UTF-8 or Latin-1, as
-`filename*` (RFC 5987, 8187), or as encoded words of mail (RFC 2047).
+Clients write a file's name in various ways: quoted or not, in UTF-8 or Latin-1, as `filename*` (RFC 5987,
+RFC 8187), or as encoded words of mail (RFC 2047).
 """
 
 import re
@@ -10,7 +10,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from urllib.parse import unquote_to_bytes
 
-# Linear in the length of the header: nothing is tried twice. A quotation that is open lasts to the end.
+# Possessive quantifiers make matching linear in the header's length. An open quotation extends to its end.
 _PARAMETER = re.compile(
     r""";[ \t\r\n]*+([^ \t\r\n=;"]++)[ \t\r\n]*+=[ \t\r\n]*+("(?:[^"\\]|\\.?)*+"?+|[^;]*+)""", re.DOTALL
 )
@@ -21,19 +21,19 @@ _CHARSETS = {"utf-8", "iso-8859-1", "us-ascii"}
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """What the header says; `filename` is None for a field that is no file."""
+    """A parsed header; `filename` is None for a field that is not a file."""
 
     name: str
     filename: str | None
 
 
 def disposition(header: bytes) -> Disposition:
-    """What the header of a part says. What cannot be read is left out."""
+    """Parse the header of a part. Invalid parameters are ignored."""
     parameters: dict[str, str] = {}
     for key, value in _PARAMETER.findall(_text(header)):
         parameters.setdefault(key.lower(), _unquoted(value))
     plain = parameters.get("filename")
-    # Where there are both, the other is for clients, and servers, that know no better.
+    # `filename*` has precedence: `filename` is then a fallback for servers that do not support it.
     found = _extended(parameters.get("filename*", ""))
     if found is None and plain is not None:
         found = _decoded_words(plain)
@@ -41,7 +41,7 @@ def disposition(header: bytes) -> Disposition:
 
 
 def _text(header: bytes) -> str:
-    """UTF-8, as it should be, or Windows' Latin-1, as it was; what is neither becomes no valid name."""
+    """Decode UTF-8, or else Windows-1252. Invalid bytes become surrogates, which no valid name has."""
     try:
         return header.decode()
     except UnicodeDecodeError:
@@ -51,12 +51,12 @@ def _text(header: bytes) -> str:
 def _unquoted(value: str) -> str:
     if not value.startswith('"'):
         return value.strip(" \t\r\n")
-    # A lone backslash stays, as that of a Windows path: no valid name has one.
+    # Other backslashes remain, such as those of a Windows path, and make the name invalid.
     return _ESCAPED.sub(r"\1", value[1:].removesuffix('"'))
 
 
 def _extended(value: str) -> str | None:
-    """CHARSET'LANGUAGE'NAME in percent-encoding; None where it is not valid."""
+    """Decode CHARSET'LANGUAGE'NAME with a percent-encoded name; None if it is invalid."""
     found = _EXTENDED.fullmatch(value)
     if found is None or found[1].lower() not in _CHARSETS:
         return None
@@ -67,7 +67,7 @@ def _extended(value: str) -> str | None:
 
 
 def _decoded_words(value: str) -> str:
-    """The text with its encoded words decoded; as it is where they are not valid."""
+    """The text with its encoded words decoded; unchanged if they are invalid."""
     if "=?" not in value:
         return value
     try:

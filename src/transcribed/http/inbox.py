@@ -1,4 +1,4 @@
-"""What a client has sent and what waits for its turn."""
+"""The queue of received requests and audio that wait for their turn."""
 
 import asyncio
 from collections import deque
@@ -11,51 +11,51 @@ from transcribed.http.spool import Spool
 from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 REQUESTS_AHEAD = 4096
-"""Requests that a client may send before their turn; with more the conversation ends."""
+"""The most requests that may wait; with more, the conversation ends."""
 AUDIO_AHEAD_SECONDS = 1.0
-"""Live audio that may wait in memory, in front of the engine's stream, which holds some itself."""
+"""Live audio that may wait in memory, in addition to the buffer of the engine's stream."""
 CONTAINER_AHEAD_BYTES = 64 * 1024
-"""The same for a container, of which nobody knows how long it sounds before it is decoded."""
+"""The same for a container, whose duration is unknown before it is decoded."""
 AUDIO_WAIT = 60.0
-"""Seconds that live audio may wait for room; then the conversation ends."""
+"""The longest that live audio waits for room; then the conversation ends."""
 
 R = TypeVar("R")
 Item = AudioChunk | EndOfAudio | Flush | TranscribedError | None
-# What a chunk takes beside its bytes.
+# The memory that a chunk takes in addition to its bytes.
 _CHUNK_COST = 128
 _SPOOLED_CHUNK_BYTES = 64 * 1024
-# A client whose messages follow one another as closely as this sends as fast as it can.
+# A client whose messages follow one another within this time is sending as fast as it can.
 _FLOOD_SECONDS = 0.05
 _FLOOD_PAUSE = 0.25
 
 
 @dataclass(slots=True)
 class Spooled:
-    """Some bytes of live audio that wait in the spool."""
+    """A run of live audio that waits in the spool; `size` is in bytes."""
 
     size: int
 
 
 def audio_ahead(form: InputFormat) -> int:
-    """Bytes of live audio that may wait in memory."""
+    """The bytes of live audio in this format that may wait in memory."""
     if form.encoding is Encoding.AUTO:
         return CONTAINER_AHEAD_BYTES
     return round(AUDIO_AHEAD_SECONDS * form.sample_rate) * form.frame_bytes
 
 
 class Inbox(Generic[R]):
-    """Requests, errors (of messages that are none), audio, and None for the goodbye, in their order.
+    """A queue of requests, errors (of invalid messages), audio, and None (the end), in order.
 
-    One task puts, another takes. About `audio_bytes` of audio wait in memory, and what comes behind them in
-    the spool, so that the connection is read on: where it is not, nobody answers its client's pings.
+    One task puts, another takes. About `audio_bytes` of audio wait in memory, and further audio in the
+    spool, so that the connection is always read: otherwise pings would not be answered.
     """
 
     def __init__(self, audio_bytes: int, spool: Spool) -> None:
         self.gone = asyncio.Event()
-        """The client is gone, does not listen or can be read no more: what it said is heard, and nothing
-        else is answered."""
+        """Set when the client is gone, does not read, or cannot be read any more. Audio that it sent before
+        is still recognised, but no request is answered."""
         self.error: TranscribedError | None = None
-        """What ended it; None while it takes something."""
+        """The error that ended the inbox; None while it accepts items."""
         self._items: deque[R | Item | Spooled] = deque()
         self._audio_bytes = audio_bytes
         self._spool = spool
@@ -67,9 +67,9 @@ class Inbox(Generic[R]):
         self._emptied = asyncio.Event()
 
     async def put(self, item: R | Item) -> None:
-        """Add something; waits while there is more audio than has room. Raises BadRequest for too much.
+        """Add an item; waits while there is no room for audio. Raises BadRequest if too much waits.
 
-        After the end it is dropped.
+        After the end, items are discarded.
         """
         if isinstance(item, AudioChunk):
             await self._put_audio(item)
@@ -78,7 +78,7 @@ class Inbox(Generic[R]):
         elif self._requests < REQUESTS_AHEAD:
             self._append(item)
         elif self.error is None:
-            # To stop reading instead would hide that the client goes.
+            # An error, because a connection that is not read would not notice a disconnection.
             raise BadRequest(
                 f"More than {REQUESTS_AHEAD} names are waiting. Send the next when some have been answered."
             )
@@ -109,25 +109,25 @@ class Inbox(Generic[R]):
             self._filled.set()
 
     def end(self, error: TranscribedError) -> None:
-        """Take no more; what is here is there still, and the error behind it, for good."""
+        """Accept no more items. The waiting items remain, followed by the error, which is never removed."""
         self._append(error)
         self.error = self.error or error
         self._emptied.set()
 
     def leave(self, error: Disconnected | TooLarge) -> None:
-        """The client is gone, does not listen, or can be read no more: see `gone`."""
+        """End with an error after which the client gets no answers, and set `gone`."""
         self.end(error)
         self.gone.set()
 
     @property
     def unheard(self) -> bool:
-        """Whether nobody listens to an answer any more."""
+        """Whether the client no longer reads any answer."""
         return self.gone.is_set() and isinstance(self.error, Disconnected)
 
     def stop(self, error: Stopping) -> None:
-        """Begin nothing; audio that has begun raises the error behind what is in memory."""
+        """Start no more answers, and end a running stream with the error after the audio in memory."""
         self._stopped = True
-        # What waits in the spool would take longer than a stop may.
+        # Audio in the spool is discarded, because recognising it would take too long.
         spooled = next((at for at, item in enumerate(self._items) if isinstance(item, Spooled)), None)
         if spooled is not None:
             self.error = None
@@ -136,29 +136,30 @@ class Inbox(Generic[R]):
         self.end(error)
 
     async def first(self) -> R | Item | Spooled:
-        """What came first of all that is here; waits for it, and leaves it here. Raises Stopping."""
+        """Wait for the first item, without removing it. Raises Stopping after `stop`."""
         first = await self.first_of_begun()
         if self._stopped:
             raise Stopping
         return first
 
     async def first_of_begun(self) -> R | Item | Spooled:
-        """The same for live audio that has begun, which is heard up to the stop."""
+        """The same for a live stream that has begun, which continues after `stop`."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
         return self._items[0]
 
     def drop(self) -> None:
-        """Remove what came first."""
+        """Remove the first item."""
         self._forget(self._items.popleft())
         self._emptied.set()
 
     async def spooled(self, waiting: Spooled) -> bytes:
-        """Some of the spooled audio that came first; what is left of it stays here.
+        """Read some bytes of the first item, which is spooled audio; the rest remains.
 
-        While more comes as fast as it can, that is received first: it is 64 KiB in a quarter of a second.
-        Recognition would slow the client tenfold, which may read no result, and no pong, until all is sent.
+        While the client sends as fast as it can, this is limited to 64 KiB in 0.25 s, so that receiving has
+        precedence. Recognition would slow the client tenfold, and some clients read nothing, not even a
+        pong, until all is sent.
         """
         if asyncio.get_running_loop().time() - self._spooled_at < _FLOOD_SECONDS:
             await asyncio.sleep(_FLOOD_PAUSE)
@@ -170,7 +171,7 @@ class Inbox(Generic[R]):
         return data
 
     async def aclose(self) -> None:
-        """Nobody takes anything any more."""
+        """Close the spool."""
         await self._spool.aclose()
 
     def _forget(self, item: R | Item | Spooled) -> None:
@@ -196,9 +197,9 @@ class Inbox(Generic[R]):
 
 
 class LiveAudio(Generic[R]):
-    """The chunks of one live stream and the flushes among them, out of an inbox of which they come first.
+    """Iterates over the chunks and flushes of one live stream, which are the first items of an inbox.
 
-    They end at EndOfAudio, or in front of anything else that is no audio; an error among them is raised.
+    It ends at EndOfAudio, or before any other item that is not audio, and raises an error in its place.
     """
 
     def __init__(self, inbox: Inbox[R]) -> None:
@@ -230,7 +231,7 @@ class LiveAudio(Generic[R]):
         raise StopAsyncIteration
 
     async def skip(self) -> None:
-        """Drop what is left of it. Raises the error that ended the inbox."""
+        """Discard the rest of the stream. Raises the error that ended the inbox."""
         while not self._ended:
             try:
                 await anext(self, None)

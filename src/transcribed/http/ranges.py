@@ -1,8 +1,8 @@
-"""Which part of some content is sent, and whether it is (RFC 9110, sections 13 and 14)."""
+"""Range requests and conditional requests (RFC 9110, sections 13 and 14)."""
 
 import re
 
-# Python refuses to read numbers of thousands of digits; nothing stored is that large.
+# At most 18 digits, because Python refuses to parse numbers with thousands of digits.
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 
@@ -11,10 +11,10 @@ class RangeNotSatisfiable(Exception):
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The range [start, end) that a Range header asks for, of content with `size` bytes.
+    """The range [start, end) of a Range header, for content of `size` bytes.
 
-    None where the whole content is to be sent: there is no header, or one of a form that a server may
-    ignore (several ranges, other units). Raises RangeNotSatisfiable.
+    None means the whole content: without a header, or with one that a server may ignore (several ranges,
+    other units). Raises RangeNotSatisfiable.
     """
     parts = _RANGE.fullmatch(header.replace(" ", "")) if header else None
     if parts is None or parts[1] == parts[2] == "":
@@ -32,14 +32,14 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def unchanged(if_range: str | None, tag: str) -> bool:
-    """Whether a range may be sent of what has this entity tag, or else all of it.
+    """Whether If-Range allows a range of the content with this entity tag; otherwise all of it is sent.
 
-    If-Range with a date means what was last modified then, which is never said here.
+    A date in If-Range never matches, because this server sends no Last-Modified.
     """
     return if_range is None or if_range.strip() == tag
 
 
 def is_known(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client has what has this entity tag, by its If-None-Match."""
+    """Whether If-None-Match says that the client has the content with this entity tag."""
     tags = {part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")}
     return not tags.isdisjoint({tag, "*"})

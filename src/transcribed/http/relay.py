@@ -1,13 +1,12 @@
 """The live loop: requests and audio in, events out, over any transport and in any protocol.
 
-One task reads, so that a client's going is noticed at once; another answers in the order of what came. Live
-audio takes its turn like a request, and feeds its answer while it comes. Whichever task ends first ends the
-other. When the server stops, nothing new begins; what runs has a time of grace for its last words.
+One task reads, so that a disconnection is noticed at once; another task answers requests in order. A live
+stream is answered in its turn like a request, while its audio arrives. The task that ends first ends the
+other. When the server stops, no new answer begins; running ones have a grace period for their last events.
 
-A client's going ends its audio and no more: what it said is recognised to its end, for the transcript that
-is kept. What it asked for otherwise breaks off. A client that does not read what it is told is as one that
-is gone. Of protocols whose connections are one live stream each, the stream's end and its error are the
-connection's.
+A disconnection ends the audio of a live stream, which is still recognised to its end for the stored
+transcript; other answers are cancelled. A client that does not read counts as disconnected. In protocols
+with one live stream per connection, the end or error of the stream closes the connection.
 """
 
 import asyncio
@@ -36,62 +35,62 @@ R = TypeVar("R")
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
 LAST_WORDS_SECONDS = 600.0
-"""For the last words of a client that is gone: it may have sent hours in advance."""
+"""The longest that audio is recognised after its client is gone; it may have sent hours in advance."""
 
 _CLOSE_NORMAL = 1000
 
-# For what is said to clients when the grace is over. Who does not read is cut off.
+# For sending errors to clients after the grace period.
 _GOODBYE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
 Closing = Callable[[TranscribedError], tuple[int, str]]
-"""The close code and its reason, behind an error."""
+"""Maps an error to a WebSocket close code and reason."""
 
 
 class FrontEnd(Protocol):
-    """What a front end hears and says."""
+    """A front end's side of a connection: it answers live audio and encodes events."""
 
     @property
     def audio_ahead(self) -> int:
-        """Bytes of live audio that may wait to be taken."""
+        """The bytes of live audio that may wait in memory."""
         ...
 
     def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
-        """The events of live audio, while it comes. May raise TranscribedError."""
+        """The events of live audio, while it arrives. Raises TranscribedError."""
         ...
 
     def encode(self, event: LiveEvent) -> str | bytes | None:
-        """An event as a message; None where the protocol has no message for it."""
+        """Encode an event; None if the protocol has no message for it."""
         ...
 
     def encode_error(self, error: TranscribedError) -> str | bytes:
-        """An error as a message."""
+        """Encode an error."""
         ...
 
 
 class Conversation(FrontEnd, Protocol[R]):
-    """Requests and live streams, one after the other."""
+    """A front end whose connections carry requests and live streams, one after the other."""
 
     def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | Flush | None:
-        """A message as what it asks for; None where the client is done. Raises TranscribedError."""
+        """Decode a message; None ends the conversation. Raises TranscribedError."""
         ...
 
     def answer(self, request: R) -> AsyncGenerator[LiveEvent, None]:
-        """The events that answer a request. May raise TranscribedError."""
+        """The events that answer a request. Raises TranscribedError."""
         ...
 
 
 class LiveStreamHandler(FrontEnd, Protocol[M_contra]):
-    """One live stream, which begins with the connection. An error among its audio ends it."""
+    """A front end whose connections carry one live stream each. An error in a message ends the stream."""
 
     def decode(self, message: M_contra) -> AudioChunk | EndOfAudio:
-        """A message as audio. Raises TranscribedError."""
+        """Decode a message. Raises TranscribedError."""
         ...
 
 
 class Relays:
-    """All conversations of this server."""
+    """Runs all conversations and streams of this server."""
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
@@ -100,13 +99,13 @@ class Relays:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, transport: Transport[str | bytes], conversation: Conversation[R]) -> None:
-        """Converse until the client is done or gone, or the server stops."""
+        """Run a conversation until the client ends it or disconnects, or the server stops."""
         inbox: Inbox[R] = Inbox(conversation.audio_ahead, self._spools.spool())
         tasks = (_read(transport, conversation, inbox), _answer(transport, conversation, inbox))
         await self._run(transport, conversation, inbox, tasks, code_and_reason)
 
     async def run_stream(self, transport: Transport[M], stream: LiveStreamHandler[M]) -> None:
-        """Hear a stream to its end, or until the server stops."""
+        """Run a live stream to its end, or until the server stops."""
         inbox: Inbox[Never] = Inbox(stream.audio_ahead, self._spools.spool())
         answer = stream.listen(LiveAudio(inbox))
         tasks = (_hear(transport, stream, inbox), _tell(transport, stream, inbox, answer))
@@ -135,7 +134,7 @@ class Relays:
         raise Stopping
 
     async def stop(self, grace: float) -> None:
-        """End them all: with their last words within `grace` seconds, or without, and all are told."""
+        """Stop all: give them `grace` seconds for their last events, then send Stopping and close."""
         self.stopping.set()
         await self._ended(grace)
         self._grace_over.set()
@@ -166,18 +165,18 @@ async def _relay(
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     for task, outcome in zip(tasks, outcomes, strict=True):
         match outcome:
-            # Only now, when nothing receives any more: until then Granian would hold the close back.
+            # Closed only after the reading task has ended, because Granian delays a close while receiving.
             case None:
                 await transport.close(_CLOSE_NORMAL, "")
             case Disconnected():
                 _log.info("A connection ended: %s", outcome.message)
-                # Also where nobody reads: else Granian keeps the connection for as long as the client does.
+                # Closed explicitly, because Granian would keep the connection until the client closes it.
                 await transport.close(*code_and_reason(outcome))
             case TranscribedError():
                 await _part(transport, front_end, outcome, closing)
             case asyncio.CancelledError() if task not in ended:
                 pass
-            case BaseException():  # One that was cancelled from within is one that failed, too.
+            case BaseException():  # Including a task that was cancelled from within.
                 _log.error("A conversation failed.", exc_info=outcome)
                 failure = TranscribedError("The server failed; its log says how.")
                 await _part(transport, front_end, failure, closing)
@@ -185,7 +184,7 @@ async def _relay(
 
 _CLOSINGS: dict[type[TranscribedError], tuple[int, str]] = {
     Stopping: (1001, "the server is stopping"),
-    # Where the connection still stands: of one that is gone nobody hears it.
+    # Takes effect only if the connection is still open after an invalid message.
     Disconnected: (1002, "what arrived is no valid WebSocket message, or too large for one"),
     TooLarge: (1009, "too large"),
     BadRequest: (1008, ""),
@@ -194,11 +193,11 @@ _CLOSINGS: dict[type[TranscribedError], tuple[int, str]] = {
     LimitExceeded: (1013, "try again later"),
 }
 _LONGEST_REASON = 123
-"""Bytes that a close frame has for its reason (RFC 6455, section 5.5)."""
+"""The most bytes in the reason of a close frame (RFC 6455, section 5.5)."""
 
 
 def code_and_reason(error: TranscribedError) -> tuple[int, str]:
-    """The close code and reason of the nearest class that has one. A BadRequest's reason is its own."""
+    """The close code and reason of the error's nearest class in _CLOSINGS; BadRequest gives its message."""
     code, reason = next(_CLOSINGS[kind] for kind in type(error).__mro__ if kind in _CLOSINGS)
     return code, (reason or error.told).encode()[:_LONGEST_REASON].decode(errors="ignore")
 
@@ -217,7 +216,7 @@ async def _part(
 
 
 async def _last_words(error: TranscribedError) -> Never:
-    """Time for what a client said before it went, or sent what cannot be read."""
+    """Wait LAST_WORDS_SECONDS for the recognition of audio that came before an error; then raise it."""
     await asyncio.sleep(LAST_WORDS_SECONDS)
     _log.warning("What a client said before it went is not all recognised: it took too long.")
     raise error
@@ -226,7 +225,7 @@ async def _last_words(error: TranscribedError) -> Never:
 async def _tell(
     transport: Transport[Any], front_end: FrontEnd, inbox: Inbox[R], answer: AsyncGenerator[LiveEvent, None]
 ) -> None:
-    """Send the events of an answer; where nobody listens any more they are made all the same."""
+    """Send the events of an answer. If the client is gone, iterate to the end without sending."""
     told = True
     async with aclosing(answer) as events:
         async for event in events:
@@ -238,7 +237,7 @@ async def _tell(
             except Unread as error:
                 inbox.leave(error)
             except Disconnected:
-                told = False  # What it sent before it went may be on its way still.
+                told = False  # Audio that was sent before may still arrive.
 
 
 # --- Conversations
@@ -253,13 +252,13 @@ async def _read(transport: Transport[str | bytes], conversation: Conversation[R]
             inbox.leave(error)
             await _last_words(error)
         except TooLarge as error:
-            # Nobody can read on, nor notice that the client goes: what it said is heard, and no more.
+            # The connection can be read no further: recognise the audio so far, and then close.
             inbox.leave(error)
             await _last_words(error)
         except TranscribedError as error:
             inbox.end(error)
             await _last_words(error)
-        # Decoded at once, and without the traceback, which holds the message: what waits is small.
+        # Decoded at once, and without the traceback, which refers to the message, so that items are small.
         try:
             item: R | Item = conversation.decode(message)
         except TranscribedError as error:
@@ -275,13 +274,13 @@ async def _answer(
         if isinstance(item, AudioChunk | Spooled | EndOfAudio):
             audio = LiveAudio(inbox)
             await _send(transport, conversation, inbox, conversation.listen(audio))
-            # After an error the client may not know yet that nobody listens any more.
+            # After an error, the client may still be sending audio.
             await audio.skip()
             continue
         inbox.drop()
         if isinstance(item, TranscribedError) and item is inbox.error:
             raise item
-        if inbox.gone.is_set() or isinstance(item, Flush):  # Where no audio is, none is open.
+        if inbox.gone.is_set() or isinstance(item, Flush):  # Without audio, no segment is open.
             continue
         if isinstance(item, TranscribedError):
             await transport.send(conversation.encode_error(item))
@@ -290,7 +289,7 @@ async def _answer(
 
 
 async def _while_heard(inbox: Inbox[R], work: Coroutine[Any, Any, None]) -> None:
-    """Work that breaks off where nobody listens any more."""
+    """Run `work`, and cancel it when the client is gone."""
     tasks = [asyncio.ensure_future(work), asyncio.ensure_future(inbox.gone.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -324,7 +323,7 @@ async def _send(
 
 
 async def _hear(transport: Transport[M], stream: LiveStreamHandler[M], inbox: Inbox[Never]) -> None:
-    """Read to the end of the audio, or to the error that ends it: the client's going is one."""
+    """Read to the end of the audio, or to an error (such as Disconnected), which ends it."""
     item: AudioChunk | EndOfAudio | TranscribedError | None = None
     while item is None or isinstance(item, AudioChunk):
         try:
@@ -336,4 +335,4 @@ async def _hear(transport: Transport[M], stream: LiveStreamHandler[M], inbox: In
         await inbox.put(item)
     if isinstance(item, Disconnected):
         await _last_words(item)
-    await asyncio.Event().wait()  # It is the answer that ends the conversation.
+    await asyncio.Event().wait()  # The answering task ends the conversation.

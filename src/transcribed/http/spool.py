@@ -1,4 +1,4 @@
-"""Bytes that wait in a file, so that a connection can be read on while they do."""
+"""Queues of bytes in files, so that received data can wait without taking memory."""
 
 import asyncio
 import logging
@@ -9,9 +9,9 @@ from typing import BinaryIO
 from transcribed.service.threads import OwnThread
 
 SPOOL_BYTES = 256 * 1024 * 1024
-"""Bytes that may wait in one spool: 2.3 hours of 16 kHz pcm."""
+"""The most bytes in one spool: 2.3 hours of 16 kHz pcm."""
 SPOOLED_BYTES = 1024 * 1024 * 1024
-"""Bytes that the files of all spools together may take."""
+"""The most bytes in the files of all spools together."""
 
 _PIECE_BYTES = 256 * 1024
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Spools:
-    """All spools: the room for their files, and the thread that reads and writes these."""
+    """All spools of the server: their remaining disk space, and the thread that accesses files."""
 
     def __init__(self, each: int = SPOOL_BYTES, together: int = SPOOLED_BYTES) -> None:
         self.each = each
@@ -27,16 +27,16 @@ class Spools:
         self.thread = OwnThread("spool")
 
     def spool(self) -> "Spool":
-        """One that is empty."""
+        """A new, empty spool."""
         return Spool(self)
 
 
 class Spool:
-    """A queue of bytes, of which those that came last are in memory and all others in a file. To be closed.
+    """A queue of bytes in a file, except the last ones, which are in memory. To be closed.
 
-    One task writes, one reads. The file has no name. It is a ring, so that it never grows beyond what may
-    wait, and is emptied whenever it has been read to its end. Where it cannot be written, the spool has no
-    room until all is read.
+    One task writes, one reads. The file has no name. It is a ring buffer, so that it never exceeds the
+    spool's limit, and is truncated whenever it has been read to its end. If it cannot be written, the spool
+    has no room until all is read.
     """
 
     def __init__(self, spools: Spools) -> None:
@@ -54,18 +54,18 @@ class Spool:
         return self._written - self._read + len(self._last)
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes may be written."""
+        """Whether `size` more bytes may be written."""
         return not self._refused and len(self) + size <= self._spools.each
 
     async def write(self, data: bytes) -> None:
-        """Add bytes, for which there must be room."""
+        """Append bytes, for which there must be room."""
         self._last += data
         if len(self._last) >= _PIECE_BYTES:
             async with self._busy:
                 await self._store()
 
     async def read(self, most: int) -> bytes:
-        """The bytes that came first, at most so many."""
+        """Remove and return the first bytes, at most `most`."""
         async with self._busy:
             if self._file is not None and self._written > self._read:
                 start = self._read % self._spools.each
@@ -83,7 +83,7 @@ class Spool:
             return data
 
     async def aclose(self) -> None:
-        """Give the file back. What was not read is lost."""
+        """Close the file, and discard unread bytes."""
         async with self._busy:
             self._last.clear()
             self._read = self._written = 0

@@ -1,4 +1,4 @@
-"""Bounds on how long a client may stand still."""
+"""Time limits for clients that do not read."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,27 +8,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from transcribed.errors import Unread
 
 SEND_TIMEOUT = 20.0
-"""Seconds that a client may leave what was sent to it unread, while nothing comes from it either."""
+"""Seconds after which a client that neither reads nor sends is disconnected."""
 
 _GRACE_SECONDS = 3.0
 
 
 class Patience:
-    """With a client that does not read: it ends SEND_TIMEOUT after the client's last sign of life.
+    """A time limit for sending, which ends SEND_TIMEOUT after the last message from the client.
 
-    Many programs send all that they have before they read.
+    Many programs send all of their data before they read.
     """
 
     def __init__(self) -> None:
         self._waiting: asyncio.Timeout | None = None
 
     def heard(self) -> None:
-        """Something came from the client."""
+        """Note a message from the client."""
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(asyncio.get_running_loop().time() + SEND_TIMEOUT)
 
     async def until_sent(self, sending: Awaitable[None]) -> None:
-        """Wait for something to be sent. Raises Unread. One at a time."""
+        """Wait until a message is sent. Raises Unread. Not for concurrent calls."""
         try:
             async with asyncio.timeout(SEND_TIMEOUT) as self._waiting:
                 await sending
@@ -45,7 +45,7 @@ class HttpRequests:
         self.running: set[asyncio.Task[object]] = set()
 
     async def stop(self) -> None:
-        """Let them end, and cut off what stands still."""
+        """Wait _GRACE_SECONDS for the requests to end, then cancel the rest."""
         if self.running:
             _, late = await asyncio.wait(self.running, timeout=_GRACE_SECONDS)
             for task in late:
@@ -54,7 +54,7 @@ class HttpRequests:
 
 
 class BoundedRequests:
-    """ASGI middleware: an HTTP answer that nobody reads is given up, when Patience is over."""
+    """ASGI middleware that cancels an HTTP response when its client does not read (see Patience)."""
 
     def __init__(self, app: ASGIApp, requests: HttpRequests) -> None:
         self._app = app
@@ -76,13 +76,13 @@ class BoundedRequests:
         async def bounded(message: Message) -> None:
             await patience.until_sent(send(message))
 
-        # A task of its own, so that it can be cancelled without the server's.
+        # A separate task, which can be cancelled without cancelling the server's.
         answering = asyncio.ensure_future(_call(self._app, scope, heard, bounded))
         self._requests.running.add(answering)
         try:
             await answering
         except asyncio.CancelledError:
-            # Granian must not hear of what the stop cuts off: it would be busy with it for 15 ms each.
+            # A cancellation by `HttpRequests.stop` is not raised: Granian would spend 15 ms on each.
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
         finally:

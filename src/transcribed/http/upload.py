@@ -1,7 +1,6 @@
-"""A file out of a multipart body, while the body is still arriving.
+"""Streaming of a file from a multipart/form-data body, while the body arrives.
 
-What a body may cost is bounded: how often its boundary comes, and how many bytes there are beside the
-file's. Behind the file nothing is looked at.
+The number of parts, and the bytes outside the file, are limited. The body after the file is not parsed.
 """
 
 import asyncio
@@ -18,31 +17,31 @@ from transcribed.http.body import DISCARDED_BYTES, body_in_time
 from transcribed.http.disposition import disposition
 
 MOST_PARTS = 100
-"""Fields of a form, up to the file."""
+"""The most fields of a form up to the file."""
 MOST_BESIDE = 1024 * 1024
-"""Bytes of a form, up to the file's end, that are not the file's."""
+"""The most bytes of a form, up to the file's end, that do not belong to the file."""
 _SLICE = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file field: what the client calls it, what it says it is, and its bytes as they come."""
+    """An uploaded file: its name, its media type, and its bytes as they arrive."""
 
     name: str
     media_type: str
-    """In lower case, without parameters; empty where the client does not say."""
+    """In lower case, without parameters; empty if the client sends none."""
     chunks: AsyncIterator[bytes]
     _body: "_Body"
 
     async def discard(self) -> None:
-        """Take the rest, within bounds: clients hear an answer only when they have sent everything."""
+        """Read and discard the rest, up to DISCARDED_BYTES: clients send all before they read."""
         await self._body.discard()
 
 
 async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
-    """The file in a field of a multipart/form-data request. The body is read only as far as needed.
+    """The file in a field of a multipart/form-data request. Reads the body up to the file's first bytes.
 
-    Raises BadRequest for what is not such a request, and Disconnected where the body breaks off.
+    Raises BadRequest for an invalid request, and Disconnected if the client disconnects.
     """
     body = _Body(request)
     try:
@@ -81,33 +80,33 @@ async def _bytes_of(part: "_FilePart", body: "_Body") -> AsyncIterator[bytes]:
 
 
 class _Body:
-    """What is still to come of a request's body."""
+    """The unread part of a request's body."""
 
     def __init__(self, request: Request) -> None:
         self._chunks = body_in_time(request)
 
     async def next(self) -> bytes:
-        """Some bytes, or none at the end. Raises Disconnected, and BadRequest where that takes long."""
+        """The next bytes; empty at the end. Raises Disconnected, and BadRequest if it takes too long."""
         try:
             return await anext(self._chunks, b"")
         except ClientDisconnect as error:
             raise Disconnected("The upload broke off.") from error
 
     async def skip(self) -> None:
-        """Take the rest, within bounds. Raises as `next`."""
+        """Read and discard the rest, up to DISCARDED_BYTES. Raises as `next`."""
         left = DISCARDED_BYTES
         while left > 0 and (chunk := await self.next()):
             left -= len(chunk)
 
     async def discard(self) -> None:
-        """Take the rest, within bounds, for a client that is refused anyway."""
+        """The same without errors, for a request that is refused anyway."""
         with suppress(TranscribedError):
             await self.skip()
 
 
 @dataclass
 class _FilePart:
-    """Parser callbacks that keep the one field that is wanted."""
+    """Parses a multipart body, and keeps the data of one field."""
 
     field_name: str
     boundary: bytes
@@ -143,9 +142,9 @@ class _FilePart:
             raise _not_valid(error) from error
 
     async def feed(self, chunk: bytes) -> None:
-        """Look at some more of the body, up to the file's end; others get their turn meanwhile.
+        """Parse the next chunk, up to the file's end, and yield to other tasks in between.
 
-        Raises BadRequest for a body that is not valid, or beyond the bounds.
+        Raises BadRequest for a body that is invalid or exceeds the limits.
         """
         for start in range(0, len(chunk), _SLICE):
             if start:
@@ -155,7 +154,7 @@ class _FilePart:
             self._feed(chunk[start : start + _SLICE])
 
     def _feed(self, data: bytes) -> None:
-        # The parser goes over data in large steps, but for what looks like a boundary, and around one.
+        # Delimiters are counted, because the parser is fast except at and around a boundary.
         self._delimiters += data.count(self._delimiter)
         around = self._tail + data[: len(self._delimiter) - 1]
         self._delimiters += around.count(self._delimiter)
