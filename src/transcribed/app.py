@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -43,6 +44,9 @@ from transcribed.storage.opening import open_stores
 from transcribed.storage.places import media_store
 from transcribed.storage.vocabulary_filters import FilterFolder
 
+if TYPE_CHECKING:
+    from transcribed.telemetry import Telemetry
+
 _DESCRIPTION = """
 Speech to text while it is spoken.
 
@@ -60,7 +64,12 @@ _log = logging.getLogger(__name__)
 class Application:
     """The server without its sockets: an ASGI app, and the engine behind it."""
 
-    def __init__(self, settings: ServerSettings, keys: AccessKeys | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        keys: AccessKeys | None = None,
+        telemetry: "Telemetry | None" = None,
+    ) -> None:
         self._settings = settings
         self.access_keys = keys or AccessKeys()
         self._transcripts: Transcripts | None = None
@@ -82,6 +91,8 @@ class Application:
         self._requests = HttpRequests()
         self.asgi.add_middleware(BoundedRequests, requests=self._requests)
         self.asgi.add_middleware(AuthenticationMiddleware, backend=Authentication())
+        if telemetry is not None:
+            self.asgi.add_middleware(telemetry.middleware)
         http_errors.install(self.asgi)
         documentation.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
@@ -97,6 +108,7 @@ class Application:
             filters=filters,
             audio_timeout=settings.audio_timeout,
             stopping=self._relays.stopping,
+            tracing=None if telemetry is None else telemetry.session,
         )
         self.asgi.include_router(native.router(self._transcription, self._relays))
         self.asgi.include_router(vosk.router(self._transcription, self._relays))
@@ -104,7 +116,8 @@ class Application:
         front = AmazonFront(self._transcription, self.access_keys, limits)
         self.asgi.include_router(amazon.router(front, self._relays))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
-        self.asgi.include_router(metrics.router(lambda: self._engines.all, self._limit, __version__))
+        self.measured = metrics.measured(lambda: self._engines.all, self._limit, __version__)
+        self.asgi.include_router(metrics.router(self.measured))
 
     def engine(self, name: str | None = None) -> AdmittedEngine:
         """An engine by its name, or the one that is meant without.

@@ -23,6 +23,7 @@ from transcribed.stopping import StopSignals
 from transcribed.storage.private import read_secret
 
 if TYPE_CHECKING:
+    from transcribed.telemetry import Telemetry
     from transcribed.tls.certificates import ServerCertificate
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     address = listening.resolved(settings.host)
     keys = access_keys(settings, address)
     certificate = _certificate(settings, address)
-    application = Application(settings, keys)
+    telemetry = _telemetry(settings)
+    application = Application(settings, keys, telemetry)
     proxies = Proxies.of(listed(settings.proxies))
     connected = listening.connections(settings.client_share, ports=1 + settings.tls, proxies=proxies)
     entry = entry_rules(settings, address, certificate)
@@ -67,6 +69,8 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         transcripts = await application.load()
         ready(Started(application.store.place, transcripts, certificate))
 
+    if telemetry is not None:
+        telemetry.measure(application.measured)
     failure: BaseException | None = None
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:
@@ -76,6 +80,9 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     except* TranscribedError as errors:
         # Raised below: Python 3.11.2, which Debian has, makes a group of what is raised here.
         failure = errors.exceptions[0]
+    finally:
+        if telemetry is not None:
+            await telemetry.aclose()
     if failure is not None:
         raise failure
 
@@ -133,6 +140,14 @@ def entry_rules(
             "reached: without access keys it can read and delete all that is here."
         )
     return Entry(hosts, origins)
+
+
+def _telemetry(settings: ServerSettings) -> "Telemetry | None":
+    if not settings.otel:
+        return None
+    from transcribed.telemetry import Telemetry  # noqa: PLC0415 - few have it, and every start would wait
+
+    return Telemetry()
 
 
 def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate | None":

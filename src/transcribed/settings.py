@@ -151,6 +151,7 @@ class ServerSettings(RecognitionSettings):
     log_format: LogFormat = Field(
         "text", description="How it is written: lines for people, or a JSON object a line."
     )
+    otel: bool = Field(False, description="Send traces and metrics by OpenTelemetry, as OTEL_… say.")
 
     @field_validator("also")
     @classmethod

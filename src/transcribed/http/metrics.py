@@ -123,15 +123,20 @@ def _counts(engine: AdmittedEngine) -> Iterator[tuple[str, float]]:
     yield from engine.counters().items()
 
 
-def router(
+def measured(
     engines: Callable[[], Sequence[AdmittedEngine]], limit: AdmissionLimit, version: str
-) -> APIRouter:
-    """The route, over the engines that are loaded and the limit of their streams."""
-    routes = APIRouter(tags=["health"])
+) -> CollectorRegistry:
+    """All that is measured: of the engines that are loaded, of keys, of the process."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(engines, version))
     registry.register(KeyCollector(limit))
     ProcessCollector(registry=registry)
+    return registry
+
+
+def router(registry: CollectorRegistry) -> APIRouter:
+    """The route, over what is measured."""
+    routes = APIRouter(tags=["health"])
 
     @routes.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
     async def metrics(request: Request) -> Response:

@@ -44,6 +44,11 @@ class ChannelSession:
         """Seconds of audio received."""
         return self._sessions[0].heard
 
+    @property
+    def first_audio(self) -> float | None:
+        """When the first audio came."""
+        return self._sessions[0].first_audio
+
     async def send(self, samples: Samples) -> None:
         """Send audio of all channels, with the shape [channels, n]."""
         for session, channel in zip(self._sessions, samples, strict=True):

@@ -78,6 +78,11 @@ class Session(Protocol):
         """Seconds of audio received."""
         ...
 
+    @property
+    def first_audio(self) -> float | None:
+        """When the first audio came, in seconds of the monotonic clock; None where none has come."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Open the engine's streams. Raises what the engine raises, such as LimitExceeded."""
         ...
@@ -135,6 +140,11 @@ class LiveSession:
     def heard(self) -> float:
         """Seconds of audio received."""
         return self._received / SAMPLE_RATE
+
+    @property
+    def first_audio(self) -> float | None:
+        """When the first audio came."""
+        return self._started if self._received else None
 
     async def send(self, samples: Samples) -> None:
         """Send audio."""

@@ -1,9 +1,10 @@
-"""What is told of a session that somebody opened: in the trail when it begins and when it ends."""
+"""What is told of a session that somebody opened: in the trail, and in a trace where there is one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from transcribed.errors import Disconnected, TranscribedError
 from transcribed.service import trail
@@ -14,35 +15,63 @@ _GONE = "the client has gone"
 _BROKEN_OFF = "broken off"
 
 
-@dataclass(slots=True)
+class SessionTrace(Protocol):
+    """What a trace is told of one session, from when it is open."""
+
+    def hear(self, event: LiveEvent) -> None:
+        """An event, before its client is told."""
+        ...
+
+    def end(self, record: "SessionRecord") -> None:
+        """It is over."""
+        ...
+
+
+Tracing = Callable[["SessionRecord"], SessionTrace]
+"""Begins the trace of a session."""
+
+
+@dataclass(kw_only=True, slots=True)
 class SessionRecord:
     """One session, or one connection's part in a session that outlives connections.
 
-    `id` is that of its transcript, `recording` is None for live audio, `seconds` is how much audio it has
-    received. `failure` is the code of the error that it ended with, or words for another early end.
+    `id` is that of its transcript, `recording` the name of a stored one, `seconds` is how much audio it has
+    received, and `first_audio` when that began, on the monotonic clock. `failure` is the code of the error
+    that it ended with, or words for another early end.
     """
 
+    tracing: Tracing | None = None
     engine: str = ""
     id: str = ""
+    is_live: bool = True
     recording: str | None = None
     seconds: float = 0.0
+    first_audio: float | None = None
     failure: str | None = None
+    trace: SessionTrace | None = field(default=None, init=False)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it, or would if it ended now."""
+        return Outcome.OK if self.failure in {None, _GONE, _BROKEN_OFF} else Outcome.FAILED
 
     @contextmanager
     def told(self) -> Iterator[None]:
         """Tell of a session that is open for as long as this lasts. What ends it early is raised on."""
         trail.tell(Action.SESSION_OPENED, self.id, engine=self.engine, recording=self.recording)
+        self.trace = None if self.tracing is None else self.tracing(self)
         try:
             yield
         except BaseException as error:
             self._note(error)
             raise
         finally:
-            is_whole = self.failure in {None, _GONE, _BROKEN_OFF}
+            if self.trace is not None:
+                self.trace.end(self)
             trail.tell(
                 Action.SESSION_ENDED,
                 self.id,
-                outcome=Outcome.OK if is_whole else Outcome.FAILED,
+                outcome=self.outcome,
                 engine=self.engine,
                 recording=self.recording,
                 seconds=round(self.seconds, 3),
@@ -54,6 +83,8 @@ class SessionRecord:
         try:
             async with aclosing(events):
                 async for event in events:
+                    if self.trace is not None:
+                        self.trace.hear(event)
                     yield event
         except BaseException as error:
             self._note(error)

@@ -44,7 +44,7 @@ from transcribed.service.live import (
     session_events,
 )
 from transcribed.service.live_audio import Chunks, IdleTimeout, send_live
-from transcribed.service.session_record import SessionRecord
+from transcribed.service.session_record import SessionRecord, Tracing
 from transcribed.service.sessions import ResumableSession, Sessions
 from transcribed.service.transcripts import Transcripts
 from transcribed.service.vocabulary_filters import VocabularyFilters
@@ -110,6 +110,7 @@ class Transcription:
         filters: VocabularyFilters | None = None,
         audio_timeout: float = math.inf,
         stopping: asyncio.Event | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._engine = engine
         self._decoders = decoders
@@ -118,6 +119,7 @@ class Transcription:
         self._filters = filters
         self._audio_timeout = audio_timeout
         self._stopping = stopping or asyncio.Event()
+        self._tracing = tracing
         self._sessions = Sessions()
 
     async def aclose(self) -> None:
@@ -151,7 +153,7 @@ class Transcription:
                     return ChannelSession(engine, options, request.format.channels, timeline)
                 return LiveSession(engine, options, timeline)
 
-            record = SessionRecord(engine.capabilities.name, timeline.id)
+            record = SessionRecord(tracing=self._tracing, engine=engine.capabilities.name, id=timeline.id)
 
             def events(session: Session, feed: Feed | None = None) -> AsyncGenerator[LiveEvent, None]:
                 growing = transcripts.growing(
@@ -169,6 +171,7 @@ class Transcription:
                         )
                 finally:
                     record.seconds += session.heard - before
+                    record.first_audio = session.first_audio
 
             if request.resume_window is None:
                 async with start(timeline) as session:
@@ -211,7 +214,7 @@ class Transcription:
 
         Raises InvalidName and NotFound, and what transcribe_upload raises.
         """
-        record = SessionRecord()
+        record = SessionRecord(tracing=self._tracing, is_live=False)
         return record.heard(session_events(self._opened_recording(name, request, pace, record)))
 
     def transcribe_upload(
@@ -222,7 +225,7 @@ class Transcription:
         Raises UnreadableAudio, LimitExceeded, and what the source and the engine raise. When the server
         stops, the events of the audio so far follow, then Stopping is raised.
         """
-        record = SessionRecord()
+        record = SessionRecord(tracing=self._tracing, is_live=False)
         return record.heard(session_events(self._opened_source(source, request, pace, record)))
 
     @asynccontextmanager
@@ -264,7 +267,7 @@ class Transcription:
                 try:
                     yield Opened(session, feed, changes, growing)
                 finally:
-                    record.seconds = session.heard
+                    record.seconds, record.first_audio = session.heard, session.first_audio
 
     # --- What an engine can do
 

@@ -115,7 +115,7 @@ def test_how_a_session_ended(
                 if front_end_raises:
                     raise
 
-    record = SessionRecord("scripted", "talk")
+    record = SessionRecord(engine="scripted", id="talk")
     if error is not None and front_end_raises:
         with pytest.raises(type(error)):
             asyncio.run(session())
@@ -129,7 +129,7 @@ def test_how_a_session_ended(
 
 def test_a_listener_who_leaves_breaks_a_session_off(caplog: pytest.LogCaptureFixture) -> None:
     async def session() -> None:
-        record = SessionRecord("scripted", "talk")
+        record = SessionRecord(engine="scripted", id="talk")
         with record.told():
             async with aclosing(record.heard(_events(None))) as events:
                 await anext(events)

@@ -1,0 +1,359 @@
+"""Traces and metrics by OpenTelemetry, over OTLP; loaded where they are asked for alone.
+
+Where they go and what is sampled is said in OpenTelemetry's own variables, OTEL_EXPORTER_OTLP_ENDPOINT and
+others. Spans wait in a bounded queue, from which the oldest are lost. Spans and metrics are sent by threads
+of their own.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from transcribed import __version__
+from transcribed.errors import ConfigurationError
+from transcribed.request_context import REQUEST
+from transcribed.service.session_record import SessionRecord
+from transcribed.service.trail import Outcome
+from transcribed.transcript import LiveEvent, Segment
+
+try:
+    from opentelemetry import context as otel_context
+    from opentelemetry import propagate
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.metrics import CallbackOptions, Meter, Observation
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+except ImportError as error:
+    raise ConfigurationError(
+        "--otel needs more packages: pip install 'transcribed[otel]'. Or leave --otel out."
+    ) from error
+
+STOP_SECONDS = 2.0
+"""For what is still to be sent when the server stops; the rest is lost."""
+
+_ANSWER_SECONDS = 2.0
+_FRESH_SECONDS = 1.0
+_SAY_SECONDS = 60.0
+_PROTOCOL = "http/protobuf"
+_PROTOCOLS = (
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+)
+_EXPORTERS = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER")
+# Those of RFC 9110 and RFC 5789; what else stands in a request is anybody's word.
+_METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+_SERVER_ERROR = 500
+_NANOSECONDS: Final = 1_000_000_000
+_UNITS = {"seconds": "s", "bytes": "By"}
+
+_log = logging.getLogger(__name__)
+
+
+class Telemetry:
+    """What is sent to a collector. To be closed, on the event loop on which it was made."""
+
+    def __init__(self) -> None:
+        """Begin to send. Raises ConfigurationError for what OTEL_… ask for and is not there."""
+        _check_environment()
+        _quieten(logging.getLogger("opentelemetry"))
+        resource = Resource.create(
+            {
+                "service.name": "transcribed",
+                "service.version": __version__,
+                **OTELResourceDetector().detect().attributes,
+            }
+        )
+        try:
+            self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+            if _is_wanted("OTEL_TRACES_EXPORTER"):
+                self._tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+            readers = (
+                [PeriodicExportingMetricReader(OTLPMetricExporter())]
+                if _is_wanted("OTEL_METRICS_EXPORTER")
+                else []
+            )
+            self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+        except (ValueError, OSError) as error:
+            raise ConfigurationError(f"What OTEL_… variables say cannot be done: {error}.") from error
+        self._tracer = self._tracers.get_tracer("transcribed", __version__)
+
+    def middleware(self, app: ASGIApp) -> ASGIApp:
+        """An application over another, whose HTTP requests it traces."""
+        return _TracedRequests(app, self._tracer)
+
+    def session(self, record: SessionRecord) -> "SessionSpan":
+        """A span for a session that begins."""
+        return SessionSpan(self._tracer, record)
+
+    def measure(self, registry: CollectorRegistry) -> None:
+        """Send the numbers of a registry, which is asked on the event loop that runs now."""
+        observe(self._meters.get_meter("transcribed", __version__), Source(registry))
+
+    async def aclose(self) -> None:
+        """Send what waits, for STOP_SECONDS at most."""
+        ends = [_in_background(self._tracers.shutdown), _in_background(self._meters.shutdown)]
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                for ended in ends:
+                    await ended.wait()
+        except TimeoutError:
+            _log.warning("The last traces and metrics could not be sent within %g s.", STOP_SECONDS)
+
+
+def _in_background(shut_down: Callable[[], None]) -> asyncio.Event:
+    """An event that comes when a blocking call has ended."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def call() -> None:
+        try:
+            shut_down()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server stops
+            _log.warning("The last traces or metrics could not be sent: %s", error)
+        # The event loop may have ended before a collector that does not answer was given up.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(ended.set)
+
+    # None of asyncio's own threads, for whose end it would wait.
+    threading.Thread(target=call, name="otel-stop", daemon=True).start()
+    return ended
+
+
+def _check_environment() -> None:
+    for name in _PROTOCOLS:
+        if (protocol := os.environ.get(name, _PROTOCOL)) != _PROTOCOL:
+            raise ConfigurationError(
+                f"{name} is {protocol!r}. Traces and metrics are sent as {_PROTOCOL} alone."
+            )
+    for name in _EXPORTERS:
+        if (exporter := os.environ.get(name, "otlp")) not in {"otlp", "none"}:
+            raise ConfigurationError(f"{name} is {exporter!r}. There are otlp and none.")
+
+
+def _is_wanted(exporter: str) -> bool:
+    return os.environ.get(exporter) != "none"
+
+
+# --- Traces
+
+
+class _TracedRequests:
+    """ASGI middleware: a span for each HTTP request; of a WebSocket its sessions have some.
+
+    Both go on with the trace that the client names (W3C Trace Context, the header traceparent).
+    """
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app = app
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request or a WebSocket (ASGI)."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        token = otel_context.attach(propagate.extract(headers))
+        try:
+            if scope["type"] == "http":
+                await self._trace(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        finally:
+            otel_context.detach(token)
+
+    async def _trace(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        attributes: dict[str, str] = {
+            "http.request.method": method,
+            # Without the query, in which there may be secrets.
+            "url.path": scope["path"],
+            "url.scheme": scope["scheme"],
+            "network.protocol.version": scope["http_version"],
+        }
+        with self._tracer.start_as_current_span(
+            method,
+            kind=SpanKind.SERVER,
+            attributes=attributes | _of_request(),
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+
+            async def sending(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    _note_status(span, message["status"])
+                await send(message)
+
+            try:
+                await self._app(scope, receive, sending)
+            except BaseException as failure:
+                _fail(span, type(failure).__name__)
+                raise
+            finally:
+                route = _route(scope)
+                if route is not None:
+                    span.update_name(f"{method} {route}")
+                    span.set_attribute("http.route", route)
+
+
+def _route(scope: Scope) -> str | None:
+    """The path of the route that served a request, with names in place of its parameters."""
+    found: str | None = getattr(scope.get("route"), "path_format", None)
+    is_plain = "endpoint" in scope and not scope["path_params"] and not scope["root_path"]
+    # Starlette tells nothing of the route of a plain ASGI application: its path is the request's.
+    return str(scope["path"]) if found is None and is_plain else found
+
+
+def _of_request() -> dict[str, str]:
+    context = REQUEST.get()
+    if context is None:
+        return {}
+    found = {"transcribed.request.id": context.id}
+    return found if context.address is None else found | {"client.address": context.address}
+
+
+def _note_status(span: Span, status: int) -> None:
+    span.set_attribute("http.response.status_code", status)
+    if status >= _SERVER_ERROR:
+        _fail(span, str(status))
+
+
+def _fail(span: Span, error: str) -> None:
+    span.set_attribute("error.type", error)
+    span.set_status(Status(StatusCode.ERROR))
+
+
+class SessionSpan:
+    """The span of one session, whose events are its first audio, first partial and first final."""
+
+    def __init__(self, tracer: Tracer, record: SessionRecord) -> None:
+        self._began = time.monotonic()
+        self._finals = 0
+        self._is_heard = False
+        self._span = tracer.start_span(
+            "session",
+            attributes={
+                "transcribed.session.id": record.id,
+                "transcribed.engine": record.engine,
+                "transcribed.source": "live" if record.is_live else "file",
+                **_of_request(),
+            },
+        )
+
+    def hear(self, event: LiveEvent) -> None:
+        """An event of the session."""
+        if not isinstance(event, Segment):
+            return
+        if event.final:
+            self._finals += 1
+            if self._finals == 1:
+                self._span.add_event("first final")
+        elif not self._is_heard:
+            self._is_heard = True
+            self._span.add_event("first partial")
+
+    def end(self, record: SessionRecord) -> None:
+        """The session is over."""
+        if record.first_audio is not None and record.first_audio >= self._began:
+            self._span.add_event("first audio", timestamp=_date(record.first_audio))
+        self._span.set_attribute("transcribed.audio_seconds", record.seconds)
+        self._span.set_attribute("transcribed.finals", self._finals)
+        if record.outcome is Outcome.FAILED:
+            _fail(self._span, str(record.failure))
+        self._span.end()
+
+
+def _date(moment: float) -> int:
+    """A moment of the monotonic clock in nanoseconds since 1970."""
+    now = time.time_ns()  # noqa: TID251 - what a collector shows is a date
+    return now - int((time.monotonic() - moment) * _NANOSECONDS)
+
+
+# --- Metrics
+
+
+class Source:
+    """A registry that belongs to an event loop, asked from other threads; its answer serves a second."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._asked = -_FRESH_SECONDS
+        self._found: dict[str, Metric] = {}
+
+    def families(self) -> dict[str, Metric]:
+        """The metrics by name, asked on the event loop itself."""
+        return {_name(family): family for family in self._registry.collect()}
+
+    def samples(self, name: str) -> list[tuple[float, dict[str, str]]]:
+        """The values of a metric and their labels. Raises TimeoutError where the event loop is blocked."""
+        with self._lock:
+            if time.monotonic() - self._asked >= _FRESH_SECONDS and not self._loop.is_closed():
+                asking = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
+                self._found = asking.result(_ANSWER_SECONDS)
+                self._asked = time.monotonic()
+            family = self._found.get(name)
+        if family is None:
+            return []
+        own = {name, f"{name}_total"}
+        return [(sample.value, sample.labels) for sample in family.samples if sample.name in own]
+
+    async def _ask(self) -> dict[str, Metric]:
+        return self.families()
+
+
+def _name(family: Metric) -> str:
+    """That under which a collector for Prometheus shows it, but for the _total of counters."""
+    return f"{family.name}_info" if family.type == "info" else family.name
+
+
+def observe(meter: Meter, source: Source) -> None:
+    """Make an instrument of each metric of a source, under its name for Prometheus."""
+    for name, family in source.families().items():
+        make: Callable[..., Any] = (
+            meter.create_observable_counter if family.type == "counter" else meter.create_observable_gauge
+        )
+        unit = _UNITS.get(name.rpartition("_")[2], "")
+        make(name, [partial(_observed, source, name)], unit, family.documentation)
+
+
+def _observed(source: Source, name: str, _: CallbackOptions) -> Iterable[Observation]:
+    for value, labels in source.samples(name):
+        yield Observation(value, labels)
+
+
+# --- What the library logs
+
+
+def _quieten(logger: logging.Logger) -> None:
+    """Say of its warnings and errors no more than one a minute: a collector may be away for long."""
+    logger.propagate = False
+    logger.handlers = [_Seldom(logging.WARNING)]
+
+
+class _Seldom(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._next = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _SAY_SECONDS
+            _log.warning("Traces and metrics: %s", record.getMessage())
