@@ -1,7 +1,6 @@
-"""Who is connected, what of them has reached the application, and who of them has to go.
+"""The state of connections, as far as the application sees it, and the choice of connections to close.
 
-All here is about the application's side, and pure but for the ASGI middleware; `guard.py` brings it
-together with the sockets.
+Everything except the ASGI middleware is pure; `guard.py` combines it with the sockets.
 """
 
 import asyncio
@@ -20,76 +19,80 @@ from transcribed.http.sockets import Ends
 from transcribed.scheduling.admission import CLIENT, shared
 
 FIRST_REQUEST_SECONDS = 15.0
-"""Within which a connection has to ask for something."""
+"""The time limit for a connection's first request."""
 IDLE_SECONDS = 75.0
-"""After which one on which nothing runs is closed: more than the 60 s after which proxies close theirs."""
+"""The time limit for an idle connection; more than the usual 60 s of proxies, which should close first."""
 ENDED_SECONDS = 5.0
-"""The same for a WebSocket whose conversation is over: its client has had its time to close it."""
+"""The time limit for a WebSocket after its conversation has ended, in which its client can close it."""
 MESSAGE_SECONDS = 60.0
-"""Within which a WebSocket message has to be there as a whole."""
+"""The time limit for the arrival of a WebSocket message."""
 MESSAGE_BYTES = 1024 * 1024 + 256 * 1024
-"""The most of an unfinished one: the largest that any protocol here takes, and room for its frames.
+"""The most bytes of an incomplete message: the largest valid message, and room for frame headers.
 
 Granian reads up to 128 KiB of the next message together with the end of one.
 """
 UNFINISHED_BYTES = 96 * 1024 * 1024
-"""The most of all unfinished messages together."""
+"""The most bytes of all incomplete messages together."""
 REQUESTS = 1024
-"""HTTP requests that may run at once, but for the first of each connection, which always may."""
+"""The most concurrent HTTP requests, not counting the first one of each connection."""
 
-# Pings are no messages, and nobody tells of them.
+# The allowance for pings, which count as bytes read although they are not messages.
 _PINGS_BYTES, _PINGS_A_SECOND = 4096, 64
-# Under a press, who has said nothing for so long has to go: a slow line needs about as long to say hello.
+# Under pressure, connections that are silent for this long may be closed: before their first request (which
+# takes about as long on a slow line), and after it.
 _SILENT_SECONDS, _QUIET_SECONDS = 1.0, 10.0
 _PRESS = 0.75
-# Requests of one connection that are let in however many run.
+# The requests of one connection that are always admitted.
 _REQUESTS_OF_ANY = 8
 
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One connection; times in the event loop's seconds."""
+    """One connection. Times are those of the event loop's clock, in seconds."""
 
     ends: Ends
     since: float
     websocket: bool = False
     requests: int = 0
-    """How many have reached the application."""
+    """The number of requests that have reached the application."""
     running: int = 0
-    """How many of them have not ended."""
+    """The number of requests that have not ended."""
     active: float = 0.0
-    """When anything last came to the application, or went from it."""
+    """The time of the last message to or from the application."""
     receiving: asyncio.Timeout | None = None
-    """There while the application waits for a message: only then does Granian read."""
+    """Set while the application waits for a message; Granian reads only then."""
     whole: int = 0
-    """Bytes of WebSocket messages that have reached the application, without their frames."""
+    """The bytes of WebSocket messages that have reached the application, without frame headers."""
     unfinished: "Unfinished | None" = None
-    """None where nobody knows what has been read."""
+    """The message that is arriving; None if the number of bytes read is unknown."""
     closing: bool = False
-    """Whether it has been shut down, and only Granian has still to notice."""
+    """Whether the connection has been shut down, which Granian has not noticed yet."""
     quiet: float | None = None
-    """Since when nothing goes to a WebSocket's client; None while something does, and before it is open."""
+    """When the last message to a WebSocket's client was sent; None while sending, and before opening."""
     ended: bool = False
-    """Whether a WebSocket has been closed by one of its ends."""
+    """Whether a WebSocket has been closed by either side."""
 
 
 @dataclass(slots=True)
 class Unfinished:
-    """What has been read of a WebSocket since its last whole message: `taken` bytes in all were before."""
+    """An incomplete WebSocket message.
+
+    `taken` is the number of bytes read from the connection before the message, and `size` the number since.
+    """
 
     taken: int
     since: float
     size: int = 0
 
     def late(self, now: float) -> bool:
-        """Whether it is more than pings, and too old."""
+        """Whether the message has been arriving for too long, and is more than pings."""
         seconds = now - self.since
         return seconds > MESSAGE_SECONDS and self.size > _PINGS_BYTES + _PINGS_A_SECOND * seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many connections there may be, that are no WebSockets and that are, and one address's part."""
+    """The most WebSockets, the most other connections, and the share of both for one address."""
 
     connections: int
     websockets: int
@@ -108,29 +111,29 @@ def sharing(host: str) -> bool:
 
 
 class Connections:
-    """All that are known; an ASGI application over another, which counts what reaches it."""
+    """All known connections, and ASGI middleware that updates them."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.all: dict[Ends, Connection] = {}
         self.taken: Callable[[Connection], int | None] = lambda _: None
-        """How many bytes of a connection Granian has read, where that is known."""
+        """Returns the number of bytes that Granian has read from a connection, or None if unknown."""
         self.unseen = False
-        """Whether there is a WebSocket of which nobody has looked where it is."""
+        """Whether there is a new WebSocket whose socket has not been looked up."""
         self._requests: Counter[str] = Counter()
         self._websockets = 0
         self._beginning = asyncio.Lock()
         self._answering: set[asyncio.Task[object]] = set()
 
     def at(self, ends: Ends, now: float) -> Connection:
-        """The one between two ends; a new one where there is none."""
+        """The connection between two ends, which is added if it is new."""
         found = self.all.get(ends)
         if found is None:
             found = self.all[ends] = Connection(ends, now, active=now)
         return found
 
     def keep(self, open_ones: Collection[Ends]) -> None:
-        """Forget those that are neither open nor have anything running."""
+        """Forget connections that are closed and have no running request."""
         for ends in [ends for ends, each in self.all.items() if ends not in open_ones and not each.running]:
             del self.all[ends]
 
@@ -144,16 +147,16 @@ class Connections:
             connection.websocket = scope["type"] == "websocket"
             self.unseen = self.unseen or connection.websocket
             if connection.websocket:
-                connection.quiet = None  # It may have been a request's before.
+                connection.quiet = None  # An earlier HTTP request may have set it.
             refused = self._refused(connection)
             connection.requests += 1
             self._count(connection, 1)
-            # A server calls its application in a task.
+            # ASGI servers call the application in a task.
             task = cast("asyncio.Task[object]", asyncio.current_task())
             self._answering.add(task)
             try:
                 if refused is None:
-                    # One in a turn of the event loop: of thousands, live audio would wait for all.
+                    # One request per event loop iteration, so that a burst does not delay live audio.
                     async with self._beginning:
                         await asyncio.sleep(0)
                     await app(scope, self._receiving(connection, receive), _sending(connection, send))
@@ -167,7 +170,7 @@ class Connections:
         return watching
 
     def cancel(self) -> None:
-        """Cancel all that runs for the connections."""
+        """Cancel all running requests."""
         for task in self._answering:
             task.cancel()
 
@@ -181,13 +184,13 @@ class Connections:
                 del self._requests[connection.ends.host]
 
     def _refused(self, connection: Connection) -> str | None:
-        """Why a request cannot be let in; None where it can."""
+        """The reason why a request is not admitted; None if it is."""
         if connection.websocket:
             if self._websockets >= self.bounds.websockets:
                 return "No more WebSockets can be open at once."
             return None
         running, host = self._requests.total(), connection.ends.host
-        # The more run, the fewer may be one connection's, so that one alone does not take all.
+        # The limit for one connection decreases with the number of all requests, so that none takes all.
         much = running >= REQUESTS or connection.running >= max(_REQUESTS_OF_ANY, (REQUESTS - running) // 4)
         if self.bounds.shared_by(host):
             much = much or self._requests[host] >= shared(REQUESTS, self.bounds.share)
@@ -217,7 +220,7 @@ class Connections:
             connection.active = _now()
             return message
 
-        # Requests of one HTTP/2 connection run side by side, and Granian bounds what it reads of them.
+        # Requests of an HTTP/2 connection are concurrent, and Granian limits what it reads of each.
         return receiving if connection.websocket else receiving_a_body
 
 
@@ -236,7 +239,7 @@ async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> No
 
 def _sending(connection: Connection, send: Send) -> Send:
     async def sending(message: Message) -> None:
-        # Where sending is broken off, half a message may be there: it is quiet no more.
+        # If sending is cancelled, a part of the message may have been sent, and no ping may follow it.
         connection.quiet = None
         connection.ended = connection.ended or message["type"] == "websocket.close"
         await send(message)
@@ -255,7 +258,7 @@ def _too_much(connection: Connection) -> TranscribedError:
 
 
 def to_be_pinged(connections: Iterable[Connection], now: float, seconds: float) -> list[Connection]:
-    """WebSockets whose client has been told nothing for so long."""
+    """The WebSockets whose client has been sent nothing for `seconds`."""
     return [
         each
         for each in connections
@@ -264,19 +267,19 @@ def to_be_pinged(connections: Iterable[Connection], now: float, seconds: float) 
     ]
 
 
-# --- Who has to go
+# --- Connections to close
 
 
 def measure(connection: Connection, taken: int, now: float) -> None:
-    """Note how many bytes of a WebSocket have been read in all; the application waits for a message."""
+    """Update the size of an incomplete message from the number of bytes read from its connection."""
     if connection.unfinished is None:
-        # The first look at a new one, which has had no time for many frames.
+        # The first measurement, early enough that frame headers are negligible.
         connection.unfinished = Unfinished(connection.whole, now)
     connection.unfinished.size = taken - connection.unfinished.taken
 
 
 def unfinished(connections: Iterable[Connection], now: float) -> list[Connection]:
-    """WebSockets whose message is too large or too late, and the largest where all are too much."""
+    """The WebSockets whose message is too large or too slow, and the largest if the total is too large."""
     held = [(each, each.unfinished) for each in connections if each.receiving and each.unfinished]
     held.sort(key=lambda one: one[1].size)
     total = sum(what.size for _, what in held)
@@ -291,7 +294,7 @@ def unfinished(connections: Iterable[Connection], now: float) -> list[Connection
 def superfluous(
     connections: Collection[Connection], now: float, bounds: Bounds
 ) -> dict[str, list[Connection]]:
-    """Those to be closed, by the reason for it. A connection has one reason."""
+    """The connections to close, by reason. Each has one reason."""
     out: dict[str, list[Connection]] = {}
     left = []
     for each in connections:
@@ -324,7 +327,7 @@ def _late(connection: Connection, now: float) -> str | None:
 def _beyond_share(
     connections: Collection[Connection], all_of_them: int, bounds: Bounds
 ) -> Iterator[Connection]:
-    """The newest of an address that has more than its share."""
+    """The newest connections of addresses that exceed their share."""
     if bounds.share == 1:
         return
     most = shared(all_of_them, bounds.share)
@@ -337,7 +340,7 @@ def _beyond_share(
 
 
 def _pressed_out(connections: Collection[Connection], now: float, most: int) -> Iterator[Connection]:
-    """Where there are many: of the addresses with the most, those that have been quiet the longest."""
+    """Above a share _PRESS of the limit: the longest quiet connections of the addresses with the most."""
     over = len(connections) - int(most * _PRESS)
     if over <= 0:
         return

@@ -1,8 +1,8 @@
-"""What watches over connections, from beside Granian: it has bounds for few of the things that need one.
+"""Enforcement of limits on connections that Granian does not have.
 
-A connection that has not asked for anything, an idle one, and half a WebSocket message are nothing that the
-application ever hears of. But their sockets belong to this process, and what reaches the application is
-counted: whoever is beyond a bound is shut down (docs/decisions/0020-bounds-before-the-application.md).
+The application does not see connections without a request, idle connections, and incomplete WebSocket
+messages. But their sockets belong to this process, and requests that reach the application are counted.
+Connections beyond a limit are shut down (docs/decisions/0020-bounds-before-the-application.md).
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from transcribed.http.sockets import Ends, OpenConnection, Sockets, taken
 
 _MESSAGES_SECONDS = 0.1
 _LOOK_SECONDS = 0.25
-# Descriptors that are looked at before others have their turn.
+# Descriptors that are checked before the event loop runs other tasks.
 _AT_ONCE = 256
-# With thousands of connections a look takes milliseconds: a part of the event loop's time is enough.
+# With thousands of connections, a check takes milliseconds: its share of the event loop's time is limited.
 _SHARE_OF_TIME = 0.05
 _LONGEST_SECONDS = 1.0
 _NEARLY_ALL = 0.9
 _SAY_SECONDS = 60.0
-# Browsers connect in advance, and pools keep what they do not need: that is worth a word if it is many.
+# Browsers connect in advance, and pools keep unused connections: only many of them are worth a warning.
 _ORDINARY = {"asked for nothing", "were idle"}
 _MANY = 100
 
@@ -39,10 +39,10 @@ _log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Closes connections that are beyond the bounds, and pings quiet WebSockets.
+    """Closes connections beyond the limits, and pings quiet WebSockets.
 
-    `descriptors` is how many files this process may open. Of a WebSocket on one of the ports that are
-    `plain` (without TLS) the client gets a ping after `ping` seconds without anything; 0 is never.
+    `descriptors` is the number of files that this process may open. On the ports in `plain` (without TLS),
+    a WebSocket's client gets a ping when nothing has been sent to it for `ping` seconds; 0 means never.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Guard:
         connections.taken = self._taken
 
     async def run(self) -> None:
-        """Watch, until it is cancelled."""
+        """Check the connections until cancelled."""
         loop = asyncio.get_running_loop()
         look = loop.time()
         while True:
@@ -74,12 +74,12 @@ class Guard:
                     took = loop.time() - began
                     look = began + min(max(_LOOK_SECONDS, took / _SHARE_OF_TIME), _LONGEST_SECONDS)
                 self._look_at_messages(loop.time())
-            except Exception:  # noqa: BLE001 - one look that goes wrong must leave a guard behind
+            except Exception:  # noqa: BLE001 - a failed check must not end the guard
                 _log.exception("A look at the connections failed.")
             await asyncio.sleep(_MESSAGES_SECONDS)
 
     def close_all(self) -> None:
-        """Shut down every connection there is."""
+        """Shut down all connections."""
         for found in self._sockets.connections():
             if found is not None:
                 self._sockets.shut_down(found)
@@ -95,7 +95,7 @@ class Guard:
                 await asyncio.sleep(0)
         for ends, descriptor in found:
             if self._at.get(ends) != descriptor and ends in known.all and not known.all[ends].running:
-                # Another connection from the same port, unless the application heard of it first.
+                # A new connection from the same port, unless the application has seen it first.
                 known.all[ends].since = now
             known.at(ends, now)
         self._at = dict(found)
@@ -107,7 +107,7 @@ class Guard:
             self._close(reason, some, now)
 
     def _ping_quiet(self, there: Iterable[Connection], now: float) -> None:
-        """Proxies close what is quiet for a minute or so, and Granian sends no pings."""
+        """Send pings: proxies close connections that are quiet for a minute, and Granian sends none."""
         for each in to_be_pinged(there, now, self._ping):
             if each.ends.local_port in self._plain:
                 self._sockets.ping(OpenConnection(each.ends, self._at[each.ends]))
@@ -136,7 +136,7 @@ class Guard:
         out = unfinished(receiving, now)
         for each in out:
             if each.receiving is not None:
-                # Its client is told, and a moment later there is nobody to read more of it.
+                # The application stops receiving, and sends the client an error.
                 each.receiving.reschedule(now)
         if out:
             self._say("sent WebSocket messages that were too large or never whole", out, now)
@@ -155,7 +155,7 @@ class Guard:
             self._say(reason, closed, now)
 
     def _say(self, reason: str, closed: Collection[Connection], now: float) -> None:
-        """A line in the log, and no more than one a minute of the same kind."""
+        """Log a message, at most one a minute for each reason."""
         said = self._said.setdefault(reason, _Said())
         said.of.update(each.ends.host for each in closed)
         if now < said.next:
@@ -172,7 +172,7 @@ class Guard:
 
 
 class _Said:
-    """Of which addresses connections were closed for a reason since that was last said."""
+    """The number of connections closed for a reason, by address, since the last log message about it."""
 
     def __init__(self) -> None:
         self.next = 0.0

@@ -1,4 +1,4 @@
-"""Granian on the ports of this server, and what it is told about bounds."""
+"""Granian on the ports of this server, with its limits."""
 
 import asyncio
 import logging
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from transcribed.tls.certificates import ServerCertificate
 
 CONNECTIONS = 4096
-"""The most at once that are no WebSockets."""
+"""The most concurrent connections other than WebSockets."""
 WEBSOCKETS = 1024
-"""The most WebSockets at once: Granian has 150 KiB for each."""
+"""The most concurrent WebSockets; Granian takes 150 KiB for each."""
 HEADER_BYTES = 64 * 1024
-"""The most of one request."""
+"""The most bytes in the headers of a request."""
 STREAMS_OF_A_CONNECTION = 100
-"""Requests that one HTTP/2 connection may have running."""
+"""The most concurrent requests of an HTTP/2 connection."""
 
-# For the connections of two ports and the WebSockets, and a quarter for all else: recordings, databases.
+# For the connections of two ports and the WebSockets, and a quarter for files and databases.
 _DESCRIPTORS = 16384
 _OTHER_DESCRIPTORS = 64
 _LAST_TRANSFERS_SECONDS = 5.0
@@ -40,12 +40,12 @@ _log = logging.getLogger(__name__)
 
 
 def connections(share: float, ports: int = 1, proxies: Proxies = NO_PROXIES) -> Connections:
-    """What may be connected to some ports, within the process's own limit of descriptors.
+    """The connections to some ports, limited by the number of files that this process may open.
 
-    `share` is of one address, but of none of `proxies`. That limit is raised where it can be.
+    Raises that number if possible. `share` is the share of one address; `proxies` have no such limit.
     """
     most = _allowed_descriptors()
-    # Granian counts the connections of each port apart, and WebSockets not at all.
+    # Granian counts the connections of each port separately, and does not count WebSockets.
     each = min(CONNECTIONS, (most - max(_OTHER_DESCRIPTORS, most // 4)) // (ports + 1))
     if each < CONNECTIONS:
         _log.warning(
@@ -68,7 +68,7 @@ def _allowed_descriptors() -> int:
         return _DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):  # macOS has another limit besides.
+    except (OSError, ValueError):  # macOS has an additional limit.
         return soft
     return wanted
 
@@ -80,9 +80,9 @@ def listener(
     most: int,
     certificate: "ServerCertificate | None" = None,
 ) -> Server:
-    """Granian for one port: HTTP/1.1, HTTP/2 and WebSockets, with TLS where there is a certificate.
+    """Granian on one port: HTTP/1.1, HTTP/2 and WebSockets, with TLS if there is a certificate.
 
-    It has `most` connections that are no WebSocket open at once, and leaves others waiting.
+    It accepts at most `most` concurrent connections other than WebSockets; further ones wait.
     """
     return Server(
         asgi,
@@ -110,11 +110,10 @@ async def listen(
     stopping: asyncio.Event,
     ping: float = 0,
 ) -> None:
-    """Run listeners, keyed by the option that names their port, until they shall stop.
+    """Run listeners, keyed by the command-line option for their port, until `stopping` is set.
 
-    Quiet WebSockets are pinged after `ping` seconds, but for those with TLS; 0 is never.
-    Raises ConfigurationError for a port that is in use, and TranscribedError where a listener ends by
-    itself; then the others are ended too.
+    Quiet WebSockets without TLS are pinged after `ping` seconds; 0 means never. Raises ConfigurationError
+    for a port that is in use, and TranscribedError if a listener ends by itself, which ends the others.
     """
     for option, each in listeners.items():
         _check_free(each.bind_addr, each.bind_port, option)
@@ -148,16 +147,16 @@ async def listen(
 
 
 def _log_but_late_ends(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what the event loop could not handle, as by default, but for the late end of a listener.
+    """An exception handler of the event loop, the default one except for the late end of a listener.
 
-    Where the event loop ends before a listener has, Granian sets the result of a future that is cancelled.
+    If the event loop ends before a listener, Granian sets the result of a cancelled future.
     """
     if not isinstance(context.get("exception"), asyncio.InvalidStateError):
         loop.default_exception_handler(context)
 
 
 def resolved(host: str) -> str:
-    """The IP address of a host, which is all that Granian understands. Raises ConfigurationError."""
+    """The IP address of a host, because Granian accepts no host names. Raises ConfigurationError."""
     try:
         return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
@@ -167,9 +166,9 @@ def resolved(host: str) -> str:
 
 
 def _check_free(address: str, port: int, option: str) -> None:
-    """Raise ConfigurationError for a port that cannot be listened on.
+    """Raise ConfigurationError for a port that is in use.
 
-    Granian shares a port with whoever listens there already, and each would get some of the clients.
+    Granian would share the port with the other process (SO_REUSEPORT), and get only a part of the clients.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:

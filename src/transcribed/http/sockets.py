@@ -1,7 +1,7 @@
-"""This process's own TCP connections, as the operating system sees them.
+"""Access to the TCP connections of this process, through their file descriptors.
 
-Granian keeps its sockets to itself, but their descriptors are this process's: they can be listed, asked
-what has arrived, and shut down, before anything of a connection has reached the application.
+Granian does not expose its sockets, but their descriptors belong to this process: they can be listed,
+measured and shut down before a connection reaches the application.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-# Linux and macOS have both.
+# Lists the process's open descriptors on Linux and macOS.
 _DESCRIPTORS = "/dev/fd"
 _UNREAD = struct.Struct("i")
 _PING = b"\x89\x00"
@@ -27,7 +27,7 @@ _RECEIVED_AT = 128
 
 
 class Ends(NamedTuple):
-    """The two ends of a connection: who is at the other, and the port of this one."""
+    """The two ends of a connection: the client's address and port, and the server's port."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Ends(NamedTuple):
 
     @classmethod
     def of(cls, client: Sequence[Any], local_port: int | str) -> "Ends":
-        """From the other end's address and port, in any way of writing them, be it with a zone."""
+        """From the client's address (in any notation, also with a zone) and port, and the server's port."""
         return cls(_plain(client[0]), int(client[1]), int(local_port))
 
 
@@ -46,7 +46,7 @@ def _plain(host: str) -> str:
 
 
 class OpenConnection(NamedTuple):
-    """A connection, and where it is."""
+    """A connection and its file descriptor."""
 
     ends: Ends
     descriptor: int
@@ -55,7 +55,7 @@ class OpenConnection(NamedTuple):
 class Sockets:
     """The connections to some ports of this process.
 
-    `used` is how many descriptors of any kind were open at the last look.
+    `used` is the number of open descriptors of any kind at the last call of `connections`.
     """
 
     def __init__(self, ports: Collection[int]) -> None:
@@ -64,7 +64,7 @@ class Sockets:
         self.used = 0
 
     def connections(self) -> Iterator[OpenConnection | None]:
-        """All that are open now, and None for each descriptor that is something else."""
+        """All open connections, and None for each other descriptor."""
         known: dict[tuple[int, int], Ends | None] = {}
         descriptors = os.listdir(_DESCRIPTORS)  # noqa: PTH208 - a Path for each would take longer than all else
         self.used = len(descriptors)
@@ -74,16 +74,16 @@ class Sockets:
                 status = os.fstat(descriptor)
                 if stat.S_ISSOCK(status.st_mode):
                     key = descriptor, status.st_ino
-                    # macOS numbers no socket.
+                    # On macOS, the inode number of a socket is 0.
                     ends = self._known[key] if key in self._known and key[1] else self._ends(descriptor)
                     known[key] = ends
-            except OSError:  # It has been closed meanwhile.
+            except OSError:  # The descriptor was closed meanwhile.
                 pass
             yield None if ends is None else OpenConnection(ends, descriptor)
         self._known = known
 
     def _ends(self, descriptor: int) -> Ends | None:
-        """None for what is no connection to one of the ports."""
+        """The ends of a socket; None if it is not a connection to one of the ports."""
         seen = socket.socket(fileno=descriptor)
         try:
             if seen.family not in {socket.AF_INET, socket.AF_INET6}:
@@ -92,13 +92,13 @@ class Sockets:
             if port not in self._ports:
                 return None
             return Ends.of(seen.getpeername(), port)
-        except OSError:  # The listener itself has no other end.
+        except OSError:  # A listening socket has no peer.
             return None
         finally:
             seen.detach()
 
     def shut_down(self, connection: OpenConnection) -> bool:
-        """End a connection in both directions, if it is still the one that was found."""
+        """Shut a connection down in both directions; returns False if the descriptor has another use."""
         with suppress(OSError), _own(connection) as own:
             if own is not None:
                 own.shutdown(socket.SHUT_RDWR)
@@ -106,10 +106,10 @@ class Sockets:
         return False
 
     def ping(self, connection: OpenConnection) -> bool:
-        """Send a WebSocket ping (RFC 6455, section 5.5.2), if it is still the connection that was found.
+        """Send a WebSocket ping (RFC 6455, section 5.5.2). Returns whether it was sent.
 
-        Nothing else may be on its way to the client: Granian must have written all that it was given. What
-        the client has not acknowledged yet is left to reach it first.
+        Granian must have written all of its data, so that the ping is not inside another frame. Nothing is
+        sent if the client has unacknowledged data, or if the descriptor has another use now.
         """
         if sys.platform != "linux":
             return False
@@ -121,21 +121,21 @@ class Sockets:
 
 @contextmanager
 def _own(connection: OpenConnection) -> Iterator[socket.socket | None]:
-    """A descriptor of one's own for a connection; None if it is another's by now. May raise OSError."""
+    """A duplicate of a connection's socket; None if the descriptor has another use now. Raises OSError."""
     with closing(socket.socket(fileno=os.dup(connection.descriptor))) as own:
-        # What was duplicated stays the same, whatever becomes of the number meanwhile.
+        # Checked on the duplicate, because the original descriptor may be reused at any time.
         same = Ends.of(own.getpeername(), own.getsockname()[1]) == connection.ends
         yield own if same else None
 
 
 def _unsent(connection: socket.socket) -> int:
-    """Bytes that the other end has not acknowledged."""
+    """The number of sent bytes that the peer has not acknowledged."""
     size: int = _UNREAD.unpack(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(_UNREAD.size)))[0]
     return size
 
 
 def taken(descriptor: int) -> int | None:
-    """How many bytes of a connection have been read here, since its beginning; None where nobody knows."""
+    """The number of bytes read from a connection since its beginning; None if unknown (not on Linux)."""
     if sys.platform != "linux":
         return None
     try:
@@ -145,7 +145,7 @@ def taken(descriptor: int) -> int | None:
         finally:
             seen.detach()
         received: int = _RECEIVED.unpack_from(known, _RECEIVED_AT)[0]
-        # Afterwards: what arrives between the two makes the difference less, never more.
+        # Queried after the total, so that bytes that arrive in between never make the result too large.
         unread: int = _UNREAD.unpack(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(_UNREAD.size)))[0]
     except (OSError, struct.error):
         return None
