@@ -13,7 +13,7 @@ from transcribed.app import Application
 from transcribed.errors import ConfigurationError, TranscribedError
 from transcribed.http import listening
 from transcribed.http.entrance import entrance
-from transcribed.http.origins import Entry, Hosts, Origins, is_host
+from transcribed.http.origins import EntryRules, Hosts, Origins, is_host
 from transcribed.http.proxies import Proxies
 from transcribed.http.request_ids import RequestIds
 from transcribed.http.security_headers import with_security_headers
@@ -121,7 +121,7 @@ def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
 
 def entry_rules(
     settings: ServerSettings, address: str, certificate: "ServerCertificate | None" = None
-) -> Entry:
+) -> EntryRules:
     """Which hosts and origins are let in, by the settings and this machine's own names."""
     machine = socket.gethostname()
     own = {settings.host, address, machine, f"{machine.partition('.')[0]}.local"}
@@ -139,7 +139,7 @@ def entry_rules(
             "--allow-origin * lets every web page use this server that somebody opens where it can be "
             "reached: without access keys it can read and delete all that is here."
         )
-    return Entry(hosts, origins)
+    return EntryRules(hosts, origins)
 
 
 def _telemetry(settings: ServerSettings) -> "Telemetry | None":

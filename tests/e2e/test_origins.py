@@ -61,6 +61,9 @@ def test_pages_of_others_can_do_nothing_and_all_where_they_are_let_in(
     # Whether an upload has succeeded a page of another origin is not told: the store knows.
     for page in PAGES:
         could = {what for what, succeeded in seen["closed"][page].items() if succeeded}
+        # Who follows a link sees for himself, and the page nothing.
+        assert ("link" in could) == (page != "rebound"), page
+        could.discard("link")
         assert could <= {"upload", "post a form"}, page
     assert servers["closed"].stored == sorted(OWN)
     log = servers["closed"].log.read_text()

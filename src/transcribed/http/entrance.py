@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from transcribed.errors import AccessDenied
 from transcribed.http.connections import sharing
 from transcribed.http.errors import status_of
-from transcribed.http.origins import Asked, Entry
+from transcribed.http.origins import Asked, EntryRules
 from transcribed.http.proxies import Proxies
 from transcribed.request_context import REQUEST
 from transcribed.scheduling.admission import CLIENT
@@ -38,7 +38,7 @@ _MOST_TOLD = 100
 _log = logging.getLogger(__name__)
 
 
-def entrance(app: ASGIApp, entry: Entry, proxies: Proxies) -> ASGIApp:
+def entrance(app: ASGIApp, entry: EntryRules, proxies: Proxies) -> ASGIApp:
     """An application behind the rules, and with CORS for the origins that they allow."""
     if entry.origins:
         app = CORSMiddleware(
@@ -55,7 +55,7 @@ def entrance(app: ASGIApp, entry: Entry, proxies: Proxies) -> ASGIApp:
 class _Guarded:
     """ASGI middleware: refuses what the rules do not let in."""
 
-    def __init__(self, app: ASGIApp, entry: Entry) -> None:
+    def __init__(self, app: ASGIApp, entry: EntryRules) -> None:
         self._app = app
         self._entry = entry
         self._told = set[str]()

@@ -165,7 +165,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EntryRules:
     """The rules, with what they allow."""
 
     hosts: Hosts

@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
 from transcribed.http.ranges import RangeNotSatisfiable, byte_range, is_known, unchanged
+from transcribed.http.security_headers import MEDIA_POLICY
 from transcribed.http.upload import uploaded_file
 from transcribed.service.library import Library, Recording
 from transcribed.transcript import Track
@@ -165,7 +166,7 @@ def router(library: Library) -> APIRouter:
             "Accept-Ranges": "bytes",
             "Content-Length": str(end - start),
             "ETag": tag,
-            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": MEDIA_POLICY,
         }
         if span:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{media.size}"

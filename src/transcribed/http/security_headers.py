@@ -8,6 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 DEFAULT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 """The Content-Security-Policy of an answer that has none of its own."""
 
+MEDIA_POLICY = f"{DEFAULT_POLICY}; media-src 'self'"
+"""That of a recording, of which browsers make a page with a player when somebody goes to its address."""
+
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "media-src 'self' blob:; font-src 'self'; worker-src 'self' blob:; manifest-src 'self'; "

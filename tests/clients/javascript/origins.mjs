@@ -2,7 +2,7 @@
 //
 // Pages are on SITE, under the name of this machine and under one of elsewhere, once without an origin of their
 // own; and one is under a name that resolves to the server itself (DNS rebinding). Each tries, for each of `servers`,
-// to read, upload and delete recordings, to play one, and to open WebSockets. Prints what each could.
+// to read, upload and delete recordings, to play one, and to open WebSockets; and links to one. Prints what each could.
 
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -24,12 +24,10 @@ await once(site.listen(asked.site, "127.0.0.1"), "listening");
 // Runs in the page. Its own recording is `own`, which is there; `planted` and `posted` are not.
 async function tryAll({ server, own, planted, posted, said }) {
   const seen = {};
-  const attempt = async (name, act) => {
-    try {
-      seen[name] = await Promise.race([act(), new Promise((_, no) => setTimeout(no, 5000, new Error("late")))]);
-    } catch {
-      seen[name] = false;
-    }
+  const attempts = [];
+  const attempt = (name, act) => {
+    const late = new Promise((done) => setTimeout(done, 10_000, false));
+    attempts.push(Promise.race([act().catch(() => false), late]).then((could) => { seen[name] = could; }));
   };
   const bytes = Uint8Array.from(atob(said), (character) => character.charCodeAt(0));
   const event = (target, yes) =>
@@ -43,24 +41,23 @@ async function tryAll({ server, own, planted, posted, said }) {
     player.src = `${server}/audio/${own}`;
     return event(player, "loadedmetadata");
   };
-  await attempt("list", async () => (await (await fetch(`${server}/audio`)).text()).includes(own));
-  await attempt("read", async () => (await (await fetch(`${server}/audio/${own}`)).arrayBuffer()).byteLength === bytes.length);
-  await attempt("play", () => played(false));
-  await attempt("play as CORS", () => played(true));
-  for (const path of ["/stream", "/vosk", "/", "/stream-transcription-websocket"]) {
-    await attempt(`socket ${path}`, () => {
+  attempt("list", async () => (await (await fetch(`${server}/audio`)).text()).includes(own));
+  attempt("read", async () => (await (await fetch(`${server}/audio/${own}`)).arrayBuffer()).byteLength === bytes.length);
+  attempt("play", () => played(false));
+  attempt("play as CORS", () => played(true));
+  for (const path of ["/stream", "/vosk", "/", "/stream-transcription-websocket"])
+    attempt(`socket ${path}`, () => {
       const socket = new WebSocket(server.replace("http", "ws") + path);
       return event(socket, "open").finally(() => socket.close());
     });
-  }
   const file = (name) => new File([bytes], name, { type: "audio/wav" });
-  await attempt("upload", async () => {
+  attempt("upload", async () => {
     const form = new FormData();
     form.append("file", file(planted));
     await fetch(`${server}/audio`, { method: "POST", body: form, mode: "no-cors" });
     return true;
   });
-  await attempt("post a form", async () => {
+  attempt("post a form", async () => {
     const form = document.createElement("form");
     Object.assign(form, { action: `${server}/audio`, method: "post", enctype: "multipart/form-data", target: "frame" });
     const input = document.createElement("input");
@@ -74,7 +71,9 @@ async function tryAll({ server, own, planted, posted, said }) {
     form.submit();
     return await answered;
   });
-  await attempt("delete", async () => (await fetch(`${server}/audio/${own}`, { method: "DELETE" })).ok);
+  await Promise.all(attempts);
+  attempt("delete", async () => (await fetch(`${server}/audio/${own}`, { method: "DELETE" })).ok);
+  await Promise.all(attempts);
   return seen;
 }
 
@@ -90,25 +89,35 @@ const browser = await chromium.launch({
 });
 try {
   const told = {};
+  const visit = async (kind, name, url, target) => {
+    const page = await browser.newPage();
+    page.on("console", (message) => console.error(kind, name, message.text()));
+    // It came from elsewhere, when its name still meant that.
+    if (name === "rebound") await page.route(url, (route) => route.fulfill({ contentType: "text/html", body: html }));
+    // A link to a recording, of which the browser makes a page with a player.
+    const linked = `${target}/audio/${name}.wav`;
+    await page.goto(url);
+    const [answer] = await Promise.all([
+      page.waitForResponse(linked),
+      page.waitForURL(linked, { waitUntil: "commit" }),
+      page.evaluate((to) => { location.href = to; }, linked),
+    ]);
+    const plays = () => document.querySelector("video")?.duration > 1;
+    const link = answer.ok() && (await page.waitForFunction(plays, null, { timeout: 10_000 }).then(() => true, () => false));
+    await page.goto(url);
+    const files = { own: `${name}.wav`, planted: `${name}-planted.wav`, posted: `${name}-posted.wav` };
+    told[kind][name] = { link, ...(await page.evaluate(tryAll, { server: target, said, ...files })) };
+    await page.close();
+  };
   for (const [kind, server] of Object.entries(asked.servers)) {
-    const port = new URL(server).port;
-    const pages = {
-      neighbour: [`http://localhost:${asked.site}/`, server],
-      elsewhere: [`http://${asked.elsewhere}:${asked.site}/`, server],
-      opaque: [`http://localhost:${asked.site}/opaque`, server],
-      rebound: [`http://${asked.rebound}:${port}/page`, `http://${asked.rebound}:${port}`],
-    };
+    const rebound = `http://${asked.rebound}:${new URL(server).port}`;
     told[kind] = {};
-    for (const [name, [url, target]] of Object.entries(pages)) {
-      const page = await browser.newPage();
-      page.on("console", (message) => console.error(kind, name, message.text()));
-      // It came from elsewhere, when its name still meant that.
-      if (name === "rebound") await page.route(url, (route) => route.fulfill({ contentType: "text/html", body: html }));
-      await page.goto(url);
-      const files = { own: `${name}.wav`, planted: `${name}-planted.wav`, posted: `${name}-posted.wav` };
-      told[kind][name] = await page.evaluate(tryAll, { server: target, said, ...files });
-      await page.close();
-    }
+    await Promise.all([
+      visit(kind, "neighbour", `http://localhost:${asked.site}/`, server),
+      visit(kind, "elsewhere", `http://${asked.elsewhere}:${asked.site}/`, server),
+      visit(kind, "opaque", `http://localhost:${asked.site}/opaque`, server),
+      visit(kind, "rebound", `${rebound}/page`, rebound),
+    ]);
   }
   process.stdout.write(JSON.stringify(told));
 } finally {

@@ -14,7 +14,7 @@ from starlette.types import Message, Scope
 from starlette.websockets import WebSocket
 
 from transcribed.http.entrance import entrance
-from transcribed.http.origins import Entry, Hosts, Origins
+from transcribed.http.origins import EntryRules, Hosts, Origins
 from transcribed.http.proxies import Proxies
 from transcribed.http.request_ids import RequestIds
 from transcribed.http.security_headers import DEFAULT_POLICY, with_security_headers
@@ -58,7 +58,7 @@ ROUTES = [
 
 
 def application(origins: str = "", hosts: str = "", proxies: str = "") -> Any:
-    entry = Entry(Hosts.of(hosts.split()), Origins.of(origins.split()))
+    entry = EntryRules(Hosts.of(hosts.split()), Origins.of(origins.split()))
     inside = entrance(Starlette(routes=ROUTES), entry, Proxies.of(proxies.split()))
     return RequestIds(with_security_headers(inside, shared=bool(entry.origins)))
 
@@ -97,7 +97,7 @@ def test_what_is_refused_never_comes_in_and_hears_why(
 
     for method in ("GET", "POST", "OPTIONS"):
         answer = ask(
-            entrance(inside, Entry(Hosts.of([]), Origins.of([])), Proxies()), method=method, **headers
+            entrance(inside, EntryRules(Hosts.of([]), Origins.of([])), Proxies()), method=method, **headers
         )
         assert answer.status_code == status
         assert told in answer.json()["detail"]

@@ -5,9 +5,17 @@ from dataclasses import replace
 import pytest
 
 from transcribed.errors import ForeignHost, ForeignOrigin
-from transcribed.http.origins import Asked, Entry, Hosts, Origins, host_and_port, is_host, normal_origin
+from transcribed.http.origins import (
+    Asked,
+    EntryRules,
+    Hosts,
+    Origins,
+    host_and_port,
+    is_host,
+    normal_origin,
+)
 
-ENTRY = Entry(
+ENTRY = EntryRules(
     Hosts.of(["mybox", "scribe.lan", "proxied.lan:8080", ".example.org", "*.wild.net"]),
     Origins.of(["https://app.example.com", "http://localhost:8000", "chrome-extension://abcdef"]),
 )
@@ -87,11 +95,11 @@ def test_one_of_two_is_not_enough() -> None:
 def test_the_error_says_what_to_do() -> None:
     with pytest.raises(ForeignHost, match=r"start it with --allow-host my_app\.internal\.$"):
         ENTRY.check(asked("my_app.internal:3000"))
-    Entry(Hosts.of(["my_app.internal"]), Origins.of([])).check(asked("my_app.internal:3000"))
+    EntryRules(Hosts.of(["my_app.internal"]), Origins.of([])).check(asked("my_app.internal:3000"))
 
 
 def test_all_hosts_can_be_let_in_but_what_is_none() -> None:
-    every = Entry(Hosts.of(["*"]), Origins.of([]))
+    every = EntryRules(Hosts.of(["*"]), Origins.of([]))
     every.check(asked("evil.example"))
     with pytest.raises(ForeignHost):
         every.check(asked("a b"))
@@ -171,7 +179,7 @@ def test_its_own_pages_and_those_allowed_may_use_it(origin: str, host: str, sche
     ],
 )
 def test_any_others_may_not(origin: str, host: str, scheme: str) -> None:
-    entry = Entry(Hosts.of([*"ab", "null"]), ENTRY.origins)
+    entry = EntryRules(Hosts.of([*"ab", "null"]), ENTRY.origins)
     for method in ("GET", "POST", "DELETE", "OPTIONS"):
         with pytest.raises(ForeignOrigin):
             entry.check(asked(host, origin, scheme=scheme, method=method))
@@ -203,7 +211,7 @@ def test_and_nothing_else(path: str) -> None:
 
 def test_pages_of_files_and_of_all_can_be_allowed() -> None:
     def check(allowed: str, **more: str) -> None:
-        Entry(ENTRY.hosts, Origins.of([allowed])).check(asked(**more))
+        EntryRules(ENTRY.hosts, Origins.of([allowed])).check(asked(**more))
 
     check("null", origin="null")
     check("file://", origin="file://")
