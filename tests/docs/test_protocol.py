@@ -184,7 +184,7 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ("live audio waiting in a file for one connection", f"{spool.SPOOL_BYTES // 2**20} MiB"),
         ("live audio waiting in files for all connections", f"{spool.SPOOLED_BYTES // 2**30} GiB"),
         ("live audio waiting for room without end", f"{inbox.AUDIO_WAIT:.0f} s"),
-        ("the last words of a client that is gone", f"{relay.LAST_WORDS_SECONDS / 60:.0f} minutes"),
+        ("the last words of a client that is gone", f"{relay.DRAIN_SECONDS / 60:.0f} minutes"),
         (
             "a live stream without new audio",
             f"`audio_timeout`, {ServerSettings.model_fields['audio_timeout'].default:.0f} s by default",

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from transcribed.errors import RETRY_SECONDS, LimitExceeded, TooLarge, TranscribedError
 from transcribed.http.proxies import NO_PROXIES, Proxies
-from transcribed.http.sockets import Ends
+from transcribed.http.sockets import Peer
 from transcribed.scheduling.admission import CLIENT, shared
 
 FIRST_REQUEST_SECONDS = 15.0
@@ -50,7 +50,7 @@ _REQUESTS_OF_ANY = 8
 class Connection:
     """One connection. Times are those of the event loop's clock, in seconds."""
 
-    ends: Ends
+    peer: Peer
     since: float
     websocket: bool = False
     requests: int = 0
@@ -77,10 +77,10 @@ class Connection:
 class Unfinished:
     """An incomplete WebSocket message.
 
-    `taken` is the number of bytes read from the connection before the message, and `size` the number since.
+    `before` is the number of bytes read from the connection before the message, `size` the number since.
     """
 
-    taken: int
+    before: int
     since: float
     size: int = 0
 
@@ -106,7 +106,7 @@ class Bounds:
 
 
 def sharing(host: str) -> bool:
-    """Whether connections from an address share what is for one address: not those of this machine."""
+    """Whether the limits for one address apply to this address: not if it is this machine's (loopback)."""
     return not ipaddress.ip_address(host).is_loopback
 
 
@@ -115,37 +115,37 @@ class Connections:
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
-        self.all: dict[Ends, Connection] = {}
-        self.taken: Callable[[Connection], int | None] = lambda _: None
+        self.all: dict[Peer, Connection] = {}
+        self.bytes_read: Callable[[Connection], int | None] = lambda _: None
         """Returns the number of bytes that Granian has read from a connection, or None if unknown."""
-        self.unseen = False
+        self.new_websocket = False
         """Whether there is a new WebSocket whose socket has not been looked up."""
         self._requests: Counter[str] = Counter()
         self._websockets = 0
         self._beginning = asyncio.Lock()
         self._answering: set[asyncio.Task[object]] = set()
 
-    def at(self, ends: Ends, now: float) -> Connection:
-        """The connection between two ends, which is added if it is new."""
-        found = self.all.get(ends)
+    def at(self, peer: Peer, now: float) -> Connection:
+        """The connection of a peer, which is added if it is new."""
+        found = self.all.get(peer)
         if found is None:
-            found = self.all[ends] = Connection(ends, now, active=now)
+            found = self.all[peer] = Connection(peer, now, active=now)
         return found
 
-    def keep(self, open_ones: Collection[Ends]) -> None:
+    def keep(self, open_ones: Collection[Peer]) -> None:
         """Forget connections that are closed and have no running request."""
-        for ends in [ends for ends, each in self.all.items() if ends not in open_ones and not each.running]:
-            del self.all[ends]
+        for peer in [peer for peer, each in self.all.items() if peer not in open_ones and not each.running]:
+            del self.all[peer]
 
     def watched(self, app: ASGIApp) -> ASGIApp:
         """The application, its connections known here."""
 
         async def watching(scope: Scope, receive: Receive, send: Send) -> None:
-            ends = Ends.of(scope["client"], scope["server"][1])
-            CLIENT.set(ends.host if sharing(ends.host) else None)
-            connection = self.at(ends, _now())
+            peer = Peer.of(scope["client"], scope["server"][1])
+            CLIENT.set(peer.host if sharing(peer.host) else None)
+            connection = self.at(peer, _now())
             connection.websocket = scope["type"] == "websocket"
-            self.unseen = self.unseen or connection.websocket
+            self.new_websocket = self.new_websocket or connection.websocket
             if connection.websocket:
                 connection.quiet = None  # An earlier HTTP request may have set it.
             refused = self._refused(connection)
@@ -179,9 +179,9 @@ class Connections:
         if connection.websocket:
             self._websockets += one
         else:
-            self._requests[connection.ends.host] += one
-            if not self._requests[connection.ends.host]:
-                del self._requests[connection.ends.host]
+            self._requests[connection.peer.host] += one
+            if not self._requests[connection.peer.host]:
+                del self._requests[connection.peer.host]
 
     def _refused(self, connection: Connection) -> str | None:
         """The reason why a request is not admitted; None if it is."""
@@ -189,7 +189,7 @@ class Connections:
             if self._websockets >= self.bounds.websockets:
                 return "No more WebSockets can be open at once."
             return None
-        running, host = self._requests.total(), connection.ends.host
+        running, host = self._requests.total(), connection.peer.host
         # The limit for one connection decreases with the number of all requests, so that none takes all.
         much = running >= REQUESTS or connection.running >= max(_REQUESTS_OF_ANY, (REQUESTS - running) // 4)
         if self.bounds.shared_by(host):
@@ -200,7 +200,7 @@ class Connections:
 
     def _receiving(self, connection: Connection, receive: Receive) -> Receive:
         async def receiving() -> Message:
-            before = self.taken(connection)
+            before = self.bytes_read(connection)
             connection.unfinished = None if before is None else Unfinished(before, _now())
             try:
                 async with asyncio.timeout(None) as connection.receiving:
@@ -270,12 +270,12 @@ def to_be_pinged(connections: Iterable[Connection], now: float, seconds: float) 
 # --- Connections to close
 
 
-def measure(connection: Connection, taken: int, now: float) -> None:
+def measure(connection: Connection, bytes_read: int, now: float) -> None:
     """Update the size of an incomplete message from the number of bytes read from its connection."""
     if connection.unfinished is None:
         # The first measurement, early enough that frame headers are negligible.
         connection.unfinished = Unfinished(connection.whole, now)
-    connection.unfinished.size = taken - connection.unfinished.taken
+    connection.unfinished.size = bytes_read - connection.unfinished.before
 
 
 def unfinished(connections: Iterable[Connection], now: float) -> list[Connection]:
@@ -291,7 +291,7 @@ def unfinished(connections: Iterable[Connection], now: float) -> list[Connection
     return out
 
 
-def superfluous(
+def to_be_closed(
     connections: Collection[Connection], now: float, bounds: Bounds
 ) -> dict[str, list[Connection]]:
     """The connections to close, by reason. Each has one reason."""
@@ -309,7 +309,7 @@ def superfluous(
         if beyond:
             out.setdefault("were more than one address's share", []).extend(beyond)
             some = [each for each in some if each not in set(beyond)]
-        pressed = list(_pressed_out(some, now, most))
+        pressed = list(_under_pressure(some, now, most))
         if pressed:
             out.setdefault("were quiet while others wanted in", []).extend(pressed)
     return out
@@ -333,20 +333,20 @@ def _beyond_share(
     most = shared(all_of_them, bounds.share)
     held: dict[str, list[Connection]] = {}
     for each in connections:
-        held.setdefault(each.ends.host, []).append(each)
+        held.setdefault(each.peer.host, []).append(each)
     for host, some in held.items():
         if len(some) > most and bounds.shared_by(host):
             yield from sorted(some, key=lambda each: each.since)[most:]
 
 
-def _pressed_out(connections: Collection[Connection], now: float, most: int) -> Iterator[Connection]:
+def _under_pressure(connections: Collection[Connection], now: float, most: int) -> Iterator[Connection]:
     """Above a share _PRESS of the limit: the longest quiet connections of the addresses with the most."""
     over = len(connections) - int(most * _PRESS)
     if over <= 0:
         return
-    held = Counter(each.ends.host for each in connections)
+    held = Counter(each.peer.host for each in connections)
     quiet = [each for each in connections if now - each.active > _patience(each)]
-    yield from sorted(quiet, key=lambda each: (-held[each.ends.host], each.active))[:over]
+    yield from sorted(quiet, key=lambda each: (-held[each.peer.host], each.active))[:over]
 
 
 def _patience(connection: Connection) -> float:

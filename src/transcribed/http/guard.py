@@ -16,21 +16,21 @@ from transcribed.http.connections import (
     Connection,
     Connections,
     measure,
-    superfluous,
+    to_be_closed,
     to_be_pinged,
     unfinished,
 )
-from transcribed.http.sockets import Ends, OpenConnection, Sockets, taken
+from transcribed.http.sockets import OpenConnection, Peer, Sockets, bytes_read
 
 _MESSAGES_SECONDS = 0.1
-_LOOK_SECONDS = 0.25
+_CHECK_SECONDS = 0.25
 # Descriptors that are checked before the event loop runs other tasks.
 _AT_ONCE = 256
 # With thousands of connections, a check takes milliseconds: its share of the event loop's time is limited.
 _SHARE_OF_TIME = 0.05
 _LONGEST_SECONDS = 1.0
 _NEARLY_ALL = 0.9
-_SAY_SECONDS = 60.0
+_REPORT_SECONDS = 60.0
 # Browsers connect in advance, and pools keep unused connections: only many of them are worth a warning.
 _ORDINARY = {"asked for nothing", "were idle"}
 _MANY = 100
@@ -58,9 +58,9 @@ class Guard:
         self._ping = ping
         self._sockets = Sockets(ports)
         self._descriptors = descriptors
-        self._at: dict[Ends, int] = {}
-        self._said: dict[str, _Said] = {}
-        connections.taken = self._taken
+        self._at: dict[Peer, int] = {}
+        self._reports: dict[str, _Report] = {}
+        connections.bytes_read = self._bytes_read
 
     async def run(self) -> None:
         """Check the connections until cancelled."""
@@ -69,11 +69,11 @@ class Guard:
         while True:
             began = loop.time()
             try:
-                if began >= look or self._connections.unseen:
-                    await self._look(began)
+                if began >= look or self._connections.new_websocket:
+                    await self._check(began)
                     took = loop.time() - began
-                    look = began + min(max(_LOOK_SECONDS, took / _SHARE_OF_TIME), _LONGEST_SECONDS)
-                self._look_at_messages(loop.time())
+                    look = began + min(max(_CHECK_SECONDS, took / _SHARE_OF_TIME), _LONGEST_SECONDS)
+                self._check_messages(loop.time())
             except Exception:  # noqa: BLE001 - a failed check must not end the guard
                 _log.exception("A look at the connections failed.")
             await asyncio.sleep(_MESSAGES_SECONDS)
@@ -84,40 +84,40 @@ class Guard:
             if found is not None:
                 self._sockets.shut_down(found)
 
-    async def _look(self, now: float) -> None:
+    async def _check(self, now: float) -> None:
         known = self._connections
-        known.unseen = False
+        known.new_websocket = False
         found = []
         for number, each in enumerate(self._sockets.connections()):
             if each is not None:
                 found.append(each)
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
-        for ends, descriptor in found:
-            if self._at.get(ends) != descriptor and ends in known.all and not known.all[ends].running:
+        for peer, descriptor in found:
+            if self._at.get(peer) != descriptor and peer in known.all and not known.all[peer].running:
                 # A new connection from the same port, unless the application has seen it first.
-                known.all[ends].since = now
-            known.at(ends, now)
+                known.all[peer].since = now
+            known.at(peer, now)
         self._at = dict(found)
         known.keep(self._at.keys())
-        there = [each for ends, each in known.all.items() if ends in self._at and not each.closing]
+        there = [each for peer, each in known.all.items() if peer in self._at and not each.closing]
         if self._ping:
             self._ping_quiet(there, now)
-        for reason, some in superfluous(there, now, self._bounds(len(there), now)).items():
+        for reason, some in to_be_closed(there, now, self._bounds(len(there), now)).items():
             self._close(reason, some, now)
 
     def _ping_quiet(self, there: Iterable[Connection], now: float) -> None:
         """Send pings: proxies close connections that are quiet for a minute, and Granian sends none."""
         for each in to_be_pinged(there, now, self._ping):
-            if each.ends.local_port in self._plain:
-                self._sockets.ping(OpenConnection(each.ends, self._at[each.ends]))
+            if each.peer.local_port in self._plain:
+                self._sockets.ping(OpenConnection(each.peer, self._at[each.peer]))
             each.quiet = now
 
     def _bounds(self, there: int, now: float) -> Bounds:
         bounds = self._connections.bounds
         if self._sockets.used < self._descriptors * _NEARLY_ALL:
             return bounds
-        self._say(
+        self._report(
             f"Of the {self._descriptors} files and connections that this process may open, "
             f"{self._sockets.used} are open: quiet connections are closed. Raise the limit: ulimit -n, "
             "LimitNOFILE in systemd, --ulimit nofile in Docker.",
@@ -127,10 +127,10 @@ class Guard:
         connections, websockets = min(bounds.connections, there), min(bounds.websockets, there)
         return replace(bounds, connections=connections, websockets=websockets)
 
-    def _look_at_messages(self, now: float) -> None:
+    def _check_messages(self, now: float) -> None:
         receiving = [each for each in self._connections.all.values() if each.receiving and not each.closing]
         for each in receiving:
-            size = self._taken(each)
+            size = self._bytes_read(each)
             if size is not None:
                 measure(each, size, now)
         out = unfinished(receiving, now)
@@ -139,41 +139,41 @@ class Guard:
                 # The application stops receiving, and sends the client an error.
                 each.receiving.reschedule(now)
         if out:
-            self._say("sent WebSocket messages that were too large or never whole", out, now)
+            self._report("sent WebSocket messages that were too large or never whole", out, now)
 
-    def _taken(self, connection: Connection) -> int | None:
-        descriptor = self._at.get(connection.ends)
-        return None if descriptor is None else taken(descriptor)
+    def _bytes_read(self, connection: Connection) -> int | None:
+        descriptor = self._at.get(connection.peer)
+        return None if descriptor is None else bytes_read(descriptor)
 
     def _close(self, reason: str, some: Iterable[Connection], now: float) -> None:
         closed = []
         for each in some:
-            if self._sockets.shut_down(OpenConnection(each.ends, self._at[each.ends])):
+            if self._sockets.shut_down(OpenConnection(each.peer, self._at[each.peer])):
                 each.closing = True
                 closed.append(each)
         if closed:
-            self._say(reason, closed, now)
+            self._report(reason, closed, now)
 
-    def _say(self, reason: str, closed: Collection[Connection], now: float) -> None:
+    def _report(self, reason: str, closed: Collection[Connection], now: float) -> None:
         """Log a message, at most one a minute for each reason."""
-        said = self._said.setdefault(reason, _Said())
-        said.of.update(each.ends.host for each in closed)
-        if now < said.next:
+        report = self._reports.setdefault(reason, _Report())
+        report.hosts.update(each.peer.host for each in closed)
+        if now < report.next:
             return
-        said.next = now + _SAY_SECONDS
-        total = said.of.total()
+        report.next = now + _REPORT_SECONDS
+        total = report.hosts.total()
         level = logging.DEBUG if reason in _ORDINARY and total < _MANY else logging.WARNING
         if closed:
-            hosts = ", ".join(f"{count} of {host}" for host, count in said.of.most_common(3))
+            hosts = ", ".join(f"{count} of {host}" for host, count in report.hosts.most_common(3))
             _log.log(level, "Connections that %s were closed: %d, %s.", reason, total, hosts)
         else:
             _log.warning("%s", reason)
-        said.of.clear()
+        report.hosts.clear()
 
 
-class _Said:
+class _Report:
     """The number of connections closed for a reason, by address, since the last log message about it."""
 
     def __init__(self) -> None:
         self.next = 0.0
-        self.of: Counter[str] = Counter()
+        self.hosts: Counter[str] = Counter()

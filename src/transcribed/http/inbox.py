@@ -86,7 +86,7 @@ class Inbox(Generic[R]):
     async def _put_audio(self, chunk: AudioChunk) -> None:
         size = len(chunk.data)
         if not self._has_room(size):
-            await self._room(size)
+            await self._wait_for_room(size)
         if self.error is not None:
             return
         if self._held <= self._audio_bytes:
@@ -114,13 +114,13 @@ class Inbox(Generic[R]):
         self.error = self.error or error
         self._emptied.set()
 
-    def leave(self, error: Disconnected | TooLarge) -> None:
+    def abandon(self, error: Disconnected | TooLarge) -> None:
         """End with an error after which the client gets no answers, and set `gone`."""
         self.end(error)
         self.gone.set()
 
     @property
-    def unheard(self) -> bool:
+    def abandoned(self) -> bool:
         """Whether the client no longer reads any answer."""
         return self.gone.is_set() and isinstance(self.error, Disconnected)
 
@@ -132,17 +132,17 @@ class Inbox(Generic[R]):
         if spooled is not None:
             self.error = None
             while len(self._items) > spooled:
-                self._forget(self._items.pop())
+                self._discount(self._items.pop())
         self.end(error)
 
-    async def first(self) -> R | Item | Spooled:
+    async def peek(self) -> R | Item | Spooled:
         """Wait for the first item, without removing it. Raises Stopping after `stop`."""
-        first = await self.first_of_begun()
+        first = await self.peek_in_stream()
         if self._stopped:
             raise Stopping
         return first
 
-    async def first_of_begun(self) -> R | Item | Spooled:
+    async def peek_in_stream(self) -> R | Item | Spooled:
         """The same for a live stream that has begun, which continues after `stop`."""
         while not self._items:
             self._filled.clear()
@@ -151,10 +151,10 @@ class Inbox(Generic[R]):
 
     def drop(self) -> None:
         """Remove the first item."""
-        self._forget(self._items.popleft())
+        self._discount(self._items.popleft())
         self._emptied.set()
 
-    async def spooled(self, waiting: Spooled) -> bytes:
+    async def read_spooled(self, waiting: Spooled) -> bytes:
         """Read some bytes of the first item, which is spooled audio; the rest remains.
 
         While the client sends as fast as it can, this is limited to 64 KiB in 0.25 s, so that receiving has
@@ -174,7 +174,7 @@ class Inbox(Generic[R]):
         """Close the spool."""
         await self._spool.aclose()
 
-    def _forget(self, item: R | Item | Spooled) -> None:
+    def _discount(self, item: R | Item | Spooled) -> None:
         if isinstance(item, AudioChunk):
             self._held -= len(item.data) + _CHUNK_COST
         elif not isinstance(item, Spooled):
@@ -183,7 +183,7 @@ class Inbox(Generic[R]):
     def _has_room(self, size: int) -> bool:
         return self.error is not None or self._held <= self._audio_bytes or self._spool.has_room(size)
 
-    async def _room(self, size: int) -> None:
+    async def _wait_for_room(self, size: int) -> None:
         try:
             async with asyncio.timeout(AUDIO_WAIT):
                 while not self._has_room(size):
@@ -212,9 +212,9 @@ class LiveAudio(Generic[R]):
     async def __anext__(self) -> bytes | Flush:
         if self._ended:
             raise StopAsyncIteration
-        item = await self._inbox.first_of_begun()
+        item = await self._inbox.peek_in_stream()
         if isinstance(item, Spooled):
-            return await self._inbox.spooled(item)
+            return await self._inbox.read_spooled(item)
         if isinstance(item, AudioChunk):
             self._inbox.drop()
             return item.data

@@ -34,13 +34,13 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 R = TypeVar("R")
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
-LAST_WORDS_SECONDS = 600.0
+DRAIN_SECONDS = 600.0
 """The longest that audio is recognised after its client is gone; it may have sent hours in advance."""
 
 _CLOSE_NORMAL = 1000
 
 # For sending errors to clients after the grace period.
-_GOODBYE_SECONDS = 2.0
+_CLOSING_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Relays:
         """Run a live stream to its end, or until the server stops."""
         inbox: Inbox[Never] = Inbox(stream.audio_ahead, self._spools.spool())
         answer = stream.listen(LiveAudio(inbox))
-        tasks = (_hear(transport, stream, inbox), _tell(transport, stream, inbox, answer))
+        tasks = (_read_stream(transport, stream, inbox), _send_events(transport, stream, inbox, answer))
         await self._run(transport, stream, inbox, tasks, _closing_normally)
 
     async def _run(
@@ -138,10 +138,10 @@ class Relays:
         self.stopping.set()
         await self._ended(grace)
         self._grace_over.set()
-        await self._ended(_GOODBYE_SECONDS)
+        await self._ended(_CLOSING_SECONDS)
         for task in self._running:
             task.cancel()
-        await self._ended(_GOODBYE_SECONDS)
+        await self._ended(_CLOSING_SECONDS)
 
     async def _ended(self, seconds: float) -> None:
         if self._running:
@@ -173,13 +173,13 @@ async def _relay(
                 # Closed explicitly, because Granian would keep the connection until the client closes it.
                 await transport.close(*code_and_reason(outcome))
             case TranscribedError():
-                await _part(transport, front_end, outcome, closing)
+                await _close_with(transport, front_end, outcome, closing)
             case asyncio.CancelledError() if task not in ended:
                 pass
             case BaseException():  # Including a task that was cancelled from within.
                 _log.error("A conversation failed.", exc_info=outcome)
                 failure = TranscribedError("The server failed; its log says how.")
-                await _part(transport, front_end, failure, closing)
+                await _close_with(transport, front_end, failure, closing)
 
 
 _CLOSINGS: dict[type[TranscribedError], tuple[int, str]] = {
@@ -206,7 +206,7 @@ def _closing_normally(_: TranscribedError) -> tuple[int, str]:
     return _CLOSE_NORMAL, ""
 
 
-async def _part(
+async def _close_with(
     transport: Transport[Any], front_end: FrontEnd, error: TranscribedError, closing: Closing
 ) -> None:
     log_untold(error)
@@ -215,29 +215,29 @@ async def _part(
     await transport.close(*closing(error))
 
 
-async def _last_words(error: TranscribedError) -> Never:
-    """Wait LAST_WORDS_SECONDS for the recognition of audio that came before an error; then raise it."""
-    await asyncio.sleep(LAST_WORDS_SECONDS)
+async def _drain(error: TranscribedError) -> Never:
+    """Wait DRAIN_SECONDS for the recognition of audio that came before an error; then raise it."""
+    await asyncio.sleep(DRAIN_SECONDS)
     _log.warning("What a client said before it went is not all recognised: it took too long.")
     raise error
 
 
-async def _tell(
+async def _send_events(
     transport: Transport[Any], front_end: FrontEnd, inbox: Inbox[R], answer: AsyncGenerator[LiveEvent, None]
 ) -> None:
     """Send the events of an answer. If the client is gone, iterate to the end without sending."""
-    told = True
+    connected = True
     async with aclosing(answer) as events:
         async for event in events:
             encoded = front_end.encode(event)
-            if encoded is None or not told or inbox.unheard:
+            if encoded is None or not connected or inbox.abandoned:
                 continue
             try:
                 await transport.send(encoded)
             except Unread as error:
-                inbox.leave(error)
+                inbox.abandon(error)
             except Disconnected:
-                told = False  # Audio that was sent before may still arrive.
+                connected = False  # Audio that was sent before may still arrive.
 
 
 # --- Conversations
@@ -249,15 +249,15 @@ async def _read(transport: Transport[str | bytes], conversation: Conversation[R]
             message = await transport.receive()
         except Disconnected as error:
             await transport.close(*code_and_reason(error))
-            inbox.leave(error)
-            await _last_words(error)
+            inbox.abandon(error)
+            await _drain(error)
         except TooLarge as error:
             # The connection can be read no further: recognise the audio so far, and then close.
-            inbox.leave(error)
-            await _last_words(error)
+            inbox.abandon(error)
+            await _drain(error)
         except TranscribedError as error:
             inbox.end(error)
-            await _last_words(error)
+            await _drain(error)
         # Decoded at once, and without the traceback, which refers to the message, so that items are small.
         try:
             item: R | Item = conversation.decode(message)
@@ -270,10 +270,10 @@ async def _read(transport: Transport[str | bytes], conversation: Conversation[R]
 async def _answer(
     transport: Transport[str | bytes], conversation: Conversation[R], inbox: Inbox[R]
 ) -> None:
-    while (item := await inbox.first()) is not None:
+    while (item := await inbox.peek()) is not None:
         if isinstance(item, AudioChunk | Spooled | EndOfAudio):
             audio = LiveAudio(inbox)
-            await _send(transport, conversation, inbox, conversation.listen(audio))
+            await _send_answer(transport, conversation, inbox, conversation.listen(audio))
             # After an error, the client may still be sending audio.
             await audio.skip()
             continue
@@ -285,10 +285,12 @@ async def _answer(
         if isinstance(item, TranscribedError):
             await transport.send(conversation.encode_error(item))
         else:
-            await _while_heard(inbox, _send(transport, conversation, inbox, conversation.answer(item)))
+            await _until_gone(
+                inbox, _send_answer(transport, conversation, inbox, conversation.answer(item))
+            )
 
 
-async def _while_heard(inbox: Inbox[R], work: Coroutine[Any, Any, None]) -> None:
+async def _until_gone(inbox: Inbox[R], work: Coroutine[Any, Any, None]) -> None:
     """Run `work`, and cancel it when the client is gone."""
     tasks = [asyncio.ensure_future(work), asyncio.ensure_future(inbox.gone.wait())]
     try:
@@ -301,28 +303,28 @@ async def _while_heard(inbox: Inbox[R], work: Coroutine[Any, Any, None]) -> None
         raise outcome
 
 
-async def _send(
+async def _send_answer(
     transport: Transport[str | bytes],
     front_end: FrontEnd,
     inbox: Inbox[R],
     answer: AsyncGenerator[LiveEvent, None],
 ) -> None:
     try:
-        await _tell(transport, front_end, inbox, answer)
+        await _send_events(transport, front_end, inbox, answer)
     except (Disconnected, LimitExceeded, Stopping):
         raise
     except TranscribedError as error:
         if error is inbox.error:
             raise
         log_untold(error)
-        if not inbox.unheard:
+        if not inbox.abandoned:
             await transport.send(front_end.encode_error(findable(error)))
 
 
 # --- Connections that are one stream
 
 
-async def _hear(transport: Transport[M], stream: LiveStreamHandler[M], inbox: Inbox[Never]) -> None:
+async def _read_stream(transport: Transport[M], stream: LiveStreamHandler[M], inbox: Inbox[Never]) -> None:
     """Read to the end of the audio, or to an error (such as Disconnected), which ends it."""
     item: AudioChunk | EndOfAudio | TranscribedError | None = None
     while item is None or isinstance(item, AudioChunk):
@@ -334,5 +336,5 @@ async def _hear(transport: Transport[M], stream: LiveStreamHandler[M], inbox: In
             await transport.close(*code_and_reason(item))
         await inbox.put(item)
     if isinstance(item, Disconnected):
-        await _last_words(item)
+        await _drain(item)
     await asyncio.Event().wait()  # The answering task ends the conversation.

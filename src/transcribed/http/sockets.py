@@ -26,15 +26,15 @@ _RECEIVED = struct.Struct("@Q")
 _RECEIVED_AT = 128
 
 
-class Ends(NamedTuple):
-    """The two ends of a connection: the client's address and port, and the server's port."""
+class Peer(NamedTuple):
+    """The peer of a connection: its address and port, and the port of this server."""
 
     host: str
     port: int
     local_port: int
 
     @classmethod
-    def of(cls, client: Sequence[Any], local_port: int | str) -> "Ends":
+    def of(cls, client: Sequence[Any], local_port: int | str) -> "Peer":
         """From the client's address (in any notation, also with a zone) and port, and the server's port."""
         return cls(_plain(client[0]), int(client[1]), int(local_port))
 
@@ -48,7 +48,7 @@ def _plain(host: str) -> str:
 class OpenConnection(NamedTuple):
     """A connection and its file descriptor."""
 
-    ends: Ends
+    peer: Peer
     descriptor: int
 
 
@@ -60,30 +60,30 @@ class Sockets:
 
     def __init__(self, ports: Collection[int]) -> None:
         self._ports = ports
-        self._known: dict[tuple[int, int], Ends | None] = {}
+        self._known: dict[tuple[int, int], Peer | None] = {}
         self.used = 0
 
     def connections(self) -> Iterator[OpenConnection | None]:
         """All open connections, and None for each other descriptor."""
-        known: dict[tuple[int, int], Ends | None] = {}
+        known: dict[tuple[int, int], Peer | None] = {}
         descriptors = os.listdir(_DESCRIPTORS)  # noqa: PTH208 - a Path for each would take longer than all else
         self.used = len(descriptors)
         for descriptor in map(int, descriptors):
-            ends = None
+            peer = None
             try:
                 status = os.fstat(descriptor)
                 if stat.S_ISSOCK(status.st_mode):
                     key = descriptor, status.st_ino
                     # On macOS, the inode number of a socket is 0.
-                    ends = self._known[key] if key in self._known and key[1] else self._ends(descriptor)
-                    known[key] = ends
+                    peer = self._known[key] if key in self._known and key[1] else self._peer(descriptor)
+                    known[key] = peer
             except OSError:  # The descriptor was closed meanwhile.
                 pass
-            yield None if ends is None else OpenConnection(ends, descriptor)
+            yield None if peer is None else OpenConnection(peer, descriptor)
         self._known = known
 
-    def _ends(self, descriptor: int) -> Ends | None:
-        """The ends of a socket; None if it is not a connection to one of the ports."""
+    def _peer(self, descriptor: int) -> Peer | None:
+        """The peer of a socket; None if it is not a connection to one of the ports."""
         seen = socket.socket(fileno=descriptor)
         try:
             if seen.family not in {socket.AF_INET, socket.AF_INET6}:
@@ -91,7 +91,7 @@ class Sockets:
             port = seen.getsockname()[1]
             if port not in self._ports:
                 return None
-            return Ends.of(seen.getpeername(), port)
+            return Peer.of(seen.getpeername(), port)
         except OSError:  # A listening socket has no peer.
             return None
         finally:
@@ -124,7 +124,7 @@ def _own(connection: OpenConnection) -> Iterator[socket.socket | None]:
     """A duplicate of a connection's socket; None if the descriptor has another use now. Raises OSError."""
     with closing(socket.socket(fileno=os.dup(connection.descriptor))) as own:
         # Checked on the duplicate, because the original descriptor may be reused at any time.
-        same = Ends.of(own.getpeername(), own.getsockname()[1]) == connection.ends
+        same = Peer.of(own.getpeername(), own.getsockname()[1]) == connection.peer
         yield own if same else None
 
 
@@ -134,7 +134,7 @@ def _unsent(connection: socket.socket) -> int:
     return size
 
 
-def taken(descriptor: int) -> int | None:
+def bytes_read(descriptor: int) -> int | None:
     """The number of bytes read from a connection since its beginning; None if unknown (not on Linux)."""
     if sys.platform != "linux":
         return None

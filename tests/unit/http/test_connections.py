@@ -11,7 +11,7 @@ from transcribed.errors import TooLarge
 from transcribed.http import connections as rules
 from transcribed.http.connections import Bounds, Connection, Connections, Unfinished
 from transcribed.http.proxies import Proxies
-from transcribed.http.sockets import Ends
+from transcribed.http.sockets import Peer
 from transcribed.scheduling.admission import CLIENT, shared
 
 NOW = 1000.0
@@ -22,7 +22,7 @@ def connection(
     host: str = THERE, *, port: int = 1, age: float = 0.0, quiet: float | None = None, **what: Any
 ) -> Connection:
     """One that has been there for `age` seconds, and quiet for as long, or so long."""
-    made = Connection(Ends(host, port, 3000), NOW - age, active=NOW - (age if quiet is None else quiet))
+    made = Connection(Peer(host, port, 3000), NOW - age, active=NOW - (age if quiet is None else quiet))
     for name, value in what.items():
         setattr(made, name, value)
     return made
@@ -30,7 +30,7 @@ def connection(
 
 def reasons(connections: list[Connection], bounds: Bounds | None = None) -> dict[str, list[int]]:
     """Who has to go and why, by their places in the list."""
-    found = rules.superfluous(connections, NOW, bounds or Bounds(1000, 1000))
+    found = rules.to_be_closed(connections, NOW, bounds or Bounds(1000, 1000))
     return {reason: sorted(map(connections.index, some)) for reason, some in found.items()}
 
 
@@ -175,13 +175,13 @@ def test_what_reaches_the_application_is_counted(in_virtual_time: Virtual) -> No
         connections = Connections(Bounds(10, 10))
         client, task = await begun(connections, HTTP, one_message)
         (known,) = connections.all.values()
-        assert known.ends == Ends(THERE, 5000, 3000)
+        assert known.peer == Peer(THERE, 5000, 3000)
         assert (known.requests, known.running) == (1, 1)
         await asyncio.sleep(3)
         client.messages.put_nowait({"type": "http.request"})
         await task
         assert (known.requests, known.running, known.active) == (1, 0, 3.0)
-        connections.keep({known.ends})
+        connections.keep({known.peer})
         assert connections.all
         connections.keep(set())
         assert not connections.all
@@ -232,7 +232,7 @@ def test_an_unfinished_message_ends_in_an_error_for_its_receiver(in_virtual_time
     async def run() -> None:
         connections = Connections(Bounds(10, 10))
         read = 200
-        connections.taken = lambda _: read
+        connections.bytes_read = lambda _: read
         _, task = await begun(connections, WEBSOCKET, one_message)
         (known,) = connections.all.values()
         await asyncio.sleep(1)

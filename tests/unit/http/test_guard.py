@@ -13,7 +13,7 @@ import pytest
 
 from transcribed.http.connections import Bounds, Connections
 from transcribed.http.guard import Guard
-from transcribed.http.sockets import Ends, Sockets
+from transcribed.http.sockets import Peer, Sockets
 
 Virtual = Callable[[Any], Any]
 
@@ -26,12 +26,12 @@ class Port:
         self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.number: int = self._listener.getsockname()[1]
 
-    def connect(self) -> tuple[socket.socket, Ends]:
+    def connect(self) -> tuple[socket.socket, Peer]:
         """A client's end, and its name at the other."""
         client = self._stack.enter_context(closing(socket.create_connection(("127.0.0.1", self.number))))
         accepted = self._stack.enter_context(closing(self._listener.accept()[0]))
         client.setblocking(False)
-        return client, Ends.of(accepted.getpeername(), self.number)
+        return client, Peer.of(accepted.getpeername(), self.number)
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ async def guarded(connections: Connections, port: Port, descriptors: int = 10_00
 def test_who_says_nothing_and_who_is_idle_is_closed_in_time(port: Port, in_virtual_time: Virtual) -> None:
     async def run() -> None:
         connections = Connections(Bounds(100, 100))
-        (silent, _), (idle, idle_ends), (busy, busy_ends) = (port.connect() for _ in range(3))
-        for ends, running in ((idle_ends, 0), (busy_ends, 1)):
-            known = connections.at(ends, 0.0)
+        (silent, _), (idle, idle_peer), (busy, busy_peer) = (port.connect() for _ in range(3))
+        for peer, running in ((idle_peer, 0), (busy_peer, 1)):
+            known = connections.at(peer, 0.0)
             known.requests, known.running = 1, running
         async with guarded(connections, port):
             await asyncio.sleep(14.5)
@@ -112,7 +112,7 @@ def test_a_look_that_goes_wrong_leaves_a_guard(
 class Spoken:
     """A WebSocket of an application that says what it is told to."""
 
-    def __init__(self, connections: Connections, ends: Ends) -> None:
+    def __init__(self, connections: Connections, peer: Peer) -> None:
         self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent = asyncio.Event()
@@ -120,8 +120,8 @@ class Spoken:
         self.broken = False
         scope = {
             "type": "websocket",
-            "client": [ends.host, ends.port],
-            "server": ["127.0.0.1", ends.local_port],
+            "client": [peer.host, peer.port],
+            "server": ["127.0.0.1", peer.local_port],
         }
         self._running = asyncio.create_task(
             connections.watched(self._app)(scope, self._came.get, self._send)  # type: ignore[arg-type]
@@ -169,10 +169,10 @@ def came(client: socket.socket) -> bytes:
 @asynccontextmanager
 async def pinged(port: Port, *, plain: bool = True) -> AsyncIterator[tuple[socket.socket, Spoken]]:
     connections = Connections(Bounds(100, 100))
-    client, ends = port.connect()
+    client, peer = port.connect()
     plain_ports = {port.number} if plain else ()
     guard = asyncio.create_task(Guard(connections, {port.number}, 10_000, plain_ports, 20).run())
-    websocket = Spoken(connections, ends)
+    websocket = Spoken(connections, peer)
     yield client, websocket
     await websocket.end()
     assert not guard.done()
@@ -229,12 +229,12 @@ def test_no_ping_is_sent_where_it_could_spoil_something(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pings are sent on Linux alone")
 def test_no_ping_is_sent_behind_what_the_client_has_not_got(port: Port) -> None:
-    client, ends = port.connect()
+    client, peer = port.connect()
     sockets = Sockets({port.number})
-    (found,) = [each for each in sockets.connections() if each is not None and each.ends == ends]
+    (found,) = [each for each in sockets.connections() if each is not None and each.peer == peer]
     assert sockets.ping(found)
     assert client.recv(2, socket.MSG_WAITALL) == PING
-    assert not sockets.ping(found._replace(ends=ends._replace(port=1))), "it is another's by now"
+    assert not sockets.ping(found._replace(peer=peer._replace(port=1))), "it is another's by now"
     with closing(socket.socket(fileno=os.dup(found.descriptor))) as accepted:
         accepted.setblocking(False)
         with suppress(BlockingIOError):

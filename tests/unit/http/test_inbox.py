@@ -22,7 +22,7 @@ async def _filled(*items: Any, spooled: int = 0) -> Inbox[str]:
 
 
 async def _taken(inbox: Inbox[str]) -> Any:
-    item = await inbox.first()
+    item = await inbox.peek()
     inbox.drop()
     return item
 
@@ -55,7 +55,7 @@ def test_what_comes_is_waited_for(in_virtual_time: InVirtualTime) -> None:
 def test_live_audio_ends_in_front_of_what_is_none(in_virtual_time: InVirtualTime, then: list[Any]) -> None:
     async def take() -> list[Any]:
         inbox = await _filled(A, B, *then)
-        return [await _chunks(inbox), await inbox.first()]
+        return [await _chunks(inbox), await inbox.peek()]
 
     assert in_virtual_time(take()) == [[b"a", b"b"], *then]
 
@@ -63,7 +63,7 @@ def test_live_audio_ends_in_front_of_what_is_none(in_virtual_time: InVirtualTime
 def test_live_audio_ends_with_its_end_and_another_may_follow(in_virtual_time: InVirtualTime) -> None:
     async def take() -> list[Any]:
         inbox = await _filled(A, EndOfAudio(), EndOfAudio(), B, C, EndOfAudio(), "x")
-        return [await _chunks(inbox) for _ in range(3)] + [await inbox.first()]
+        return [await _chunks(inbox) for _ in range(3)] + [await inbox.peek()]
 
     assert in_virtual_time(take()) == [[b"a"], [], [b"b", b"c"], "x"]
 
@@ -80,7 +80,7 @@ def test_an_error_among_the_audio_is_raised_in_its_place_and_the_rest_can_be_ski
             await anext(audio)
         await audio.skip()
         await audio.skip()
-        return await inbox.first()
+        return await inbox.peek()
 
     assert in_virtual_time(take()) == "x"
 
@@ -92,7 +92,7 @@ def test_after_the_stop_nothing_begins_and_nothing_is_taken(in_virtual_time: InV
             inbox.stop(Stopping())
             await inbox.put("y")
             with pytest.raises(Stopping):
-                await inbox.first()
+                await inbox.peek()
 
     in_virtual_time(take())
 
@@ -102,7 +102,7 @@ def test_who_waits_for_something_to_begin_hears_of_the_stop(in_virtual_time: InV
         inbox = await _filled()
         asyncio.get_running_loop().call_later(5, inbox.stop, Stopping())
         with pytest.raises(Stopping):
-            await inbox.first()
+            await inbox.peek()
 
     in_virtual_time(take())
 
@@ -135,7 +135,7 @@ def test_live_audio_that_had_ended_before_the_stop_is_whole(in_virtual_time: InV
         inbox.stop(Stopping())
         assert await _chunks(inbox) == [b"a"]
         with pytest.raises(Stopping):
-            await inbox.first()
+            await inbox.peek()
 
     in_virtual_time(take())
 
@@ -172,7 +172,7 @@ def test_what_comes_while_the_spool_is_read_keeps_its_place(in_virtual_time: InV
         inbox = await _filled(*LONG[:4], spooled=100_000)
         audio = LiveAudio(inbox)
         heard = b"".join([await anext(audio) for _ in range(2)])
-        assert isinstance(await inbox.first(), Spooled)
+        assert isinstance(await inbox.peek(), Spooled)
         heard += await anext(audio)
         for chunk in LONG[4:]:
             await inbox.put(chunk)
@@ -230,7 +230,7 @@ def test_what_a_client_sent_before_it_went_is_there_and_its_going_behind_it(
     async def take() -> None:
         inbox = await _filled(*LONG, EndOfAudio(), "x", A, spooled=100_000)
         gone = Disconnected("gone")
-        inbox.leave(gone)
+        inbox.abandon(gone)
         await inbox.put(B)
         await inbox.put("y")
         assert inbox.gone.is_set()

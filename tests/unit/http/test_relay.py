@@ -17,7 +17,7 @@ from transcribed.errors import (
     Unread,
     UnreadableAudio,
 )
-from transcribed.http.relay import LAST_WORDS_SECONDS, Relays, code_and_reason
+from transcribed.http.relay import DRAIN_SECONDS, Relays, code_and_reason
 from transcribed.transcript import LiveEvent, Notice
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
@@ -117,8 +117,8 @@ def test_a_client_that_goes_takes_its_names_along_and_leaves_its_audio(
 def test_the_last_words_of_a_client_that_is_gone_do_not_take_for_ever(
     in_virtual_time: InVirtualTime,
 ) -> None:
-    line, talk = Line(b"a", b"b"), Talk(slow=LAST_WORDS_SECONDS)
-    assert in_virtual_time(_run(line, talk)) == 3 + LAST_WORDS_SECONDS
+    line, talk = Line(b"a", b"b"), Talk(slow=DRAIN_SECONDS)
+    assert in_virtual_time(_run(line, talk)) == 3 + DRAIN_SECONDS
     assert talk.heard == ["a"]
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from transcribed.http.sockets import Ends, OpenConnection, Sockets, taken
+from transcribed.http.sockets import OpenConnection, Peer, Sockets, bytes_read
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -22,8 +22,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
             yield here, there, listener.getsockname()[1]
 
 
-def ends_of(here: socket.socket, port: int) -> Ends:
-    return Ends.of(here.getpeername(), port)
+def peer_of(here: socket.socket, port: int) -> Peer:
+    return Peer.of(here.getpeername(), port)
 
 
 Pair = tuple[socket.socket, socket.socket, int]
@@ -34,7 +34,7 @@ def test_connections_to_a_port_are_found_and_nothing_else(pair: Pair) -> None:
     sockets = Sockets({port})
     for _ in range(2):  # What is known is found again.
         found = [each for each in sockets.connections() if each is not None]
-        assert found == [OpenConnection(ends_of(here, port), here.fileno())]
+        assert found == [OpenConnection(peer_of(here, port), here.fileno())]
     assert sockets.used > 5
     assert not any(Sockets({port + 1}).connections())
 
@@ -60,27 +60,27 @@ def test_a_connection_is_shut_down_for_both_ends(pair: Pair) -> None:
 
 def test_one_that_is_not_the_one_that_was_found_is_left_alone(pair: Pair) -> None:
     here, there, port = pair
-    for wrong in (Ends("192.0.2.1", 1, port), ends_of(here, port + 1)):
+    for wrong in (Peer("192.0.2.1", 1, port), peer_of(here, port + 1)):
         assert not Sockets({port}).shut_down(OpenConnection(wrong, here.fileno()))
     there.sendall(b"a")
     assert here.recv(1) == b"a"
     number = here.fileno()
     here.close()
-    assert not Sockets({port}).shut_down(OpenConnection(Ends("127.0.0.1", 1, port), number))
+    assert not Sockets({port}).shut_down(OpenConnection(Peer("127.0.0.1", 1, port), number))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
 def test_what_has_been_read_is_known(pair: Pair, eventually: Callable[..., None]) -> None:
     here, there, _ = pair
-    assert taken(here.fileno()) == 0
+    assert bytes_read(here.fileno()) == 0
     there.sendall(bytes(100_000))
     read = 0
     while read < 60_000:
         read += len(here.recv(60_000 - read))
-    eventually(lambda: taken(here.fileno()) == 60_000, 5, "what waits is not counted")
+    eventually(lambda: bytes_read(here.fileno()) == 60_000, 5, "what waits is not counted")
     while read < 100_000:
         read += len(here.recv(100_000))
-    assert taken(here.fileno()) == 100_000
+    assert bytes_read(here.fileno()) == 100_000
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert taken(listener.fileno()) is None
-    assert taken(10_000) is None
+        assert bytes_read(listener.fileno()) is None
+    assert bytes_read(10_000) is None
