@@ -77,7 +77,7 @@ def _print_row(name: str, rows: list[tuple[str, str, str]]) -> None:
 def _whole(model: MoonshineModel, path: Path) -> str:
     with path.open("rb") as file, MediaReader(file) as media:
         samples = np.concatenate(list(media.blocks()))
-    return model.tokenizer.text(model.decode(model.encode(samples), Decoded(), ()).tokens)
+    return model.tokenizer.text(model.decode(model.encode(samples), Decoded(), ())[0].tokens)
 
 
 def _streamed(server: RunningServer, path: Path) -> str:

@@ -232,7 +232,7 @@ def _report_cost(engine: SegmentEngine, speech: Path, heard: Sequence[Heard]) ->
 
             def without(start: int = start, end: int = end, audio: SampleBuffer = audio) -> object:
                 encoded = engine.model.networks.encode(audio.between(start, end))
-                return engine.model.networks.decode_from(encoded, Decoded(), (), KeyValueCache())
+                return engine.model.networks.decode(encoded, Decoded(), (), KeyValueCache())
 
             def with_times(start: int = start, end: int = end, audio: SampleBuffer = audio) -> object:
                 return MoonshineSegment(engine.model.networks, start).recognise_whole(audio, end)

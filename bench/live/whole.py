@@ -35,7 +35,7 @@ def main() -> None:
     def said(path: Path) -> str:
         with path.open("rb") as file, MediaReader(file) as media:
             samples = np.concatenate(list(media.blocks()))
-        return model.tokenizer.text(model.decode(model.encode(samples), Decoded(), ()).tokens)
+        return model.tokenizer.text(model.decode(model.encode(samples), Decoded(), ())[0].tokens)
 
     library = Library(given.speech, given.words)
     materials = [

@@ -72,8 +72,8 @@ class Engines:
         if fallback in LOCAL:
             if not REMOTE.keys() & set(names):
                 raise ConfigurationError(
-                    f"--fallback {fallback} goes on where an engine elsewhere cannot, and there is none: "
-                    f"say --engine {' or '.join(REMOTE)} too, or leave --fallback out."
+                    f"--fallback {fallback} takes over where a remote engine fails, and there is none: "
+                    f"add --engine {' or '.join(REMOTE)}, or leave --fallback out."
                 )
             names.append(fallback)
         return {name: await self._admitted(name) for name in dict.fromkeys(names)}

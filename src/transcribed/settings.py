@@ -38,7 +38,7 @@ class _EngineSettings(BaseSettings):
     engine: EngineName = Field("moonshine", description="What recognises speech.")
     model: ModelName = Field("default", description="Which of the engine's models.")
     fallback: FallbackName = Field(
-        "none", description="What goes on where an engine elsewhere, such as amazon, cannot."
+        "none", description="The engine that takes over where a remote one, such as amazon, fails."
     )
     threads: int = Field(
         0, ge=0, le=256, description="Threads that recognise speech; 0 means one for each core."

@@ -336,7 +336,7 @@ def test_what_cannot_start_says_what_to_do(
     where = ("--port", str(free_port))
     amazon = ("serve", *where, "--engine", "amazon")
     for command, message in (
-        (("serve", *where, "--fallback", "moonshine"), "say --engine amazon too, or leave --fallback out"),
+        (("serve", *where, "--fallback", "moonshine"), "add --engine amazon, or leave --fallback out"),
         ((*amazon, "--amazon-profile", "nobody"), "The config profile (nobody) could not be found"),
         ((*amazon, "--amazon-parameters", "speakers=2"), "'speakers' is none of content-identification"),
         ((*amazon, "--amazon-language", "tlh"), "no language of Amazon's, such as en-US or de-DE"),

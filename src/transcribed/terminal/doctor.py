@@ -108,7 +108,7 @@ def _found(account: "Account") -> str:
 def _region(account: "Account") -> str:
     # With an endpoint that is not Amazon's, any region will do.
     region, known = account.region, account.regions
-    return region if region in known else f"{region}, which is none of {', '.join(known)}"
+    return region if region in known else f"{region}, which is not one of {', '.join(known)}"
 
 
 @dataclass
@@ -157,7 +157,7 @@ def _unreachable(place: str, error: Exception) -> str:
     match reason:
         case socket.gaierror():
             return (
-                f"There is no host of {place}. Is the region one that has Amazon Transcribe, and is DNS up?"
+                f"There is no host of {place}. Does the region have Amazon Transcribe, and does DNS work?"
             )
         case ssl.SSLCertVerificationError():
             return (
@@ -184,7 +184,7 @@ def _costs(endpoint: str) -> str:
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        click.echo("There is nobody to ask. Say that it may be opened with --yes.")
+        click.echo("Standard input is not a terminal. Agree to the stream with --yes.")
         return False
     return click.confirm("Open it?", err=True)
 
@@ -195,7 +195,7 @@ async def _stream(settings: AmazonSettings) -> str:
     from transcribed.engines.moonshine.shipped import shipped_speech  # noqa: PLC0415 - nothing else needs it
 
     began = time.monotonic()
-    heard: list[Hypothesis] = []
+    hypotheses: list[Hypothesis] = []
     first = 0.0
     try:
         async with asyncio.timeout(_STREAM_SECONDS):
@@ -206,15 +206,15 @@ async def _stream(settings: AmazonSettings) -> str:
                 async for event in stream:
                     if isinstance(event, Hypothesis):
                         first = first or time.monotonic() - began
-                        heard.append(event)
+                        hypotheses.append(event)
                 await sending
             finally:
                 sending.cancel()
                 await stream.aclose()
     except TimeoutError:
         raise Unavailable(f"The stream did not end within {_STREAM_SECONDS:g} seconds.") from None
-    text = " ".join(hypothesis.text for hypothesis in heard if hypothesis.final)
-    words = f'first words after {first:.1f} s: "{text}"' if heard else "no words came"
+    text = " ".join(hypothesis.text for hypothesis in hypotheses if hypothesis.final)
+    words = f'first words after {first:.1f} s: "{text}"' if hypotheses else "no words came"
     return f"open after {opened:.2f} s, {words}, ended in good order after {time.monotonic() - began:.1f} s"
 
 

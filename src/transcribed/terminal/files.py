@@ -96,7 +96,7 @@ def opened(file: str) -> Iterator[Source]:
             source = stack.enter_context(_spooled(source))
         found = FileSource(source)
         if found.size < _FEWEST_BYTES:
-            raise UnreadableAudio(f"it is no audio, but {found.size} bytes.")
+            raise UnreadableAudio(f"it is too short to be audio: {found.size} bytes.")
         yield found
 
 

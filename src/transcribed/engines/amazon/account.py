@@ -86,7 +86,7 @@ class Account:
             partition = resolver.get_partition_for_region(self.region)
         except botocore.exceptions.UnknownRegionError as error:
             raise ConfigurationError(
-                f"{self.region!r} is no region of Amazon's. There are: {', '.join(self.regions)}."
+                f"{self.region!r} is not a region of Amazon. Choose one of: {', '.join(self.regions)}."
             ) from error
         return amazon_endpoint(self.region, resolver.get_partition_dns_suffix(partition))
 
@@ -103,7 +103,7 @@ class Account:
             services = self._session.full_config.get("services", {}).get(name)
             if services is None:
                 raise ConfigurationError(
-                    f"The profile names the services {name!r}, and there are none such."
+                    f"The profile names the services {name!r}, which are not configured."
                 )
         own = services.get("transcribe_streaming", {}).get("endpoint_url")
         endpoint: str | None = own or profile.get("endpoint_url")
@@ -169,7 +169,7 @@ class Account:
         return FoundCredentials(found.method or "unknown", keys)
 
     def refused(self) -> None:
-        """Record that Amazon refused the credentials, so that the next call searches anew."""
+        """Record that Amazon refused the credentials, so that the next call searches again."""
         self._refused = True
 
     def address(self, parameters: Mapping[str, str]) -> str:

@@ -14,24 +14,24 @@ class AmazonOptions(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
     amazon_region: str = Field(
-        "", description="The region of Amazon; without it AWS_REGION or the profile's."
+        "", description="The region of Amazon; by default AWS_REGION or the profile's."
     )
-    amazon_profile: str = Field("", description="The profile in ~/.aws; without it AWS_PROFILE or default.")
+    amazon_profile: str = Field("", description="The profile in ~/.aws; by default AWS_PROFILE or default.")
     amazon_endpoint: str = Field(
         "",
-        description="Where streams go; without it AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING or the region's.",
+        description="The endpoint; by default AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING or the region's.",
     )
-    amazon_language: str = Field("en-US", description="The language of streams that ask for none.")
+    amazon_language: str = Field("en-US", description="The language of streams that request none.")
     amazon_parameters: str = Field(
         "",
-        description="What is asked of every stream, by Amazon's names: 'NAME=VALUE NAME=VALUE'.",
+        description="Parameters of all streams, by Amazon's names: 'NAME=VALUE NAME=VALUE'.",
     )
     amazon_streams: int = Field(25, ge=1, description="The most streams at once; Amazon's own limit is 25.")
     amazon_speed: float = Field(
         1.0,
         ge=0.1,
         le=100,
-        description="How fast recordings are sent, in times of real time; Amazon wants 1.",
+        description="The speed of recordings, as a multiple of real time; Amazon expects 1.",
         json_schema_extra={"metavar": "TIMES"},
     )
     amazon_silence_after: float = Field(
@@ -41,7 +41,7 @@ class AmazonOptions(BaseSettings):
         13800.0,
         ge=1,
         le=14340,
-        description="Seconds after which another stream takes over; Amazon ends one after 14400.",
+        description="Seconds after which a new stream takes over; Amazon ends one after 14400.",
     )
 
     @field_validator("amazon_language")

@@ -85,9 +85,9 @@ def refusal(name: str, message: str) -> TranscribedError:
         # Over a WebSocket, Amazon reports other refusals as BadRequest, too.
         about = next((about for words, about in _BAD_REQUESTS.items() if words in lower), "BadRequest")
         kind, advice = _KINDS[about]
-    said = " ".join(message.split())[:_SHOWN] or "it does not say why"
-    said = said if said.endswith((".", "!", "?")) else f"{said}."
-    return kind(f"Amazon Transcribe answers {plain or 'nothing known'}: {said} {advice}".rstrip())
+    reason = " ".join(message.split())[:_SHOWN] or "it does not say why"
+    reason = reason if reason.endswith((".", "!", "?")) else f"{reason}."
+    return kind(f"Amazon Transcribe answers {plain or 'with an unknown error'}: {reason} {advice}".rstrip())
 
 
 def refusal_of_status(status: int, headers: Mapping[str, str], body: bytes) -> TranscribedError:
@@ -97,9 +97,7 @@ def refusal_of_status(status: int, headers: Mapping[str, str], body: bytes) -> T
     if name:
         return refusal(name, message)
     if status >= 500:  # noqa: PLR2004 - HTTP's limit
-        return Unavailable(
-            f"Amazon Transcribe, or what is in front of it, answers {status}. {message}".strip()
-        )
+        return Unavailable(f"Amazon Transcribe, or a proxy before it, answers {status}. {message}".strip())
     if status in _STATUS:
         return refusal(_STATUS[status], message or f"HTTP {status}")
     return EngineFailure(

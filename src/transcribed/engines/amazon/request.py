@@ -41,11 +41,11 @@ def endpoint_at(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"The endpoint {url!r} is no URL: {error}.") from None
+        raise ConfigurationError(f"The endpoint {url!r} is not a URL: {error}.") from None
     scheme = _SCHEMES.get(parts.scheme.lower())
     if scheme is None or not parts.hostname:
         raise ConfigurationError(
-            f"The endpoint {url!r} is no URL of a server. Give one such as https://localhost:8443."
+            f"The endpoint {url!r} is not the URL of a server. Give one such as https://localhost:8443."
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     if port is None and scheme == "https":

@@ -75,7 +75,7 @@ class AmazonStream:
         self._received = 0
         self._silence_due = 0
         self._speech = SegmentSpeechEvents(enabled=options.speech_events)
-        self._said: EventQueue[RecognitionEvent] = EventQueue(latest_partial=options.pace is Pace.LIVE)
+        self._events: EventQueue[RecognitionEvent] = EventQueue(latest_partial=options.pace is Pace.LIVE)
         self._finishing = False
         self._end_sent = False
         self._to_send = asyncio.Event()
@@ -102,12 +102,12 @@ class AmazonStream:
 
     async def send(self, samples: Samples) -> None:
         """Give audio; waits while the buffer is full."""
-        while not self._said.ended and self._outbox.samples >= BUFFERED_SECONDS * SAMPLE_RATE:
+        while not self._events.ended and self._outbox.samples >= BUFFERED_SECONDS * SAMPLE_RATE:
             self._taken.clear()
             await self._taken.wait()
-        if self._said.failure is not None:
-            raise self._said.failure
-        if not self._said.ended:
+        if self._events.failure is not None:
+            raise self._events.failure
+        if not self._events.ended:
             self._outbox.push(samples)
             self._received += len(samples)
             self._to_send.set()
@@ -124,7 +124,7 @@ class AmazonStream:
 
     def __aiter__(self) -> AsyncIterator[RecognitionEvent]:
         """Yield the events."""
-        return aiter(self._said)
+        return aiter(self._events)
 
     @property
     def status(self) -> StreamStatus:
@@ -164,7 +164,7 @@ class AmazonStream:
         # The reading task reports a closed connection: an unread message may explain it.
         with suppress(ConnectionClosed):
             await self._ping()
-            while not self._said.ended:
+            while not self._events.ended:
                 if self._pacer is not None:
                     await asyncio.sleep(self._pacer.wait(self._loop.time()))
                 if piece := self._next_piece():
@@ -176,7 +176,7 @@ class AmazonStream:
                     await self._to_send.wait()
                 if self._loop.time() - self._pinged >= self._times.ping:
                     await self._ping()
-            if not self._said.ended:
+            if not self._events.ended:
                 self._end_sent = True
                 self._last_read = self._loop.time()
                 await self._put(b"")
@@ -220,11 +220,11 @@ class AmazonStream:
 
     async def _read_all(self) -> None:
         try:
-            while not self._said.ended:
+            while not self._events.ended:
                 message = await self._connection.recv()
                 self._last_read = self._loop.time()
                 self._take(message)
-                await self._said.wait_for_room()
+                await self._events.wait_for_room()
         except ConnectionClosed as closed:
             self._end(self._failure(closed))
         except MalformedMessage as error:
@@ -236,7 +236,7 @@ class AmazonStream:
         if code in _NORMAL_CLOSURES and self._end_sent:
             return None
         how = "broke off" if code is None else f"was closed by the other end ({closed.rcvd})"
-        return UpstreamLost(f"The connection to Amazon Transcribe {how} before all was said.")
+        return UpstreamLost(f"The connection to Amazon Transcribe {how} before the end of the transcript.")
 
     def _take(self, data: str | bytes) -> None:
         if isinstance(data, str):
@@ -246,8 +246,8 @@ class AmazonStream:
             case "event", "TranscriptEvent":
                 for reading in read_event(payload):
                     if (hypothesis := self._hypotheses.read(reading)) is not None:
-                        for said in self._speech.with_events(hypothesis):
-                            self._said.put(said)
+                        for event in self._speech.with_events(hypothesis):
+                            self._events.put(event)
             case "exception", _:
                 name = str(headers.get(":exception-type", ""))
                 self._end(refusal_of_status(0, {"x-amzn-errortype": name}, payload))
@@ -261,8 +261,8 @@ class AmazonStream:
 
     def _end(self, failure: TranscribedError | None) -> None:
         """End the stream and wake all waiters. Only the first call has an effect."""
-        if not self._said.ended:
-            self._said.end(failure)
+        if not self._events.ended:
+            self._events.end(failure)
             if failure is not None:
                 self._on_failure(failure)
             self._timer.cancel()
@@ -276,14 +276,14 @@ class AmazonStream:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self._tick_seconds, self._tick)
         now, times = self._loop.time(), self._times
-        if self._said.full:
+        if self._events.full:
             # Nothing is read while the stream's own reader is slow, so that silence proves nothing.
             self._last_read = self._pinged = now
         if self._sending_since is not None and now - self._sending_since > times.send:
             self._lose(f"Amazon Transcribe has taken no audio for {times.send:g} s.")
         elif self._end_sent and now - self._last_read > times.last_words:
             self._lose(
-                f"Amazon Transcribe has said nothing for {times.last_words:g} s after the end of the "
+                f"Amazon Transcribe has sent nothing for {times.last_words:g} s after the end of the "
                 "audio, and has not ended the stream."
             )
         elif (

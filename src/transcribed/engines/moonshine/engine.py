@@ -6,7 +6,7 @@ from transcribed.engines.moonshine.model import MoonshineModel
 from transcribed.engines.moonshine.segment import MoonshineSegments
 from transcribed.engines.moonshine.shipped import shipped_speech
 from transcribed.engines.moonshine.variants import VARIANTS
-from transcribed.engines.segments.engine import SegmentEngine, measured
+from transcribed.engines.segments.engine import SegmentEngine, measured_engine
 from transcribed.options import Capabilities
 from transcribed.recognition.endpointing import EndpointingRules
 
@@ -20,4 +20,4 @@ def load(cache: Path, endpointing: EndpointingRules, model: str | None = None) -
     name = model or next(iter(VARIANTS))
     segments = MoonshineSegments(MoonshineModel.load(cache, name))
     capabilities = Capabilities("moonshine", ("en-US",), models=(name,), endpoint_silence=True)
-    return measured(capabilities, segments, endpointing, shipped_speech("beckett.wav", seconds=6))
+    return measured_engine(capabilities, segments, endpointing, shipped_speech("beckett.wav", seconds=6))

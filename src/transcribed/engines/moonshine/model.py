@@ -209,7 +209,13 @@ class MoonshineModel:
         hidden, _ = self.encode_features(features.values, features.normalisation(), parallel=parallel)
         return Encoded(hidden, len(samples))
 
-    def decode(self, encoded: Encoded, settled: Decoded, draft: Sequence[int]) -> Decoded:
+    def decode(
+        self,
+        encoded: Encoded,
+        settled: Decoded,
+        draft: Sequence[int],
+        past: KeyValueCache = KeyValueCache(),
+    ) -> tuple[Decoded, KeyValueCache, Array]:
         """Decode greedily, starting after the settled tokens.
 
         `draft` is a guess at the tokens that follow the settled ones, usually the result for slightly less
@@ -218,22 +224,15 @@ class MoonshineModel:
         (Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via Speculative Decoding").
         So a draft saves time, and changes the text only if two tokens are almost equally probable: sums are
         rounded differently in passes of different lengths.
-        """
-        decoded, _, _ = self.decode_from(encoded, settled, draft, KeyValueCache())
-        return decoded
 
-    def decode_from(
-        self, encoded: Encoded, settled: Decoded, draft: Sequence[int], past: KeyValueCache
-    ) -> tuple[Decoded, KeyValueCache, Array]:
-        """Decode like `decode`, with the cache of earlier reads, at most of as many tokens as are settled.
-
-        Returns the tokens, the extended cache, and the attention [heads, tokens, frames] of all tokens but
-        the settled ones, by the heads that follow the speech.
+        `past` is the cache of earlier reads, with at most as many tokens as are settled. Returns the
+        tokens, the extended cache, and the attention [heads, tokens, frames] of all tokens but the settled
+        ones, by the heads that follow the speech.
         """
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
         names = self.dimensions.states(CROSS)
         cross = dict(zip(names, self._networks.cross.run(names, {"hidden": encoded.hidden}), strict=True))
-        reading = _Decoder(self._networks.decoder, self.dimensions, self._variant, cross, past)
+        reading = _DecoderState(self._networks.decoder, self.dimensions, self._variant, cross, past)
         tokens, probabilities = list(settled.tokens), list(settled.probabilities)
         unread = [START, *tokens][past.length :]
         rest = draft = draft[: max(0, limit - len(tokens))]
@@ -275,7 +274,7 @@ def _resumed(rest: Sequence[int], token: int) -> int:
     return nearby.index(token) + 1 if token in nearby else 0
 
 
-class _Decoder:
+class _DecoderState:
     """The decoder and its state for the audio of one segment."""
 
     def __init__(

@@ -22,5 +22,5 @@ class MoonshineOptions(BaseSettings):
 
     cache: Path = Field(
         default_factory=_default_cache,
-        description="A folder for what is computed once, at the first start.",
+        description="A folder for files that are computed once, at the first start.",
     )

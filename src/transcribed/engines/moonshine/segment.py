@@ -144,8 +144,7 @@ class MoonshineSegment:
     """A SegmentRecogniser.
 
     `settled` tokens are never decoded again. Incremental results also keep the tokens that two results some
-    time apart agree on; the whole segment is decoded without them. `speech` are the probabilities of
-    speech, by which words are aligned.
+    time apart agree on. `speech` are the speech probabilities of the stream, which help to align words.
     """
 
     def __init__(
@@ -184,7 +183,7 @@ class MoonshineSegment:
         draft = self._last.tokens[len(agreed.tokens) :]
         part = len(agreed.tokens) / max(1, len(self._last.tokens))
         encoded = self._encoder.encode_incrementally(audio, end, min(1.0, part))
-        decoded, past, attention = self._model.decode_from(encoded, agreed, draft, self._past)
+        decoded, past, attention = self._model.decode(encoded, agreed, draft, self._past)
         decoded = self._timed(decoded, agreed, attention, encoded.skipped, end)
         if end - self._compared_end >= _AGREEMENT_SAMPLES:
             common = common_prefix_length(decoded.tokens, self._compared.tokens)
@@ -205,7 +204,7 @@ class MoonshineSegment:
         if not self.has_final(end):
             encoded = self._encoder.encode_whole(audio, end, parallel=parallel)
             draft = self._last.tokens[len(self.settled.tokens) :]
-            decoded, _, attention = self._model.decode_from(encoded, self.settled, draft, KeyValueCache())
+            decoded, _, attention = self._model.decode(encoded, self.settled, draft)
             self._last = self._timed(decoded, self.settled, attention, 0, end)
             self._whole_end = end
             # This text is better than an incremental one, so that later results continue from it.

@@ -33,7 +33,7 @@ class SegmentEngine:
         return SegmentStream(self.model, self.silero, options, self.endpointing, self.partials)
 
 
-def measured(
+def measured_engine(
     capabilities: Capabilities, model: SegmentModel, endpointing: EndpointingRules, speech: Samples
 ) -> SegmentEngine:
     """Return an engine whose costs are measured on some speech, which also warms up the model."""

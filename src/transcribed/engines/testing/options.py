@@ -11,4 +11,4 @@ class ScriptedOptions(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
-    script: Path | None = Field(None, description="What the scripted engine says: a JSON file.")
+    script: Path | None = Field(None, description="The script of the scripted engine: a JSON file.")

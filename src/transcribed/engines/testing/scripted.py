@@ -126,10 +126,9 @@ class ScriptedStream:
 
     def next_step(self) -> NextStep | None:
         """Return what `step` would do now."""
-        due = bool(self._events) and self._is_due(self._events[-1])
-        if self._flushes and not (due and self._events[-1].due <= self._flushes[0]):
+        if self._is_flush_next:
             return NextStep(StepKind.FINAL, since=self._flushes[0])
-        if not due:
+        if not self._events or not self._is_due(self._events[-1]):
             return None
         event = self._events[-1]
         return NextStep(
@@ -139,13 +138,17 @@ class ScriptedStream:
 
     def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - a step takes no time
         """Return the events of the next due script event. Raises EngineFailure for an error."""
-        if self._flushes and not (self._events and self._events[-1].due <= self._flushes[0]):
+        if self._is_flush_next:
             at, text = self._flushes.popleft(), self._last_partial
             return self._events_of(ScriptedEvent(at=at, text=text, final=True)) if text else ()
         event = self._events.pop()
         if event.error is not None:
             raise EngineFailure(event.error)
         return self._events_of(event)
+
+    @property
+    def _is_flush_next(self) -> bool:
+        return bool(self._flushes) and not (self._events and self._events[-1].due <= self._flushes[0])
 
     def _events_of(self, event: ScriptedEvent) -> Sequence[RecognitionEvent]:
         self._last_partial = "" if event.final else event.text

@@ -73,7 +73,7 @@ def test_the_endpoint_is_that_of_the_region(bare: pytest.MonkeyPatch, region: st
 
 
 def test_what_is_no_region_is_refused(bare: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match=r"'Ireland' is no region.*eu-west-1"):
+    with pytest.raises(ConfigurationError, match=r"'Ireland' is not a region.*eu-west-1"):
         _ = Account(AmazonSettings(region="Ireland")).endpoint
 
 

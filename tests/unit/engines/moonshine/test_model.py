@@ -113,7 +113,7 @@ def test_the_graphs_compute_what_the_shipped_ones_do(
     # Rounded to 8 bits, the shipped encoder itself differs by half as much where the audio does by 1e-6.
     assert np.abs(encoded.hidden - hidden).mean() < 0.1 * np.abs(hidden).mean()
     tokens = tuple(_greedy(decoder, hidden, mask))
-    assert model.decode(encoded, Decoded(), ()).tokens == tokens
+    assert model.decode(encoded, Decoded(), ())[0].tokens == tokens
     assert model.tokenizer.text(tokens).startswith(SPOKEN[recording])
 
 
@@ -126,14 +126,14 @@ def test_encodes_any_length(model: MoonshineModel, length: int) -> None:
     frames = encoded.hidden.shape[1]
     assert frames == pytest.approx(max(length, 2_048) / 384, abs=3)
     assert np.isfinite(encoded.hidden).all()
-    assert np.isfinite(model.decode(encoded, Decoded(), ()).probabilities).all()
+    assert np.isfinite(model.decode(encoded, Decoded(), ())[0].probabilities).all()
 
 
 # --- Decoding
 
 
 def test_every_token_has_its_probability(model: MoonshineModel, samples: Read) -> None:
-    decoded = model.decode(model.encode(samples("test.wav")), Decoded(), ())
+    decoded = model.decode(model.encode(samples("test.wav")), Decoded(), ())[0]
     assert len(decoded.tokens) == len(decoded.probabilities)
     assert all(0 < probability <= 1 for probability in decoded.probabilities)
     assert min(decoded.probabilities) > 0.5
@@ -145,13 +145,13 @@ def test_a_draft_changes_no_word_that_the_model_is_sure_of(
 ) -> None:
     audio = samples(recording)
     encoded = model.encode(audio)
-    plain = model.decode(encoded, Decoded(), ())
+    plain = model.decode(encoded, Decoded(), ())[0]
     earlier = [
-        model.decode(model.encode(audio[: len(audio) * part // 10]), Decoded(), ()) for part in (3, 6, 9)
+        model.decode(model.encode(audio[: len(audio) * part // 10]), Decoded(), ())[0] for part in (3, 6, 9)
     ]
     wrong = [(*plain.tokens[:2], 17, *plain.tokens[3:]), (5_000,) * 200, (END, END), (START,)]
     for draft in [plain.tokens, *(decoded.tokens for decoded in earlier), *wrong]:
-        decoded = model.decode(encoded, Decoded(), draft)
+        decoded = model.decode(encoded, Decoded(), draft)[0]
         pairs = zip(plain.tokens, plain.probabilities, decoded.tokens, decoded.probabilities, strict=False)
         doubts = [(p, q) for token, p, other, q in pairs if token != other]
         if doubts:
@@ -163,30 +163,30 @@ def test_a_draft_changes_no_word_that_the_model_is_sure_of(
 def test_a_wrong_draft_is_not_believed(model: MoonshineModel, samples: Read) -> None:
     encoded = model.encode(samples("test.wav"))
     for draft in ((5_000,) * 200, (END, END), (START,), (17,)):
-        assert _text(model, model.decode(encoded, Decoded(), draft)) == "This is a test."
+        assert _text(model, model.decode(encoded, Decoded(), draft)[0]) == "This is a test."
 
 
 def test_what_is_settled_stands_at_the_start(model: MoonshineModel, samples: Read, recording: str) -> None:
     audio = samples(recording)
     encoded = model.encode(audio)
-    plain = model.decode(encoded, Decoded(), ())
+    plain = model.decode(encoded, Decoded(), ())[0]
     for count in (1, len(plain.tokens) // 2, len(plain.tokens)):
         settled = Decoded(plain.tokens[:count], plain.probabilities[:count])
-        decoded = model.decode(encoded, settled, ())
+        decoded = model.decode(encoded, settled, ())[0]
         assert decoded.tokens[:count] == settled.tokens
         assert decoded.probabilities[:count] == settled.probabilities
 
-    other = model.decode(model.encode(samples("test.wav")), Decoded(), ())
-    assert model.decode(encoded, other, plain.tokens).tokens[: len(other.tokens)] == other.tokens
+    other = model.decode(model.encode(samples("test.wav")), Decoded(), ())[0]
+    assert model.decode(encoded, other, plain.tokens)[0].tokens[: len(other.tokens)] == other.tokens
 
 
 def test_what_is_settled_stands_even_where_it_repeats_itself(model: MoonshineModel, samples: Read) -> None:
     encoded = model.encode(samples("jfk.mp3"))
     (word,) = {
         token for token in range(len(model.tokenizer)) if model.tokenizer.text([token]) == "country"
-    } & set(model.decode(encoded, Decoded(), ()).tokens)
+    } & set(model.decode(encoded, Decoded(), ())[0].tokens)
     settled = Decoded((word,) * 14, (0.9,) * 14)
-    assert model.decode(encoded, settled, ()).tokens[:14] == settled.tokens
+    assert model.decode(encoded, settled, ())[0].tokens[:14] == settled.tokens
 
 
 def _noise(seconds: int) -> Samples:
@@ -213,9 +213,9 @@ def test_a_model_that_loops_is_stopped(
     else:
         audio = (_noise if kind == "noise" else _dial_tone)(int(size))
     encoded = model.encode(audio)
-    stopped = model.decode(encoded, Decoded(), ()).tokens
+    stopped = model.decode(encoded, Decoded(), ())[0].tokens
     monkeypatch.setattr("transcribed.engines.moonshine.model.repeated_phrase_length", lambda _: None)
-    looping = model.decode(encoded, Decoded(), ()).tokens
+    looping = model.decode(encoded, Decoded(), ())[0].tokens
     assert looping[: len(stopped)] == stopped
     assert len(looping) > 40, "it goes on until the length of the audio stops it"
     assert len(stopped) <= 24
@@ -226,15 +226,15 @@ def test_the_length_of_the_audio_limits_the_tokens(model: MoonshineModel) -> Non
     noise = np.random.default_rng(0).normal(0, 0.3, 32_000).astype(np.float32)
     for audio in (noise, silence(2.0)):
         encoded = model.encode(audio)
-        assert len(model.decode(encoded, Decoded(), ()).tokens) <= 2 * 6.5 + 6
-        assert len(model.decode(encoded, Decoded(), tuple(range(100, 200))).tokens) <= 2 * 6.5 + 6
+        assert len(model.decode(encoded, Decoded(), ())[0].tokens) <= 2 * 6.5 + 6
+        assert len(model.decode(encoded, Decoded(), tuple(range(100, 200)))[0].tokens) <= 2 * 6.5 + 6
 
 
 def test_many_threads_may_use_one_model(model: MoonshineModel, samples: Read) -> None:
     recordings = [samples(name) for name in list(SPOKEN)[:3]] * 4
 
     def decode(audio: Samples) -> Decoded:
-        return model.decode(model.encode(audio), Decoded(), ())
+        return model.decode(model.encode(audio), Decoded(), ())[0]
 
     alone = [decode(audio) for audio in recordings[:3]] * 4
     with ThreadPoolExecutor(4) as pool:

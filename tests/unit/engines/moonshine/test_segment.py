@@ -88,7 +88,9 @@ def test_the_whole_is_as_if_nothing_had_been_encoded_in_passing(
     # Rounded to 8 bits, the encoder tells audio apart that differs by 1e-6.
     difference = np.abs(found.hidden - expected.hidden).mean()
     assert difference < 0.1 * np.abs(expected.hidden).mean()
-    _assert_same_as_far_as_sure(model.decode(found, Decoded(), ()), model.decode(expected, Decoded(), ()))
+    _assert_same_as_far_as_sure(
+        model.decode(found, Decoded(), ())[0], model.decode(expected, Decoded(), ())[0]
+    )
 
 
 def test_in_passing_no_more_is_encoded_than_the_last_second_and_what_is_new(
@@ -172,7 +174,7 @@ def test_the_whole_is_the_models_text(model: MoonshineModel, samples: Read, reco
     audio = samples(recording)
     recogniser, _ = _in_passing(model, audio)
     whole = recogniser.recognise_whole(_buffer(audio), START + len(audio))
-    _assert_same_as_far_as_sure(whole, model.decode(model.encode(audio), Decoded(), ()))
+    _assert_same_as_far_as_sure(whole, model.decode(model.encode(audio), Decoded(), ())[0])
 
 
 def test_what_is_settled_is_never_read_anew(model: MoonshineModel, spoken: Samples, samples: Read) -> None:
@@ -194,7 +196,7 @@ def test_what_is_settled_is_never_read_anew(model: MoonshineModel, spoken: Sampl
 def test_a_settled_word_stands_though_the_audio_says_another(
     model: MoonshineModel, spoken: Samples, samples: Read
 ) -> None:
-    other = model.decode(model.encode(samples("test.wav")), Decoded(), ())
+    other = model.decode(model.encode(samples("test.wav")), Decoded(), ())[0]
     recogniser = MoonshineSegment(model, START)
     recogniser.settled = other
     for end in _growing(len(spoken))[10:14]:
@@ -254,10 +256,10 @@ def test_a_right_draft_is_read_in_one_pass(
     counting: MoonshineModel, decoder: CountingSession, spoken: Samples
 ) -> None:
     encoded = counting.encode(spoken)
-    plain = counting.decode(encoded, Decoded(), ())
+    plain = counting.decode(encoded, Decoded(), ())[0]
     assert len(decoder.passes) == len(plain.tokens) + 1
     decoder.passes.clear()
-    assert counting.decode(encoded, Decoded(), plain.tokens).tokens == plain.tokens
+    assert counting.decode(encoded, Decoded(), plain.tokens)[0].tokens == plain.tokens
     assert decoder.passes == [len(plain.tokens) + 1]
 
 
@@ -267,11 +269,11 @@ def test_a_draft_that_is_wrong_in_one_word_costs_few_passes(
     counting: MoonshineModel, decoder: CountingSession, spoken: Samples, place: float, wrong: str
 ) -> None:
     encoded = counting.encode(spoken)
-    plain = counting.decode(encoded, Decoded(), ()).tokens
+    plain = counting.decode(encoded, Decoded(), ())[0].tokens
     at = round(place * len(plain))
     with_one = {"another": (17,), "missing": (), "added": (17, plain[at])}[wrong]
     decoder.passes.clear()
-    decoded = counting.decode(encoded, Decoded(), (*plain[:at], *with_one, *plain[at + 1 :]))
+    decoded = counting.decode(encoded, Decoded(), (*plain[:at], *with_one, *plain[at + 1 :]))[0]
     assert decoded.tokens == plain
     # The draft, what stands in the place of the wrong word, and the rest of the draft in parts; a word that
     # is said twice may be found in the wrong place first.
@@ -282,10 +284,10 @@ def test_a_draft_of_another_text_costs_no_more_passes_than_none(
     counting: MoonshineModel, decoder: CountingSession, spoken: Samples
 ) -> None:
     encoded = counting.encode(spoken)
-    plain = counting.decode(encoded, Decoded(), ())
+    plain = counting.decode(encoded, Decoded(), ())[0]
     none = len(decoder.passes)
     decoder.passes.clear()
-    assert counting.decode(encoded, Decoded(), plain.tokens[::-1]).tokens == plain.tokens
+    assert counting.decode(encoded, Decoded(), plain.tokens[::-1])[0].tokens == plain.tokens
     assert len(decoder.passes) <= none
     assert sum(decoder.passes) < 8 * none
 
@@ -295,14 +297,12 @@ def test_what_was_read_before_need_not_be_read_again(
     counting: MoonshineModel, decoder: CountingSession, samples: Read, recording: str
 ) -> None:
     encoded = counting.encode(samples(recording))
-    plain, past, attention = counting.decode_from(encoded, Decoded(), (), KeyValueCache())
+    plain, past, attention = counting.decode(encoded, Decoded(), (), KeyValueCache())
     assert past.length == len(plain.tokens) + 1
     for count in (1, len(plain.tokens) // 2, len(plain.tokens)):
         decoder.passes.clear()
         settled = plain.first(count)
-        decoded, after, rest = counting.decode_from(
-            encoded, settled, plain.tokens[count:], past.first(count)
-        )
+        decoded, after, rest = counting.decode(encoded, settled, plain.tokens[count:], past.first(count))
         assert decoded.tokens == plain.tokens
         np.testing.assert_allclose(rest, attention[:, count:], atol=0.2)
         assert decoder.passes == [1 + len(plain.tokens) - count]
@@ -314,13 +314,13 @@ def test_attention_is_that_of_the_tokens_kept_whatever_the_draft_was(
     counting: MoonshineModel, samples: Read, recording: str
 ) -> None:
     encoded = counting.encode(samples(recording))
-    plain, _, expected = counting.decode_from(encoded, Decoded(), (), KeyValueCache())
+    plain, _, expected = counting.decode(encoded, Decoded(), (), KeyValueCache())
     assert expected.shape[1:] == (len(plain.tokens), encoded.hidden.shape[1])
     np.testing.assert_allclose(expected.sum(axis=-1), 1, atol=1e-3)
     wrong = plain.tokens[::-1]
     half = len(plain.tokens) // 2
     for draft in (plain.tokens, wrong, (*plain.tokens[:half], *wrong), (*plain.tokens, *wrong)):
-        decoded, _, attention = counting.decode_from(encoded, Decoded(), draft, KeyValueCache())
+        decoded, _, attention = counting.decode(encoded, Decoded(), draft, KeyValueCache())
         assert decoded.tokens == plain.tokens
         np.testing.assert_allclose(attention, expected, atol=0.2)
 
@@ -331,7 +331,7 @@ def test_tokens_read_one_by_one_and_all_at_once_are_followed_by_the_same(
 ) -> None:
     """Activations are rounded row by row: what stands beside a token changes it no more than sums do."""
     encoded = counting.encode(samples(recording))
-    plain = counting.decode(encoded, Decoded(), ())
-    at_once = counting.decode(encoded, Decoded(), plain.tokens)
+    plain = counting.decode(encoded, Decoded(), ())[0]
+    at_once = counting.decode(encoded, Decoded(), plain.tokens)[0]
     assert at_once.tokens == plain.tokens
     np.testing.assert_allclose(at_once.probabilities, plain.probabilities, atol=0.05)
