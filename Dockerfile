@@ -60,6 +60,7 @@ ENV PATH=/opt/transcribed/bin:$PATH \
     TRANSCRIBED_CACHE=/opt/transcribed/cache \
     TRANSCRIBED_CERTIFICATES=/data/certificates \
     TRANSCRIBED_HOST=0.0.0.0 \
+    TRANSCRIBED_KEYS_KEY=/data/certificates/keys-key \
     TRANSCRIBED_PORT=3000 \
     TRANSCRIBED_TRANSCRIPTS=/data/transcripts/transcripts.db \
     TRANSCRIBED_VOCABULARY_FILTERS=/data/vocabulary-filters

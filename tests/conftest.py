@@ -209,7 +209,8 @@ def running_server(
             )
         )
         stack.callback(process.kill)
-        http = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
+        base = f"http://127.0.0.1:{port}"
+        http = stack.enter_context(httpx.Client(base_url=base, timeout=30, headers=_key_shown(options)))
         wait_until(
             lambda: process.poll() is not None or _well(http, until), _START_SECONDS, "the server is ready"
         )
@@ -218,6 +219,15 @@ def running_server(
         yield server
         if process.poll() is None:
             server.stop()
+
+
+def _key_shown(options: Sequence[str]) -> dict[str, str]:
+    """The header that shows the first key of a server's file, where it has one."""
+    if "--access-keys" not in options:
+        return {}
+    keys = Path(options[options.index("--access-keys") + 1]).read_text()
+    first = next(line for line in keys.splitlines() if line and not line.startswith("#"))
+    return {"Authorization": f"Bearer {first.split()[1]}"}
 
 
 def _well(http: httpx.Client, path: str) -> bool:

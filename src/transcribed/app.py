@@ -17,6 +17,7 @@ from transcribed.http import (
     health,
     metrics,
     recordings,
+    tokens,
     transcripts,
     vocabulary_filters,
 )
@@ -39,7 +40,7 @@ from transcribed.service.library import Library
 from transcribed.service.transcription import Transcription
 from transcribed.service.transcripts import Transcripts
 from transcribed.service.vocabulary_filters import VocabularyFilters
-from transcribed.settings import ServerSettings
+from transcribed.settings import NO_TRANSCRIPTS, ServerSettings
 from transcribed.storage.opening import open_stores
 from transcribed.storage.places import media_store
 from transcribed.storage.vocabulary_filters import FilterFolder
@@ -55,8 +56,6 @@ Speech to text while it is spoken.
    (This page cannot show WebSockets: `npx wscat -c ws://localhost:3000/stream`.)
 3. `GET /transcripts`: what was said so far can be read, searched, corrected and deleted.
 """
-
-_NO_TRANSCRIPTS = "none"
 
 _log = logging.getLogger(__name__)
 
@@ -90,9 +89,12 @@ class Application:
         )
         self._requests = HttpRequests()
         self.asgi.add_middleware(BoundedRequests, requests=self._requests)
-        self.asgi.add_middleware(AuthenticationMiddleware, backend=Authentication())
         if telemetry is not None:
             self.asgi.add_middleware(telemetry.middleware)
+        signed = (amazon.HTTP_PATH, amazon.WEBSOCKET_PATH)
+        authentication = Authentication(self.access_keys, signed)
+        # Around the telemetry, which tells URLs: it takes secrets out of them.
+        self.asgi.add_middleware(AuthenticationMiddleware, backend=authentication)
         http_errors.install(self.asgi)
         documentation.install(self.asgi)
         self.asgi.include_router(recordings.router(library))
@@ -113,8 +115,9 @@ class Application:
         self.asgi.include_router(native.router(self._transcription, self._relays))
         self.asgi.include_router(vosk.router(self._transcription, self._relays))
         limits = Limits(settings.longest_stream, settings.strict_end)
-        front = AmazonFront(self._transcription, self.access_keys, limits)
+        front = AmazonFront(self._transcription, limits)
         self.asgi.include_router(amazon.router(front, self._relays))
+        self.asgi.include_router(tokens.router(self.access_keys))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
         self.measured = metrics.measured(lambda: self._engines.all, self._limit, __version__)
         self.asgi.include_router(metrics.router(self.measured))
@@ -170,12 +173,14 @@ class Application:
 
     async def _open_transcripts(self) -> str:
         stores, place = None, "nowhere"
-        if self._settings.transcripts != _NO_TRANSCRIPTS:
+        if self._settings.transcripts != NO_TRANSCRIPTS:
             stores = await open_stores(self._settings.transcripts)
             place = stores.transcripts.place
         kept = Transcripts(None if stores is None else stores.transcripts, self._settings.keep_days)
         transcripts = await self._opened.enter_async_context(kept)
         usage = KeptAccounts(self._limit.accounts, None if stores is None else stores.key_usage)
         await self._opened.enter_async_context(usage)
+        keys = self.access_keys.watched(None if stores is None else stores.keys)
+        await self._opened.enter_async_context(keys)
         self._transcripts = transcripts
         return place

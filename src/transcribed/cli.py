@@ -379,10 +379,15 @@ transcribed {__version__} serves on {address}
   Transcripts are in:   {started.transcripts}
 """
     )
+    if started.keys:
+        click.echo("  Who is let in:        who shows a key, as docs/operations.md says under Access\n")
     if started.certificate is not None:
         from transcribed.terminal.environment import describe_keys, exports  # noqa: PLC0415 - as above
 
-        lines = [*exports(settings, started.certificate.trust), describe_keys(settings)]
+        lines = [
+            *exports(settings, started.certificate.trust),
+            describe_keys(settings, needed=started.keys > 0),
+        ]
         click.echo("  Amazon's clients:     " + f"\n{'':24}".join(lines) + "\n")
 
 

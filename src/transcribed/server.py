@@ -17,10 +17,10 @@ from transcribed.http.origins import EntryRules, Hosts, Origins, is_host
 from transcribed.http.proxies import Proxies
 from transcribed.http.request_ids import RequestIds
 from transcribed.http.security_headers import with_security_headers
-from transcribed.service.access_keys import AccessKeys
+from transcribed.service.access_keys import AccessKeys, Doors
+from transcribed.service.key_file import KeyFile
 from transcribed.settings import ServerSettings, listed
 from transcribed.stopping import StopSignals
-from transcribed.storage.private import read_secret
 
 if TYPE_CHECKING:
     from transcribed.telemetry import Telemetry
@@ -41,6 +41,9 @@ class Started:
 
     certificate: "ServerCertificate | None"
     """That of the listener with TLS, where there is one."""
+
+    keys: int
+    """How many access keys there are."""
 
 
 async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> None:
@@ -67,7 +70,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
 
     async def load() -> None:
         transcripts = await application.load()
-        ready(Started(application.store.place, transcripts, certificate))
+        ready(Started(application.store.place, transcripts, certificate, application.access_keys.count))
 
     if telemetry is not None:
         telemetry.measure(application.measured)
@@ -88,35 +91,22 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
 
 
 def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
-    """The keys that are configured. Raises ConfigurationError where others could come in without any."""
+    """The keys, of which those in the database are read later. Raises ConfigurationError."""
     others = not ipaddress.ip_address(address).is_loopback
-    if settings.access_keys is None:
-        if others and not settings.no_auth:
-            raise ConfigurationError(
-                f"--host {settings.host} lets other machines in, and there are no access keys. Name a file "
-                "of keys with --access-keys, or say --no-auth to do without them."
-            )
-        return AccessKeys()
     if settings.no_auth:
-        raise ConfigurationError("--access-keys and --no-auth contradict each other. Give one of them.")
-    path = settings.access_keys
-    try:
-        keys = AccessKeys.parsed(read_secret(path).decode(), str(path))
-    except OSError as error:
-        raise ConfigurationError(
-            f"The access keys in {path} cannot be read: {error.strerror}. Name a file with --access-keys."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"{path} is not text. --access-keys names a file of lines: ID SECRET."
-        ) from error
-    if others:
-        _log.warning(
-            "Access keys guard Amazon's endpoints alone: all else is open to whoever can reach %s. "
-            "See docs/operations.md, Access.",
-            settings.host,
-        )
-    return keys
+        if settings.access_keys is not None:
+            raise ConfigurationError("--access-keys and --no-auth contradict each other. Give one of them.")
+        if others:
+            _log.warning(
+                "--no-auth: whoever can reach %s may read, replace and delete all recordings, transcripts "
+                "and vocabulary filters here, have speech recognised, and read the metrics.",
+                settings.host,
+            )
+    file = None if settings.access_keys is None else KeyFile(settings.access_keys)
+    if file is not None:
+        file.read()
+    doors = Doors(settings.host if others else None, settings.no_auth)
+    return AccessKeys(doors, file, settings.keys_key)
 
 
 def entry_rules(

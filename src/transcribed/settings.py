@@ -24,12 +24,15 @@ else:
     ModelName = Literal[("default", *dict.fromkeys(name for models in MODELS.values() for name in models))]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+NO_TRANSCRIPTS = "none"
+"""In place of where they are kept."""
 
-def _default_certificates() -> Path:
+
+def _in_data_folder(name: str) -> Path:
     try:
-        return platformdirs.user_data_path("transcribed") / "certificates"
+        return platformdirs.user_data_path("transcribed") / name
     except RuntimeError:  # No home folder. In a folder for all, somebody else could be there first.
-        return Path("certificates")
+        return Path(name)
 
 
 class _EngineSettings(BaseSettings):
@@ -82,13 +85,17 @@ class ServerSettings(RecognitionSettings):
     )
     tls_key: Path | None = Field(None, description="The key of your own certificate, PEM.")
     certificates: Path = Field(
-        default_factory=_default_certificates,
+        default_factory=lambda: _in_data_folder("certificates"),
         description="A folder for the local certificate authority, made when it is first needed.",
     )
     access_keys: Path | None = Field(
-        None, description="A file of access keys for Amazon's clients, a line each: ID SECRET."
+        None, description="A file of access keys, a line each: ID SECRET [ROLE [OWNER]]."
     )
-    no_auth: bool = Field(False, description="Let other machines in without access keys.")
+    keys_key: Path = Field(
+        default_factory=lambda: _in_data_folder("keys-key"),
+        description="The file of the key that seals the secrets of access keys in the database.",
+    )
+    no_auth: bool = Field(False, description="Let everybody do everything, without access keys.")
     allow_host: str = Field(
         "", description="More host names under which clients ask for this server, separated by commas."
     )

@@ -37,6 +37,7 @@ def test_a_setting_has_its_option_and_its_default(name: str) -> None:
     of_a_linux_user = {
         "cache": "~/.cache/transcribed",
         "certificates": "~/.local/share/transcribed/certificates",
+        "keys_key": "~/.local/share/transcribed/keys-key",
     }
     if name in of_a_linux_user:
         assert of_a_linux_user[name] in default

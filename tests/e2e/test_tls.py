@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
 import pytest
 from command_line import assert_refused
@@ -500,15 +501,16 @@ def test_others_are_not_let_in_by_accident(run: Run, said: list[str], host: str)
 
 def test_who_says_so_lets_everybody_in(scripted: "Callable[..., Server]") -> None:
     server = scripted("--host", "0.0.0.0", "--no-auth")  # noqa: S104 - the point
-    assert "WARNING" not in server.log.read_text()
+    assert "whoever can reach 0.0.0.0 may read, replace and delete" in server.log.read_text()
+    assert server.http.get("/audio").json() == []
 
 
-def test_with_keys_others_are_let_in_and_what_the_keys_guard_is_said(
-    scripted: "Callable[..., Server]", keys: Path
-) -> None:
+def test_with_keys_others_are_let_in_who_show_one(scripted: "Callable[..., Server]", keys: Path) -> None:
     server = scripted("--host", "0.0.0.0", "--access-keys", str(keys))  # noqa: S104 - the point
+    assert server.http.get("/audio").json() == []
+    assert httpx.get(f"{server.url}/audio").status_code == 401
     log = server.log.read_text()
-    assert "Access keys guard Amazon's endpoints alone" in log
+    assert "WARNING" not in log
     assert SECRET not in log
 
 

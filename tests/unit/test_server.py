@@ -17,6 +17,7 @@ from transcribed.http.connections import Bounds, Connections
 from transcribed.http.listening import listen, listener
 from transcribed.http.origins import Asked
 from transcribed.server import access_keys, entry_rules
+from transcribed.service.access_keys import AccessKeys
 from transcribed.settings import ServerSettings
 from transcribed.tls.certificates import ServerCertificate, local_certificate
 
@@ -115,21 +116,27 @@ def test_neither_listens_when_a_port_is_in_use(
 # --- Who may be let in
 
 
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105 - Amazon's own example
+
+
+async def is_open(keys: AccessKeys) -> bool:
+    async with keys.watched(None):
+        return keys.open
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
 def test_this_machine_needs_no_keys(address: str) -> None:
-    assert access_keys(ServerSettings(), address).open
+    assert asyncio.run(is_open(access_keys(ServerSettings(), address)))
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.20", "10.0.0.1", "fe80::1", "2001:db8::1"])  # noqa: S104
 def test_others_need_keys_or_a_word(address: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--no-auth"):
-        access_keys(ServerSettings(), address)
-    assert access_keys(ServerSettings(no_auth=True), address).open
+        asyncio.run(is_open(access_keys(ServerSettings(), address)))
+    assert asyncio.run(is_open(access_keys(ServerSettings(no_auth=True), address)))
     path = tmp_path / "keys"
-    path.write_text("AKIDEXAMPLE wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-    keys = access_keys(ServerSettings(access_keys=path), address)
-    assert not keys.open
-    assert keys.secret("AKIDEXAMPLE") == "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    path.write_text(f"AKIDEXAMPLE {SECRET}")
+    assert not asyncio.run(is_open(access_keys(ServerSettings(access_keys=path), address)))
 
 
 # --- Under which names

@@ -1,10 +1,35 @@
-"""The principal of each request and WebSocket, found once, before any route."""
+"""The principal of each request and WebSocket, found once, before any route.
+
+A client shows a key's secret, or a token, in one of these ways: `Authorization: Bearer` (RFC 6750, section
+2.1), `Authorization: Basic` with the key's id before it (RFC 7617), the parameter `access_token` of a GET
+or WebSocket (RFC 6750, section 2.3), a WebSocket's subprotocol; or it signs what it asks of Amazon's
+endpoints.
+"""
+
+import base64
+import binascii
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from urllib.parse import unquote_plus
 
 from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
+from starlette.websockets import WebSocket
 
-from transcribed.errors import AccessDenied
-from transcribed.principal import ANYBODY, Principal
+from transcribed.errors import MissingAuthentication, TranscribedError, UnknownClient
+from transcribed.principal import Principal
+from transcribed.service.access_keys import Access, AccessKeys
+from transcribed.wire import sigv4
+
+SUBPROTOCOL = "transcribed"
+"""What the server answers with where a client offers it."""
+SUBPROTOCOL_OF_KEYS = f"{SUBPROTOCOL}.bearer."
+"""What stands before a secret that is offered as a subprotocol, beside the other one."""
+
+_TOKEN_PARAMETER = "access_token"  # noqa: S105 - a name
+_PROTOCOLS = b"sec-websocket-protocol"
+_HOW = "Show the secret of a key: Authorization: Bearer SECRET. docs/operations.md, Access, says more."
 
 
 class Caller(BaseUser):
@@ -13,30 +38,147 @@ class Caller(BaseUser):
     An error is raised by the route, so that each front end can tell it in its own protocol.
     """
 
-    def __init__(self, found: Principal | AccessDenied) -> None:
+    def __init__(
+        self, found: Access | TranscribedError, signature: sigv4.VerifiedSignature | None = None
+    ) -> None:
         self._found = found
+        self.signature = signature
+        """Of a request that is signed, where keys are asked for."""
 
     @property
-    def principal(self) -> Principal:
-        """Who asks. Raises AccessDenied where they have not shown it."""
-        if isinstance(self._found, AccessDenied):
+    def access(self) -> Access:
+        """How they were let in. Raises TranscribedError where they were not."""
+        if isinstance(self._found, TranscribedError):
             raise self._found
         return self._found
 
     @property
+    def principal(self) -> Principal:
+        """Who asks. Raises AccessDenied where they have not shown it, Unavailable where nobody can know."""
+        return self.access.principal
+
+    @property
     def is_authenticated(self) -> bool:
         """Whether it is known who asks."""
-        return isinstance(self._found, Principal)
+        return isinstance(self._found, Access)
 
     @property
     def display_name(self) -> str:
         """The id of the key, for Starlette."""
-        return "" if isinstance(self._found, AccessDenied) else self._found.key or ""
+        return self._found.principal.key or "" if isinstance(self._found, Access) else ""
 
 
 class Authentication(AuthenticationBackend):
-    """Finds the principal of a connection; never fails."""
+    """Finds the principal of a connection; never fails. At some paths requests may be signed."""
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:  # noqa: ARG002
-        """Who asks, for Starlette's AuthenticationMiddleware."""
-        return AuthCredentials(), Caller(ANYBODY)
+    def __init__(self, keys: AccessKeys, signed_paths: Collection[str] = ()) -> None:
+        self._keys = keys
+        self._signed_paths = frozenset(signed_paths)
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
+        """Who asks, for Starlette's AuthenticationMiddleware. Secrets go out of URL and subprotocols."""
+        scope = conn.scope
+        request = _request(scope)  # As it was signed, if it was.
+        in_url, offered = list(_taken_from_query(scope)), list(_taken_from_protocols(scope))
+        try:
+            if self._keys.open:
+                return AuthCredentials(), Caller(self._keys.anybody())
+            if scope["path"] in self._signed_paths and not (in_url or offered or _has_secret(conn)):
+                access, signature = await self._keys.by_signature(request, _utc_now())
+                return AuthCredentials(), Caller(access, signature)
+            return AuthCredentials(), Caller(await self._found(conn, in_url, offered))
+        except TranscribedError as error:
+            return AuthCredentials(), Caller(error)
+
+    async def _found(self, conn: HTTPConnection, in_url: list[str], offered: list[str]) -> Access:
+        headers = conn.headers.getlist("authorization")
+        may_be_in_url = conn.scope["type"] == "websocket" or conn.scope["method"] in {"GET", "HEAD"}
+        shown = [*headers, *in_url, *offered]
+        if not shown:
+            raise MissingAuthentication(f"Here a key is asked for. {_HOW}")
+        if len(shown) > 1:
+            raise UnknownClient(f"More than one key is shown. {_HOW}")
+        if headers:
+            return await self._of_header(headers[0])
+        if in_url and not may_be_in_url:
+            raise MissingAuthentication(
+                f"In the URL a key is looked for where something is read, or a WebSocket opened. {_HOW}"
+            )
+        return await self._keys.by_secret(shown[0])
+
+    async def _of_header(self, header: str) -> Access:
+        scheme, _, value = header.strip().partition(" ")
+        match scheme.lower():
+            case "bearer":
+                return await self._keys.by_secret(value.strip())
+            case "basic":
+                key_id, colon, secret = _decoded(value.strip()).partition(":")
+                if not colon:
+                    raise UnknownClient(f"What Basic shows is no ID:SECRET. {_HOW}")
+                return await self._keys.by_id(key_id, secret)
+            case "aws4-hmac-sha256":
+                raise UnknownClient(f"Signatures are for Amazon's endpoints. {_HOW}")
+        raise UnknownClient(f"Authorization is none that is known here. {_HOW}")
+
+
+def agreed_subprotocol(websocket: WebSocket) -> str | None:
+    """The subprotocol to accept a WebSocket with: that which has no secret, where it is offered."""
+    return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise UnknownClient(f"What Basic shows is not Base64 of ID:SECRET. {_HOW}") from error
+
+
+def _has_secret(conn: HTTPConnection) -> bool:
+    """Whether the header shows what is no signature."""
+    return conn.headers.get("authorization", "").strip().lower().startswith(("bearer ", "basic "))
+
+
+def _request(scope: Scope) -> sigv4.Request:
+    path = scope.get("raw_path") or scope["path"].encode()
+    return sigv4.Request(
+        scope.get("method", "GET"),
+        path.decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+    )
+
+
+def _taken_from_query(scope: Scope) -> Iterator[str]:
+    """The secrets in a query, which has none afterwards: no route nor log comes to see them."""
+    kept = []
+    for pair in scope["query_string"].split(b"&"):
+        name, _, value = pair.decode("latin-1").partition("=")
+        if unquote_plus(name) == _TOKEN_PARAMETER:
+            yield unquote_plus(value)
+        else:
+            kept.append(pair)
+    scope["query_string"] = b"&".join(kept)
+
+
+def _taken_from_protocols(scope: Scope) -> Iterator[str]:
+    """The secrets among the subprotocols, in which there are none afterwards."""
+    if scope["type"] != "websocket":
+        return
+    offered = [
+        protocol.strip()
+        for name, value in scope["headers"]
+        if name == _PROTOCOLS
+        for protocol in value.decode("latin-1").split(",")
+    ]
+    plain = [protocol for protocol in offered if not protocol.startswith(SUBPROTOCOL_OF_KEYS)]
+    for protocol in offered:
+        if protocol.startswith(SUBPROTOCOL_OF_KEYS):
+            yield protocol.removeprefix(SUBPROTOCOL_OF_KEYS)
+    scope["subprotocols"] = plain
+    if len(plain) < len(offered):
+        others = [(name, value) for name, value in scope["headers"] if name != _PROTOCOLS]
+        scope["headers"] = [*others, *([(_PROTOCOLS, ", ".join(plain).encode("latin-1"))] if plain else [])]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - a signature is of a date

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -46,6 +47,16 @@ def _late(still: float, whole: float, size: int) -> str:
         f"The upload brought {size} bytes in {whole:.0f} seconds, which is too slow. Send at least "
         f"{BODY_BYTES_A_SECOND} bytes a second, and all of it within {BODY_SECONDS / 3600:.0f} hours."
     )
+
+
+async def discard_body(request: Request) -> None:
+    """Take the body of a request that is refused, within bounds: clients send first and hear then."""
+    size = 0
+    with suppress(ClientDisconnect, BadRequest):
+        async for chunk in body_in_time(request):
+            size += len(chunk)
+            if size > DISCARDED_BYTES:
+                return
 
 
 async def small_body(request: Request, most: int) -> bytes:

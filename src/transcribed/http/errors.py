@@ -15,12 +15,14 @@ from transcribed.errors import (
     ForeignHost,
     LimitExceeded,
     MediaChanged,
+    MissingAuthentication,
     NotFound,
     StorageFull,
     StorageUnavailable,
     TooLarge,
     TranscribedError,
     Unavailable,
+    UnknownClient,
     UnreadableAudio,
 )
 from transcribed.request_context import REQUEST
@@ -31,6 +33,8 @@ _STATUS: dict[type[TranscribedError], int] = {
     UnreadableAudio: 415,
     BadRequest: 400,
     ForeignHost: 421,
+    MissingAuthentication: 401,
+    UnknownClient: 401,
     AccessDenied: 403,
     NotFound: 404,
     MediaChanged: 409,
@@ -83,12 +87,22 @@ async def _answer(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     else:
         log_untold(error)
-    return JSONResponse({"detail": findable(error).told}, status, when_again(error))
+    return JSONResponse({"detail": findable(error).told}, status, when_again(error) | _challenge(error))
 
 
 def when_again(error: TranscribedError) -> dict[str, str]:
     """The header that says in how many seconds the same may be asked again, where that is known."""
     return {"retry-after": str(error.retry_after)} if isinstance(error, LimitExceeded) else {}
+
+
+def _challenge(error: TranscribedError) -> dict[str, str]:
+    """What a client is to show, as every 401 has to say it (RFC 6750, section 3)."""
+    match error:
+        case MissingAuthentication():
+            return {"WWW-Authenticate": 'Bearer realm="transcribed"'}
+        case UnknownClient():
+            return {"WWW-Authenticate": 'Bearer realm="transcribed", error="invalid_token"'}
+    return {}
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as all handlers

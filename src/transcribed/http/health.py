@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from transcribed.errors import Stopping, Unavailable
+from transcribed.http.access import Reader
 from transcribed.http.metrics import lag
 from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmittedEngine
@@ -90,7 +91,7 @@ def router(
         )
 
     @routes.get("/streams", summary="What is being transcribed")
-    async def transcriptions() -> list[OpenStream]:
+    async def transcriptions(_: Reader) -> list[OpenStream]:
         """Every transcription that runs now, with its lag."""
         return [
             OpenStream(

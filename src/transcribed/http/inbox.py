@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from transcribed.audio.formats import Encoding, InputFormat
-from transcribed.errors import BadRequest, Disconnected, Stopping, TooLarge, TranscribedError
+from transcribed.errors import BadRequest, Disconnected, TooLarge, TranscribedError
 from transcribed.http.spool import Spool
 from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
@@ -62,7 +62,7 @@ class Inbox(Generic[R]):
         self._held = 0
         self._requests = 0
         self._spooled_at = float("-inf")
-        self._stopped = False
+        self._stopped: TranscribedError | None = None
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
@@ -124,9 +124,9 @@ class Inbox(Generic[R]):
         """Whether the client no longer reads any answer."""
         return self.gone.is_set() and isinstance(self.error, Disconnected)
 
-    def stop(self, error: Stopping) -> None:
+    def stop(self, error: TranscribedError) -> None:
         """Start no more answers, and end a running stream with the error after the audio in memory."""
-        self._stopped = True
+        self._stopped = error
         # Audio in the spool is discarded, because recognising it would take too long.
         spooled = next((at for at, item in enumerate(self._items) if isinstance(item, Spooled)), None)
         if spooled is not None:
@@ -136,10 +136,10 @@ class Inbox(Generic[R]):
         self.end(error)
 
     async def peek(self) -> R | Item | Spooled:
-        """Wait for the first item, without removing it. Raises Stopping after `stop`."""
+        """Wait for the first item, without removing it. After `stop` raises the error that ended it."""
         first = await self.peek_in_stream()
-        if self._stopped:
-            raise Stopping
+        if self._stopped is not None:
+            raise self._stopped
         return first
 
     async def peek_in_stream(self) -> R | Item | Spooled:

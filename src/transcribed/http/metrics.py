@@ -9,6 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
+from transcribed.http.access import Admin
 from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 
@@ -139,7 +140,7 @@ def router(registry: CollectorRegistry) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
-    async def metrics(request: Request) -> Response:
+    async def metrics(_: Admin, request: Request) -> Response:
         """Streams, places, lag, audio, errors; in OpenMetrics where that is asked for."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type})

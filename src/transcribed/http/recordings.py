@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
+from transcribed.http.access import Reader, Transcriber
 from transcribed.http.ranges import RangeNotSatisfiable, byte_range, is_known, unchanged
 from transcribed.http.security_headers import MEDIA_POLICY
 from transcribed.http.upload import uploaded_file
@@ -101,7 +102,7 @@ def router(library: Library) -> APIRouter:
         | {200: {"content": {"application/json": {"example": "test.wav"}}}},
         openapi_extra={"requestBody": _UPLOAD_BODY},
     )
-    async def upload(request: Request) -> str:
+    async def upload(_: Transcriber, request: Request) -> str:
         """Stores the file under its own name, in place of an earlier one, and returns that name.
 
         `curl -F 'file=@test.wav;type=audio/wav' http://localhost:3000/audio` answers `"test.wav"`.
@@ -117,7 +118,7 @@ def router(library: Library) -> APIRouter:
             raise
 
     @routes.get("", summary="List the recordings", response_model_exclude_unset=True)
-    async def recordings() -> list[ListedRecording]:
+    async def recordings(_: Reader) -> list[ListedRecording]:
         """All recordings, in the order of their names."""
         return [_listed(recording) for recording in await library.list()]
 
@@ -133,6 +134,7 @@ def router(library: Library) -> APIRouter:
         },
     )
     async def download(
+        _: Reader,
         name: Name,
         request: Request,
         wanted: Annotated[
@@ -174,7 +176,7 @@ def router(library: Library) -> APIRouter:
         return StreamingResponse(_joined(first, chunks), status, headers, media_type=_media_type(name))
 
     @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
-    async def delete(name: Name) -> None:
+    async def delete(_: Transcriber, name: Name) -> None:
         """Removes the recording for good."""
         await library.delete(name)
 

@@ -16,12 +16,14 @@ from contextlib import aclosing, suppress
 from typing import Any, Never, Protocol, TypeVar
 
 from transcribed.errors import (
+    AccessDenied,
     BadRequest,
     Disconnected,
     LimitExceeded,
     Stopping,
     TooLarge,
     TranscribedError,
+    UnknownClient,
     Unread,
 )
 from transcribed.http.errors import findable, log_untold
@@ -36,6 +38,9 @@ M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
 DRAIN_SECONDS = 600.0
 """The longest that audio is recognised after its client is gone; it may have sent hours in advance."""
+
+REVOKED_SECONDS = 1.5
+"""For the last words of a client whose key lets nobody in any more."""
 
 _CLOSE_NORMAL = 1000
 
@@ -98,18 +103,24 @@ class Relays:
         self._spools = Spools()
         self._running: set[asyncio.Task[None]] = set()
 
-    async def run(self, transport: Transport[str | bytes], conversation: Conversation[R]) -> None:
-        """Run a conversation until the client ends it or disconnects, or the server stops."""
+    async def run(
+        self, transport: Transport[str | bytes], conversation: Conversation[R], revoked: asyncio.Event
+    ) -> None:
+        """Run a conversation until its client ends it, leaves or loses its key, or the server stops."""
         inbox: Inbox[R] = Inbox(conversation.audio_ahead, self._spools.spool())
         tasks = (_read(transport, conversation, inbox), _answer(transport, conversation, inbox))
-        await self._run(transport, conversation, inbox, tasks, code_and_reason)
+        ends = _revoke(inbox, revoked), self._stop(inbox)
+        await self._run(transport, conversation, inbox, (*tasks, *ends), code_and_reason)
 
-    async def run_stream(self, transport: Transport[M], stream: LiveStreamHandler[M]) -> None:
-        """Run a live stream to its end, or until the server stops."""
+    async def run_stream(
+        self, transport: Transport[M], stream: LiveStreamHandler[M], revoked: asyncio.Event
+    ) -> None:
+        """Run a live stream to its end, or until its client's key is revoked, or the server stops."""
         inbox: Inbox[Never] = Inbox(stream.audio_ahead, self._spools.spool())
         answer = stream.listen(LiveAudio(inbox))
         tasks = (_read_stream(transport, stream, inbox), _send_events(transport, stream, inbox, answer))
-        await self._run(transport, stream, inbox, tasks, _closing_normally)
+        ends = _revoke(inbox, revoked), self._stop(inbox)
+        await self._run(transport, stream, inbox, (*tasks, *ends), _closing_normally)
 
     async def _run(
         self,
@@ -119,7 +130,7 @@ class Relays:
         work: tuple[Coroutine[Any, Any, None], ...],
         closing: Closing,
     ) -> None:
-        task = asyncio.ensure_future(_relay(transport, front_end, (*work, self._stop(inbox)), closing))
+        task = asyncio.ensure_future(_relay(transport, front_end, work, closing))
         self._running.add(task)
         try:
             await task
@@ -148,13 +159,21 @@ class Relays:
             await asyncio.wait(set(self._running), timeout=seconds)
 
 
+async def _revoke(inbox: Inbox[R], revoked: asyncio.Event) -> None:
+    await revoked.wait()
+    error = UnknownClient("The key that was shown is removed or has another secret. Show one that is good.")
+    inbox.stop(error)
+    await asyncio.sleep(REVOKED_SECONDS)
+    raise error
+
+
 async def _relay(
     transport: Transport[Any],
     front_end: FrontEnd,
     work: tuple[Coroutine[Any, Any, None], ...],
     closing: Closing,
 ) -> None:
-    names = ("relay-read", "relay-answer", "relay-stop")
+    names = ("relay-read", "relay-answer", "relay-revoke", "relay-stop")
     tasks = [asyncio.create_task(part, name=name) for name, part in zip(names, work, strict=True)]
     ended: set[asyncio.Task[None]] = set()
     try:
@@ -188,6 +207,7 @@ _CLOSINGS: dict[type[TranscribedError], tuple[int, str]] = {
     Disconnected: (1002, "what arrived is no valid WebSocket message, or too large for one"),
     TooLarge: (1009, "too large"),
     BadRequest: (1008, ""),
+    AccessDenied: (1008, ""),
     Unread: (1008, "nothing was read for too long"),
     TranscribedError: (1011, "internal error"),
     LimitExceeded: (1013, "try again later"),
@@ -197,7 +217,7 @@ _LONGEST_REASON = 123
 
 
 def code_and_reason(error: TranscribedError) -> tuple[int, str]:
-    """The close code and reason of the error's nearest class in _CLOSINGS; BadRequest gives its message."""
+    """The close code and reason of the error's nearest class in _CLOSINGS; without one, its message."""
     code, reason = next(_CLOSINGS[kind] for kind in type(error).__mro__ if kind in _CLOSINGS)
     return code, (reason or error.told).encode()[:_LONGEST_REASON].decode(errors="ignore")
 

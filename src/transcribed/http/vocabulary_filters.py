@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from transcribed.errors import BadRequest
+from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
 from transcribed.http.recordings import Problem
 from transcribed.service.vocabulary_filters import MAX_BYTES, VocabularyFilters
@@ -45,7 +46,7 @@ def router(filters: VocabularyFilters) -> APIRouter:
     routes = APIRouter(prefix="/vocabulary-filters", tags=["vocabulary filters"])
 
     @routes.get("", summary="List the vocabulary filters")
-    async def names() -> list[str]:
+    async def names(_: Reader) -> list[str]:
         """Their names, in order."""
         return await filters.names()
 
@@ -55,7 +56,7 @@ def router(filters: VocabularyFilters) -> APIRouter:
         responses=_BAD | _LARGE,
         openapi_extra={"requestBody": _BODY},
     )
-    async def put(name: Name, request: Request) -> VocabularyFilter:
+    async def put(_: Transcriber, name: Name, request: Request) -> VocabularyFilter:
         """Keeps the words under the name, in place of those that it had.
 
         The body is a text with a word on each line, or a JSON list. A filter looks at each word by itself,
@@ -65,14 +66,14 @@ def router(filters: VocabularyFilters) -> APIRouter:
         return VocabularyFilter(name=name, words=list(words))
 
     @routes.get("/{name}", summary="Read a vocabulary filter", responses=_BAD | _MISSING)
-    async def get(name: Name) -> VocabularyFilter:
+    async def get(_: Reader, name: Name) -> VocabularyFilter:
         """The words, in the order in which they were given."""
         return VocabularyFilter(name=name, words=list(await filters.get(name)))
 
     @routes.delete(
         "/{name}", status_code=204, summary="Delete a vocabulary filter", responses=_BAD | _MISSING
     )
-    async def delete(name: Name) -> None:
+    async def delete(_: Transcriber, name: Name) -> None:
         """Removes the list. Streams that have begun go on with it."""
         await filters.delete(name)
 

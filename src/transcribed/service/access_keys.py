@@ -1,58 +1,337 @@
-"""Access keys for Amazon's endpoints."""
+"""Who may come in: the access keys of a file and of the database, all in memory.
 
-import re
-from collections.abc import Mapping
+They are looked at again every few seconds, so that a key which is added, rotated or removed on one server
+is so on all. Whoever shows a key costs a look into a table, and no query.
+"""
+
+import asyncio
+import hmac
+import logging
+import math
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Self
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
-from pydantic import SecretStr
-
-from transcribed.errors import ConfigurationError
-
-SHORTEST_SECRET = 16
-"""Characters. A signed request that is intercepted allows guessing the secret offline."""
-
-# An id must not contain slashes or commas, which delimit it in a signature's scope and header.
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},128}}")
-_FORM = (
-    "A line is an id and its secret with a space between: 1 to 128 letters, digits, '_', '.' and '-', then "
-    f"{SHORTEST_SECRET} to 128 visible ASCII characters. Lines that begin with '#' are left out."
+from transcribed.errors import (
+    AccessDenied,
+    BadRequest,
+    ConfigurationError,
+    StorageFailure,
+    TranscribedError,
+    Unavailable,
+    UnknownClient,
 )
+from transcribed.principal import ANYBODY, Principal, Role
+from transcribed.service.key_file import AccessKey, KeyFile
+from transcribed.service.stored_keys import ReadKeys, StoredKeys, missing_file
+from transcribed.service.threads import in_thread
+from transcribed.service.tokens import make_token, read_token
+from transcribed.storage.keys import KeyStore
+from transcribed.wire import sigv4
+
+LOOK_SECONDS = 3.0
+"""Between two looks at the keys."""
+LOOK_AT_ONCE_SECONDS = 1.0
+"""Between two, where a key is shown that is not known."""
+
+_DIGEST_KEY_BYTES = 32
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What is asked of whoever comes in. `beyond` is the host by which other machines reach the server.
+
+    With `no_auth` it is nothing, and there may be no keys; without, they need keys.
+    """
+
+    beyond: str | None = None
+    no_auth: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Access:
+    """Somebody who was let in, by the key itself or by one of its tokens.
+
+    `revoked` is set as soon as the key would not let them in any more.
+    """
+
+    principal: Principal
+    revoked: asyncio.Event = field(default_factory=asyncio.Event)
+    by_token: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Held:
+    key: AccessKey
+    access: Access
+
+
 class AccessKeys:
-    """The secrets of access keys, by key id; when empty, requests need no key."""
+    """All keys. Nobody is let in until they have been read, which `watched` begins with.
 
-    _secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    Where there are none, everybody may do everything. Once there were some there is no way back while the
+    server runs: who removes the last key does not mean to let everybody in.
+    """
 
-    @classmethod
-    def parsed(cls, text: str, source: str) -> Self:
-        """Parse lines `ID SECRET`. Raises ConfigurationError, whose message contains nothing of a line."""
-        secrets: dict[str, SecretStr] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            match line.split():
-                case []:
-                    continue
-                case [first, *_] if first.startswith("#"):
-                    continue
-                case [key_id, secret] if _ID.fullmatch(key_id) and _SECRET.fullmatch(secret):
-                    if key_id in secrets:
-                        raise ConfigurationError(f"{source}, line {number}: this id has a secret already.")
-                    secrets[key_id] = SecretStr(secret)
-                case _:
-                    raise ConfigurationError(f"{source}, line {number} is no access key. {_FORM}")
-        if not secrets:
-            raise ConfigurationError(f"{source} holds no access key. {_FORM}")
-        return cls(secrets)
+    def __init__(
+        self, doors: Doors | None = None, file: KeyFile | None = None, sealing_file: Path | None = None
+    ) -> None:
+        self._doors = doors or Doors()
+        self._file = file
+        self._sealing_file = sealing_file
+        self._stored: StoredKeys | None = None
+        self._read = False
+        self._locked = False
+        self._anybody = Access(ANYBODY)
+        self._by_id: dict[str, _Held] = {}
+        # Looked up is a digest under a key of chance: how long it takes says nothing of a secret.
+        self._by_digest: dict[bytes, _Held] = {}
+        self._digest_key = os.urandom(_DIGEST_KEY_BYTES)
+        self._told: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._looked = -math.inf
+        self._known = -math.inf
+        self._used: set[str] = set()
+        self._noted: dict[str, date] = {}
 
     @property
     def open(self) -> bool:
-        """Whether requests need no key."""
-        return not self._secrets
+        """Whether everybody is let in. Raises Unavailable until the keys have been read."""
+        if not self._read:
+            raise Unavailable("The access keys are being read. Try again in a moment.")
+        return not self._locked
 
-    def secret(self, key_id: str) -> str | None:
-        """The secret of a key; None for an unknown key."""
-        found = self._secrets.get(key_id)
-        return None if found is None else found.get_secret_value()
+    @property
+    def count(self) -> int:
+        """How many keys there are."""
+        return len(self._by_id)
+
+    # --- Who is let in
+
+    def anybody(self) -> Access:
+        """Whoever it is, where everybody is let in."""
+        return self._anybody
+
+    async def by_secret(self, secret: str) -> Access:
+        """Whoever shows the secret of a key, or a token. Raises UnknownClient."""
+        found = self._of_secret(secret)
+        if found is None:
+            await self._look_anew()
+            found = self._of_secret(secret)
+        if found is None:
+            raise UnknownClient("This server does not know the key or token. Use one that it was given.")
+        return self._note(found)
+
+    async def by_id(self, key_id: str, secret: str) -> Access:
+        """Whoever shows a key's id and its secret. Raises UnknownClient."""
+        found = await self.by_secret(secret)
+        if found.principal.key != key_id:
+            raise UnknownClient("The key's id and secret are not of one key. Show both as they were given.")
+        return found
+
+    async def by_signature(
+        self, request: sigv4.Request, now: datetime
+    ) -> tuple[Access, sigv4.VerifiedSignature]:
+        """Whoever signed a request. Raises what `sigv4.verify` does."""
+        try:
+            signed = sigv4.verify(request, self._secret, now)
+        except AccessDenied:
+            # The key may be new, or its secret.
+            await self._look_anew()
+            signed = sigv4.verify(request, self._secret, now)
+        return self._note(self._by_id[signed.credentials.access_key].access), signed
+
+    def token(self, access: Access, seconds: int, role: Role | None) -> tuple[str, datetime]:
+        """A token that opens for some seconds what the key opens, or less; and when it expires.
+
+        Raises BadRequest where no keys are asked for, and AccessDenied for a role that the key has not.
+        """
+        held = self._by_id.get(access.principal.key or "")
+        if held is None:
+            raise BadRequest("No keys are asked for here: there is nothing that a token would open.")
+        if access.by_token:
+            raise AccessDenied("A token makes no tokens. Show the key itself.")
+        expires = (_now() + timedelta(seconds=seconds)).replace(microsecond=0)
+        return make_token(held.key, role, expires), expires
+
+    def _secret(self, key_id: str) -> str | None:
+        found = self._by_id.get(key_id)
+        return None if found is None else found.key.secret.get_secret_value()
+
+    def _of_secret(self, secret: str) -> Access | None:
+        found = self._by_digest.get(self._digest(secret))
+        if found is not None:
+            return found.access
+        principal = read_token(secret, self._key)
+        if principal is None or principal.key is None:
+            return None
+        return Access(principal, self._by_id[principal.key].access.revoked, by_token=True)
+
+    def _key(self, key_id: str) -> AccessKey | None:
+        found = self._by_id.get(key_id)
+        return None if found is None else found.key
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._digest_key, secret.encode("utf-8", "surrogatepass"), "sha256")
+
+    def _note(self, access: Access) -> Access:
+        if access.principal.key is not None:
+            self._used.add(access.principal.key)
+        return access
+
+    # --- Where they come from
+
+    @asynccontextmanager
+    async def watched(self, store: KeyStore | None) -> AsyncIterator[None]:
+        """Read the keys, then look at them again and again while this lasts.
+
+        `store` is None where there is no database. Raises ConfigurationError where the keys cannot be read,
+        and where there are none and the doors need some, or the other way round.
+        """
+        if store is not None and self._sealing_file is not None:
+            self._stored = StoredKeys(store, self._sealing_file)
+        try:
+            await self._look()
+        except StorageFailure as error:
+            raise ConfigurationError(f"The access keys cannot be read. {error.message}") from error
+        self._check()
+        self._read = True
+        watching = asyncio.create_task(self._watch(), name="access-keys")
+        try:
+            yield
+        finally:
+            tasks = [watching, *([self._looking] if self._looking else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(TranscribedError):
+                await self._keep_used()
+
+    def _check(self) -> None:
+        beyond, no_auth = self._doors.beyond, self._doors.no_auth
+        if no_auth and self._locked:
+            raise ConfigurationError(
+                "There are access keys, and --no-auth would let everybody in without one. Leave --no-auth "
+                "out, or remove the keys: `transcribed keys list` says which there are."
+            )
+        if self._locked and not self._by_id and self._sealing_file is not None:
+            raise ConfigurationError(missing_file(self._sealing_file))
+        if beyond is not None and not no_auth and not self._locked:
+            raise ConfigurationError(
+                f"--host {beyond} lets other machines in, and there are no access keys. Add one: "
+                "`transcribed keys add NAME`; or name a file of keys with --access-keys, or say --no-auth "
+                "to do without them."
+            )
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self._look()
+                await self._keep_used()
+            except TranscribedError as error:
+                self._tell(f"The access keys stay as they were. {error.message}")
+            except Exception:  # noqa: BLE001 - whatever it is, the keys go on being looked at
+                _log.exception("The access keys stay as they were.")
+
+    async def _look_anew(self) -> None:
+        """What came before this call is known behind it. Raises StorageFailure.
+
+        It waits until the last look is long enough ago, so that whoever tries secrets costs few queries.
+        """
+        asked = _time()
+        with suppress(ConfigurationError):  # The log tells of it soon enough.
+            while self._known < asked:
+                if self._looking is None:
+                    await asyncio.sleep(self._looked + LOOK_AT_ONCE_SECONDS - _time())
+                await self._look()
+
+    async def _look(self) -> None:
+        """All who ask meanwhile wait for one look."""
+        if self._looking is None:
+            self._looked = _time()
+            self._looking = asyncio.create_task(self._look_now(), name="access-keys-look")
+            self._looking.add_done_callback(_asked_after)
+        await asyncio.shield(self._looking)
+
+    async def _look_now(self) -> None:
+        try:
+            given = () if self._file is None else await in_thread(self._file.read)
+            self._take(given, ReadKeys(()) if self._stored is None else await self._stored.read())
+        finally:
+            # Here, and not in a callback of the task, which comes a turn of the event loop later.
+            self._looking, self._known = None, self._looked
+
+    def _take(self, given: Iterable[AccessKey], stored: ReadKeys) -> None:
+        """Let these keys in and no others. The file's go before."""
+        keys = {key.id: key for key in given}
+        problems, secrets = [], {key.secret for key in keys.values()}
+        if stored.unreadable and self._sealing_file is not None:
+            problems.append(f"{', '.join(stored.unreadable)}: {missing_file(self._sealing_file)}")
+        for key in stored.keys:
+            if key.id in keys or key.secret in secrets:
+                problems.append(
+                    f"The access key {key.id} of the database is left out: the file has its id or secret."
+                )
+            else:
+                keys[key.id] = key
+        self._told.intersection_update(problems)
+        for problem in problems:
+            self._tell(problem)
+        former = self._by_id
+        self._by_id = {
+            each: held
+            if (held := former.get(each)) and held.key == key
+            else _Held(key, Access(key.principal()))
+            for each, key in keys.items()
+        }
+        self._by_digest = {
+            self._digest(held.key.secret.get_secret_value()): held for held in self._by_id.values()
+        }
+        for each, held in former.items():
+            if self._by_id.get(each) is not held:
+                held.access.revoked.set()
+        self._lock_for(any_there=bool(keys or stored.unreadable))
+
+    def _lock_for(self, *, any_there: bool) -> None:
+        if not any_there or self._locked:
+            return
+        if self._read and self._doors.no_auth:
+            self._tell("Access keys were added, and --no-auth lets everybody in. Restart without it.")
+            return
+        self._locked = True
+        self._anybody.revoked.set()
+
+    def _tell(self, problem: str) -> None:
+        """In the log, once."""
+        if problem not in self._told:
+            self._told.add(problem)
+            _log.error("%s", problem)
+
+    async def _keep_used(self) -> None:
+        """Note the day for keys that were used for the first time on it."""
+        today = _now().date()
+        new = frozenset(key for key in self._used if self._noted.get(key) != today)
+        self._used.clear()
+        if new and self._stored is not None:
+            await self._stored.note_used(new, today)
+            self._noted |= dict.fromkeys(new, today)
+
+
+def _asked_after(looking: asyncio.Task[None]) -> None:
+    """An error is raised to those who wait; asyncio would log it where nobody does."""
+    if not looking.cancelled():
+        looking.exception()
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - tokens expire, and keys were used, by the wall clock

@@ -21,8 +21,10 @@ def exports(settings: ServerSettings, trust: TrustFiles | None) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-def describe_keys(settings: ServerSettings) -> str:
-    """Return a sentence about the credentials that Amazon's SDKs need."""
+def describe_keys(settings: ServerSettings, *, needed: bool = False) -> str:
+    """Return a sentence about what Amazon's SDKs need; `needed` if the database has keys."""
+    if settings.access_keys is None and needed:
+        return "The access key must be one of `transcribed keys list`; any region will do."
     if settings.access_keys is None:
         return "Any access key, secret and region will do."
     return f"The access key must be one of {settings.access_keys}; any region will do."

@@ -91,7 +91,7 @@ class Talk:
 
 
 async def _run(line: Line, talk: Talk) -> float:
-    await Relays().run(line, talk)
+    await Relays().run(line, talk, asyncio.Event())
     return asyncio.get_running_loop().time()
 
 

@@ -1,17 +1,29 @@
-"""Opens the streams that Amazon's clients ask for: signature, parameters, session."""
+"""Opens the streams that Amazon's clients ask for: who asks, parameters, session."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from transcribed.http.amazon.handler import AmazonStreamHandler, Limits, utc_now
-from transcribed.principal import NOBODY
+from starlette.requests import HTTPConnection
+
+from transcribed.http.access import let_in
+from transcribed.http.amazon.handler import AmazonStreamHandler, Limits
+from transcribed.http.authentication import Caller
+from transcribed.principal import Role
 from transcribed.request_context import request_id
-from transcribed.service.access_keys import AccessKeys
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.wire import amazon as wire
-from transcribed.wire import sigv4
 from transcribed.wire.amazon_parameters import StreamRequest, stream_request
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStream:
+    """A stream, the headers of the answer to its request, and when its client is not let in any more."""
+
+    handler: AmazonStreamHandler
+    headers: list[tuple[str, str]]
+    revoked: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,33 +31,31 @@ class AmazonFront:
     """Opens the streams that clients ask for."""
 
     transcription: Transcription
-    keys: AccessKeys
     limits: Limits
 
     async def open(
         self,
-        signed: sigv4.Request,
+        connection: HTTPConnection,
         given: Callable[[], Mapping[str, str]],
         opened: AsyncExitStack,
         *,
         unsigned: bool,
-    ) -> tuple[AmazonStreamHandler, list[tuple[str, str]]]:
-        """A stream, to be closed with `opened`, and the headers of the answer. Raises TranscribedError.
+    ) -> OpenedStream:
+        """A stream, to be closed with `opened`. Raises TranscribedError.
 
         `unsigned` messages may come, though the request is signed.
         """
-        signature = self._signature(signed)
+        access = let_in(connection, Role.TRANSCRIBE)
+        caller: Caller = connection.user
         request = stream_request(given(), self.transcription.capabilities(None))
-        owner = NOBODY if signature is None else signature.credentials.access_key
-        live = await opened.enter_async_context(self.transcription.open_live(_neutral(request, owner)))
-        chain = None if signature is None else signature.chain()
+        neutral = _neutral(request, access.principal.owner)
+        live = await opened.enter_async_context(self.transcription.open_live(neutral))
+        chain = None if caller.signature is None else caller.signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
         headers = wire.response_headers(request, request_id(), live.session_id)
-        return AmazonStreamHandler(request, reader, self.limits, live), headers
-
-    def _signature(self, request: sigv4.Request) -> sigv4.VerifiedSignature | None:
-        """None where anybody may come in."""
-        return None if self.keys.open else sigv4.verify(request, self.keys.secret, utc_now())
+        return OpenedStream(
+            AmazonStreamHandler(request, reader, self.limits, live), headers, access.revoked
+        )
 
 
 def _neutral(request: StreamRequest, owner: str) -> TranscriptionRequest:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -15,9 +16,9 @@ from transcribed.errors import (
     Disconnected,
     TranscribedError,
 )
-from transcribed.http.amazon.handler import AmazonStreamHandler
-from transcribed.http.amazon.opening import AmazonFront
+from transcribed.http.amazon.opening import AmazonFront, OpenedStream
 from transcribed.http.amazon.transports import EventStreamBody, EventStreamSocket
+from transcribed.http.authentication import agreed_subprotocol
 from transcribed.http.errors import findable
 from transcribed.http.relay import Relays
 from transcribed.request_context import request_id
@@ -50,28 +51,25 @@ class _HttpEndpoint:
         """Serve a request (ASGI)."""
         async with AsyncExitStack() as opened:
             try:
-                stream, headers = await self._open(scope, opened)
+                stream = await self._open(HTTPConnection(scope), opened)
             except TranscribedError as error:
                 await _refuse(error, send)
                 return
             transport = EventStreamBody(receive, send)
             try:
-                await transport.start(headers)
+                await transport.start(stream.headers)
             except Disconnected:
                 return
-            await self._relays.run_stream(transport, stream)
+            await self._relays.run_stream(transport, stream.handler, stream.revoked)
 
-    async def _open(
-        self, scope: Scope, opened: AsyncExitStack
-    ) -> tuple[AmazonStreamHandler, list[tuple[str, str]]]:
-        if not scope["http_version"].startswith(_HTTP_2):
+    async def _open(self, connection: HTTPConnection, opened: AsyncExitStack) -> OpenedStream:
+        if not connection.scope["http_version"].startswith(_HTTP_2):
             raise BadRequest(
                 "This came as HTTP/1.1, which cannot go both ways at once. Use HTTP/2: most clients speak "
                 "it with TLS alone (transcribed serve --tls, and https://localhost:8443)."
             )
-        request = _request(scope, "POST")
-        given = partial(parameters_of_headers, request.headers)
-        return await self._front.open(request, given, opened, unsigned=False)
+        given = partial(parameters_of_headers, connection.headers.items())
+        return await self._front.open(connection, given, opened, unsigned=False)
 
 
 async def _refuse(error: TranscribedError, send: Send) -> None:
@@ -87,7 +85,7 @@ async def _refuse(error: TranscribedError, send: Send) -> None:
 async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
     trail.tell_refused(error, f"GET {WEBSOCKET_PATH}")
     _log.info("A stream was refused: %s", error.message)
-    await websocket.accept()
+    await websocket.accept(agreed_subprotocol(websocket))
     transport = EventStreamSocket(websocket)
     # What comes right behind the upgrade is lost on a client that begins to listen after it has opened, as
     # the JavaScript SDK does in Node.js. Who has sent something listens.
@@ -99,33 +97,24 @@ async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
     await transport.close(_CLOSE_NORMAL, "")
 
 
-def _request(scope: Scope, method: str) -> sigv4.Request:
-    path = scope.get("raw_path") or scope["path"].encode()
-    return sigv4.Request(
-        method,
-        path.decode("latin-1"),
-        scope["query_string"].decode("latin-1"),
-        tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
-    )
-
-
 def router(front: AmazonFront, relays: Relays) -> APIRouter:
     """Both endpoints."""
     routes = APIRouter()
 
     async def websocket(websocket: WebSocket) -> None:
-        request = _request(websocket.scope, "GET")
-        _log.debug("GET %s?%s", WEBSOCKET_PATH, sigv4.redacted(request.query))
+        query = websocket.scope["query_string"].decode("latin-1")
+        _log.debug("GET %s?%s", WEBSOCKET_PATH, sigv4.redacted(query))
         async with AsyncExitStack() as opened:
             try:
-                given = partial(parameters_of_query, request.query)
-                stream, headers = await front.open(request, given, opened, unsigned=True)
+                given = partial(parameters_of_query, query)
+                stream = await front.open(websocket, given, opened, unsigned=True)
             except TranscribedError as error:
                 await _refuse_socket(error, websocket)
                 return
-            raw = [(name.lower().encode(), value.encode()) for name, value in headers]
-            await websocket.accept(headers=[pair for pair in raw if pair[0] != b"content-type"])
-            await relays.run_stream(EventStreamSocket(websocket), stream)
+            raw = [(name.lower().encode(), value.encode()) for name, value in stream.headers]
+            raw = [pair for pair in raw if pair[0] != b"content-type"]
+            await websocket.accept(agreed_subprotocol(websocket), headers=raw)
+            await relays.run_stream(EventStreamSocket(websocket), stream.handler, stream.revoked)
 
     # An ASGI app in place of a function, as Starlette takes it and its types do not say.
     endpoint: Any = _HttpEndpoint(front, relays)

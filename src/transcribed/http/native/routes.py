@@ -5,13 +5,15 @@ from contextlib import suppress
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from transcribed.errors import BadRequest, Unavailable
-from transcribed.http.access import allowed
+from transcribed.errors import BadRequest, TranscribedError, Unavailable
+from transcribed.http.access import let_in
+from transcribed.http.authentication import agreed_subprotocol
 from transcribed.http.native.conversation import NativeConversation
 from transcribed.http.native.query import StreamQuery
-from transcribed.http.relay import Relays
+from transcribed.http.relay import Relays, code_and_reason
 from transcribed.http.transports import WebSocketTransport
 from transcribed.principal import Role
+from transcribed.service import trail
 from transcribed.service.transcription import Transcription
 from transcribed.wire import native as wire
 
@@ -23,20 +25,26 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
     routes = APIRouter()
 
     async def stream(websocket: WebSocket) -> None:
-        await websocket.accept()
+        await websocket.accept(agreed_subprotocol(websocket))
         transport = WebSocketTransport(websocket)
-        owner = allowed(websocket, Role.TRANSCRIBE).owner
+        form: wire.Format = "json" if websocket.query_params.get("format") == "json" else "text"
         try:
+            access = let_in(websocket, Role.TRANSCRIBE)
             query = StreamQuery.parsed(websocket.query_params)
             with suppress(Unavailable):
                 query.check(transcription.capabilities(query.engine))
-                transcription.check(query.request(owner))
+                transcription.check(query.request(access.principal.owner))
         except BadRequest as error:
-            form: wire.Format = "json" if websocket.query_params.get("format") == "json" else "text"
             await transport.send(wire.encode_error(error, form))
             await transport.close(_CLOSE_POLICY_VIOLATION, "bad query")
             return
-        await relays.run(transport, NativeConversation(transcription, query, owner))
+        except TranscribedError as error:
+            trail.tell_refused(error, "GET /stream")
+            await transport.send(wire.encode_error(error, form))
+            await transport.close(*code_and_reason(error))
+            return
+        conversation = NativeConversation(transcription, query, access.principal.owner)
+        await relays.run(transport, conversation, access.revoked)
 
     routes.add_websocket_route("/stream", stream)
     return routes

@@ -9,11 +9,13 @@ from starlette.websockets import WebSocket
 
 from transcribed.audio.formats import InputFormat
 from transcribed.errors import TranscribedError
-from transcribed.http.access import allowed
+from transcribed.http.access import let_in
+from transcribed.http.authentication import agreed_subprotocol
 from transcribed.http.inbox import audio_ahead
-from transcribed.http.relay import Relays
+from transcribed.http.relay import Relays, code_and_reason
 from transcribed.http.transports import WebSocketTransport
 from transcribed.principal import Role
+from transcribed.service import trail
 from transcribed.service.live_audio import Chunks
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.transcript import Done, LiveEvent, Segment
@@ -26,8 +28,8 @@ class VoskStreamHandler:
 
     def __init__(self, transcription: Transcription, transport: WebSocketTransport, owner: str) -> None:
         self._transcription = transcription
-        self._owner = owner
         self._transport = transport
+        self._owner = owner
         self._config = wire.Config()
         self._finals, self._partial = list[Segment](), ""
 
@@ -86,10 +88,17 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
     routes = APIRouter()
 
     async def stream(websocket: WebSocket) -> None:
-        await websocket.accept()
+        await websocket.accept(agreed_subprotocol(websocket))
         transport = WebSocketTransport(websocket)
-        owner = allowed(websocket, Role.TRANSCRIBE).owner
-        await relays.run_stream(transport, VoskStreamHandler(transcription, transport, owner))
+        try:
+            access = let_in(websocket, Role.TRANSCRIBE)
+        except TranscribedError as error:
+            trail.tell_refused(error, f"GET {websocket.url.path}")
+            await transport.send(wire.encode_error(error))
+            await transport.close(*code_and_reason(error))
+            return
+        stream_handler = VoskStreamHandler(transcription, transport, access.principal.owner)
+        await relays.run_stream(transport, stream_handler, access.revoked)
 
     for path in ("/vosk", "/"):
         routes.add_websocket_route(path, stream)

@@ -1,0 +1,104 @@
+"""Secrets of access keys as the database keeps them, under a key that is in a file outside it.
+
+Signature Version 4 is an HMAC with the secret itself, so that a hash of it would not do: the server has to
+know it. So it is encrypted with AES-256-GCM, and the key's id is the associated data: what was sealed for
+one id does not open as another's. Beside it stands an HMAC-SHA-256 of the secret, by which two keys with
+the same secret are found out. Both keys are derived from the one in the file by HKDF (RFC 5869).
+"""
+
+import hmac
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from transcribed.errors import ConfigurationError
+from transcribed.storage.keys import SealedSecret
+from transcribed.storage.private import make_private_folder, read_secret, write_private
+
+KEY_BYTES = 32
+"""Of the file."""
+
+_NONCE_BYTES = 12
+_LOCK_SECONDS = 10.0
+
+
+class NotOurs(Exception):
+    """Sealed under another key, for another id, or changed."""
+
+
+class Sealing:
+    """Seals secrets and opens them, by the content of the file."""
+
+    def __init__(self, content: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - most have no keys
+
+        self._cipher = AESGCM(_derived(content, b"transcribed access keys: encryption"))
+        self._fingerprints = _derived(content, b"transcribed access keys: fingerprints")
+
+    def seal(self, key_id: str, secret: str) -> SealedSecret:
+        """A secret as the database keeps it."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + self._cipher.encrypt(nonce, secret.encode(), key_id.encode())
+        return SealedSecret(sealed, hmac.digest(self._fingerprints, secret.encode(), "sha256"))
+
+    def open(self, key_id: str, secret: SealedSecret) -> str:
+        """The secret again. Raises NotOurs."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+
+        nonce, encrypted = secret.sealed[:_NONCE_BYTES], secret.sealed[_NONCE_BYTES:]
+        try:
+            return self._cipher.decrypt(nonce, encrypted, key_id.encode()).decode()
+        except (InvalidTag, ValueError) as error:
+            raise NotOurs from error
+
+
+def read_sealing(path: Path) -> Sealing | None:
+    """By the file, where there is one. Raises ConfigurationError."""
+    try:
+        content = read_secret(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if len(content) != KEY_BYTES:
+        raise ConfigurationError(
+            f"{path} does not hold the key of access keys: it has {len(content)} bytes, not {KEY_BYTES}. "
+            "Put a copy of it back, or name another file with --keys-key."
+        )
+    return Sealing(content)
+
+
+def made_sealing(path: Path) -> Sealing:
+    """By the file, which is made if there is none. Raises ConfigurationError."""
+    found = read_sealing(path)
+    if found is not None:
+        return found
+    try:
+        make_private_folder(path.parent)
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS, mode=0o600):
+            found = read_sealing(path)  # Another may have made it meanwhile.
+            if found is not None:
+                return found
+            content = os.urandom(KEY_BYTES)
+            write_private(path, content)
+    except Timeout as error:
+        raise ConfigurationError(
+            f"{path} is being made by another process, which hangs. End it."
+        ) from error
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return Sealing(content)
+
+
+def _unusable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"The key of access keys in {path} cannot be used: {error.strerror}. Name a file with --keys-key."
+    )
+
+
+def _derived(content: bytes, purpose: bytes) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(content)

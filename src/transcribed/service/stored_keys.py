@@ -1,0 +1,124 @@
+"""The access keys of the database: read by servers, changed by `transcribed keys`."""
+
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from transcribed.errors import ConfigurationError
+from transcribed.principal import Role
+from transcribed.service.key_file import AccessKey
+from transcribed.service.sealing import NotOurs, Sealing, made_sealing, read_sealing
+from transcribed.service.threads import in_thread
+from transcribed.storage.keys import KeyStore, SealedSecret, StoredKey
+
+GENERATED = "tr_"
+"""What a generated secret begins with, so that programs which look for secrets find it."""
+
+_GENERATED_CHARACTERS = 40
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def generated_secret() -> str:
+    """A secret that nobody has: 238 bits of chance."""
+    return GENERATED + "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED_CHARACTERS))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadKeys:
+    """The keys of a database, and the ids of those whose secret cannot be read here."""
+
+    keys: tuple[AccessKey, ...]
+    unreadable: tuple[str, ...] = ()
+
+
+class StoredKeys:
+    """The keys in a store, which is somebody else's to close, their secrets sealed by a file's key.
+
+    Methods raise ConfigurationError where the file cannot be used, and what the store raises.
+    """
+
+    def __init__(self, store: KeyStore, sealing_file: Path) -> None:
+        self._store = store
+        self._sealing_file = sealing_file
+        self._opened: dict[tuple[str, SealedSecret], SecretStr] = {}
+
+    async def read(self) -> ReadKeys:
+        """All keys; only the secrets that are new are deciphered."""
+        stored = await self._store.all()
+        await self._open(stored)
+        readable = [key for key in stored if (key.id, key.secret) in self._opened]
+        return ReadKeys(
+            tuple(self._known(key) for key in readable),
+            tuple(key.id for key in stored if key not in readable),
+        )
+
+    async def listed(self) -> tuple[StoredKey, ...]:
+        """All keys without their secrets, in the order of their ids."""
+        return await self._store.all()
+
+    async def add(
+        self,
+        key_id: str,
+        owner: str,
+        role: Role,
+        secret: str,
+        *,
+        streams: int | None,
+        seconds: float | None,
+    ) -> None:
+        """Keep a new key. Raises Conflict where there is one of this id, or of this secret."""
+        sealed = (await self._sealing()).seal(key_id, secret)
+        await self._store.add(StoredKey(key_id, owner, role, sealed, _now(), streams, seconds))
+
+    async def rotate(self, key_id: str, secret: str) -> None:
+        """Give a key another secret. Raises NotFound and Conflict."""
+        await self._store.rotate(key_id, (await self._sealing()).seal(key_id, secret), _now())
+
+    async def remove(self, key_id: str) -> None:
+        """Remove a key. Raises NotFound."""
+        await self._store.remove(key_id)
+
+    async def note_used(self, keys: frozenset[str], day: date) -> None:
+        """Note that keys were used on a day."""
+        await self._store.note_used(keys, day)
+
+    async def _sealing(self) -> Sealing:
+        """The file's; it is made where it is missing and no key needs it."""
+        found = await in_thread(read_sealing, self._sealing_file)
+        if found is None and await self._store.all():
+            raise ConfigurationError(missing_file(self._sealing_file))
+        return await in_thread(made_sealing, self._sealing_file)
+
+    async def _open(self, stored: Sequence[StoredKey]) -> None:
+        there = {(key.id, key.secret) for key in stored}
+        self._opened = {each: secret for each, secret in self._opened.items() if each in there}
+        new = there - self._opened.keys()
+        # Read anew each time: it may have been put there since.
+        sealing = await in_thread(read_sealing, self._sealing_file) if new else None
+        for key_id, sealed in new:
+            try:
+                if sealing is not None:
+                    self._opened[key_id, sealed] = SecretStr(sealing.open(key_id, sealed))
+            except NotOurs:
+                pass
+
+    def _known(self, key: StoredKey) -> AccessKey:
+        secret = self._opened[key.id, key.secret]
+        return AccessKey(key.id, secret, key.owner, key.role, key.streams, key.seconds_a_day)
+
+
+def missing_file(path: Path) -> str:
+    """What to do where the secrets of a database cannot be read."""
+    return (
+        f"The secrets of the access keys are sealed by a key that is not the one in {path}. Copy the file "
+        "of --keys-key from where the keys were added, or remove the keys and add them anew."
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - when a key was made is a date

@@ -1,0 +1,62 @@
+"""Tokens: for some hours they open what a key opens. Pure.
+
+A token is a JWT (RFC 7519), signed with HMAC-SHA-256 under a key that is derived from the access key's
+secret. So every server that knows the key knows its tokens, nothing of them is kept, and they end with the
+key and its secret.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import jwt
+
+from transcribed.errors import AccessDenied, UnknownClient
+from transcribed.principal import Principal, Role
+from transcribed.service.key_file import AccessKey
+
+LONGEST_SECONDS = 24 * 3600
+
+_ALGORITHM = "HS256"
+_PARTS = 3
+_LONGEST = 2048
+"""Characters of what is looked at."""
+
+
+def make_token(key: AccessKey, role: Role | None, expires: datetime) -> str:
+    """A token of a key, with its role or a lesser one. Raises AccessDenied for a greater."""
+    role = role or key.role
+    if not key.role.includes(role):
+        raise AccessDenied(
+            f"The key {key.id} has the role {key.role.value}, and its tokens have no more. Ask for "
+            f"{key.role.value} or less."
+        )
+    claims = {"sub": key.owner, "role": role.value, "exp": expires}
+    return jwt.encode(claims, _signing_key(key), _ALGORITHM, {"kid": key.id})
+
+
+def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> Principal | None:
+    """Whoever shows a token; None for what is none of these keys. Raises UnknownClient for an old one."""
+    if token.count(".") != _PARTS - 1 or len(token) > _LONGEST:
+        return None
+    try:
+        key = key_of(str(jwt.get_unverified_header(token).get("kid")))
+        if key is None:
+            return None
+        claims = jwt.decode(
+            token, _signing_key(key), [_ALGORITHM], options={"require": ["exp", "sub", "role"]}
+        )
+        role = Role(claims["role"])
+    except jwt.ExpiredSignatureError as error:
+        raise UnknownClient("The token has expired. Ask for another: POST /tokens.") from error
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    # A key may have been made anew under its old id and secret, with less.
+    if claims["sub"] != key.owner or not key.role.includes(role):
+        return None
+    return replace(key.principal(), role=role)
+
+
+def _signing_key(key: AccessKey) -> bytes:
+    return hmac.digest(key.secret.get_secret_value().encode(), b"transcribed token", "sha256")
