@@ -92,12 +92,12 @@ def check_limits(rate: int, channels: int) -> None:
     """Raise UnreadableAudio for a sample rate or number of channels outside the limits of recordings."""
     if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
         raise UnreadableAudio(
-            f"The audio says that it has {rate} samples a second, which is no speech. Send a recording of "
+            f"The audio has {rate} samples a second, which is not supported. Send a recording of "
             f"{_LOWEST_RATE} to {_HIGHEST_RATE} Hz."
         )
     if not 1 <= channels <= _MOST_CHANNELS:
         raise UnreadableAudio(
-            f"The audio cannot be converted: it has {channels} channels. Send a recording of at most "
+            f"The audio has {channels} channels, which is not supported. Send a recording of at most "
             f"{_MOST_CHANNELS}."
         )
 
@@ -113,8 +113,8 @@ def _check(frame: av.AudioFrame, expected: int | None) -> None:
     check_limits(frame.sample_rate, found)
     if expected is not None and found != expected:
         raise UnreadableAudio(
-            f"The audio has {found} channels where {expected} are to be recognised each on its own. Send "
-            "so many, or let them be heard as one."
+            f"The audio has {found} channels, but {expected} are to be recognised separately. Send "
+            f"{expected}, or have them mixed to one."
         )
 
 

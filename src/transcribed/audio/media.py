@@ -171,14 +171,14 @@ class MediaReader:
         if part is None:
             if self._parts.has_trailing_data:
                 self._warn(
-                    f"What stands behind the end of the audio, at {_hms(self._timeline.end)}, is none."
+                    f"The bytes after the end of the audio, at {_hms(self._timeline.end)}, are no audio."
                 )
             return False
         self.close()
         try:
             self._open(part)
         except UnreadableAudio as error:
-            self._warn(f"What follows {_hms(self._timeline.end)} was not heard: {error.message}")
+            self._warn_not_decoded(error)
             return False
         return True
 
@@ -281,7 +281,7 @@ class MediaReader:
                 except UnreadableAudio as error:
                     if self._timeline.end == 0:
                         raise
-                    self._warn(f"What follows {_hms(self._timeline.end)} was not heard: {error.message}")
+                    self._warn_not_decoded(error)
                     return
                 yield frame
 
@@ -309,9 +309,7 @@ class MediaReader:
                 self._raise_unless_damage(error)
                 self._damaged += 1  # The container ends here; audio before it remains valid.
                 if self._timeline.end > 0:
-                    self._warn(
-                        f"The {self._what} is damaged at {_hms(self._timeline.end)} and breaks off there."
-                    )
+                    self._warn(f"The {self._what} is damaged at {_hms(self._timeline.end)} and ends there.")
                 return
             if packet is None:
                 return
@@ -344,12 +342,15 @@ class MediaReader:
     def _add_final_warnings(self) -> None:
         if self._damaged:
             pieces = "1 piece" if self._damaged == 1 else f"{self._damaged} pieces"
-            self._warn(f"{pieces} of the {self._what} could not be decoded, being damaged.")
+            self._warn(f"{pieces} of the {self._what} could not be decoded because of damage.")
         if self._timeline.ignored:
             self._warn(
-                f"The {self._what}'s times leave out {_hms(self._timeline.ignored)}, which is not "
-                "believed. No silence stands for it, and what follows is earlier than a player shows it."
+                f"The {self._what}'s timestamps have implausible gaps of {_hms(self._timeline.ignored)}. "
+                "They were not filled with silence, so that what follows is earlier than a player shows it."
             )
+
+    def _warn_not_decoded(self, error: UnreadableAudio) -> None:
+        self._warn(f"The audio after {_hms(self._timeline.end)} was not decoded: {error.message}")
 
     def _warn(self, sentence: str) -> None:
         if len(self._warnings) < _MOST_WARNINGS:
@@ -413,7 +414,7 @@ def _hms(seconds: float) -> str:
 def _unreadable(error: Exception, what: str) -> UnreadableAudio:
     if isinstance(error, MemoryError):
         return UnreadableAudio(
-            f"The {what} asks for more memory than a recording may take: it is damaged, or made to. Send a "
+            f"The {what} needs more memory than a recording may take: it is damaged or malicious. Send a "
             "recording that other players can play."
         )
     reason = error.strerror if isinstance(error, av.error.FFmpegError) else type(error).__name__

@@ -64,8 +64,8 @@ class Findings:
         self.counted, self.uniform = 0, False
         if self.samples > _MOST_SAMPLES:
             raise UnreadableAudio(
-                f"The recording says that it has over {_MOST_SAMPLES} pieces, which are days of sound: "
-                "its index is damaged, or made to. Send a recording that other players can play."
+                f"The recording's index has over {_MOST_SAMPLES} entries, which would be days of audio: it "
+                "is damaged or malicious. Send a recording that other players can play."
             )
 
 
@@ -137,8 +137,8 @@ def _iso(at: int, found: Findings) -> Walk:
             return at
         if found.live and kind == b"mdat" and not indexed:
             raise UnreadableAudio(
-                "The stream is an MP4 whose index stands at its end, so that nothing can be heard before "
-                "all of it has come. Upload the file; or write it with the index in front (ffmpeg: "
+                "The stream is an MP4 whose index stands at its end, so that nothing can be decoded before "
+                "all of it has arrived. Upload the file; or write it with the index in front (ffmpeg: "
                 "-movflags +faststart), or in fragments (-movflags +frag_keyframe+empty_moov)."
             )
         if size == _LARGE_BOX and len(head) == HEADER_BYTES:

@@ -179,7 +179,9 @@ def _parse_header(data: bytes) -> WavHeader | None:
         position += _CHUNK_BYTES
         if name == b"data":
             if format_fields is None:
-                raise UnreadableAudio("The WAV header does not say what is in it. Send the samples alone.")
+                raise UnreadableAudio(
+                    "The WAV header does not describe its audio. Send the samples without it."
+                )
             return WavHeader(position, *format_fields, None if size in UNKNOWN_SIZES else size)
         if name == b"fmt ":
             if len(data) < position + size:

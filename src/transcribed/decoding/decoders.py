@@ -318,7 +318,7 @@ def _crash(number: int | None) -> UnreadableAudio:
 
 def _too_slow() -> UnreadableAudio:
     return UnreadableAudio(
-        "The audio takes too long to decode: it is damaged, or made to. Convert it first, for example to "
+        "The audio takes too long to decode: it is damaged or malicious. Convert it first, for example to "
         "FLAC."
     )
 

@@ -101,5 +101,5 @@ def test_a_rate_that_no_speech_has_is_refused(rate: int) -> None:
 
 def test_channels_kept_apart_must_be_as_many_as_were_said() -> None:
     converter = FrameConverter(2)
-    with pytest.raises(UnreadableAudio, match="has 1 channels where 2"):
+    with pytest.raises(UnreadableAudio, match="has 1 channels, but 2"):
         list(converter.push(_frame(_NOISE[None], 16_000)))

@@ -334,7 +334,7 @@ def test_what_another_recording_holds_that_cannot_be_read_is_told(tone: Tone) ->
     heard = _hear(tone("mp4", "aac", 44_100, 1, 2.0) + broken)
     assert heard.seconds == pytest.approx(2, abs=0.1)
     (sentence,) = heard.warnings
-    assert sentence.startswith("What follows 0:00:02.0 was not heard: ")
+    assert sentence.startswith("The audio after 0:00:02.0 was not decoded: ")
 
 
 def _wav(seconds: float, *, size: int | None = None, behind: bytes = b"", bits: int = 16) -> bytes:
@@ -418,7 +418,7 @@ def _moov(count: int, step: int, *, nested: int = 0) -> bytes:
 
 @pytest.mark.parametrize("live", [True, False])
 def test_an_index_of_days_is_refused_before_it_is_built(*, live: bool) -> None:
-    with pytest.raises(UnreadableAudio, match="over 8000000 pieces"):
+    with pytest.raises(UnreadableAudio, match="over 8000000 entries"):
         _hear(_moov(40_000_000, 2), live=live)
     # One sample after the other is how MOV writes PCM, and takes no room; here nothing is behind it.
     with pytest.raises(UnreadableAudio, match=r"Send a recording"):
