@@ -40,9 +40,9 @@ class ChannelSession:
         await self._opened.aclose()
 
     @property
-    def heard(self) -> float:
+    def audio_seconds(self) -> float:
         """Seconds of audio received."""
-        return self._sessions[0].heard
+        return self._sessions[0].audio_seconds
 
     @property
     def first_audio(self) -> float | None:

@@ -7,7 +7,7 @@ from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.errors import Stopping
-from transcribed.service.live import Heard, Session
+from transcribed.service.live import ContainerReport, Session
 from transcribed.service.media import cut, send_decoded
 
 _CHUNK_SECONDS = 0.1
@@ -30,7 +30,7 @@ async def send_recording(
     track: int | None,
     pace: FilePace,
     stopping: asyncio.Event,
-) -> Heard:
+) -> ContainerReport:
     """Decode a recording and send its audio to a session.
 
     `track` of None selects the default track. Raises UnreadableAudio, LimitExceeded, what the source and

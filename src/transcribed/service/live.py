@@ -27,7 +27,7 @@ from transcribed.transcript import (
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ContainerReport:
     """A report on the container whose audio was sent to a session.
 
     `track` is the number of the track that was sent, `tracks` are all audio tracks, and `warnings` are
@@ -39,7 +39,7 @@ class Heard:
     warnings: tuple[str, ...]
 
 
-Feed = Callable[["Session"], Awaitable[Heard | None]]
+Feed = Callable[["Session"], Awaitable[ContainerReport | None]]
 """Sends all audio to a session; returns None for samples without a container."""
 
 
@@ -74,7 +74,7 @@ class Session(Protocol):
         ...
 
     @property
-    def heard(self) -> float:
+    def audio_seconds(self) -> float:
         """Seconds of audio received."""
         ...
 
@@ -137,7 +137,7 @@ class LiveSession:
         await self._stream.aclose()
 
     @property
-    def heard(self) -> float:
+    def audio_seconds(self) -> float:
         """Seconds of audio received."""
         return self._received / SAMPLE_RATE
 
@@ -173,7 +173,7 @@ class LiveSession:
                     yield said
         yield Done(
             session_id=self.id,
-            audio_seconds=self._start + self.heard,
+            audio_seconds=self._start + self.audio_seconds,
             processing_seconds=time.monotonic() - self._started,
         )
 
@@ -227,17 +227,17 @@ async def session_events(opening: AbstractAsyncContextManager[Opened]) -> AsyncG
         try:
             async with aclosing(opened.session.events()) as events:
                 async for event in events:
-                    told, notices = event, []
+                    outgoing, notices = event, []
                     if isinstance(event, Segment):
-                        told = reduce(lambda segment, change: change(segment), opened.changes, event)
-                    elif isinstance(event, Done) and feeding and (heard := await feeding) is not None:
-                        notices = [Notice(UnreadableAudio.code, warning) for warning in heard.warnings]
-                        told = replace(event, track=heard.track, tracks=heard.tracks)
-                    if opened.growing and (notice := await opened.growing.keep(told)) is not None:
+                        outgoing = reduce(lambda segment, change: change(segment), opened.changes, event)
+                    elif isinstance(event, Done) and feeding and (report := await feeding) is not None:
+                        notices = [Notice(UnreadableAudio.code, warning) for warning in report.warnings]
+                        outgoing = replace(event, track=report.track, tracks=report.tracks)
+                    if opened.growing and (notice := await opened.growing.keep(outgoing)) is not None:
                         notices.append(notice)
                     for notice in notices:
                         yield notice
-                    yield told
+                    yield outgoing
         finally:
             if opened.growing is not None:
                 opened.growing.close()
@@ -247,7 +247,7 @@ async def session_events(opening: AbstractAsyncContextManager[Opened]) -> AsyncG
                 await asyncio.gather(feeding, return_exceptions=True)
 
 
-async def _feed_to_end(session: Session, feed: Feed) -> Heard | None:
+async def _feed_to_end(session: Session, feed: Feed) -> ContainerReport | None:
     try:
         return await feed(session)
     finally:

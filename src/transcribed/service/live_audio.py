@@ -9,7 +9,7 @@ from transcribed.audio.formats import Encoding, InputFormat
 from transcribed.audio.wav import WavHeader, WavSniffer
 from transcribed.decoding.decoders import Decoders, LiveSource
 from transcribed.errors import BadRequest, TranscribedError
-from transcribed.service.live import Heard, Session
+from transcribed.service.live import ContainerReport, Session
 from transcribed.service.media import cut, send_decoded
 from transcribed.wire.audio import Flush
 
@@ -21,7 +21,7 @@ Chunks = AsyncIterator[bytes | Flush]
 
 async def send_live(
     decoders: Decoders, form: InputFormat, chunks: Chunks, session: Session, track: int | None
-) -> Heard | None:
+) -> ContainerReport | None:
     """Decode chunks of audio and send them to a session; `track` selects a container's audio track.
 
     Returns a report on the container, if there is one. Raises UnreadableAudio, and what the chunks and the
@@ -74,7 +74,7 @@ async def _send_container(
     chunks: Chunks,
     start: bytes,
     track: int | None,
-) -> Heard:
+) -> ContainerReport:
     """Decode a live container, which is read once and without seeking."""
 
     async def all_chunks() -> AsyncIterator[bytes]:
@@ -86,10 +86,10 @@ async def _send_container(
                 yield data
 
     stream = LiveSource(all_chunks())
-    heard = await send_decoded(decoders, stream, session.send, track=track, channels=session.channels)
+    report = await send_decoded(decoders, stream, session.send, track=track, channels=session.channels)
     async for _ in stream.chunks:
         pass  # Discard bytes after the container's end.
-    return heard
+    return report
 
 
 # --- Time-outs

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders, LiveSource
-from transcribed.service.live import Heard
+from transcribed.service.live import ContainerReport
 
 
 async def send_decoded(
@@ -16,7 +16,7 @@ async def send_decoded(
     *,
     track: int | None = None,
     channels: int | None = None,
-) -> Heard:
+) -> ContainerReport:
     """Decode a source and send its audio block by block. Returns a report on the container.
 
     `channels` is the number of channels to keep separate; None mixes them. Raises UnreadableAudio,
@@ -27,7 +27,7 @@ async def send_decoded(
         async with aclosing(blocks):
             async for block in blocks:
                 await send(block)
-        return Heard(decoding.format.track, decoding.format.tracks, decoding.warnings)
+        return ContainerReport(decoding.format.track, decoding.format.tracks, decoding.warnings)
 
 
 def cut(samples: Samples, seconds: float) -> Iterator[Samples]:

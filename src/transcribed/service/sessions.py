@@ -241,7 +241,7 @@ class ResumableSession:
                 self._failed(error)
             finally:
                 self._session = None
-                self.timeline.seconds += session.heard
+                self.timeline.seconds += session.audio_seconds
                 self._events.wake_waiters()
 
     def _failed(self, error: Exception) -> None:

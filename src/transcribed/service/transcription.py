@@ -35,8 +35,8 @@ from transcribed.service.channels import ChannelSession
 from transcribed.service.files import FilePace, send_recording
 from transcribed.service.library import Library
 from transcribed.service.live import (
+    ContainerReport,
     Feed,
-    Heard,
     LiveSession,
     Opened,
     Session,
@@ -161,8 +161,8 @@ class Transcription:
                 )
                 return session_events(nullcontext(Opened(session, feed, changes, growing)))
 
-            async def feed(chunks: Chunks, session: Session) -> Heard | None:
-                before = session.heard
+            async def feed(chunks: Chunks, session: Session) -> ContainerReport | None:
+                before = session.audio_seconds
                 try:
                     with closing(IdleTimeout(chunks, self._audio_timeout)) as timed:
                         lease.watch(timed)
@@ -170,7 +170,7 @@ class Transcription:
                             self._decoders, request.format, timed, session, request.track
                         )
                 finally:
-                    record.seconds += session.heard - before
+                    record.seconds += session.audio_seconds - before
                     record.first_audio = session.first_audio
 
             if request.resume_window is None:
@@ -267,7 +267,7 @@ class Transcription:
                 try:
                     yield Opened(session, feed, changes, growing)
                 finally:
-                    record.seconds, record.first_audio = session.heard, session.first_audio
+                    record.seconds, record.first_audio = session.audio_seconds, session.first_audio
 
     # --- What an engine can do
 

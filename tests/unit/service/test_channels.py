@@ -41,7 +41,7 @@ async def test_both_have_their_segments_on_one_timeline(scheduler: Scheduler) ->
         await session.finish()
         *segments, done = [event async for event in session.events()]
     assert isinstance(done, Done)
-    assert done.audio_seconds == session.heard == 1.0
+    assert done.audio_seconds == session.audio_seconds == 1.0
     found = [event for event in segments if isinstance(event, Segment)]
     assert len({segment.session for segment in found}) == 1
     assert sorted(segment.number for segment in found) == [0, 1, 2, 3]
