@@ -60,7 +60,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     connected = listening.connections(settings.client_share, ports=1 + settings.tls, proxies=proxies)
     entry = entry_rules(settings, address, certificate)
     guarded = entrance(application.asgi, entry, proxies)
-    asgi = with_security_headers(RequestIds(connected.watched(guarded)), shared=bool(entry.origins))
+    asgi = with_security_headers(RequestIds(connected.watched(guarded)), shared=entry.origins.every)
     most = connected.bounds.connections
     listeners = {"--port": listening.listener(asgi, address, settings.port, most)}
     if certificate is not None:

@@ -34,7 +34,7 @@ _HEADERS = {
 def with_security_headers(app: ASGIApp, *, shared: bool) -> ASGIApp:
     """An application whose answers all have the headers; what it sets itself goes before.
 
-    `shared`: pages of other origins are let in.
+    `shared`: all pages are let in. Those of some origins need no more than CORS, which tells who asks.
     """
     resources = "cross-origin" if shared else "same-origin"
     headers: Mapping[str, str] = _HEADERS | {"Cross-Origin-Resource-Policy": resources}

@@ -60,7 +60,7 @@ ROUTES = [
 def application(origins: str = "", hosts: str = "", proxies: str = "") -> Any:
     entry = EntryRules(Hosts.of(hosts.split()), Origins.of(origins.split()))
     inside = entrance(Starlette(routes=ROUTES), entry, Proxies.of(proxies.split()))
-    return RequestIds(with_security_headers(inside, shared=bool(entry.origins)))
+    return RequestIds(with_security_headers(inside, shared=entry.origins.every))
 
 
 def ask(
@@ -235,8 +235,10 @@ def test_what_an_answer_says_itself_goes_before() -> None:
     assert ask(application(), "/seen?own").headers.get_list("referrer-policy") == ["origin"]
 
 
-def test_resources_are_open_where_pages_of_others_are_let_in() -> None:
-    assert (
-        ask(application("https://app.example.org")).headers["cross-origin-resource-policy"]
-        == "cross-origin"
-    )
+def test_resources_are_open_where_all_pages_are_let_in() -> None:
+    def policy(allowed: str) -> str:
+        return ask(application(allowed)).headers["cross-origin-resource-policy"]
+
+    assert policy("*") == "cross-origin"
+    # On plain HTTP nothing else tells which page shows or plays something without CORS.
+    assert policy("https://app.example.org") == "same-origin"
