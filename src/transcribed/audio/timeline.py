@@ -10,7 +10,7 @@ _BACKWARDS_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class GapLimits:
-    """The most seconds of silence inserted: in one gap, and in all. Damaged timestamps may demand more."""
+    """The most seconds of silence inserted: in one gap, and in all. Damaged timestamps may imply more."""
 
     longest: float
     total: float

@@ -1,7 +1,7 @@
 """Endpointing: decides where segments open and close, from the speech probabilities of 32 ms windows.
 
 A segment opens after a short run of speech, and starts a little before it. It closes after enough silence,
-and needs the less silence the longer it is. At its maximum length it is cut at the quietest recent window,
+and needs less silence the longer it is. At its maximum length it is cut at the quietest recent window,
 which is most likely between words.
 """
 
