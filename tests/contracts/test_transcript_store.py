@@ -553,7 +553,9 @@ async def test_what_is_old_is_deleted(whole: TranscriptStore, store: OwnersTrans
     assert await whole.delete_before(START + SECOND) == 1
     assert await found(store) == ["growing", "ended later", "ended"]
     assert await whole.delete_before(START + 10 * SECOND) == 0
-    assert await whole.delete_before(START + 10.001 * SECOND) == 1
+    gone: list[tuple[str, str]] = []
+    assert await whole.delete_before(START + 10.001 * SECOND, lambda *of: gone.append(of)) == 1
+    assert gone == [("anna", "ended")]
     assert await whole.delete_before(START + 14.6 * SECOND) == 1
     assert await found(store) == ["ended later"]
     assert await whole.delete_before(datetime.max.replace(tzinfo=UTC)) == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from transcribed.errors import Disconnected, TranscribedError
+from transcribed.principal import NOBODY
 from transcribed.service import trail
 from transcribed.service.trail import Action, Outcome
 from transcribed.transcript import LiveEvent
@@ -35,12 +36,13 @@ Tracing = Callable[["SessionRecord"], SessionTrace]
 class SessionRecord:
     """One session, or one connection's part in a session that outlives connections.
 
-    `id` is that of its transcript, `recording` the name of a stored one, `seconds` is how much audio it has
-    received, and `first_audio` when that began, on the monotonic clock. `failure` is the code of the error
-    that it ended with, or words for another early end.
+    `owner` is whose it is, `id` that of its transcript, `recording` the name of a stored one, `seconds` is
+    how much audio it has received, and `first_audio` when that began, on the monotonic clock. `failure` is
+    the code of the error that it ended with, or words for another early end.
     """
 
     tracing: Tracing | None = None
+    owner: str = NOBODY
     engine: str = ""
     id: str = ""
     is_live: bool = True
@@ -58,7 +60,13 @@ class SessionRecord:
     @contextmanager
     def told(self) -> Iterator[None]:
         """Tell of a session that is open for as long as this lasts. What ends it early is raised on."""
-        trail.tell(Action.SESSION_OPENED, self.id, engine=self.engine, recording=self.recording)
+        trail.tell(
+            Action.SESSION_OPENED,
+            self.id,
+            owner=self.owner,
+            engine=self.engine,
+            recording=self.recording,
+        )
         self.trace = None if self.tracing is None else self.tracing(self)
         try:
             yield
@@ -71,6 +79,7 @@ class SessionRecord:
             trail.tell(
                 Action.SESSION_ENDED,
                 self.id,
+                owner=self.owner,
                 outcome=self.outcome,
                 engine=self.engine,
                 recording=self.recording,

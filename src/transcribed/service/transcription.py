@@ -153,7 +153,9 @@ class Transcription:
                     return ChannelSession(engine, options, request.format.channels, timeline)
                 return LiveSession(engine, options, timeline)
 
-            record = SessionRecord(tracing=self._tracing, engine=engine.capabilities.name, id=timeline.id)
+            record = SessionRecord(
+                tracing=self._tracing, owner=request.owner, engine=engine.capabilities.name, id=timeline.id
+            )
 
             def events(session: Session, feed: Feed | None = None) -> AsyncGenerator[LiveEvent, None]:
                 growing = transcripts.growing(
@@ -214,7 +216,7 @@ class Transcription:
 
         Raises InvalidName and NotFound, and what transcribe_upload raises.
         """
-        record = SessionRecord(tracing=self._tracing, is_live=False)
+        record = SessionRecord(tracing=self._tracing, owner=request.owner, is_live=False)
         return record.heard(session_events(self._opened_recording(name, request, pace, record)))
 
     def transcribe_upload(
@@ -225,7 +227,7 @@ class Transcription:
         Raises UnreadableAudio, LimitExceeded, and what the source and the engine raise. When the server
         stops, the events of the audio so far follow, then Stopping is raised.
         """
-        record = SessionRecord(tracing=self._tracing, is_live=False)
+        record = SessionRecord(tracing=self._tracing, owner=request.owner, is_live=False)
         return record.heard(session_events(self._opened_source(source, request, pace, record)))
 
     @asynccontextmanager

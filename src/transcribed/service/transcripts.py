@@ -323,7 +323,9 @@ async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: Wal
                 "later" if step.by > timedelta() else "earlier",
             )
         return step.wait.total_seconds()
-    deleted = await store.delete_before(now - age)
+    deleted = await store.delete_before(
+        now - age, lambda owner, transcript: trail.tell(Action.TRANSCRIPT_DELETED, transcript, owner=owner)
+    )
     if deleted:
         _log.info("%d transcripts older than %d days were deleted.", deleted, age.days)
     return _DAY

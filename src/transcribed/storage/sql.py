@@ -1,6 +1,6 @@
 """A TranscriptStore in SQL, with the same statements for every database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -223,19 +223,25 @@ class SqlTranscriptStore(_Tables):
         """The transcripts of all owners, newest first."""
         return await self._pages(query, None)
 
-    async def delete_before(self, moment: datetime) -> int:
-        """Delete the transcripts that ended, or last grew, before a moment; returns how many."""
+    async def delete_before(
+        self, moment: datetime, deleted: Callable[[str, str], None] = lambda *_: None
+    ) -> int:
+        """Delete the transcripts that ended, or last grew, before a moment; returns how many.
+
+        Calls `deleted` with the owner and the id of each as soon as it is gone.
+        """
         old = aware(moment) > _LAST
-        keys = await self._database.read(
-            lambda connection: connection.execute(select(transcripts.c.key).where(old)).scalars().all()
-        )
+        wanted = select(transcripts.c.key, transcripts.c.owner, transcripts.c.id).where(old)
+        found = await self._database.read(lambda connection: connection.execute(wanted).all())
         # One at a time, so that live transcripts do not wait long for the database.
-        deleted = 0
-        for key in keys:
-            deleted += await self._deleted(old & (transcripts.c.key == key))
-        if deleted:
+        count = 0
+        for key, owner, transcript in found:
+            if await self._deleted(old & (transcripts.c.key == key)):
+                count += 1
+                deleted(owner, transcript)
+        if count:
             self._database.forget()
-        return deleted
+        return count
 
     async def aclose(self) -> None:
         """Close the database."""

@@ -1,5 +1,6 @@
 """The TranscriptStore protocol and the values that it takes and returns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -175,8 +176,13 @@ class TranscriptStore(Protocol):
         """
         ...
 
-    async def delete_before(self, moment: datetime) -> int:
-        """Delete the transcripts that ended before a moment, or last grew before it; returns how many."""
+    async def delete_before(
+        self, moment: datetime, deleted: Callable[[str, str], None] = lambda *_: None
+    ) -> int:
+        """Delete the transcripts that ended before a moment, or last grew before it; returns how many.
+
+        Calls `deleted` with the owner and the id of each as soon as it is gone.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -408,8 +408,9 @@ async def test_whatever_a_store_raises_captions_go_on(
 
 
 async def test_what_is_older_than_some_days_is_deleted_at_the_start(
-    whole: TranscriptStore, file: Path
+    whole: TranscriptStore, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "transcribed.trail")
     now = datetime.now(UTC)  # noqa: TID251 - as what is kept
     for days in (0, 1, 29, 31, 400):
         store = whole.of("anna" if days % 2 else NOBODY)
@@ -427,6 +428,10 @@ async def test_what_is_older_than_some_days_is_deleted_at_the_start(
     assert len(await listed()) == 5
     async with Transcripts(await open_transcripts(str(file)), keep_days=30):
         await eventually(lambda: _are(listed, ["0 days", "1 days", "29 days"]))
+    assert sorted(message for message in caplog.messages if "deleted '" in message) == [
+        "transcript.deleted '31 days' of anna by the server: ok",
+        "transcript.deleted '400 days' by the server: ok",
+    ]
 
 
 async def test_a_clock_that_has_jumped_deletes_nothing(
