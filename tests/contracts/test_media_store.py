@@ -22,14 +22,16 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from transcribed.errors import (
+    BadRequest,
     ConfigurationError,
     InvalidName,
     MediaChanged,
     NotFound,
     StorageUnavailable,
 )
+from transcribed.principal import NOBODY
 from transcribed.storage import folder, objects
-from transcribed.storage.media import MediaStore, StoredMedia
+from transcribed.storage.media import MediaStore, OwnersMedia, StoredMedia
 from transcribed.storage.names import valid_name
 from transcribed.storage.places import media_store
 
@@ -119,10 +121,17 @@ def s3_place(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.fixture
-def store(place: Place) -> Iterator[MediaStore]:
+def whole(place: Place) -> Iterator[MediaStore]:
+    """The store of all owners' recordings."""
     made = media_store(place.location)
     yield made
     crash(made)
+
+
+@pytest.fixture
+def store(whole: MediaStore) -> OwnersMedia:
+    """The recordings that belong to nobody."""
+    return whole.of(NOBODY)
 
 
 def crash(store: MediaStore) -> None:
@@ -140,18 +149,18 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-async def read_at(store: MediaStore, media: StoredMedia, offset: int, size: int) -> bytes:
+async def read_at(store: OwnersMedia, media: StoredMedia, offset: int, size: int) -> bytes:
     with contextlib.closing(await store.open(media)) as source:
         return await source.read(offset, size)
 
 
-async def put(store: MediaStore, name: str, *parts: bytes) -> StoredMedia:
+async def put(store: OwnersMedia, name: str, *parts: bytes) -> StoredMedia:
     staged = await store.stage(chunks(*parts))
     await store.commit(staged, name)
     return await store.find(name)
 
 
-async def everything(store: MediaStore, media: StoredMedia) -> bytes:
+async def everything(store: OwnersMedia, media: StoredMedia) -> bytes:
     return b"".join([chunk async for chunk in store.read(media, 0, media.size)])
 
 
@@ -160,7 +169,7 @@ def distinct(size: int) -> bytes:
     return np.arange(size // 4, dtype=">u4").tobytes()
 
 
-def test_what_is_committed_is_found_and_read(store: MediaStore) -> None:
+def test_what_is_committed_is_found_and_read(store: OwnersMedia) -> None:
     async def main() -> None:
         media = await put(store, "a.wav", b"one ", b"", b"two")
         assert (media.name, media.size) == ("a.wav", 7)
@@ -169,7 +178,7 @@ def test_what_is_committed_is_found_and_read(store: MediaStore) -> None:
     run(main())
 
 
-def test_what_is_staged_has_no_name_until_it_is_committed(store: MediaStore, place: Place) -> None:
+def test_what_is_staged_has_no_name_until_it_is_committed(store: OwnersMedia, place: Place) -> None:
     async def main() -> None:
         staged = await store.stage(chunks(b"bytes"))
         assert staged.size == 5
@@ -182,7 +191,7 @@ def test_what_is_staged_has_no_name_until_it_is_committed(store: MediaStore, pla
     run(main())
 
 
-def test_what_is_discarded_leaves_nothing(store: MediaStore, place: Place) -> None:
+def test_what_is_discarded_leaves_nothing(store: OwnersMedia, place: Place) -> None:
     async def main() -> None:
         await store.discard(await store.stage(chunks(b"bytes")))
         assert place.everything() == []
@@ -190,7 +199,7 @@ def test_what_is_discarded_leaves_nothing(store: MediaStore, place: Place) -> No
     run(main())
 
 
-def test_nothing_at_all_can_be_staged(store: MediaStore) -> None:
+def test_nothing_at_all_can_be_staged(store: OwnersMedia) -> None:
     async def main() -> None:
         media = await put(store, "empty")
         assert media.size == 0
@@ -200,7 +209,7 @@ def test_nothing_at_all_can_be_staged(store: MediaStore) -> None:
     run(main())
 
 
-def test_large_recordings_come_back_whole(store: MediaStore, place: Place) -> None:
+def test_large_recordings_come_back_whole(store: OwnersMedia, place: Place) -> None:
     async def main() -> None:
         content = distinct(MULTIPART)
         parts = [content[start : start + PART] for start in range(0, len(content), PART)]
@@ -212,7 +221,7 @@ def test_large_recordings_come_back_whole(store: MediaStore, place: Place) -> No
     run(main())
 
 
-def test_a_commit_replaces(store: MediaStore) -> None:
+def test_a_commit_replaces(store: OwnersMedia) -> None:
     async def main() -> None:
         first = await put(store, "a.wav", b"first")
         second = await put(store, "a.wav", b"second, longer")
@@ -223,7 +232,7 @@ def test_a_commit_replaces(store: MediaStore) -> None:
     run(main())
 
 
-def test_a_version_changes_with_the_bytes_alone(store: MediaStore) -> None:
+def test_a_version_changes_with_the_bytes_alone(store: OwnersMedia) -> None:
     async def main() -> None:
         first = await put(store, "a.wav", b"same size 1")
         assert await store.find("a.wav") == first
@@ -232,7 +241,7 @@ def test_a_version_changes_with_the_bytes_alone(store: MediaStore) -> None:
     run(main())
 
 
-def test_readers_see_the_old_or_the_new_and_never_a_mix(store: MediaStore) -> None:
+def test_readers_see_the_old_or_the_new_and_never_a_mix(store: OwnersMedia) -> None:
     versions = [bytes([letter]) * 300_000 for letter in b"ab"]
 
     async def main() -> None:
@@ -259,7 +268,7 @@ def test_readers_see_the_old_or_the_new_and_never_a_mix(store: MediaStore) -> No
     run(main())
 
 
-def test_the_list_is_in_the_order_of_names(store: MediaStore) -> None:
+def test_the_list_is_in_the_order_of_names(store: OwnersMedia) -> None:
     names = ["b.wav", "a.wav", "B.wav", "a b.wav", "ä.wav", "a.mp3", "10.wav", "9.wav"]
 
     async def main() -> None:
@@ -269,7 +278,7 @@ def test_the_list_is_in_the_order_of_names(store: MediaStore) -> None:
     run(main())
 
 
-def test_the_list_holds_recordings_only(store: MediaStore, place: Place) -> None:
+def test_the_list_holds_recordings_only(store: OwnersMedia, place: Place) -> None:
     async def main() -> None:
         assert await store.list() == []
         await put(store, "a.wav", b"a")
@@ -287,7 +296,11 @@ def test_the_list_holds_recordings_only(store: MediaStore, place: Place) -> None
 
 
 def test_all_pages_of_a_list_are_read(
-    store: MediaStore, place: Place, later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    whole: MediaStore,
+    store: OwnersMedia,
+    place: Place,
+    later: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     later()
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
@@ -298,14 +311,14 @@ def test_all_pages_of_a_list_are_read(
             await put(store, name, b"x")
             await store.stage(chunks(b"left"))
         assert [media.name for media in await store.list()] == names
-        crash(store)
+        crash(whole)
         await media_store(place.location).sweep()
         assert place.everything() == names
 
     run(main())
 
 
-def test_what_is_deleted_is_gone(store: MediaStore, place: Place) -> None:
+def test_what_is_deleted_is_gone(store: OwnersMedia, place: Place) -> None:
     async def main() -> None:
         await put(store, "a.wav", b"a")
         await put(store, "b.wav", b"b")
@@ -317,7 +330,7 @@ def test_what_is_deleted_is_gone(store: MediaStore, place: Place) -> None:
     run(main())
 
 
-def test_what_is_not_there_is_not_found(store: MediaStore) -> None:
+def test_what_is_not_there_is_not_found(store: OwnersMedia) -> None:
     async def main() -> None:
         gone = await put(store, "a.wav", b"a")
         await store.delete("a.wav")
@@ -337,7 +350,7 @@ def test_what_is_not_there_is_not_found(store: MediaStore) -> None:
 @pytest.mark.parametrize(
     ("start", "end"), [(0, 1), (0, 4000), (3999, 4000), (17, 18), (100, 3000), (5, 5), (4000, 4000)]
 )
-def test_ranges_are_read_exactly(store: MediaStore, start: int, end: int) -> None:
+def test_ranges_are_read_exactly(store: OwnersMedia, start: int, end: int) -> None:
     async def main() -> None:
         media = await put(store, "a.wav", distinct(4000))
         found = b"".join([chunk async for chunk in store.read(media, start, end)])
@@ -346,7 +359,7 @@ def test_ranges_are_read_exactly(store: MediaStore, start: int, end: int) -> Non
     run(main())
 
 
-def test_a_recording_is_read_at_any_position(store: MediaStore) -> None:
+def test_a_recording_is_read_at_any_position(store: OwnersMedia) -> None:
     content = distinct(1_000_000)
 
     async def main() -> None:
@@ -368,7 +381,7 @@ def test_a_recording_is_read_at_any_position(store: MediaStore) -> None:
 
 @pytest.mark.parametrize("fate", ["replaced", "deleted"])
 def test_what_befalls_a_recording_while_it_is_read_changes_none_of_its_bytes_or_is_said(
-    store: MediaStore, fate: str
+    store: OwnersMedia, fate: str
 ) -> None:
     async def main() -> None:
         media = await put(store, "a.wav", distinct(2_000_000))
@@ -387,7 +400,7 @@ def test_what_befalls_a_recording_while_it_is_read_changes_none_of_its_bytes_or_
 
 
 def test_what_is_noted_beside_a_recording_stays_until_it_is_deleted(
-    store: MediaStore, place: Place
+    store: OwnersMedia, place: Place
 ) -> None:
     async def main() -> None:
         media = await put(store, "a.wav", b"bytes")
@@ -405,7 +418,7 @@ def test_what_is_noted_beside_a_recording_stays_until_it_is_deleted(
 
 
 @pytest.mark.parametrize("parts", [0, 1, MULTIPART // PART])
-def test_chunks_that_fail_leave_nothing(store: MediaStore, place: Place, parts: int) -> None:
+def test_chunks_that_fail_leave_nothing(store: OwnersMedia, place: Place, parts: int) -> None:
     class BrokenOff(Exception):
         pass
 
@@ -425,7 +438,7 @@ def test_chunks_that_fail_leave_nothing(store: MediaStore, place: Place, parts: 
 
 @pytest.mark.parametrize("parts", [1, MULTIPART // PART])
 def test_staging_that_is_cancelled_leaves_nothing(
-    store: MediaStore, place: Place, eventually: Callable[..., None], parts: int
+    store: OwnersMedia, place: Place, eventually: Callable[..., None], parts: int
 ) -> None:
     async def main() -> None:
         standing = asyncio.Event()
@@ -448,7 +461,7 @@ def test_staging_that_is_cancelled_leaves_nothing(
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names_come_back_as_they_are(store: MediaStore, place: Place, name: str) -> None:
+def test_odd_names_come_back_as_they_are(store: OwnersMedia, place: Place, name: str) -> None:
     async def main() -> None:
         assert valid_name(name) == name
         media = await put(store, name, b"bytes")
@@ -474,15 +487,17 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return pass_by
 
 
-def test_what_a_crash_left_is_swept(store: MediaStore, place: Place, later: Callable[[], None]) -> None:
+def test_what_a_crash_left_is_swept(
+    whole: MediaStore, store: OwnersMedia, place: Place, later: Callable[[], None]
+) -> None:
     async def main() -> None:
-        await store.sweep()
+        await whole.sweep()
         await put(store, "a.wav", b"a")
         staged = {(await store.stage(chunks(b"staged"))).name for _ in range(3)}
-        await store.sweep()
+        await whole.sweep()
         assert set(place.everything()) == {"a.wav"} | staged, "what is being staged is not swept"
         later()
-        crash(store)
+        crash(whole)
         await media_store(place.location).sweep()
         assert place.everything() == ["a.wav"]
 
@@ -505,34 +520,38 @@ def test_a_jump_of_the_clock_sweeps_nothing_that_is_being_staged(folder_place: P
 
     async def main() -> None:
         for days in (1, -1):
-            staged = await first.stage(chunks(b"bytes"))
+            staged = await first.of(NOBODY).stage(chunks(b"bytes"))
             modified = time.time() - days * 86400  # noqa: TID251 - as above
             os.utime(Path(folder_place.location) / staged.name, (modified, modified))
             for each in (first, second):
                 await each.sweep()
             assert set(folder_place.everything()) == {".incoming/growing", staged.name}
-            await first.discard(staged)
+            await first.of(NOBODY).discard(staged)
 
     run(main())
 
 
 def test_recordings_are_their_owners_alone(folder_place: Place) -> None:
-    store = media_store(folder_place.location)
+    whole, root = media_store(folder_place.location), Path(folder_place.location)
     before = os.umask(0)
     try:
-        staged = run(store.stage(chunks(b"bytes")))
-        folder, incoming = Path(folder_place.location), Path(folder_place.location) / ".incoming"
-        assert [stat.S_IMODE(p.stat().st_mode) for p in (folder, incoming)] == [0o700, 0o700]
-        assert stat.S_IMODE((folder / staged.name).stat().st_mode) == 0o600
-        run(store.commit(staged, "a.wav"))
-        assert stat.S_IMODE((folder / "a.wav").stat().st_mode) == 0o600
+        for owner, folder in ((NOBODY, root), ("anna", root / ".owners" / "anna")):
+            store = whole.of(owner)
+            staged = run(store.stage(chunks(b"bytes")))
+            run(store.commit(staged, "a.wav"))
+            run(store.set_note("a.wav", b"x"))
+            assert {
+                stat.S_IMODE(p.stat().st_mode) for p in (folder, folder / ".incoming", folder / ".notes")
+            } == {0o700}
+            assert stat.S_IMODE((folder / "a.wav").stat().st_mode) == 0o600
+        assert stat.S_IMODE((root / ".owners").stat().st_mode) == 0o700
     finally:
         os.umask(before)
 
 
 def test_what_is_no_file_is_no_recording(folder_place: Place, tmp_path: Path) -> None:
     """Nor does it break the list, hold anything up, or let what is outside be read, replaced or deleted."""
-    store = media_store(folder_place.location)
+    store = media_store(folder_place.location).of(NOBODY)
     folder, outside = Path(folder_place.location), tmp_path / "secret"
     outside.write_bytes(b"secret")
     (folder / "link.wav").symlink_to(outside)
@@ -558,7 +577,7 @@ def test_what_is_no_file_is_no_recording(folder_place: Place, tmp_path: Path) ->
                     await store.find(name)
                 with pytest.raises(NotFound):
                     await store.delete(name)
-                media = StoredMedia(name, 6, "any")
+                media = StoredMedia(name, 6, "any", NOBODY)
                 with pytest.raises(NotFound):
                     await everything(store, media)
                 with pytest.raises(NotFound):
@@ -576,19 +595,19 @@ def test_what_is_no_file_is_no_recording(folder_place: Place, tmp_path: Path) ->
 
 
 def test_a_link_in_place_of_the_staging_folder_is_not_followed(folder_place: Place, tmp_path: Path) -> None:
-    store = media_store(folder_place.location)
+    store = media_store(folder_place.location).of(NOBODY)
     (Path(folder_place.location) / ".incoming").rmdir()
     (Path(folder_place.location) / ".incoming").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "kept").write_bytes(b"x")
     os.utime(tmp_path / "kept", (0, 0))
-    run(store.sweep())
+    run(media_store(folder_place.location).sweep())
     with pytest.raises(StorageUnavailable):
         run(store.stage(chunks(b"bytes")))
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["kept"]
 
 
 def test_an_opened_recording_is_a_file_with_a_descriptor(folder_place: Place) -> None:
-    store = media_store(folder_place.location)
+    store = media_store(folder_place.location).of(NOBODY)
 
     async def main() -> None:
         with contextlib.closing(await store.open(await put(store, "a.wav", b"bytes"))) as source:
@@ -599,7 +618,7 @@ def test_an_opened_recording_is_a_file_with_a_descriptor(folder_place: Place) ->
 
 
 def test_a_file_that_is_written_while_it_is_read_says_so(folder_place: Place) -> None:
-    store = media_store(folder_place.location)
+    store = media_store(folder_place.location).of(NOBODY)
 
     async def main() -> None:
         media = await put(store, "a.wav", distinct(2_000_000))
@@ -615,6 +634,144 @@ def test_a_file_that_is_written_while_it_is_read_says_so(folder_place: Place) ->
 def test_an_address_may_name_a_folder(tmp_path: Path) -> None:
     store = media_store(f"file://{tmp_path}/with%20space")
     assert store.place == f"{tmp_path}/with space"
+
+
+# --- Owners
+
+OWNERS = [
+    *(NOBODY, "anna", "Anna", "ANNA", "ann", "anna.", ".anna", "anna.smith", "con", "a" * 128, "A" * 128),
+    *(
+        "..",
+        ".",
+        "../anna",
+        "/anna",
+        "anna/b.wav",
+        ".incoming",
+        ".owners",
+        "a\\b",
+        "a\0b",
+        "日本",
+        "A\u030a",
+        "Å",
+    ),
+    *("=ifxg4yi", "%61nna", "anna ", "~", "*", "🎙" * 39),
+]
+
+
+def test_one_name_of_many_owners_is_as_many_recordings(whole: MediaStore, place: Place) -> None:
+    async def main() -> None:
+        stored = {owner: await put(whole.of(owner), "a.wav", owner.encode() + b"!") for owner in OWNERS}
+        for owner in OWNERS:
+            await whole.of(owner).set_note("a.wav", owner.encode())
+        assert await whole.owners() == sorted(OWNERS)
+        await whole.of("Anna").delete("a.wav")
+        await put(whole.of("ann"), "b.wav", b"another")
+        for owner, media in stored.items():
+            store = whole.of(owner)
+            if owner == "Anna":
+                assert await store.list() == []
+                assert await store.note("a.wav") == b""
+                with pytest.raises(NotFound):
+                    await store.find("a.wav")
+                continue
+            assert media.owner == owner
+            assert await store.find("a.wav") == media
+            assert media in await store.list()
+            assert await everything(store, media) == owner.encode() + b"!"
+            assert await read_at(store, media, 0, 999) == owner.encode() + b"!"
+            assert await store.note("a.wav") == owner.encode()
+        paths = place.everything()
+        assert "a.wav" in paths, "what belongs to nobody is where it was before there were owners"
+        assert len({path.casefold() for path in paths}) == 2 * len(OWNERS) - 1, (
+            "no two are one to any system"
+        )
+        assert {path.split("/")[0] for path in paths} == {"a.wav", ".notes", ".owners"}
+
+    run(main())
+
+
+def test_an_owner_without_recordings_has_none(whole: MediaStore, place: Place) -> None:
+    store = whole.of("anna")
+
+    async def main() -> None:
+        assert await whole.owners() == [NOBODY]
+        assert await store.list() == []
+        assert await store.note("a.wav") == b""
+        for call in (store.find("a.wav"), store.delete("a.wav")):
+            with pytest.raises(NotFound):
+                await call
+        await store.discard(await store.stage(chunks(b"bytes")))
+        assert await store.list() == []
+        assert place.everything() == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("owner", ["x" * 159, "日" * 53, "x" * 100_000, "half \ud83c"])
+def test_an_owner_without_room_is_told(whole: MediaStore, place: Place, owner: str) -> None:
+    with pytest.raises(BadRequest, match="cannot own"):
+        whole.of(owner)
+    assert place.everything() == []
+
+
+def test_what_a_crash_left_of_any_owner_is_swept(
+    whole: MediaStore, place: Place, later: Callable[[], None]
+) -> None:
+    async def main() -> None:
+        for owner in (NOBODY, "anna", "Anna"):
+            await put(whole.of(owner), "a.wav", b"kept")
+            await whole.of(owner).stage(chunks(b"staged"))
+        kept = [path for path in place.everything() if path.endswith("a.wav")]
+        await whole.sweep()
+        assert len(place.everything()) == 6, "what is being staged is not swept"
+        later()
+        crash(whole)
+        await media_store(place.location).sweep()
+        assert place.everything() == kept
+
+    run(main())
+
+
+def test_only_owners_places_are_taken_for_owners(folder_place: Place) -> None:
+    whole = media_store(folder_place.location)
+    owners = Path(folder_place.location) / ".owners"
+    for name in ("anna", "Bert", "=zzzz", "=ifxg4yi", "=1", ".hidden", "lost+found"):
+        (owners / name).mkdir(parents=True)
+    (owners / "file").write_bytes(b"x")
+    (owners / "link").symlink_to(owners / "anna", target_is_directory=True)
+    assert run(whole.owners()) == [NOBODY, "Anna", "anna"]
+
+
+def test_a_link_in_place_of_an_owners_folder_is_not_followed(folder_place: Place, tmp_path: Path) -> None:
+    whole = media_store(folder_place.location)
+    outside, owners = tmp_path / "outside", Path(folder_place.location) / ".owners"
+    (outside / "anna").mkdir(parents=True)
+    for folder_ in (outside, outside / "anna"):
+        (folder_ / "a.wav").write_bytes(b"secret")
+
+    async def refused() -> None:
+        store = whole.of("anna")
+        media = StoredMedia("a.wav", 6, "any", "anna")
+        for call in (
+            *(store.list(), store.find("a.wav"), store.delete("a.wav"), store.stage(chunks(b"x"))),
+            *(store.open(media), everything(store, media), store.set_note("a.wav", b"x")),
+        ):
+            with pytest.raises(StorageUnavailable):
+                await call
+        await whole.sweep()
+
+    owners.symlink_to(outside, target_is_directory=True)
+    run(refused())
+    assert run(whole.owners()) == [NOBODY]
+    owners.unlink()
+    owners.mkdir()
+    (owners / "anna").symlink_to(outside, target_is_directory=True)
+    run(refused())
+    assert sorted(str(path.relative_to(outside)) for path in outside.rglob("*")) == [
+        "a.wav",
+        "anna",
+        "anna/a.wav",
+    ]
 
 
 # --- An object store that stands still
@@ -701,7 +858,7 @@ async def _refused(call: Coroutine[Any, Any, object]) -> None:
 def test_a_store_that_stands_still_fails_every_call_in_time(
     impatient: None, forwarder: Forwarder, s3_place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = media_store(s3_place.location)
+    store = media_store(s3_place.location).of(NOBODY)
 
     async def main() -> None:
         media = await put(store, "a.wav", distinct(100_000))
@@ -718,7 +875,7 @@ def test_a_store_that_stands_still_fails_every_call_in_time(
         async with asyncio.timeout(5):
             await store.discard(staged)
         async with asyncio.timeout(5):
-            await store.sweep()
+            await media_store(s3_place.location).sweep()
 
     run(main())
     assert "What earlier uploads left" in caplog.text
@@ -727,7 +884,7 @@ def test_a_store_that_stands_still_fails_every_call_in_time(
 def test_a_store_that_stands_still_within_an_answer_fails_in_time(
     impatient: None, forwarder: Forwarder, s3_place: Place
 ) -> None:
-    store = media_store(s3_place.location)
+    store = media_store(s3_place.location).of(NOBODY)
 
     async def main() -> None:
         media = await put(store, "a.wav", distinct(4_000_000))
@@ -742,7 +899,7 @@ def test_staging_that_is_cancelled_while_the_store_stands_still_ends(
     impatient: None, forwarder: Forwarder, s3_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "_TAKING", timedelta(minutes=1))
-    store = media_store(s3_place.location)
+    store = media_store(s3_place.location).of(NOBODY)
 
     async def main() -> None:
         forwarder.freeze()
@@ -760,7 +917,7 @@ def test_nobody_there_is_told(impatient: None, s3_place: Place, monkeypatch: pyt
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         address = nobody.getsockname()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{address[1]}")
-    run(_refused(media_store(s3_place.location).list()))
+    run(_refused(media_store(s3_place.location).of(NOBODY).list()))
 
 
 def test_a_prefix_in_a_bucket_is_a_store_of_its_own(s3_place: Place, later: Callable[[], None]) -> None:
@@ -769,11 +926,11 @@ def test_a_prefix_in_a_bucket_is_a_store_of_its_own(s3_place: Place, later: Call
     async def main() -> None:
         whole = media_store(s3_place.location)
         part = media_store(f"{s3_place.location}/some/where")
-        await put(part, "a.wav", b"a")
-        staged = await part.stage(chunks(b"staged"))
+        await put(part.of(NOBODY), "a.wav", b"a")
+        staged = await part.of(NOBODY).stage(chunks(b"staged"))
         await whole.sweep()
-        assert await whole.list() == []
-        assert [media.name for media in await part.list()] == ["a.wav"]
+        assert await whole.of(NOBODY).list() == []
+        assert [media.name for media in await part.of(NOBODY).list()] == ["a.wav"]
         assert s3_place.everything() == [f"some/where/{staged.name}", "some/where/a.wav"]
         await part.sweep()
         assert s3_place.everything() == ["some/where/a.wav"]
@@ -783,7 +940,7 @@ def test_a_prefix_in_a_bucket_is_a_store_of_its_own(s3_place: Place, later: Call
 
 def test_files_put_into_the_folder_by_hand_are_found(folder_place: Place) -> None:
     assert folder_place.folder is not None
-    store = media_store(folder_place.location)
+    store = media_store(folder_place.location).of(NOBODY)
     (folder_place.folder / "by hand.wav").write_bytes(b"bytes")
 
     assert run(everything(store, run(store.find("by hand.wav")))) == b"bytes"

@@ -11,9 +11,11 @@ from starlette.responses import StreamingResponse
 
 from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
 from transcribed.http.access import Reader, Transcriber
+from transcribed.http.owners import Asked, is_told, owner_of_list, owner_of_one
 from transcribed.http.ranges import RangeNotSatisfiable, byte_range, is_known, unchanged
 from transcribed.http.security_headers import MEDIA_POLICY
 from transcribed.http.upload import uploaded_file
+from transcribed.principal import Principal
 from transcribed.service.library import Library, Recording
 from transcribed.transcript import Track
 
@@ -79,6 +81,7 @@ class ListedRecording(BaseModel):
         None, description="Which audio track is described and heard, where there are several.", examples=[2]
     )
     tracks: list[ListedTrack] | None = Field(None, description="All of them, where there are several.")
+    owner: str | None = Field(None, description="Whose it is; said where keys are used.", examples=["anna"])
 
 
 class Problem(BaseModel):
@@ -102,7 +105,7 @@ def router(library: Library) -> APIRouter:
         | {200: {"content": {"application/json": {"example": "test.wav"}}}},
         openapi_extra={"requestBody": _UPLOAD_BODY},
     )
-    async def upload(_: Transcriber, request: Request) -> str:
+    async def upload(request: Request, who: Transcriber) -> str:
         """Stores the file under its own name, in place of an earlier one, and returns that name.
 
         `curl -F 'file=@test.wav;type=audio/wav' http://localhost:3000/audio` answers `"test.wav"`.
@@ -112,15 +115,15 @@ def router(library: Library) -> APIRouter:
         try:
             if not _may_be_audio(file.media_type):
                 raise BadRequest("Only audio files are allowed")
-            return await library.add(file.name, file.chunks)
+            return await library.add(who.owner, file.name, file.chunks)
         except TranscribedError:
             await file.discard()
             raise
 
     @routes.get("", summary="List the recordings", response_model_exclude_unset=True)
-    async def recordings(_: Reader) -> list[ListedRecording]:
+    async def recordings(who: Reader, owner: Asked = None) -> list[ListedRecording]:
         """All recordings, in the order of their names."""
-        return [_listed(recording) for recording in await library.list()]
+        return [_listed(recording, who) for recording in await library.list(owner_of_list(who, owner))]
 
     @routes.head("/{name}", include_in_schema=False)
     @routes.get(
@@ -134,9 +137,10 @@ def router(library: Library) -> APIRouter:
         },
     )
     async def download(
-        _: Reader,
         name: Name,
         request: Request,
+        *,
+        who: Reader,
         wanted: Annotated[
             str | None, Header(alias="Range", description="For example bytes=0-1023.")
         ] = None,
@@ -146,10 +150,11 @@ def router(library: Library) -> APIRouter:
         if_none_match: Annotated[
             str | None, Header(alias="If-None-Match", description="ETags: of these files, send nothing.")
         ] = None,
+        owner: Asked = None,
     ) -> Response:
         """The file as it was uploaded, or the range of it that the Range header names."""
         for last_try in (False, False, True):
-            media = await library.find(name)
+            media = await library.find(owner_of_one(who, owner), name)
             tag = '"' + media.version.strip('"') + '"'
             if is_known(if_none_match, tag):
                 return Response(status_code=304, headers={"ETag": tag})
@@ -176,9 +181,9 @@ def router(library: Library) -> APIRouter:
         return StreamingResponse(_joined(first, chunks), status, headers, media_type=_media_type(name))
 
     @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
-    async def delete(_: Transcriber, name: Name) -> None:
+    async def delete(name: Name, who: Transcriber, owner: Asked = None) -> None:
         """Removes the recording for good."""
-        await library.delete(name)
+        await library.delete(owner_of_one(who, owner), name)
 
     return routes
 
@@ -211,7 +216,14 @@ def _media_type(name: str) -> str:
     return guessed if guessed and guessed.startswith(("audio/", "video/")) else "application/octet-stream"
 
 
-def _listed(recording: Recording) -> ListedRecording:
+def _listed(recording: Recording, who: Principal) -> ListedRecording:
+    listed = _described(recording)
+    if is_told(who, recording.media.owner):
+        listed.owner = recording.media.owner
+    return listed
+
+
+def _described(recording: Recording) -> ListedRecording:
     media, described = recording.media, recording.format
     if described is None:
         return ListedRecording(

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from transcribed.audio.formats import AudioFormat
 from transcribed.audio.source import Source
@@ -40,62 +41,63 @@ class Library:
         self._store = store
         self._decoders = decoders
         self._max_bytes = max_bytes
-        self._formats: dict[str, tuple[str, AudioFormat | None]] = {}
-        self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._formats: dict[tuple[str, str], tuple[str, AudioFormat | None]] = {}
+        self._looking: dict[StoredMedia, asyncio.Task[None]] = {}
         self._at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
-    async def add(self, name: str, chunks: AsyncIterator[bytes]) -> str:
-        """Store a recording, replacing any of that name. Returns the normalised name.
+    async def add(self, owner: str, name: str, chunks: AsyncIterator[bytes]) -> str:
+        """Store a recording, replacing the owner's of that name. Returns the normalised name.
 
         Raises InvalidName, TooLarge, UnreadableAudio, and what the chunks raise; then nothing changes.
         """
         name = valid_name(name)
-        staged = await self._store.stage(self._limited(chunks))
+        store = self._store.of(owner)
+        staged = await store.stage(self._limited(chunks))
         try:
             if staged.size == 0:
                 raise UnreadableAudio("The file is empty. Send a recording.")
             found = await self._probe(staged)
-            await self._store.commit(staged, name)
+            await store.commit(staged, name)
         except BaseException:
-            await self._store.discard(staged)
+            await store.discard(staged)
             raise
-        trail.tell(Action.RECORDING_UPLOADED, name, bytes=staged.size)
-        await self._note(StoredMedia(name, staged.size, staged.version), found)
+        trail.tell(Action.RECORDING_UPLOADED, name, owner=owner, bytes=staged.size)
+        await self._note(replace(staged, name=name), found)
         return name
 
-    async def find(self, name: str) -> StoredMedia:
-        """Look up a recording. Raises InvalidName and NotFound."""
-        return await self._store.find(valid_name(name))
+    async def find(self, owner: str, name: str) -> StoredMedia:
+        """Look up an owner's recording. Raises InvalidName and NotFound."""
+        return await self._store.of(owner).find(valid_name(name))
 
-    async def list(self) -> list[Recording]:
-        """All recordings, sorted by name.
+    async def list(self, owner: str | None) -> list[Recording]:
+        """The recordings of an owner, or with None of all owners, sorted by name.
 
         Files that have not been probed are probed now, for LISTING_SECONDS at most; then the rest have no
         format yet, and are probed in the background.
         """
-        stored = await self._store.list()
+        stored = await (self._stored_by_all() if owner is None else self._store.of(owner).list())
         looking = {media: task for media in stored if (task := self._looking_at(media)) is not None}
         if looking:
             await asyncio.wait(looking.values(), timeout=LISTING_SECONDS)
         return [Recording(media, self._format(media)) for media in stored]
 
-    async def delete(self, name: str) -> None:
-        """Delete a recording. Raises InvalidName and NotFound."""
+    async def delete(self, owner: str, name: str) -> None:
+        """Delete an owner's recording. Raises InvalidName and NotFound."""
         name = valid_name(name)
-        await self._store.delete(name)
-        trail.tell(Action.RECORDING_DELETED, name)
-        self._formats.pop(name, None)
+        await self._store.of(owner).delete(name)
+        trail.tell(Action.RECORDING_DELETED, name, owner=owner)
+        self._formats.pop((owner, name), None)
 
-    async def open(self, name: str) -> Source:
-        """Open a recording for reading; the caller closes it. Raises InvalidName and NotFound."""
-        return await self._store.open(await self.find(name))
+    async def open(self, owner: str, name: str) -> Source:
+        """Open an owner's recording; the caller closes it. Raises InvalidName and NotFound."""
+        return await self._store.of(owner).open(await self.find(owner, name))
 
     async def read(self, media: StoredMedia, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes [start, end) of a recording."""
         is_told = False
-        async for chunk in self._store.read(media, start, end):
+        async for chunk in self._store.of(media.owner).read(media, start, end):
             if not is_told:
-                trail.tell(Action.RECORDING_READ, media.name, bytes=end - start)
+                trail.tell(Action.RECORDING_READ, media.name, owner=media.owner, bytes=end - start)
                 is_told = True
             yield chunk
 
@@ -104,6 +106,14 @@ class Library:
         for task in list(self._looking.values()):
             task.cancel()
         await asyncio.gather(*self._looking.values(), return_exceptions=True)
+
+    async def _stored_by_all(self) -> Sequence[StoredMedia]:
+        async def stored_by(owner: str) -> Sequence[StoredMedia]:
+            async with self._at_once:
+                return await self._store.of(owner).list()
+
+        lists = await asyncio.gather(*map(stored_by, await self._store.owners()))
+        return sorted(chain.from_iterable(lists), key=lambda media: (media.name, media.owner))
 
     async def _limited(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
@@ -117,18 +127,17 @@ class Library:
             yield chunk
 
     async def _probe(self, media: StoredMedia) -> AudioFormat:
-        with closing(await self._store.open(media)) as source:
+        with closing(await self._store.of(media.owner).open(media)) as source:
             return await self._decoders.probe(source)
 
     def _looking_at(self, media: StoredMedia) -> "asyncio.Task[None] | None":
         """The task that probes a recording; None if its format is known."""
-        key = media.name, media.version
-        if self._formats.get(media.name, ("", None))[0] == media.version:
+        if self._formats.get((media.owner, media.name), ("", None))[0] == media.version:
             return None
-        if key not in self._looking:
-            task = self._looking[key] = asyncio.create_task(self._look(media))
-            task.add_done_callback(lambda _: self._looking.pop(key))
-        return self._looking[key]
+        if media not in self._looking:
+            task = self._looking[media] = asyncio.create_task(self._look(media))
+            task.add_done_callback(lambda _: self._looking.pop(media))
+        return self._looking[media]
 
     async def _look(self, media: StoredMedia) -> None:
         async with self._at_once:
@@ -153,7 +162,7 @@ class Library:
 
     async def _noted(self, media: StoredMedia) -> Recording | None:
         """The recording with the format in its note; None if there is no note for this version."""
-        version, _, described = (await self._store.note(media.name)).partition(b"\n")
+        version, _, described = (await self._store.of(media.owner).note(media.name)).partition(b"\n")
         if version != media.version.encode():
             return None
         try:
@@ -166,15 +175,15 @@ class Library:
         self._remember(media, found)
         note = media.version.encode() + b"\n" + (b"" if found is None else format_to_json(found))
         try:
-            await self._store.set_note(media.name, note)
+            await self._store.of(media.owner).set_note(media.name, note)
         except TranscribedError as error:
             _log.info("What %r is could not be noted: %s", media.name, error.message)
 
     def _remember(self, media: StoredMedia, found: AudioFormat | None) -> None:
         if len(self._formats) >= _REMEMBERED_FORMATS:
             self._formats.clear()
-        self._formats[media.name] = media.version, found
+        self._formats[media.owner, media.name] = media.version, found
 
     def _format(self, media: StoredMedia) -> AudioFormat | None:
-        version, found = self._formats.get(media.name, ("", None))
+        version, found = self._formats.get((media.owner, media.name), ("", None))
         return found if version == media.version else None

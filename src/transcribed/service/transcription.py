@@ -237,7 +237,7 @@ class Transcription:
         if self._library is None:
             raise NotFound("There are no stored recordings here.")
         name = valid_name(name)
-        with closing(await self._library.open(name)) as source:
+        with closing(await self._library.open(request.owner, name)) as source:
             async with self._opened_source(source, request, pace, record, name) as opened:
                 yield opened
 

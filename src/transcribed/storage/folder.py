@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,6 +21,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from transcribed.audio.source import Source
 from transcribed.errors import InvalidName, TranscribedError
+from transcribed.principal import NOBODY
 from transcribed.storage.files import is_full
 from transcribed.storage.media import (
     STAGING,
@@ -32,6 +33,7 @@ from transcribed.storage.media import (
     note_of,
     unavailable,
 )
+from transcribed.storage.owners import OWNERS, owner_at, place_of
 from transcribed.storage.private import make_private_folder, write_private
 
 P = ParamSpec("P")
@@ -55,12 +57,11 @@ _log = logging.getLogger(__name__)
 
 
 class FolderMediaStore:
-    """A MediaStore in a folder. Files have the recordings' names; staged ones are in `.incoming`."""
+    """A MediaStore in a folder, in which each owner has one (`owners.place_of`)."""
 
     def __init__(self, folder: Path) -> None:
         self.place = str(folder)
         self._folder = folder
-        self._incoming = folder / STAGING
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="recordings")
         # Descriptors by name. Each holds a lock, which tells other servers that the file is still in use.
         self._staged: dict[str, int] = {}
@@ -81,7 +82,7 @@ class FolderMediaStore:
             raise not_a_place(location, error) from error
         store = cls(folder)
         try:
-            store._try_writing()
+            store.of(NOBODY).try_writing()
         except OSError as error:
             _log.warning(
                 "Recordings in %s can be listed and transcribed, and none be uploaded or deleted: "
@@ -97,6 +98,35 @@ class FolderMediaStore:
             os.close(descriptor)
         self._staged.clear()
         self._threads.shutdown(wait=False)
+
+    def of(self, owner: str) -> "OwnersFolder":
+        """The recordings of one owner."""
+        return OwnersFolder(self._folder, owner, self._threads, self._staged)
+
+    async def owners(self) -> list[str]:
+        """All who have a folder, and NOBODY."""
+        return await self.of(NOBODY).run("the owners", _owners, self._folder / OWNERS)
+
+    async def sweep(self) -> None:
+        """Remove files that a crash left staged."""
+        try:
+            owners = await self.owners()
+        except TranscribedError:  # It is logged.
+            owners = [NOBODY]
+        for owner in owners:
+            await self.of(owner).sweep()
+
+
+class OwnersFolder:
+    """The OwnersMedia in a folder. Files have the recordings' names; staged ones are in `.incoming`."""
+
+    def __init__(self, root: Path, owner: str, threads: ThreadPoolExecutor, staged: dict[str, int]) -> None:
+        self._owner = owner
+        self._folder = root / place_of(owner)
+        self._incoming = self._folder / STAGING
+        self._parents = [] if owner == NOBODY else [self._folder.parent, self._folder]
+        self._threads = threads
+        self._staged = staged
 
     async def sweep(self) -> None:
         """Remove files that a crash left staged."""
@@ -136,7 +166,7 @@ class FolderMediaStore:
 
     async def list(self) -> list[StoredMedia]:
         """All recordings, sorted by name."""
-        return await self._run("the list", _recordings, self._folder)
+        return sorted(await self._run("the list", self._found), key=lambda media: media.name)
 
     async def delete(self, name: str) -> None:
         """Delete a recording and its note."""
@@ -146,7 +176,7 @@ class FolderMediaStore:
         """The bytes [start, end) of this version."""
         if start >= end:
             return
-        file = await self._run(media.name, _File, self._folder, media)
+        file = await self._run(media.name, self._opened, media)
         try:
             while start < end:
                 chunk = await self._run(media.name, file.at, start, min(_READ_AHEAD, end - start))
@@ -157,7 +187,7 @@ class FolderMediaStore:
 
     async def open(self, media: StoredMedia) -> Source:
         """Open this version for reading, with a file descriptor."""
-        return _FolderSource(self, media, await self._run(media.name, _File, self._folder, media))
+        return _FolderSource(self, media, await self._run(media.name, self._opened, media))
 
     async def note(self, name: str) -> bytes:
         """The note on a recording; empty when there is none."""
@@ -174,6 +204,10 @@ class FolderMediaStore:
 
     async def _run(self, subject: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in a thread. When cancelled, wait for the call, which may be using a file."""
+        return await self.run(subject, self._inside, partial(function, *args, **kwargs))
+
+    async def run(self, subject: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As above, wherever it is that the call works."""
         call = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
         with _translated(subject):
             try:
@@ -187,16 +221,24 @@ class FolderMediaStore:
 
     # --- In threads
 
-    def _try_writing(self) -> None:
+    def try_writing(self) -> None:
         """Raises OSError when the folder cannot be written."""
         make_private_folder(self._incoming)
         trial = self._incoming / uuid.uuid4().hex
         os.close(os.open(trial, _MAKING, 0o600))
         trial.unlink()
 
+    def _inside(self, call: Callable[[], T]) -> T:
+        """Make a call, unless a link has taken the place of a folder: nothing behind one is the owner's."""
+        for folder in self._parents:
+            if folder.is_symlink():
+                raise OSError(f"{folder} is a link")
+        return call()
+
     def _begin(self, name: str) -> None:
         if not self._incoming.is_dir():
-            make_private_folder(self._incoming)
+            for folder in (*self._parents, self._incoming):
+                make_private_folder(folder)
         if self._incoming.is_symlink():
             raise OSError(f"{self._incoming} is a link")
         descriptor = os.open(self._folder / name, _MAKING, 0o600)
@@ -211,7 +253,7 @@ class FolderMediaStore:
 
     def _end(self, name: str, data: bytes) -> StoredMedia:
         self._write(name, data)
-        return _stored(name, os.fstat(self._staged[name]))
+        return self._stored(name, os.fstat(self._staged[name]))
 
     def _commit(self, staged: str, name: str) -> None:
         try:
@@ -231,10 +273,33 @@ class FolderMediaStore:
         if descriptor is not None:
             os.close(descriptor)
 
+    def _found(self) -> Sequence[StoredMedia]:
+        try:
+            return tuple(self._recordings())
+        except FileNotFoundError:
+            if not self._parents:
+                raise
+            return ()  # The owner has not stored any yet.
+
+    def _recordings(self) -> Iterator[StoredMedia]:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or not _can_be_said(entry.name):
+                    continue
+                with suppress(FileNotFoundError):  # The file may just have been deleted.
+                    if entry.is_file(follow_symlinks=False):
+                        yield self._stored(entry.name, entry.stat(follow_symlinks=False))
+
+    def _stored(self, name: str, found: os.stat_result) -> StoredMedia:
+        return StoredMedia(name, found.st_size, _version(found), self._owner)
+
+    def _opened(self, media: StoredMedia) -> "_File":
+        return _File(self._folder, media)
+
     def _find(self, name: str) -> StoredMedia:
         found = (self._folder / name).lstat()
         _regular(name, found)
-        return _stored(name, found)
+        return self._stored(name, found)
 
     def _delete(self, name: str) -> None:
         self._find(name)
@@ -252,7 +317,8 @@ class FolderMediaStore:
 
     def _note(self, path: str, note: bytes) -> None:
         folder = (self._folder / path).parent
-        make_private_folder(folder)
+        for each in (*self._parents, folder):
+            make_private_folder(each)
         if folder.is_symlink():
             raise OSError(f"{folder} is a link")
         write_private(self._folder / path, note)
@@ -288,7 +354,7 @@ class FolderMediaStore:
 class _FolderSource:
     """A Source: one version of a recording, read through a descriptor of its own."""
 
-    def __init__(self, store: FolderMediaStore, media: StoredMedia, file: "_File") -> None:
+    def __init__(self, store: OwnersFolder, media: StoredMedia, file: "_File") -> None:
         self._store = store
         self._media = media
         self._file = file
@@ -339,7 +405,7 @@ class _File:
             os.close(descriptor)
 
     def _check(self, found: os.stat_result) -> None:
-        if _stored(self._media.name, found) != self._media:
+        if _version(found) != self._media.version:
             raise changed(self._media.name)
 
 
@@ -349,16 +415,17 @@ def _regular(name: str, found: os.stat_result) -> None:
         raise missing(name)
 
 
-def _recordings(folder: Path) -> list[StoredMedia]:
-    found = []
-    with os.scandir(folder) as entries:
+def _owners(folder: Path) -> list[str]:
+    """All who have a place in a folder, and NOBODY."""
+    owners = [NOBODY]
+    if folder.is_symlink():
+        return owners  # As in a link's place nobody has anything.
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or not _can_be_said(entry.name):
-                continue
-            with suppress(FileNotFoundError):  # The file may just have been deleted.
-                if entry.is_file(follow_symlinks=False):
-                    found.append(_stored(entry.name, entry.stat(follow_symlinks=False)))
-    return sorted(found, key=lambda media: media.name)
+            owner = owner_at(entry.name)
+            if owner is not None and entry.is_dir(follow_symlinks=False):
+                owners.append(owner)
+    return sorted(owners)
 
 
 def _is_held(path: Path) -> bool:
@@ -384,9 +451,8 @@ def _can_be_said(name: str) -> bool:
     return True
 
 
-def _stored(name: str, found: os.stat_result) -> StoredMedia:
-    version = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
-    return StoredMedia(name, found.st_size, version)
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
 @contextmanager

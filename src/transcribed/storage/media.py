@@ -27,31 +27,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredMedia:
-    """A stored recording: its name, its size in bytes, and a version that changes whenever the bytes do."""
+    """A stored recording: its name, size in bytes, owner, and a version that changes with the bytes."""
 
     name: str
     size: int
     version: str
+    owner: str
 
 
-class MediaStore(Protocol):
-    """Recordings by name. Callers pass names that `names.valid_name` has accepted.
+class OwnersMedia(Protocol):
+    """The recordings of one owner in a MediaStore, by name; those of other owners do not exist here.
 
-    A recording is staged first, so that it can be checked before it appears under its name. Methods raise
-    NotFound, MediaChanged, StorageFull and StorageUnavailable, and end in bounded time.
+    Callers pass names that `names.valid_name` has accepted. A recording is staged first, so that it can be
+    checked before it appears under its name. Methods raise NotFound, MediaChanged, StorageFull and
+    StorageUnavailable, and end in bounded time.
     """
-
-    @property
-    def place(self) -> str:
-        """The folder or address of the store, for the server's operator."""
-        ...
-
-    async def sweep(self) -> None:
-        """Remove recordings that a crash left staged, except those that another server may be staging now.
-
-        A failure is only logged.
-        """
-        ...
 
     async def stage(self, chunks: AsyncIterator[bytes]) -> StoredMedia:
         """Store bytes under a unique hidden name. If the chunks raise, nothing is kept."""
@@ -91,6 +81,33 @@ class MediaStore(Protocol):
 
     async def set_note(self, name: str, note: bytes) -> None:
         """Set the note (up to 64 KiB) on a name. It outlives new versions and ends with a deletion."""
+        ...
+
+
+class MediaStore(Protocol):
+    """The recordings of all owners. Methods raise and end as those of OwnersMedia."""
+
+    @property
+    def place(self) -> str:
+        """The folder or address of the store, for the server's operator."""
+        ...
+
+    def of(self, owner: str) -> OwnersMedia:
+        """The recordings of one owner, who need not have any yet.
+
+        Raises BadRequest for an owner whose name has no room in the store.
+        """
+        ...
+
+    async def owners(self) -> list[str]:
+        """All who may have recordings, sorted; NOBODY is always among them."""
+        ...
+
+    async def sweep(self) -> None:
+        """Remove recordings that a crash left staged, except those that another server may be staging now.
+
+        A failure is only logged.
+        """
         ...
 
 

@@ -39,6 +39,11 @@ def valid_name(name: str) -> str:
     return name
 
 
+def is_device(name: str) -> bool:
+    """Whether some systems take the name for a device's, in any case and whatever its suffix."""
+    return _DEVICES.fullmatch(name) is not None
+
+
 def _problem(name: str) -> str | None:  # noqa: PLR0911 - one line a rule
     if not _seen(name).strip():
         return "it is empty; give the file a name such as speech.wav"
@@ -56,7 +61,7 @@ def _problem(name: str) -> str | None:  # noqa: PLR0911 - one line a rule
         return "it contains characters that look like slashes, or starts with what looks like a dot"
     if name != name.strip() or name.endswith("."):
         return "it starts or ends with a space, or ends with a dot"
-    if _DEVICES.fullmatch(name):
+    if is_device(name):
         return "it is the name of a device on some systems"
     return None
 

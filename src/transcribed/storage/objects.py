@@ -9,6 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +19,7 @@ from obstore.store import from_url
 
 from transcribed.audio.source import Source
 from transcribed.errors import NotFound, StorageFailure, TranscribedError
+from transcribed.principal import NOBODY
 from transcribed.storage.media import (
     STAGING,
     StoredMedia,
@@ -28,6 +30,7 @@ from transcribed.storage.media import (
     note_of,
     unavailable,
 )
+from transcribed.storage.owners import OWNERS, owner_at, place_of
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
@@ -54,14 +57,23 @@ _CLEARING_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Connections:
+    """Three ways to one store, which differ in how long an answer is waited for."""
+
+    store: "ObjectStore"
+    taking: "ObjectStore"
+    copying: "ObjectStore"
+
+
 class ObjectMediaStore:
-    """A MediaStore on S3. Objects have the recordings' names; staged ones are under `.incoming/`."""
+    """A MediaStore on S3, in which each owner has a prefix (`owners.place_of`)."""
 
     def __init__(self, location: str) -> None:
         self.place = location
-        self._store = _connected(location, _ANSWERING)
-        self._taking = _connected(location, _TAKING)
-        self._copying = _connected(location, _COPYING)
+        self._connections = _Connections(
+            _connected(location, _ANSWERING), _connected(location, _TAKING), _connected(location, _COPYING)
+        )
 
     @classmethod
     def at(cls, location: str) -> Self:
@@ -74,17 +86,41 @@ class ObjectMediaStore:
         except (BaseError, OSError, ValueError) as error:
             raise not_a_place(location, error) from error
 
+    def of(self, owner: str) -> "OwnersObjects":
+        """The recordings of one owner."""
+        return OwnersObjects(self._connections, owner)
+
+    async def owners(self) -> list[str]:
+        """All who have an object, and NOBODY."""
+        async with _bounded("the owners"):
+            listed = await obstore.list_with_delimiter_async(self._connections.store, OWNERS)
+        names = (prefix.rpartition("/")[2] for prefix in listed["common_prefixes"])
+        return sorted([NOBODY, *(owner for name in names if (owner := owner_at(name)) is not None)])
+
     async def sweep(self) -> None:
         """Remove objects that a crash left staged an hour ago or earlier."""
         try:
-            await self._sweep()
+            for owner in await self.owners():
+                await self.of(owner).sweep()
         except TranscribedError as error:
             _log.warning("What earlier uploads left in %s stays: %s", self.place, error.message)
 
-    async def _sweep(self) -> None:
+
+class OwnersObjects:
+    """The OwnersMedia on S3. Objects have the recordings' names; staged ones are under `.incoming/`."""
+
+    def __init__(self, connections: _Connections, owner: str) -> None:
+        self._owner = owner
+        self._place = place_of(owner)
+        self._store = connections.store
+        self._taking = connections.taking
+        self._copying = connections.copying
+
+    async def sweep(self) -> None:
+        """Remove objects that a crash left staged an hour ago or earlier. Raises TranscribedError."""
         left: list[ObjectMeta] = []
         async with _bounded("what was left behind"):
-            async for page in obstore.list(self._store, STAGING):
+            async for page in obstore.list(self._store, self._key(STAGING)):
                 left += page
         if not left:
             return
@@ -96,7 +132,7 @@ class ObjectMediaStore:
                 await obstore.delete_async(self._store, abandoned)
 
     async def _now(self) -> datetime:
-        trial = f"{STAGING}/{uuid.uuid4().hex}"
+        trial = self._key(f"{STAGING}/{uuid.uuid4().hex}")
         async with _bounded("what was left behind"):
             await obstore.put_async(self._store, trial, b"")
             try:
@@ -108,7 +144,9 @@ class ObjectMediaStore:
         """Store bytes under a unique hidden name."""
         name = f"{STAGING}/{uuid.uuid4().hex}"
         given_up = asyncio.Event()
-        putting = asyncio.ensure_future(obstore.put_async(self._taking, name, _unless(given_up, chunks)))
+        putting = asyncio.ensure_future(
+            obstore.put_async(self._taking, self._key(name), _unless(given_up, chunks))
+        )
         with _translated("the upload"):
             try:
                 await asyncio.shield(putting)
@@ -124,34 +162,34 @@ class ObjectMediaStore:
     async def commit(self, staged: StoredMedia, name: str) -> None:
         """Rename a staged recording to its own name."""
         with _translated(name):
-            await obstore.rename_async(self._copying, staged.name, name)
+            await obstore.rename_async(self._copying, self._key(staged.name), self._key(name))
 
     async def discard(self, staged: StoredMedia) -> None:
         """Delete a staged recording."""
         with suppress(StorageFailure):
             async with _bounded(staged.name, _CLEARING_SECONDS):
-                await obstore.delete_async(self._store, staged.name)
+                await obstore.delete_async(self._store, self._key(staged.name))
 
     async def find(self, name: str) -> StoredMedia:
         """Look up a recording."""
         async with _bounded(name):
-            return _stored(await obstore.head_async(self._store, name))
+            return self._stored(await obstore.head_async(self._store, self._key(name)))
 
     async def list(self) -> list[StoredMedia]:
         """All recordings, sorted by name."""
         async with _bounded("the list"):
-            listed = await obstore.list_with_delimiter_async(self._store)
-        found = (_stored(entry) for entry in listed["objects"])
+            listed = await obstore.list_with_delimiter_async(self._store, self._place or None)
+        found = (self._stored(entry) for entry in listed["objects"])
         return sorted((m for m in found if not m.name.startswith(".")), key=lambda m: m.name)
 
     async def delete(self, name: str) -> None:
         """Delete a recording and its note."""
         await self.find(name)  # Raises NotFound; an object store reports success for a missing object too.
         async with _bounded(name):
-            await obstore.delete_async(self._store, name)
+            await obstore.delete_async(self._store, self._key(name))
         with suppress(NotFound, StorageFailure):
             async with _bounded("a note"):
-                await obstore.delete_async(self._store, note_of(name))
+                await obstore.delete_async(self._store, self._key(note_of(name)))
 
     async def read(self, media: StoredMedia, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes [start, end) of this version."""
@@ -159,20 +197,20 @@ class ObjectMediaStore:
             return
         options: GetOptions = {"range": (start, end), "if_match": media.version}
         async with _bounded(media.name):
-            found = await obstore.get_async(self._store, media.name, options=options)
+            found = await obstore.get_async(self._store, self._key(media.name), options=options)
         with _translated(media.name):
             async for chunk in found.stream(min_chunk_size=_READ_AHEAD):
                 yield bytes(chunk)
 
     async def open(self, media: StoredMedia) -> Source:
         """Open this version for reading."""
-        return _ObjectSource(self._store, media)
+        return _ObjectSource(self._store, self._key(media.name), media)
 
     async def note(self, name: str) -> bytes:
         """The note on a recording; empty when there is none."""
         try:
             async with _bounded("a note"):
-                found = await obstore.get_async(self._store, note_of(name))
+                found = await obstore.get_async(self._store, self._key(note_of(name)))
                 return bytes(await found.bytes_async())
         except NotFound:
             return b""
@@ -180,7 +218,15 @@ class ObjectMediaStore:
     async def set_note(self, name: str, note: bytes) -> None:
         """Set the note on a recording."""
         async with _bounded("a note"):
-            await obstore.put_async(self._store, note_of(name), note)
+            await obstore.put_async(self._store, self._key(note_of(name)), note)
+
+    def _key(self, name: str) -> str:
+        """The key of what has a name here."""
+        return f"{self._place}/{name}" if self._place else name
+
+    def _stored(self, meta: "ObjectMeta") -> StoredMedia:
+        name = meta["path"].removeprefix(self._key(""))
+        return StoredMedia(name, meta["size"], meta["e_tag"] or str(meta["last_modified"]), self._owner)
 
 
 class _ObjectSource:
@@ -192,8 +238,9 @@ class _ObjectSource:
 
     descriptor = None
 
-    def __init__(self, store: "ObjectStore", media: StoredMedia) -> None:
+    def __init__(self, store: "ObjectStore", key: str, media: StoredMedia) -> None:
         self._store = store
+        self._key = key
         self._media = media
         self.size = media.size
 
@@ -204,7 +251,7 @@ class _ObjectSource:
             return b""
         options: GetOptions = {"range": (offset, end), "if_match": self._media.version}
         async with _bounded(self._media.name):
-            found = await obstore.get_async(self._store, self._media.name, options=options)
+            found = await obstore.get_async(self._store, self._key, options=options)
             return bytes(await found.bytes_async())
 
     def close(self) -> None:
@@ -248,10 +295,6 @@ async def _unless(given_up: asyncio.Event, chunks: AsyncIterator[bytes]) -> Asyn
             yield chunk
     finally:
         giving_up.cancel()
-
-
-def _stored(meta: "ObjectMeta") -> StoredMedia:
-    return StoredMedia(meta["path"], meta["size"], meta["e_tag"] or str(meta["last_modified"]))
 
 
 @asynccontextmanager

@@ -13,8 +13,9 @@ from transcribed.audio.formats import AudioFormat
 from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.errors import InvalidName, MediaChanged, NotFound, TooLarge, UnreadableAudio
+from transcribed.principal import NOBODY
 from transcribed.service.library import Library
-from transcribed.storage.folder import FolderMediaStore
+from transcribed.storage.folder import FolderMediaStore, OwnersFolder
 from transcribed.storage.media import StoredMedia
 from transcribed.transcript import Track
 
@@ -47,7 +48,7 @@ async def _chunks(content: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
 
 
 async def _read(library: Library, name: str, start: int = 0, end: int | None = None) -> bytes:
-    media = await library.find(name)
+    media = await library.find(NOBODY, name)
     return b"".join(
         [chunk async for chunk in library.read(media, start, media.size if end is None else end)]
     )
@@ -60,29 +61,29 @@ def _files(folder: Path) -> Iterable[str]:
 
 async def test_a_recording_is_kept_as_it_came(library: Library, folder: Path) -> None:
     content = _wav(1.0)
-    assert await library.add("speech.wav", _chunks(content)) == "speech.wav"
+    assert await library.add(NOBODY, "speech.wav", _chunks(content)) == "speech.wav"
     assert (folder / "speech.wav").read_bytes() == content
     assert await _read(library, "speech.wav") == content
     assert await _read(library, "speech.wav", 10, 20) == content[10:20]
-    with closing(await library.open("speech.wav")) as source:
+    with closing(await library.open(NOBODY, "speech.wav")) as source:
         assert await source.read(0, len(content)) == content
     assert _files(folder) == ["speech.wav"]
 
 
 async def test_the_name_is_stored_in_one_spelling(library: Library) -> None:
-    assert await library.add("Gro\u0308ße.wav", _chunks(_wav(0.1))) == "Gr\u00f6ße.wav"
-    assert (await library.find("Gro\u0308ße.wav")).name == "Gr\u00f6ße.wav"
-    await library.delete("Gro\u0308ße.wav")
-    assert await library.list() == []
+    assert await library.add(NOBODY, "Gro\u0308ße.wav", _chunks(_wav(0.1))) == "Gr\u00f6ße.wav"
+    assert (await library.find(NOBODY, "Gro\u0308ße.wav")).name == "Gr\u00f6ße.wav"
+    await library.delete(NOBODY, "Gro\u0308ße.wav")
+    assert await library.list(NOBODY) == []
 
 
 async def test_the_list_says_what_each_recording_is(library: Library, folder: Path) -> None:
     for name, seconds in (("b.wav", 2.0), ("a.wav", 0.5)):
-        await library.add(name, _chunks(_wav(seconds)))
+        await library.add(NOBODY, name, _chunks(_wav(seconds)))
     (folder / "notes.txt").write_text("put here by hand")
     (folder / "folder").mkdir()
     (folder / "folder" / "c.wav").write_bytes(_wav(0.1))
-    recordings = await library.list()
+    recordings = await library.list(NOBODY)
     assert [(r.media.name, r.media.size) for r in recordings] == [
         ("a.wav", 16_044),
         ("b.wav", 64_044),
@@ -99,25 +100,25 @@ async def test_the_list_says_what_each_recording_is(library: Library, folder: Pa
 async def test_what_a_recording_is_found_out_once_a_version_whoever_asks_later(
     library: Library, folder: Path, decoders: Decoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await library.add("uploaded.wav", _chunks(_wav(0.5)))
+    await library.add(NOBODY, "uploaded.wav", _chunks(_wav(0.5)))
     (folder / "copied.wav").write_bytes(_wav(0.25))
     (folder / "notes.txt").write_bytes(b"This is no audio")
-    first = await library.list()
+    first = await library.list(NOBODY)
     assert [r.format and r.format.duration for r in first] == [0.25, None, 0.5]
 
     restarted = Library(FolderMediaStore.at(str(folder)), decoders, MAX_BYTES)
     looked_at: list[str] = []
-    look = restarted._store.open
+    look = OwnersFolder.open
 
-    async def noted(media: StoredMedia) -> Source:
+    async def noted(store: OwnersFolder, media: StoredMedia) -> Source:
         looked_at.append(media.name)
-        return await look(media)
+        return await look(store, media)
 
-    monkeypatch.setattr(restarted._store, "open", noted)
-    assert await restarted.list() == first
+    monkeypatch.setattr(OwnersFolder, "open", noted)
+    assert await restarted.list(NOBODY) == first
     assert looked_at == []
     (folder / "copied.wav").write_bytes(_wav(1.0))
-    changed = await restarted.list()
+    changed = await restarted.list(NOBODY)
     assert [r.format and r.format.duration for r in changed] == [1.0, None, 0.5]
     assert looked_at == ["copied.wav"]
 
@@ -126,45 +127,45 @@ async def test_what_a_recording_is_found_out_once_a_version_whoever_asks_later(
 async def test_a_note_that_is_damaged_is_made_anew(
     library: Library, folder: Path, decoders: Decoders, note: bytes
 ) -> None:
-    await library.add("a.wav", _chunks(_wav(0.5)))
-    first = await library.list()
+    await library.add(NOBODY, "a.wav", _chunks(_wav(0.5)))
+    first = await library.list(NOBODY)
     (path,) = (folder / ".notes").iterdir()
     whole = path.read_bytes()
     for damaged in (note, whole[: len(whole) // 2], whole.replace(b"16000", b'"16000"')):
         path.write_bytes(damaged)
-        assert await Library(FolderMediaStore.at(str(folder)), decoders, MAX_BYTES).list() == first
+        assert await Library(FolderMediaStore.at(str(folder)), decoders, MAX_BYTES).list(NOBODY) == first
         assert path.read_bytes() == whole
 
 
 async def test_a_list_does_not_wait_for_what_cannot_be_found_out(
     library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await library.add("known.wav", _chunks(_wav(0.5)))
+    await library.add(NOBODY, "known.wav", _chunks(_wav(0.5)))
     (folder / "broken.wav").write_bytes(_wav(0.5))
     (folder / "slow.wav").write_bytes(_wav(0.5))
-    look, release = library._store.open, asyncio.Event()
+    look, release = OwnersFolder.open, asyncio.Event()
 
-    async def opened(media: StoredMedia) -> Source:
+    async def opened(store: OwnersFolder, media: StoredMedia) -> Source:
         if media.name == "broken.wav":
             raise RuntimeError("nobody foresaw this")
         await release.wait()
-        return await look(media)
+        return await look(store, media)
 
-    monkeypatch.setattr(library._store, "open", opened)
+    monkeypatch.setattr(OwnersFolder, "open", opened)
     monkeypatch.setattr("transcribed.service.library.LISTING_SECONDS", 0.05)
-    assert [r.format and r.format.duration for r in await library.list()] == [None, 0.5, None]
+    assert [r.format and r.format.duration for r in await library.list(NOBODY)] == [None, 0.5, None]
     release.set()
     monkeypatch.setattr("transcribed.service.library.LISTING_SECONDS", 30)
-    assert [r.format and r.format.duration for r in await library.list()] == [None, 0.5, 0.5]
+    assert [r.format and r.format.duration for r in await library.list(NOBODY)] == [None, 0.5, 0.5]
     await library.aclose()
 
 
 async def test_a_new_recording_takes_the_place_of_one_of_its_name(library: Library, folder: Path) -> None:
-    await library.add("a.wav", _chunks(_wav(2.0)))
-    with closing(await library.open("a.wav")) as reading:
+    await library.add(NOBODY, "a.wav", _chunks(_wav(2.0)))
+    with closing(await library.open(NOBODY, "a.wav")) as reading:
         assert await reading.read(0, 4) == b"RIFF"
-    old = await library.find("a.wav")
-    await library.add("a.wav", _chunks(_wav(1.0)))
+    old = await library.find(NOBODY, "a.wav")
+    await library.add(NOBODY, "a.wav", _chunks(_wav(1.0)))
     assert (folder / "a.wav").read_bytes() == _wav(1.0)
     with pytest.raises(MediaChanged):
         b"".join([chunk async for chunk in library.read(old, 0, old.size)])
@@ -172,12 +173,12 @@ async def test_a_new_recording_takes_the_place_of_one_of_its_name(library: Libra
 
 
 async def test_deleting_is_for_good(library: Library, folder: Path) -> None:
-    await library.add("a.wav", _chunks(_wav(0.1)))
-    await library.delete("a.wav")
+    await library.add(NOBODY, "a.wav", _chunks(_wav(0.1)))
+    await library.delete(NOBODY, "a.wav")
     assert _files(folder) == []
     for missing in (library.find, library.open, library.delete):
         with pytest.raises(NotFound, match=r"a\.wav"):
-            await missing("a.wav")
+            await missing(NOBODY, "a.wav")
 
 
 async def test_what_is_replaced_or_deleted_leaves_nothing_in_memory(library: Library) -> None:
@@ -187,16 +188,40 @@ async def test_what_is_replaced_or_deleted_leaves_nothing_in_memory(library: Lib
 
     before = known()
     for seconds in (0.1, 0.2, 0.3):
-        await library.add("a.wav", _chunks(_wav(seconds)))
+        await library.add(NOBODY, "a.wav", _chunks(_wav(seconds)))
     assert known() == before + 1
-    await library.delete("a.wav")
+    await library.delete(NOBODY, "a.wav")
     assert known() == before
+
+
+async def test_each_owner_has_a_library(library: Library, folder: Path, decoders: Decoders) -> None:
+    for owner, seconds in ((NOBODY, 0.1), ("anna", 0.2), ("Anna", 0.3)):
+        await library.add(owner, "a.wav", _chunks(_wav(seconds)))
+    await library.delete("Anna", "a.wav")
+    await library.add("bert", "b.wav", _chunks(_wav(0.4)))
+    for each in (library, Library(FolderMediaStore.at(str(folder)), decoders, MAX_BYTES)):
+        listed = await each.list(None)
+        assert [(r.media.owner, r.media.name, r.format and r.format.duration) for r in listed] == [
+            (NOBODY, "a.wav", 0.1),
+            ("anna", "a.wav", 0.2),
+            ("bert", "b.wav", 0.4),
+        ]
+        (annas,) = await each.list("anna")
+        assert annas == listed[1]
+        assert await each.list("Anna") == []
+        media = await each.find("anna", "a.wav")
+        assert b"".join([chunk async for chunk in each.read(media, 0, media.size)]) == _wav(0.2)
+        with closing(await each.open("bert", "b.wav")) as source:
+            assert source.size == len(_wav(0.4))
+        for missing in (each.find, each.open, each.delete):
+            with pytest.raises(NotFound):
+                await missing("bert", "a.wav")
 
 
 async def test_the_largest_recording_fits(folder: Path, decoders: Decoders) -> None:
     content = _wav(1.0)
     library = Library(FolderMediaStore.at(str(folder)), decoders, len(content))
-    await library.add("a.wav", _chunks(content))
+    await library.add(NOBODY, "a.wav", _chunks(content))
     assert _files(folder) == ["a.wav"]
 
 
@@ -231,10 +256,10 @@ async def test_what_is_refused_changes_nothing(
     library: Library, folder: Path, name: str, chunks: object, error: type[Exception]
 ) -> None:
     if "/" not in name and not name.startswith("."):
-        await library.add(name, _chunks(_wav(0.2)))
+        await library.add(NOBODY, name, _chunks(_wav(0.2)))
     before = _files(folder)
     with pytest.raises(error):
-        await library.add(name, chunks())  # type: ignore[operator]
+        await library.add(NOBODY, name, chunks())  # type: ignore[operator]
     assert _files(folder) == before
     assert all((folder / path).read_bytes() == _wav(0.2) for path in before)
     assert list((folder / ".incoming").iterdir()) == []
@@ -248,7 +273,7 @@ async def test_an_upload_that_is_given_up_leaves_nothing(library: Library, folde
         stalled.set()
         await asyncio.Event().wait()
 
-    adding = asyncio.create_task(library.add("a.wav", stall()))
+    adding = asyncio.create_task(library.add(NOBODY, "a.wav", stall()))
     async with asyncio.timeout(30):
         await stalled.wait()
     adding.cancel()
@@ -257,8 +282,11 @@ async def test_an_upload_that_is_given_up_leaves_nothing(library: Library, folde
     assert _files(folder) == []
 
 
-@pytest.mark.parametrize("name", ["..", "a/../b", "", "/etc/passwd", "\0", "CON", ".incoming/x"])
-async def test_no_name_leads_out_of_the_library(library: Library, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["..", "a/../b", "", "/etc/passwd", "\0", "CON", ".incoming/x", ".owners/b/a.wav", "../b/a.wav"]
+)
+@pytest.mark.parametrize("owner", [NOBODY, "anna"])
+async def test_no_name_leads_out_of_the_library(library: Library, owner: str, name: str) -> None:
     for use in (library.find, library.open, library.delete):
         with pytest.raises(InvalidName):
-            await use(name)
+            await use(owner, name)

@@ -1,0 +1,57 @@
+"""Where the files of an owner are, inside a folder or prefix that all owners share.
+
+Those that belong to nobody are directly in it. Those of others are in `.owners/NAME`, which no name of a
+recording or list can lead to. NAME is the owner's, where every file system keeps it as it is: lower-case
+letters, digits, `_`, `-` and inner dots. Any other owner is written in base32 behind an `=`. So two owners
+have two places where a file system takes upper case for lower, too, and a place tells whose it is.
+"""
+
+import base64
+import re
+
+from transcribed.errors import BadRequest, shown
+from transcribed.principal import NOBODY
+from transcribed.storage.names import is_device
+
+OWNERS = ".owners"
+"""The folder, or prefix of keys, of all that belongs to somebody."""
+LONGEST_OWNER = 158
+"""Bytes in UTF-8: in base32, the longest that has room in a file's name."""
+
+_PLAIN = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,126}[a-z0-9_-])?")
+_ENCODED = "="
+
+
+def place_of(owner: str) -> str:
+    """The relative path of an owner's place; empty for what belongs to nobody.
+
+    Raises BadRequest for an owner that no file system could name.
+    """
+    if owner == NOBODY:
+        return ""
+    if _PLAIN.fullmatch(owner) and not is_device(owner):
+        return f"{OWNERS}/{owner}"
+    try:
+        encoded = owner.encode()
+    except UnicodeEncodeError:
+        encoded = b""
+    if not 0 < len(encoded) <= LONGEST_OWNER:
+        raise BadRequest(
+            f"{shown(owner)} cannot own anything: give it a name of 1 to {LONGEST_OWNER} bytes."
+        )
+    return f"{OWNERS}/{_ENCODED}{base64.b32encode(encoded).decode().rstrip('=').lower()}"
+
+
+def owner_at(name: str) -> str | None:
+    """The owner whose place has this name inside `.owners`; None if no place can have it."""
+    owner = name
+    if name.startswith(_ENCODED):
+        encoded = name[1:].upper()
+        try:
+            owner = base64.b32decode(encoded + "=" * (-len(encoded) % 8)).decode()
+        except ValueError:
+            return None
+    try:
+        return owner if owner and place_of(owner) == f"{OWNERS}/{name}" else None
+    except BadRequest:
+        return None
