@@ -77,7 +77,7 @@ class BoundedRequests:
             await patience.until_sent(send(message))
 
         # A separate task, which can be cancelled without cancelling the server's.
-        answering = asyncio.ensure_future(_call(self._app, scope, heard, bounded))
+        answering = asyncio.ensure_future(self._app(scope, heard, bounded))
         self._requests.running.add(answering)
         try:
             await answering
@@ -87,7 +87,3 @@ class BoundedRequests:
                 raise
         finally:
             self._requests.running.discard(answering)
-
-
-async def _call(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    await app(scope, receive, send)

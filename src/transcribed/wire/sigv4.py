@@ -118,13 +118,11 @@ class _Claim:
     expires: int | None
 
 
-def verify(
-    request: Request, secret_of: Callable[[str], str | None], now: datetime, region: str | None = None
-) -> VerifiedSignature:
+def verify(request: Request, secret_of: Callable[[str], str | None], now: datetime) -> VerifiedSignature:
     """Verify the signature in a request's query or headers with the secret of its access key.
 
-    If `region` is None, any region is accepted. Raises MissingAuthentication, IncompleteSignature,
-    UnknownClient and InvalidSignature.
+    Any region is accepted. Raises MissingAuthentication, IncompleteSignature, UnknownClient and
+    InvalidSignature.
     """
     claim = _claim(request)
     access_key, scope = _credential(claim.credential)
@@ -134,7 +132,7 @@ def verify(
             f"This server does not know the access key {shown(access_key)}. Use one that it was given."
         )
     moment = _moment(claim.stamp)
-    if scope != (expected := Scope.of(claim.stamp, region or scope.region)):
+    if scope != (expected := Scope.of(claim.stamp, scope.region)):
         raise InvalidSignature(
             f"Credential should be scoped to {shown(expected)}, not to {shown(scope)}: set the "
             "client's region and service so."
