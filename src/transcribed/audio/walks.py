@@ -16,7 +16,7 @@ from transcribed.errors import UnreadableAudio
 Walk = Generator[tuple[int, int], bytes, int | None]
 """Yields requests (offset, length), is sent those bytes (fewer at the end), and returns an offset.
 
-All are in bytes from the start of the file, and requested offsets increase. A walk_result of None means
+All are in bytes from the start of the file, and requested offsets increase. A result of None means
 that the container extends to the end of the file.
 """
 
@@ -25,11 +25,12 @@ HEADER_BYTES = 16
 NO_CONTAINER = -1
 """Returned in place of an offset: the following bytes are no container."""
 
-_CHUNK, _CAF_CHUNK = 8, 12
-_POSITIVE = 0x80
-_MOST_HEADERS = 100_000
-_LARGE_BOX, _BOX = 1, 8
-_MAX_DEPTH = 6
+_CHUNK, _CAF_CHUNK, _EBML_HEADER, _BOX = 8, 12, 12, 8
+_NEGATIVE_FROM = 0x80
+"""A signed size whose first byte is at least this is negative."""
+_LARGE_BOX = 1
+"""A box of this size has its true size in the eight bytes after its type."""
+_MOST_HEADERS, _MAX_DEPTH = 100_000, 6
 _MOST_SAMPLES = 8_000_000
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
@@ -200,8 +201,8 @@ def _wav(at: int, found: Findings) -> Walk:  # noqa: ARG001
                 if not large:
                     return None
                 size = large
-            behind = yield at + size, CHUNK_START_BYTES
-            return at + size if not behind or chunk_start(behind) is not None else None
+            following = yield at + size, CHUNK_START_BYTES
+            return at + size if not following or chunk_start(following) is not None else None
         at += size + size % 2
     return None
 
@@ -233,7 +234,7 @@ def _caf(at: int, found: Findings) -> Walk:  # noqa: ARG001
         head = yield at, 12
         if head[:4] == b"caff":
             return at
-        if len(head) < _CAF_CHUNK or head[4] >= _POSITIVE:
+        if len(head) < _CAF_CHUNK or head[4] >= _NEGATIVE_FROM:
             return None
         at += 12 + int.from_bytes(head[4:], "big")
     return None
@@ -271,7 +272,7 @@ def _matroska(at: int, found: Findings) -> Walk:  # noqa: ARG001
     """Matroska (EBML, RFC 8794): a header and a segment, each with a four-byte identifier and a size."""
     for identifier in (_EBML, b"\x18\x53\x80\x67"):
         head = yield at, 12
-        if len(head) < _CAF_CHUNK or head[:4] != identifier or head[4] == 0:
+        if len(head) < _EBML_HEADER or head[:4] != identifier or head[4] == 0:
             return None
         length = 9 - head[4].bit_length()
         size = int.from_bytes(head[4 : 4 + length], "big") & ~(1 << 7 * length)

@@ -98,7 +98,9 @@ class WavStream:
     def __init__(self, check: Callable[[WavHeader], None]) -> None:
         self._check = check
         self._sniffer: WavSniffer | None = WavSniffer()
+        # Bytes of the audio that are still to come; None if the rest of the stream is audio.
         self._audio_left: int | None = None
+        # Bytes of a chunk after the audio that are still to be skipped.
         self._skipped = 0
         self._following = b""
 

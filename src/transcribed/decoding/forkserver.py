@@ -157,7 +157,7 @@ def _is_waiting(connection: socket.socket) -> bool:
 
 
 class _Forks:
-    """In the fork server: its running forks by number: process id, and a copy of its socket."""
+    """The running forks, in the fork server: by number, the process id and a copy of the socket."""
 
     def __init__(self, control: socket.socket, wakeup_fd: int) -> None:
         self._running: dict[int, tuple[int, socket.socket]] = {}

@@ -45,8 +45,8 @@ class Channel:
 
     def receive(self) -> tuple[Kind, bytes]:
         """The next message."""
-        kind, length = messages.HEADER.unpack(self._exactly(messages.HEADER.size))
-        return Kind(kind), self._exactly(length)
+        kind, length = messages.HEADER.unpack(self._receive_exactly(messages.HEADER.size))
+        return Kind(kind), self._receive_exactly(length)
 
     def request(self) -> tuple[DecodeRequest, int | None]:
         """The first message, and the descriptor of the source if the server sent one."""
@@ -54,11 +54,13 @@ class Channel:
             header, descriptors, _, _ = socket.recv_fds(self._connection, messages.HEADER.size, 1)
         except OSError as error:
             raise ServerGone from error
-        header += self._exactly(messages.HEADER.size - len(header))
+        header += self._receive_exactly(messages.HEADER.size - len(header))
         _, length = messages.HEADER.unpack(header)
-        return messages.unpack_request(self._exactly(length)), descriptors[0] if descriptors else None
+        return messages.unpack_request(self._receive_exactly(length)), descriptors[
+            0
+        ] if descriptors else None
 
-    def _exactly(self, size: int) -> bytes:
+    def _receive_exactly(self, size: int) -> bytes:
         held = bytearray()
         while len(held) < size:
             try:

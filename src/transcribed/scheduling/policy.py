@@ -63,8 +63,8 @@ class SenderClock:
 
     def arrived_at(self, position: float) -> float:
         """When the audio after this position arrived; for long past audio, the earliest time kept."""
-        behind = bisect_right(self._arrivals, position, key=lambda arrival: arrival[0])
-        return self._arrivals[behind][1] if behind < len(self._arrivals) else self._now
+        index = bisect_right(self._arrivals, position, key=lambda arrival: arrival[0])
+        return self._arrivals[index][1] if index < len(self._arrivals) else self._now
 
     def spoken_at(self, position: float) -> float:
         """When the audio at this position was spoken."""
@@ -120,7 +120,7 @@ def capacity(costs: Costs, threads: int) -> int:
 
 
 def admits(live: int, most: int, interval: float) -> bool:
-    """Whether to admit one more live stream beside `live` ones, given a computed capacity.
+    """Whether to admit one more live stream beside `live` ones, of at most `most`.
 
     `interval` is the measured time between partials, which also shows the load of other programs. Each
     stream adds its share to it.
