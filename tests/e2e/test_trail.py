@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from amazon_client import PCM, SECRET, Http2, Refused, Ws, results
+from amazon_client import KEY, PCM, SECRET, Http2, Refused, Ws, results
 from native_client import answer
 from websockets.sync.client import connect
 
@@ -158,9 +158,20 @@ DONE: dict[Action, Callable[[Somebody], object]] = {
     Action.TRANSCRIPT_CORRECTED: Somebody.correct,
     Action.TRANSCRIPT_DELETED: lambda who: who.with_newest("DELETE"),
     Action.RECORDING_DELETED: lambda who: who.ask("DELETE", "/audio/trail.wav"),
+    Action.TOKEN_MADE: lambda who: who.ask("POST", "/tokens", json={"seconds": 60}),
     Action.ACCESS_REFUSED: Somebody.come_without_a_key,
 }
 """What makes each action happen, once, in an order that works."""
+
+KEYS_BEFORE = "removed a-secret-of-key-1\nrotated a-secret-of-key-2\nchanged a-secret-of-key-3 read\n"
+KEYS_AFTER = "added a-secret-of-key-4\nrotated a-secret-of-key-5\nchanged a-secret-of-key-3 admin\n"
+NOTICED = {
+    Action.KEY_ADDED: "added",
+    Action.KEY_ROTATED: "rotated",
+    Action.KEY_CHANGED: "changed",
+    Action.KEY_REMOVED: "removed",
+}
+"""What the server notices by itself, and the key that it is told of."""
 
 
 def trail(server: "Server", action: Action | None = None, request: str | None = None) -> list[Line]:
@@ -178,26 +189,40 @@ def trail(server: "Server", action: Action | None = None, request: str | None = 
 def told(
     run_server: "Callable[..., AbstractContextManager[Server]]",
     script: Path,
-    keys: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
     eventually: Callable[..., None],
 ) -> "Server":
     """A server that has ended, to which all of DONE was done."""
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    path.write_text(f"{KEY} {SECRET}\n{KEYS_BEFORE}")
+    path.chmod(0o600)
+    keys = ["--access-keys", str(path)]
     options = ["--engine", "scripted", "--script", str(script), *keys, "--log-format", "json"]
     with run_server(*options, "--log-level", "error") as server:
+        path.write_text(f"{KEY} {SECRET}\n{KEYS_AFTER}")
         for action, do in DONE.items():
             do(Somebody(server, action.value))
-        for action in DONE:
-            eventually(lambda: trail(server, action, action.value), 10, f"{action} is told")  # noqa: B023
+        for action in Action:
+            request = None if action in NOTICED else action.value
+            eventually(lambda: trail(server, action, request), 10, f"{action} is told")  # noqa: B023
     return server
 
 
 @pytest.mark.parametrize("action", Action, ids=lambda action: action.value)
 def test_each_action_is_told_once(told: "Server", action: Action) -> None:
-    (line,) = trail(told, action, action.value)
+    (line,) = trail(told, action, None if action in NOTICED else action.value)
+    assert line["time"]
     assert line["outcome"] == ("refused" if action is Action.ACCESS_REFUSED else "ok")
-    assert line["subject"]
-    assert line["address"] == "127.0.0.1"
-    assert {"owner", "key", "by", "time"} <= line.keys()
+    who = line["owner"], line["key"], line["by"], line["address"]
+    if action in NOTICED:
+        assert (line["subject"], *who) == (NOTICED[action], NOTICED[action], None, "the server", None)
+        assert "request_id" not in line
+    elif action is Action.ACCESS_REFUSED:
+        assert line["subject"] == "GET /stream-transcription-websocket"
+        assert who == (None, None, "anybody", "127.0.0.1")
+    else:
+        assert line["subject"]
+        assert who == (KEY, KEY, KEY, "127.0.0.1")
 
 
 def test_a_session_is_told_with_its_engine_and_seconds(told: "Server") -> None:
@@ -215,7 +240,9 @@ def test_a_session_is_told_with_its_engine_and_seconds(told: "Server") -> None:
 
 def test_nothing_that_was_said_or_is_secret_is_told(told: "Server") -> None:
     log = told.log.read_text()
-    assert SECRET not in log
+    assert not any(
+        secret in log for secret in (SECRET, *(f"a-secret-of-key-{number}" for number in range(1, 6)))
+    )
     assert not any(said in line["message"] for line in trail(told) for said in ("secret words", "first"))
 
 

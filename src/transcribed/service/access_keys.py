@@ -9,8 +9,9 @@ import hmac
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,10 +26,12 @@ from transcribed.errors import (
     UnknownClient,
 )
 from transcribed.principal import ANYBODY, Principal, Role
+from transcribed.service import trail
 from transcribed.service.key_file import AccessKey, KeyFile
 from transcribed.service.stored_keys import ReadKeys, StoredKeys, missing_file
 from transcribed.service.threads import in_thread
 from transcribed.service.tokens import make_token, read_token
+from transcribed.service.trail import Action
 from transcribed.storage.keys import KeyStore
 from transcribed.wire import sigv4
 
@@ -157,7 +160,15 @@ class AccessKeys:
         if access.by_token:
             raise AccessDenied("A token makes no tokens. Show the key itself.")
         expires = (_now() + timedelta(seconds=seconds)).replace(microsecond=0)
-        return make_token(held.key, role, expires), expires
+        token = make_token(held.key, role, expires)
+        trail.tell(
+            Action.TOKEN_MADE,
+            held.key.id,
+            owner=held.key.owner,
+            role=(role or held.key.role).value,
+            seconds=seconds,
+        )
+        return token, expires
 
     def _secret(self, key_id: str) -> str | None:
         found = self._by_id.get(key_id)
@@ -255,7 +266,12 @@ class AccessKeys:
         """All who ask meanwhile wait for one look."""
         if self._looking is None:
             self._looked = _time()
-            self._looking = asyncio.create_task(self._look_now(), name="access-keys-look")
+            self._looking = asyncio.create_task(
+                # Whoever's request it begins in, it is the server's own work.
+                self._look_now(),
+                name="access-keys-look",
+                context=Context(),
+            )
             self._looking.add_done_callback(_asked_after)
         await asyncio.shield(self._looking)
 
@@ -296,6 +312,8 @@ class AccessKeys:
         for each, held in former.items():
             if self._by_id.get(each) is not held:
                 held.access.revoked.set()
+        if self._read:
+            _tell_changes({each: held.key for each, held in former.items()}, keys)
         self._lock_for(any_there=bool(keys or stored.unreadable))
 
     def _lock_for(self, *, any_there: bool) -> None:
@@ -331,6 +349,25 @@ def _asked_after(looking: asyncio.Task[None]) -> None:
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _tell_changes(former: Mapping[str, AccessKey], keys: Mapping[str, AccessKey]) -> None:
+    """In the trail."""
+    for key_id in former.keys() | keys.keys():
+        before, after = former.get(key_id), keys.get(key_id)
+        if before == after:
+            continue
+        if before is None:
+            action = Action.KEY_ADDED
+        elif after is None:
+            action = Action.KEY_REMOVED
+        elif before.secret != after.secret:
+            action = Action.KEY_ROTATED
+        else:
+            action = Action.KEY_CHANGED
+        shown = after or before
+        assert shown is not None  # noqa: S101 - it is one of theirs
+        trail.tell(action, key_id, owner=shown.owner, role=shown.role.value)
 
 
 def _now() -> datetime:

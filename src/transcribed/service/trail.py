@@ -30,6 +30,13 @@ class Action(Enum):
     FILTER_DELETED = "vocabulary-filter.deleted"
     SESSION_OPENED = "session.opened"
     SESSION_ENDED = "session.ended"
+    TOKEN_MADE = "token.made"  # noqa: S105 - a name
+    """The subject is the id of the key that it was made from."""
+    KEY_ADDED = "key.added"
+    """As the next three, told by each server when it notices; the subject is the key's id."""
+    KEY_ROTATED = "key.rotated"
+    KEY_CHANGED = "key.changed"
+    KEY_REMOVED = "key.removed"
     ACCESS_REFUSED = "access.refused"
     """The subject is the method and path of the request."""
 
