@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from transcribed.errors import BadRequest
 from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
+from transcribed.http.owners import Asked, is_told, owner_of_list, owner_of_one
 from transcribed.http.recordings import Problem
 from transcribed.service.vocabulary_filters import MAX_BYTES, VocabularyFilters
 
@@ -41,14 +42,25 @@ class VocabularyFilter(BaseModel):
     words: list[str] = Field(examples=[["darn", "heck"]])
 
 
+class OwnedFilter(BaseModel):
+    """A list of words in a list of everybody's."""
+
+    name: str = Field(examples=["unwanted"])
+    owner: str = Field(examples=["anna"])
+
+
 def router(filters: VocabularyFilters) -> APIRouter:
     """Routes over the lists."""
     routes = APIRouter(prefix="/vocabulary-filters", tags=["vocabulary filters"])
 
     @routes.get("", summary="List the vocabulary filters")
-    async def names(_: Reader) -> list[str]:
-        """Their names, in order."""
-        return await filters.names()
+    async def names(who: Reader, owner: Asked = None) -> list[str | OwnedFilter]:
+        """Their names, in order. In a list of everybody's, each with its owner, where keys are used."""
+        whose = owner_of_list(who, owner)
+        return [
+            OwnedFilter(name=name, owner=each) if whose is None and is_told(who, each) else name
+            for name, each in await filters.names(whose)
+        ]
 
     @routes.put(
         "/{name}",
@@ -56,26 +68,27 @@ def router(filters: VocabularyFilters) -> APIRouter:
         responses=_BAD | _LARGE,
         openapi_extra={"requestBody": _BODY},
     )
-    async def put(_: Transcriber, name: Name, request: Request) -> VocabularyFilter:
+    async def put(who: Transcriber, name: Name, request: Request, owner: Asked = None) -> VocabularyFilter:
         """Keeps the words under the name, in place of those that it had.
 
         The body is a text with a word on each line, or a JSON list. A filter looks at each word by itself,
         whatever its case. Streams that have begun go on with the words that they began with.
         """
-        words = await filters.put(name, _lines(await small_body(request, _BODY_BYTES)))
+        lines = _lines(await small_body(request, _BODY_BYTES))
+        words = await filters.put(owner_of_one(who, owner), name, lines)
         return VocabularyFilter(name=name, words=list(words))
 
     @routes.get("/{name}", summary="Read a vocabulary filter", responses=_BAD | _MISSING)
-    async def get(_: Reader, name: Name) -> VocabularyFilter:
+    async def get(who: Reader, name: Name, owner: Asked = None) -> VocabularyFilter:
         """The words, in the order in which they were given."""
-        return VocabularyFilter(name=name, words=list(await filters.get(name)))
+        return VocabularyFilter(name=name, words=list(await filters.get(owner_of_one(who, owner), name)))
 
     @routes.delete(
         "/{name}", status_code=204, summary="Delete a vocabulary filter", responses=_BAD | _MISSING
     )
-    async def delete(_: Transcriber, name: Name) -> None:
+    async def delete(who: Transcriber, name: Name, owner: Asked = None) -> None:
         """Removes the list. Streams that have begun go on with it."""
-        await filters.delete(name)
+        await filters.delete(owner_of_one(who, owner), name)
 
     return routes
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -13,7 +13,7 @@ from transcribed.service.live_audio import IdleTimeout
 from transcribed.transcript import Done, LiveEvent, Segment
 
 MOST_RESUMABLE = 1000
-"""The most resumable sessions; beyond it, the one that expires first is forgotten."""
+"""The most resumable sessions; beyond it, the owner with the most loses the one that expires first."""
 MAKING_WAY_SECONDS = 5.0
 """Seconds for the last events of a stream whose id another connection takes over."""
 
@@ -21,6 +21,8 @@ ANOTHER_STREAM = "Another stream is in progress with the same session ID."
 
 _log = logging.getLogger(__name__)
 
+SessionKey = tuple[str, str]
+"""What a session is known by: its owner and its id."""
 EventsOf = Callable[[Session], AsyncGenerator[LiveEvent, None]]
 
 
@@ -50,11 +52,11 @@ class Sessions:
     """All live sessions of this server. To be closed."""
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, SessionLease] = {}
-        self._resumable: dict[Hashable, ResumableSession] = {}
+        self._held: dict[SessionKey, SessionLease] = {}
+        self._resumable: dict[SessionKey, ResumableSession] = {}
 
     @asynccontextmanager
-    async def hold(self, key: Hashable) -> AsyncIterator[SessionLease]:
+    async def hold(self, key: SessionKey) -> AsyncIterator[SessionLease]:
         """Lease an id. Its previous holder gets Conflict, and MAKING_WAY_SECONDS for its last events."""
         lease = SessionLease()
         former = self._held.get(key)
@@ -73,7 +75,7 @@ class Sessions:
                 del self._held[key]
 
     def resumable(
-        self, key: Hashable, window: float, make: Callable[[], "ResumableSession"]
+        self, key: SessionKey, window: float, make: Callable[[], "ResumableSession"]
     ) -> "ResumableSession":
         """The session to resume, or else a new one that can be resumed for `window` seconds."""
         now = asyncio.get_running_loop().time()
@@ -82,11 +84,17 @@ class Sessions:
         found = self._resumable.get(key)
         if found is None:
             if len(self._resumable) >= MOST_RESUMABLE:
-                shortest = min(self._resumable, key=lambda each: self._resumable[each].until)
-                self._resumable.pop(shortest).until = now
+                self._resumable.pop(self._to_forget()).until = now
             found = self._resumable[key] = make()
             found.until = now + window
         return found
+
+    def _to_forget(self) -> SessionKey:
+        """One of an owner with the most sessions, so that nobody loses any to another who opens many."""
+        counts = Counter(owner for owner, _ in self._resumable)
+        most = max(counts.values())
+        theirs = (key for key in self._resumable if counts[key[0]] == most)
+        return min(theirs, key=lambda key: self._resumable[key].until)
 
     async def aclose(self) -> None:
         """Finish the sessions that wait for a connection."""

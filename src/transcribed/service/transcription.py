@@ -309,7 +309,7 @@ class Transcription:
             if self._filters is None:
                 raise BadRequest("There are no vocabulary filters here.")
             # After the spoken form, because a filter applies to the words as they are shown.
-            changes.append((await self._filters.applied(options.vocabulary_filter)).apply)
+            changes.append((await self._filters.applied(request.owner, options.vocabulary_filter)).apply)
         for_engine: dict[str, Any] = dict.fromkeys(here)
         return engine, replace(options, **for_engine), changes
 

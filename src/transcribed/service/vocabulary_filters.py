@@ -19,37 +19,42 @@ class VocabularyFilters:
     def __init__(self, stored: FilterFolder) -> None:
         self._stored = stored
 
-    async def names(self) -> list[str]:
-        """The names of all lists, sorted."""
-        return await in_thread(self._stored.names)
+    async def names(self, owner: str | None) -> list[tuple[str, str]]:
+        """The names of an owner's lists, or with None of all owners', sorted, each with its owner."""
 
-    async def get(self, name: str) -> tuple[str, ...]:
+        def found() -> list[tuple[str, str]]:
+            owners = self._stored.owners() if owner is None else [owner]
+            return sorted((name, each) for each in owners for name in self._stored.of(each).names())
+
+        return await in_thread(found)
+
+    async def get(self, owner: str, name: str) -> tuple[str, ...]:
         """The words of a list. Raises NotFound."""
-        words = await in_thread(self._stored.get, name)
-        trail.tell(Action.FILTER_READ, name)
+        words = await in_thread(self._stored.of(owner).get, name)
+        trail.tell(Action.FILTER_READ, name, owner=owner)
         return words
 
-    async def put(self, name: str, lines: Sequence[str]) -> tuple[str, ...]:
+    async def put(self, owner: str, name: str, lines: Sequence[str]) -> tuple[str, ...]:
         """Store a list of words, one per line. Returns the words without duplicates.
 
         Raises BadRequest, TooLarge and StorageFull.
         """
         words = words_of(lines)
-        await in_thread(self._stored.put, name, words)
-        trail.tell(Action.FILTER_STORED, name)
+        await in_thread(self._stored.of(owner).put, name, words)
+        trail.tell(Action.FILTER_STORED, name, owner=owner)
         return words
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, owner: str, name: str) -> None:
         """Delete a list. Raises NotFound."""
-        await in_thread(self._stored.delete, name)
-        trail.tell(Action.FILTER_DELETED, name)
+        await in_thread(self._stored.of(owner).delete, name)
+        trail.tell(Action.FILTER_DELETED, name, owner=owner)
 
-    async def applied(self, wanted: VocabularyFilter) -> WordFilter:
-        """A filter with the words of the wanted lists. Raises BadRequest for an unknown list."""
+    async def applied(self, owner: str, wanted: VocabularyFilter) -> WordFilter:
+        """A filter with the words of an owner's wanted lists. Raises BadRequest for an unknown list."""
         words: list[str] = []
         for name in wanted.names:
             try:
-                words += await in_thread(self._stored.get, name)
+                words += await in_thread(self._stored.of(owner).get, name)
             except NotFound as error:
                 raise BadRequest(error.message) from error
         return WordFilter(words, wanted.method)

@@ -33,7 +33,7 @@ from transcribed.storage.media import (
     note_of,
     unavailable,
 )
-from transcribed.storage.owners import OWNERS, owner_at, place_of
+from transcribed.storage.owners import owners_in, place_of
 from transcribed.storage.private import make_private_folder, write_private
 
 P = ParamSpec("P")
@@ -105,7 +105,7 @@ class FolderMediaStore:
 
     async def owners(self) -> list[str]:
         """All who have a folder, and NOBODY."""
-        return await self.of(NOBODY).run("the owners", _owners, self._folder / OWNERS)
+        return await self.of(NOBODY).run("the owners", owners_in, self._folder)
 
     async def sweep(self) -> None:
         """Remove files that a crash left staged."""
@@ -413,19 +413,6 @@ def _regular(name: str, found: os.stat_result) -> None:
     """Raise NotFound unless this is a regular file."""
     if not stat.S_ISREG(found.st_mode):
         raise missing(name)
-
-
-def _owners(folder: Path) -> list[str]:
-    """All who have a place in a folder, and NOBODY."""
-    owners = [NOBODY]
-    if folder.is_symlink():
-        return owners  # As in a link's place nobody has anything.
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            owner = owner_at(entry.name)
-            if owner is not None and entry.is_dir(follow_symlinks=False):
-                owners.append(owner)
-    return sorted(owners)
 
 
 def _is_held(path: Path) -> bool:

@@ -7,7 +7,10 @@ have two places where a file system takes upper case for lower, too, and a place
 """
 
 import base64
+import os
 import re
+from contextlib import suppress
+from pathlib import Path
 
 from transcribed.errors import BadRequest, shown
 from transcribed.principal import NOBODY
@@ -55,3 +58,16 @@ def owner_at(name: str) -> str | None:
         return owner if owner and place_of(owner) == f"{OWNERS}/{name}" else None
     except BadRequest:
         return None
+
+
+def owners_in(root: Path) -> list[str]:
+    """NOBODY and all who have a folder in a shared one, sorted. Blocks; raises OSError."""
+    owners, folder = [NOBODY], root / OWNERS
+    if folder.is_symlink():
+        return owners  # Nothing behind a link belongs to an owner.
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            owner = owner_at(entry.name)
+            if owner is not None and entry.is_dir(follow_symlinks=False):
+                owners.append(owner)
+    return sorted(owners)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transcribed.errors import BadRequest, NotFound, StorageFailure, StorageFull, TooLarge, shown
 from transcribed.storage.files import is_full, write_whole
+from transcribed.storage.owners import owners_in, place_of
 
 MAX_BYTES = 50 * 1024
 """The most bytes in all words of a list; Amazon's limit."""
@@ -44,7 +45,28 @@ def words_of(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 class FilterFolder:
-    """Lists of words in a folder, which is created with the first list. Methods block."""
+    """The lists of words of all owners, in a folder in which each owner has one. Methods block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def of(self, owner: str) -> "OwnersFilters":
+        """The lists of one owner, who need not have any yet.
+
+        Raises BadRequest for an owner whose name has no room in the file system.
+        """
+        return OwnersFilters(self._folder / place_of(owner))
+
+    def owners(self) -> list[str]:
+        """All who may have lists, sorted; NOBODY is always among them. Raises StorageFailure."""
+        try:
+            return owners_in(self._folder)
+        except OSError as error:
+            raise _failure(error) from error
+
+
+class OwnersFilters:
+    """The lists of words of one owner, in a folder that is created with the first list. Methods block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -18,6 +18,7 @@ from transcribed.errors import (
     TranscribedError,
 )
 from transcribed.options import StreamOptions
+from transcribed.principal import NOBODY
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service import sessions
 from transcribed.service.live import LiveSession, Session, SessionTimeline
@@ -203,7 +204,7 @@ async def test_whoever_comes_later_takes_it_over(engine: ScheduledEngine) -> Non
 
 async def test_the_end_of_all_makes_last_words(engine: ScheduledEngine, scheduler: Scheduler) -> None:
     all_sessions, client = Sessions(), Client()
-    session = all_sessions.resumable("key", 60, lambda: resumable(engine))
+    session = all_sessions.resumable((NOBODY, "key"), 60, lambda: resumable(engine))
     attachment = await session.open()
     client.say(0.3, GONE)
     await lost(attachment, client)
@@ -442,14 +443,28 @@ async def test_a_session_can_be_gone_on_with_within_its_window(
 ) -> None:
     monkeypatch.setattr(sessions, "MOST_RESUMABLE", 2)
     found = Sessions()
-    one = found.resumable("one", 60, lambda: resumable(engine))
-    assert found.resumable("one", 600, lambda: resumable(engine)) is one
-    over = found.resumable("over", 0, lambda: resumable(engine))
-    assert found.resumable("over", 0, lambda: resumable(engine)) is not over
-    two = found.resumable("two", 90, lambda: resumable(engine))
-    assert found.resumable("three", 90, lambda: resumable(engine)) is not one
-    assert found.resumable("two", 90, lambda: resumable(engine)) is two
-    assert found.resumable("one", 90, lambda: resumable(engine)) is not one
+    one = found.resumable((NOBODY, "one"), 60, lambda: resumable(engine))
+    assert found.resumable((NOBODY, "one"), 600, lambda: resumable(engine)) is one
+    over = found.resumable((NOBODY, "over"), 0, lambda: resumable(engine))
+    assert found.resumable((NOBODY, "over"), 0, lambda: resumable(engine)) is not over
+    two = found.resumable((NOBODY, "two"), 90, lambda: resumable(engine))
+    assert found.resumable((NOBODY, "three"), 90, lambda: resumable(engine)) is not one
+    assert found.resumable((NOBODY, "two"), 90, lambda: resumable(engine)) is two
+    assert found.resumable((NOBODY, "one"), 90, lambda: resumable(engine)) is not one
+
+
+async def test_who_opens_many_sessions_makes_no_other_owner_lose_one(
+    engine: ScheduledEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_RESUMABLE", 5)
+    found = Sessions()
+    annas = found.resumable(("anna", "same"), 1, lambda: resumable(engine))
+    berts = found.resumable(("bert", "same"), 2, lambda: resumable(engine))
+    assert berts is not annas
+    greedy = [found.resumable(("carl", str(n)), 100 + n, lambda: resumable(engine)) for n in range(20)]
+    assert found.resumable(("anna", "same"), 1, lambda: resumable(engine)) is annas
+    assert found.resumable(("bert", "same"), 2, lambda: resumable(engine)) is berts
+    assert found.resumable(("carl", "19"), 1, lambda: resumable(engine)) is greedy[19]
 
 
 async def test_an_id_is_held_by_one_at_a_time() -> None:
@@ -461,7 +476,7 @@ async def test_an_id_is_held_by_one_at_a_time() -> None:
         yield b""
 
     async def older(begun: asyncio.Event) -> None:
-        async with held.hold("id") as lease:
+        async with held.hold((NOBODY, "id")) as lease:
             chunks = IdleTimeout(never(), 60)
             lease.watch(chunks)
             begun.set()
@@ -473,14 +488,15 @@ async def test_an_id_is_held_by_one_at_a_time() -> None:
     begun = asyncio.Event()
     task = asyncio.create_task(older(begun))
     await begun.wait()
-    async with held.hold("other") as other:
-        assert not other.took_over
-    async with held.hold("id") as newer:
+    for key in ((NOBODY, "other"), ("anna", "id")):
+        async with held.hold(key) as other:
+            assert not other.took_over
+    async with held.hold((NOBODY, "id")) as newer:
         order.append("newer begins")
         assert newer.took_over
     await task
     assert order == ["older ended", "newer begins"]
-    async with held.hold("id") as again:
+    async with held.hold((NOBODY, "id")) as again:
         assert not again.took_over
 
 
@@ -490,7 +506,7 @@ async def test_an_id_that_was_taken_before_it_is_watched_is_taken_all_the_same()
     async def some() -> AsyncIterator[bytes]:
         yield b"audio"
 
-    async with held.hold("id") as older:
+    async with held.hold((NOBODY, "id")) as older:
         older.end(Conflict("taken"))
         chunks = IdleTimeout(some(), 60)
         older.watch(chunks)

@@ -1,5 +1,6 @@
 """What every front end relies on: one request, one way to a transcript."""
 
+import asyncio
 import io
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -22,9 +23,11 @@ from transcribed.principal import NOBODY
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
+from transcribed.service.library import Library
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.service.transcripts import Query, Transcripts, TranscriptSource
 from transcribed.service.vocabulary_filters import VocabularyFilters
+from transcribed.storage.folder import FolderMediaStore
 from transcribed.storage.opening import open_transcripts
 from transcribed.storage.vocabulary_filters import FilterFolder
 from transcribed.transcript import Done, LiveEvent, Segment
@@ -63,7 +66,8 @@ async def scheduler() -> AsyncIterator[Scheduler]:
 async def service(scheduler: Scheduler, decoders: Decoders, tmp_path: Path) -> AsyncIterator[Transcription]:
     engine = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
     filters = VocabularyFilters(FilterFolder(tmp_path))
-    await filters.put("rude", ["darn"])
+    await filters.put(NOBODY, "rude", ["darn"])
+    await filters.put("anna", "rude", ["dollars"])
     service = Transcription(lambda _: engine, decoders, filters=filters)
     yield service
     await service.aclose()
@@ -110,6 +114,62 @@ async def test_recordings_and_live_audio_are_changed_alike(
     assert await texts(service.transcribe_upload(MemorySource(wav()), request)) == [text]
     async with service.open_live(request) as live:
         assert await texts(live.events(chunks())) == [text]
+
+
+async def test_a_filter_is_its_owners(service: Transcription) -> None:
+    options = StreamOptions(vocabulary_filter=VocabularyFilter(("rude",)))
+    for owner, text in ((NOBODY, "I owe 5 *** dollars."), ("anna", "I owe 5 darn ***.")):
+        request = TranscriptionRequest(options=options, owner=owner)
+        assert await texts(service.transcribe_upload(MemorySource(wav()), request)) == [text]
+    with pytest.raises(BadRequest, match="There is no vocabulary filter 'rude'"):
+        await anext(
+            service.transcribe_upload(
+                MemorySource(wav()), TranscriptionRequest(options=options, owner="bert")
+            )
+        )
+
+
+@pytest.mark.parametrize("window", [None, 60.0])
+async def test_one_session_id_of_two_owners_is_two_sessions(
+    scheduler: Scheduler, decoders: Decoders, tmp_path: Path, window: float | None
+) -> None:
+    engine = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
+    async with Transcripts(await open_transcripts(str(tmp_path / "transcripts.db"))) as kept:
+        service = Transcription(lambda _: engine, decoders, transcripts=lambda: kept)
+        annas, berts = (
+            TranscriptionRequest(session_id="Same", resume_window=window, owner=owner)
+            for owner in ("anna", "bert")
+        )
+        async with service.open_live(annas) as one, service.open_live(berts) as other:
+            heard = await asyncio.gather(texts(one.events(chunks())), texts(other.events(chunks())))
+        assert heard == [["I owe 5 darn dollars."]] * 2
+        await service.aclose()
+        for owner in ("anna", "bert"):
+            (found,) = (await kept.page(owner, Query())).found
+            assert (found.info.id, found.owner) == ("same", owner)
+            assert len((await kept.get(owner, "same")).segments) == 1
+        await kept.correct("anna", "same", 0, "corrected")
+        await kept.delete("bert", "same")
+        assert (await kept.get("anna", "same")).segments[0].text == "corrected"
+        assert not await kept.has("bert", "same")
+        assert (await kept.page(NOBODY, Query())).found == ()
+        assert [found.owner for found in (await kept.page(None, Query())).found] == ["anna"]
+
+
+async def test_a_recording_is_its_owners(scheduler: Scheduler, decoders: Decoders, tmp_path: Path) -> None:
+    engine = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
+    library = Library(FolderMediaStore.at(str(tmp_path)), decoders, 1_000_000)
+    service = Transcription(lambda _: engine, decoders, library=library)
+
+    async def content() -> AsyncIterator[bytes]:
+        yield wav()
+
+    await library.add("anna", "a.wav", content())
+    request = TranscriptionRequest(owner="anna")
+    assert await texts(service.transcribe_recording("a.wav", request)) == ["I owe 5 darn dollars."]
+    for owner in (NOBODY, "bert", "Anna"):
+        with pytest.raises(NotFound):
+            await anext(service.transcribe_recording("a.wav", TranscriptionRequest(owner=owner)))
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
