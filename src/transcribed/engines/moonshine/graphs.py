@@ -240,17 +240,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         contracted = graph.linear_by_row(contracted, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
         stream = graph.add("Add", [stream, contracted])
 
-    vocabulary = weights.matrix("logits")
-    trained = _trained(vocabulary)
-    logits = graph.linear_by_row(
-        graph.norm(stream, weights.used_for("/model/decoder/norm/LayerNormalization_output_0")),
-        vocabulary.columns(trained),
-    )
-    chosen = graph.add("ArgMax", [logits], axis=-1, keepdims=0)
-    graph.add("Gather", [graph.constant(trained), chosen], output=TOKENS, axis=0)
-    distribution = graph.add("Softmax", [logits], axis=-1)
-    last_axis = graph.constant(np.array([-1]))
-    graph.add("ReduceMax", [distribution, last_axis], output=PROBABILITIES, keepdims=0)
+    _add_next_tokens(graph, weights, stream)
     inputs: dict[str, tuple[int, Shape]] = {
         "input_ids": (_INT64, [1, "n"]),
         "position": (_INT64, [1]),
@@ -265,6 +255,21 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         inputs,
         outputs | dict.fromkeys([*present, *map(attention, range(sizes.layers))], _FLOAT),
     )
+
+
+def _add_next_tokens(graph: Graph, weights: Weights, stream: str) -> None:
+    """Add the outputs TOKENS and PROBABILITIES after the last layer."""
+    vocabulary = weights.matrix("logits")
+    trained = _trained(vocabulary)
+    logits = graph.linear_by_row(
+        graph.norm(stream, weights.used_for("/model/decoder/norm/LayerNormalization_output_0")),
+        vocabulary.columns(trained),
+    )
+    chosen = graph.add("ArgMax", [logits], axis=-1, keepdims=0)
+    graph.add("Gather", [graph.constant(trained), chosen], output=TOKENS, axis=0)
+    distribution = graph.add("Softmax", [logits], axis=-1)
+    last_axis = graph.constant(np.array([-1]))
+    graph.add("ReduceMax", [distribution, last_axis], output=PROBABILITIES, keepdims=0)
 
 
 def _trained(vocabulary: Matrix) -> Array:
