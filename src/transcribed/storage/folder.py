@@ -26,13 +26,13 @@ from transcribed.storage.files import is_full
 from transcribed.storage.media import (
     STAGING,
     StoredMedia,
-    changed,
     full,
     missing,
     not_a_place,
     note_of,
     unavailable,
 )
+from transcribed.storage.open_file import READING, OpenFile, check_regular, is_locked, version_of
 from transcribed.storage.owners import owners_in, place_of
 from transcribed.storage.private import make_private_folder, write_private
 
@@ -46,8 +46,6 @@ _LONGEST_NOTE = 64 * 1024
 # Bounds how many threads a hanging disk can block.
 _THREADS = 8
 _CLEARING_SECONDS = 2.0
-# A file may be replaced before it is opened: a link is not followed, and opening a pipe does not block.
-_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # The errors of opening a link (ELOOP) or a socket (ENXIO) that has just replaced a file.
@@ -197,7 +195,7 @@ class OwnersFolder:
         """Set the note on a recording."""
         await self._run("a note", self._note, note_of(name), note)
 
-    async def read_open(self, file: "_File", media: StoredMedia, offset: int, size: int) -> bytes:
+    async def read_open(self, file: OpenFile, media: StoredMedia, offset: int, size: int) -> bytes:
         """Up to `size` bytes of an open recording."""
         size = min(size, media.size - offset)
         return await self._run(media.name, file.at, offset, size) if size > 0 else b""
@@ -207,7 +205,7 @@ class OwnersFolder:
         return await self.run(subject, self._inside, partial(function, *args, **kwargs))
 
     async def run(self, subject: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """As above, wherever it is that the call works."""
+        """The same for a call that may work outside the owner's folder."""
         call = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
         with _translated(subject):
             try:
@@ -229,7 +227,7 @@ class OwnersFolder:
         trial.unlink()
 
     def _inside(self, call: Callable[[], T]) -> T:
-        """Make a call, unless a link has taken the place of a folder: nothing behind one is the owner's."""
+        """Make a call, unless a folder has been replaced by a link, whose target may belong to others."""
         for folder in self._parents:
             if folder.is_symlink():
                 raise OSError(f"{folder} is a link")
@@ -291,14 +289,14 @@ class OwnersFolder:
                         yield self._stored(entry.name, entry.stat(follow_symlinks=False))
 
     def _stored(self, name: str, found: os.stat_result) -> StoredMedia:
-        return StoredMedia(name, found.st_size, _version(found), self._owner)
+        return StoredMedia(name, found.st_size, version_of(found), self._owner)
 
-    def _opened(self, media: StoredMedia) -> "_File":
-        return _File(self._folder, media)
+    def _opened(self, media: StoredMedia) -> OpenFile:
+        return OpenFile(self._folder, media)
 
     def _find(self, name: str) -> StoredMedia:
         found = (self._folder / name).lstat()
-        _regular(name, found)
+        check_regular(name, found)
         return self._stored(name, found)
 
     def _delete(self, name: str) -> None:
@@ -309,7 +307,7 @@ class OwnersFolder:
 
     def _noted(self, path: str) -> bytes:
         try:
-            descriptor = os.open(self._folder / path, _READING)
+            descriptor = os.open(self._folder / path, READING)
         except FileNotFoundError:
             return b""
         with os.fdopen(descriptor, "rb") as file:
@@ -337,7 +335,7 @@ class OwnersFolder:
                 if not stat.S_ISREG(found.st_mode):
                     continue
                 now = self._now() if now is None else now
-                if abs(now - found.st_mtime) > _ABANDONED_AFTER and not _is_held(path):
+                if abs(now - found.st_mtime) > _ABANDONED_AFTER and not is_locked(path):
                     path.unlink()
 
     def _now(self) -> float:
@@ -354,7 +352,7 @@ class OwnersFolder:
 class _FolderSource:
     """A Source: one version of a recording, read through a descriptor of its own."""
 
-    def __init__(self, store: OwnersFolder, media: StoredMedia, file: "_File") -> None:
+    def __init__(self, store: OwnersFolder, media: StoredMedia, file: OpenFile) -> None:
         self._store = store
         self._media = media
         self._file = file
@@ -370,65 +368,6 @@ class _FolderSource:
         self._file.close()
 
 
-class _File:
-    """An open file with one version of a recording, unaffected by a later file of the same name.
-
-    Raises MediaChanged if the file itself is written while it is open.
-    """
-
-    def __init__(self, folder: Path, media: StoredMedia) -> None:
-        self._media = media
-        self.descriptor = -1
-        # Checked before opening, because merely opening a device may have an effect.
-        _regular(media.name, (folder / media.name).lstat())
-        self.descriptor = os.open(folder / media.name, _READING)
-        try:
-            found = os.fstat(self.descriptor)
-            _regular(media.name, found)
-            self._check(found)
-        except BaseException:
-            self.close()
-            raise
-
-    def at(self, start: int, size: int) -> bytes:
-        """Up to `size` bytes at `start`, at least one. Raises MediaChanged if there are none."""
-        data = os.pread(self.descriptor, size, start)
-        self._check(os.fstat(self.descriptor))
-        if not data:
-            raise changed(self._media.name)
-        return data
-
-    def close(self) -> None:
-        """Close the file; may be called more than once."""
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def _check(self, found: os.stat_result) -> None:
-        if _version(found) != self._media.version:
-            raise changed(self._media.name)
-
-
-def _regular(name: str, found: os.stat_result) -> None:
-    """Raise NotFound unless this is a regular file."""
-    if not stat.S_ISREG(found.st_mode):
-        raise missing(name)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether this or another server is staging the file."""
-    descriptor = os.open(path, _READING)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False  # The file system has no locks.
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _can_be_said(name: str) -> bool:
     """Whether a file's name is valid UTF-8; clients can ask for no other."""
     try:
@@ -436,10 +375,6 @@ def _can_be_said(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _version(found: os.stat_result) -> str:
-    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
 @contextmanager
