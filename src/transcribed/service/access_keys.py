@@ -1,7 +1,7 @@
-"""Who may come in: the access keys of a file and of the database, all in memory.
+"""Authentication with access keys, which come from a file and from the database.
 
-They are looked at again every few seconds, so that a key which is added, rotated or removed on one server
-is so on all. Whoever shows a key costs a look into a table, and no query.
+All keys are held in memory, so that a request needs no query. They are read again every few seconds, so
+that all servers notice a key that is added, rotated or removed.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ from transcribed.storage.keys import KeyStore
 from transcribed.wire import sigv4
 
 LOOK_SECONDS = 3.0
-"""Between two looks at the keys."""
+"""The interval between two reads of the keys."""
 LOOK_AT_ONCE_SECONDS = 1.0
-"""Between two, where a key is shown that is not known."""
+"""The shortest interval, for reads because of an unknown key."""
 
 _DIGEST_KEY_BYTES = 32
 
@@ -47,9 +47,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What is asked of whoever comes in. `beyond` is the host by which other machines reach the server.
+    """The requirements for access. `beyond` is the host by which other machines reach the server, if any.
 
-    With `no_auth` it is nothing, and there may be no keys; without, they need keys.
+    If `beyond` is set, keys are required, unless `no_auth` is set. With `no_auth` there must be no keys.
     """
 
     beyond: str | None = None
@@ -58,9 +58,9 @@ class Doors:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Access:
-    """Somebody who was let in, by the key itself or by one of its tokens.
+    """A successful authentication, with a key or with one of its tokens.
 
-    `revoked` is set as soon as the key would not let them in any more.
+    `revoked` is set when the key is removed or changed.
     """
 
     principal: Principal
@@ -75,10 +75,10 @@ class _Held:
 
 
 class AccessKeys:
-    """All keys. Nobody is let in until they have been read, which `watched` begins with.
+    """All access keys. Access is refused until `watched` has read them.
 
-    Where there are none, everybody may do everything. Once there were some there is no way back while the
-    server runs: who removes the last key does not mean to let everybody in.
+    If there are no keys, everybody has full access. Once keys exist, removing the last one does not restore
+    that while the server runs, because it is hardly what the remover wants.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class AccessKeys:
         self._locked = False
         self._anybody = Access(ANYBODY)
         self._by_id: dict[str, _Held] = {}
-        # Looked up is a digest under a key of chance: how long it takes says nothing of a secret.
+        # Keyed by an HMAC with a random key, so that the time of a look-up reveals nothing about a secret.
         self._by_digest: dict[bytes, _Held] = {}
         self._digest_key = os.urandom(_DIGEST_KEY_BYTES)
         self._told: set[str] = set()
@@ -104,24 +104,24 @@ class AccessKeys:
 
     @property
     def open(self) -> bool:
-        """Whether everybody is let in. Raises Unavailable until the keys have been read."""
+        """Whether access needs no key. Raises Unavailable until the keys have been read."""
         if not self._read:
             raise Unavailable("The access keys are being read. Try again in a moment.")
         return not self._locked
 
     @property
     def count(self) -> int:
-        """How many keys there are."""
+        """The number of keys."""
         return len(self._by_id)
 
-    # --- Who is let in
+    # --- Authentication
 
     def anybody(self) -> Access:
-        """Whoever it is, where everybody is let in."""
+        """The access of everybody when there are no keys."""
         return self._anybody
 
     async def by_secret(self, secret: str) -> Access:
-        """Whoever shows the secret of a key, or a token. Raises UnknownClient."""
+        """Authenticate with the secret of a key, or with a token. Raises UnknownClient."""
         found = self._of_secret(secret)
         if found is None:
             await self._look_anew()
@@ -131,7 +131,7 @@ class AccessKeys:
         return self._note(found)
 
     async def by_id(self, key_id: str, secret: str) -> Access:
-        """Whoever shows a key's id and its secret. Raises UnknownClient."""
+        """Authenticate with a key's id and secret. Raises UnknownClient."""
         found = await self.by_secret(secret)
         if found.principal.key != key_id:
             raise UnknownClient("The key's id and secret are not of one key. Show both as they were given.")
@@ -140,19 +140,20 @@ class AccessKeys:
     async def by_signature(
         self, request: sigv4.Request, now: datetime
     ) -> tuple[Access, sigv4.VerifiedSignature]:
-        """Whoever signed a request. Raises what `sigv4.verify` does."""
+        """Authenticate with the signature of a request. Raises what `sigv4.verify` raises."""
         try:
             signed = sigv4.verify(request, self._secret, now)
         except AccessDenied:
-            # The key may be new, or its secret.
+            # The key or its secret may have been added since the last read.
             await self._look_anew()
             signed = sigv4.verify(request, self._secret, now)
         return self._note(self._by_id[signed.credentials.access_key].access), signed
 
     def token(self, access: Access, seconds: int, role: Role | None) -> tuple[str, datetime]:
-        """A token that opens for some seconds what the key opens, or less; and when it expires.
+        """Make a token of the key, with the key's role or a lesser one, and return it with its expiry.
 
-        Raises BadRequest where no keys are asked for, and AccessDenied for a role that the key has not.
+        Raises BadRequest if access needs no key, and AccessDenied for a greater role and for a token's own
+        access.
         """
         held = self._by_id.get(access.principal.key or "")
         if held is None:
@@ -195,14 +196,14 @@ class AccessKeys:
             self._used.add(access.principal.key)
         return access
 
-    # --- Where they come from
+    # --- Reading the keys
 
     @asynccontextmanager
     async def watched(self, store: KeyStore | None) -> AsyncIterator[None]:
-        """Read the keys, then look at them again and again while this lasts.
+        """Read the keys, then read them again periodically inside the context.
 
-        `store` is None where there is no database. Raises ConfigurationError where the keys cannot be read,
-        and where there are none and the doors need some, or the other way round.
+        `store` is None without a database. Raises ConfigurationError if the keys cannot be read, or if they
+        contradict the requirements in `Doors`.
         """
         if store is not None and self._sealing_file is not None:
             self._stored = StoredKeys(store, self._sealing_file)
@@ -247,27 +248,27 @@ class AccessKeys:
                 await self._keep_used()
             except TranscribedError as error:
                 self._tell(f"The access keys stay as they were. {error.message}")
-            except Exception:  # noqa: BLE001 - whatever it is, the keys go on being looked at
+            except Exception:  # noqa: BLE001 - no error must end the periodic reads
                 _log.exception("The access keys stay as they were.")
 
     async def _look_anew(self) -> None:
-        """What came before this call is known behind it. Raises StorageFailure.
+        """Read the keys, so that every change before this call is known. Raises StorageFailure.
 
-        It waits until the last look is long enough ago, so that whoever tries secrets costs few queries.
+        Waits LOOK_AT_ONCE_SECONDS after the last read, so that guessing secrets costs few queries.
         """
         asked = _time()
-        with suppress(ConfigurationError):  # The log tells of it soon enough.
+        with suppress(ConfigurationError):  # The next periodic read logs it.
             while self._known < asked:
                 if self._looking is None:
                     await asyncio.sleep(self._looked + LOOK_AT_ONCE_SECONDS - _time())
                 await self._look()
 
     async def _look(self) -> None:
-        """All who ask meanwhile wait for one look."""
+        """Read the keys once for all concurrent callers."""
         if self._looking is None:
             self._looked = _time()
             self._looking = asyncio.create_task(
-                # Whoever's request it begins in, it is the server's own work.
+                # Run in an empty context: the read does not belong to the request that starts it.
                 self._look_now(),
                 name="access-keys-look",
                 context=Context(),
@@ -280,11 +281,11 @@ class AccessKeys:
             given = () if self._file is None else await in_thread(self._file.read)
             self._take(given, ReadKeys(()) if self._stored is None else await self._stored.read())
         finally:
-            # Here, and not in a callback of the task, which comes a turn of the event loop later.
+            # Set here, because a done callback would run one event loop iteration later.
             self._looking, self._known = None, self._looked
 
     def _take(self, given: Iterable[AccessKey], stored: ReadKeys) -> None:
-        """Let these keys in and no others. The file's go before."""
+        """Replace the keys. The file's have precedence over the database's."""
         keys = {key.id: key for key in given}
         problems, secrets = [], {key.secret for key in keys.values()}
         if stored.unreadable and self._sealing_file is not None:
@@ -326,13 +327,13 @@ class AccessKeys:
         self._anybody.revoked.set()
 
     def _tell(self, problem: str) -> None:
-        """In the log, once."""
+        """Log a problem once."""
         if problem not in self._told:
             self._told.add(problem)
             _log.error("%s", problem)
 
     async def _keep_used(self) -> None:
-        """Note the day for keys that were used for the first time on it."""
+        """Store the date for keys that were used today for the first time."""
         today = _now().date()
         new = frozenset(key for key in self._used if self._noted.get(key) != today)
         self._used.clear()
@@ -342,7 +343,7 @@ class AccessKeys:
 
 
 def _asked_after(looking: asyncio.Task[None]) -> None:
-    """An error is raised to those who wait; asyncio would log it where nobody does."""
+    """Retrieve the exception of a read, so that asyncio does not log it if no caller waits."""
     if not looking.cancelled():
         looking.exception()
 
@@ -352,7 +353,7 @@ def _time() -> float:
 
 
 def _tell_changes(former: Mapping[str, AccessKey], keys: Mapping[str, AccessKey]) -> None:
-    """In the trail."""
+    """Record changes of keys in the trail."""
     for key_id in former.keys() | keys.keys():
         before, after = former.get(key_id), keys.get(key_id)
         if before == after:
@@ -366,7 +367,7 @@ def _tell_changes(former: Mapping[str, AccessKey], keys: Mapping[str, AccessKey]
         else:
             action = Action.KEY_CHANGED
         shown = after or before
-        assert shown is not None  # noqa: S101 - it is one of theirs
+        assert shown is not None  # noqa: S101 - the id is in one of the mappings
         trail.tell(action, key_id, owner=shown.owner, role=shown.role.value)
 
 

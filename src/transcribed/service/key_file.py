@@ -1,4 +1,4 @@
-"""A file of access keys, which somebody writes by hand: pure but for the reading."""
+"""Access keys, and files of them that are written by hand."""
 
 import re
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from transcribed.principal import Principal, Role
 from transcribed.storage.private import read_secret
 
 SHORTEST_SECRET = 16
-"""Characters. Whoever sees a signed request can try secrets at leisure."""
+"""Characters. A signed request that is intercepted allows guessing the secret offline."""
 
-# An id stands in a signature's scope between slashes, in a header between commas, and in names of folders.
+# An id is delimited by slashes in a signature's scope and by commas in its header, and may name a folder.
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},128}}")
 _ROLES = {role.value: role for role in Role}
@@ -29,7 +29,7 @@ _FORM = (
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A key as the server knows it. `streams` and `seconds_a_day` are as in `storage/keys.py`."""
+    """An access key with its secret. `streams` and `seconds_a_day` are as in `StoredKey`."""
 
     id: str
     secret: SecretStr
@@ -39,26 +39,26 @@ class AccessKey:
     seconds_a_day: float | None = None
 
     def principal(self) -> Principal:
-        """Whoever shows it."""
+        """The principal of requests with this key."""
         return Principal(self.owner, self.role, self.id, self.streams, self.seconds_a_day)
 
 
 def valid_key_id(text: str, what: str = "id of a key") -> str:
-    """An id, or an owner, as it was given. Raises BadRequest."""
+    """The id of a key, or an owner, itself. Raises BadRequest for an invalid one."""
     if not _ID.fullmatch(text):
         raise BadRequest(f"{shown(text)} cannot be the {what}. Take {_ID_FORM}.")
     return text
 
 
 def valid_secret(text: str) -> str:
-    """A secret as it was given. Raises BadRequest, which repeats nothing of it."""
+    """The secret itself. Raises BadRequest for an invalid one, without quoting it."""
     if not _SECRET.fullmatch(text):
         raise BadRequest(f"The secret is none that a key may have. Take {_SECRET_FORM}.")
     return text
 
 
 def parsed_keys(text: str, source: str) -> tuple[AccessKey, ...]:
-    """Keys from lines `ID SECRET [ROLE [OWNER]]`. Raises ConfigurationError, without a word of them."""
+    """Parse lines `ID SECRET [ROLE [OWNER]]`. Raises ConfigurationError, without quoting them."""
     found: dict[str, AccessKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
@@ -94,7 +94,7 @@ def _key(words: Sequence[str]) -> AccessKey | None:
 
 
 class KeyFile:
-    """The file; it may change while the server runs."""
+    """A file of keys, which may change while the server runs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -102,7 +102,7 @@ class KeyFile:
         self._keys: tuple[AccessKey, ...] = ()
 
     def read(self) -> tuple[AccessKey, ...]:
-        """Its keys; it is read again where it has changed. Blocks. Raises ConfigurationError."""
+        """The keys; reads the file again if it has changed. Blocks. Raises ConfigurationError."""
         try:
             stat = self.path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)

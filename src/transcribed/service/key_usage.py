@@ -1,4 +1,4 @@
-"""What keys use, written beside all else, and what they use on other servers."""
+"""Synchronisation of the usage of access keys with a store that several servers share."""
 
 import asyncio
 import logging
@@ -10,17 +10,17 @@ from transcribed.scheduling.accounts import Accounts
 from transcribed.storage.keys import KeyUsageStore
 
 KEEP_SECONDS = 5.0
-"""Between two times that it is written: so much later servers know what a key used on another."""
+"""The interval of synchronisation, by which a server learns late about usage on others."""
 STOP_SECONDS = 5.0
-"""For the last time, when the server stops."""
+"""Seconds for the last synchronisation, when the server stops."""
 
 _log = logging.getLogger(__name__)
 
 
 class KeptAccounts:
-    """Accounts that last, and are those of all servers with the same store; None keeps nothing.
+    """Keeps accounts in step with a store, and so with other servers; None stores nothing.
 
-    An async context manager: entering it learns what keys used before, leaving it writes what is left.
+    An async context manager: entering it reads earlier usage, leaving it writes the rest.
     """
 
     def __init__(self, accounts: Accounts, store: KeyUsageStore | None) -> None:
@@ -45,14 +45,14 @@ class KeptAccounts:
 
     async def _keep(self) -> None:
         while not self._stopping.is_set():
-            # Not later than the day ends, when all have their audio again.
+            # At the end of the day at the latest, when all allowances are renewed.
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(KEEP_SECONDS, self._accounts.seconds_left)):
                     await self._stopping.wait()
             await self._exchange()
 
     async def _exchange(self) -> None:
-        """Write what was used here, and read what was used anywhere. What fails is done the next time."""
+        """Write the usage here, and read the usage everywhere. A failure is retried the next time."""
         self._accounts.turn()
         unkept = self._accounts.unkept()
         try:
@@ -64,13 +64,13 @@ class KeptAccounts:
                 self._accounts.know(today, totals)
             else:
                 unkept.kept()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+        except Exception as error:  # noqa: BLE001 - any failure is retried
             self._tell(error)
         else:
             self._failed = False
 
     def _tell(self, error: Exception) -> None:
-        """In the log, once until it succeeds again."""
+        """Log the first failure after a success."""
         if self._failed:
             return
         self._failed = True

@@ -1,9 +1,9 @@
-"""Secrets of access keys as the database keeps them, under a key that is in a file outside it.
+"""Encryption of access keys' secrets for the database, with a key in a file outside it.
 
-Signature Version 4 is an HMAC with the secret itself, so that a hash of it would not do: the server has to
-know it. So it is encrypted with AES-256-GCM, and the key's id is the associated data: what was sealed for
-one id does not open as another's. Beside it stands an HMAC-SHA-256 of the secret, by which two keys with
-the same secret are found out. Both keys are derived from the one in the file by HKDF (RFC 5869).
+Signature Version 4 is an HMAC with the secret itself: the server must know the secret, and cannot store
+just a hash. It is encrypted with AES-256-GCM; the key's id is the associated data, so that a secret
+encrypted for one id cannot be decrypted for another. An HMAC-SHA-256 of the secret detects two keys with
+the same secret. Both encryption and HMAC keys are derived from the key in the file by HKDF (RFC 5869).
 """
 
 import hmac
@@ -17,18 +17,18 @@ from transcribed.storage.keys import SealedSecret
 from transcribed.storage.private import make_private_folder, read_secret, write_private
 
 KEY_BYTES = 32
-"""Of the file."""
+"""The size of the file."""
 
 _NONCE_BYTES = 12
 _LOCK_SECONDS = 10.0
 
 
 class NotOurs(Exception):
-    """Sealed under another key, for another id, or changed."""
+    """A secret was encrypted with another key or for another id, or was changed."""
 
 
 class Sealing:
-    """Seals secrets and opens them, by the content of the file."""
+    """Encrypts and decrypts secrets with the key in the file."""
 
     def __init__(self, content: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - most have no keys
@@ -37,13 +37,13 @@ class Sealing:
         self._fingerprints = _derived(content, b"transcribed access keys: fingerprints")
 
     def seal(self, key_id: str, secret: str) -> SealedSecret:
-        """A secret as the database keeps it."""
+        """Encrypt the secret of a key."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, secret.encode(), key_id.encode())
         return SealedSecret(sealed, hmac.digest(self._fingerprints, secret.encode(), "sha256"))
 
     def open(self, key_id: str, secret: SealedSecret) -> str:
-        """The secret again. Raises NotOurs."""
+        """Decrypt the secret of a key. Raises NotOurs."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
 
         nonce, encrypted = secret.sealed[:_NONCE_BYTES], secret.sealed[_NONCE_BYTES:]
@@ -54,7 +54,7 @@ class Sealing:
 
 
 def read_sealing(path: Path) -> Sealing | None:
-    """By the file, where there is one. Raises ConfigurationError."""
+    """The Sealing of a file; None if there is no file. Raises ConfigurationError."""
     try:
         content = read_secret(path)
     except FileNotFoundError:
@@ -70,14 +70,14 @@ def read_sealing(path: Path) -> Sealing | None:
 
 
 def made_sealing(path: Path) -> Sealing:
-    """By the file, which is made if there is none. Raises ConfigurationError."""
+    """The Sealing of a file, which is created if it is missing. Raises ConfigurationError."""
     found = read_sealing(path)
     if found is not None:
         return found
     try:
         make_private_folder(path.parent)
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS, mode=0o600):
-            found = read_sealing(path)  # Another may have made it meanwhile.
+            found = read_sealing(path)  # Another process may have created it.
             if found is not None:
                 return found
             content = os.urandom(KEY_BYTES)

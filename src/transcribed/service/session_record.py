@@ -1,4 +1,4 @@
-"""What is told of a session that somebody opened: in the trail, and in a trace where there is one."""
+"""Records of sessions, for the audit trail and for tracing."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -17,14 +17,14 @@ _BROKEN_OFF = "broken off"
 
 
 class SessionTrace(Protocol):
-    """What a trace is told of one session, from when it is open."""
+    """The trace of one open session."""
 
     def hear(self, event: LiveEvent) -> None:
-        """An event, before its client is told."""
+        """Note an event before it is sent to the client."""
         ...
 
     def end(self, record: "SessionRecord") -> None:
-        """It is over."""
+        """End the trace."""
         ...
 
 
@@ -34,11 +34,11 @@ Tracing = Callable[["SessionRecord"], SessionTrace]
 
 @dataclass(kw_only=True, slots=True)
 class SessionRecord:
-    """One session, or one connection's part in a session that outlives connections.
+    """The record of one session, or of one connection to a session that outlives connections.
 
-    `owner` is whose it is, `id` that of its transcript, `recording` the name of a stored one, `seconds` is
-    how much audio it has received, and `first_audio` when that began, on the monotonic clock. `failure` is
-    the code of the error that it ended with, or words for another early end.
+    `id` is the transcript's id, `recording` the name of a stored recording, `seconds` the length of the
+    audio received, `first_audio` the time of its beginning on the monotonic clock. `failure` is the code
+    of the error that ended the session, or a description of another early end.
     """
 
     tracing: Tracing | None = None
@@ -54,12 +54,12 @@ class SessionRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """What became of it, or would if it ended now."""
+        """The outcome of the session, as of now."""
         return Outcome.OK if self.failure in {None, _GONE, _BROKEN_OFF} else Outcome.FAILED
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Tell of a session that is open for as long as this lasts. What ends it early is raised on."""
+        """Record the session's opening and end in the trail and the trace. Exceptions are re-raised."""
         trail.tell(
             Action.SESSION_OPENED,
             self.id,
@@ -88,7 +88,7 @@ class SessionRecord:
             )
 
     async def heard(self, events: AsyncGenerator[LiveEvent, None]) -> AsyncGenerator[LiveEvent, None]:
-        """The session's events. What they fail with is noted: a front end may tell it and raise nothing."""
+        """The session's events. Errors are noted here, because a front end may handle them itself."""
         try:
             async with aclosing(events):
                 async for event in events:
@@ -100,7 +100,7 @@ class SessionRecord:
             raise
 
     def _note(self, error: BaseException) -> None:
-        """The first is what ended the session."""
+        """Note the first error, which ended the session."""
         if self.failure is not None:
             return
         match error:

@@ -1,4 +1,4 @@
-"""The access keys of the database: read by servers, changed by `transcribed keys`."""
+"""The access keys in the database, which servers read and `transcribed keys` changes."""
 
 import secrets
 import string
@@ -17,29 +17,29 @@ from transcribed.service.threads import in_thread
 from transcribed.storage.keys import KeyStore, SealedSecret, StoredKey
 
 GENERATED = "tr_"
-"""What a generated secret begins with, so that programs which look for secrets find it."""
+"""The prefix of generated secrets, by which secret scanners recognise them."""
 
 _GENERATED_CHARACTERS = 40
 _ALPHABET = string.ascii_letters + string.digits
 
 
 def generated_secret() -> str:
-    """A secret that nobody has: 238 bits of chance."""
+    """A new random secret of 238 bits."""
     return GENERATED + "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED_CHARACTERS))
 
 
 @dataclass(frozen=True, slots=True)
 class ReadKeys:
-    """The keys of a database, and the ids of those whose secret cannot be read here."""
+    """The keys in a database, and the ids of keys whose secret cannot be decrypted here."""
 
     keys: tuple[AccessKey, ...]
     unreadable: tuple[str, ...] = ()
 
 
 class StoredKeys:
-    """The keys in a store, which is somebody else's to close, their secrets sealed by a file's key.
+    """The keys in a store, with secrets encrypted by a key in a file. The caller closes the store.
 
-    Methods raise ConfigurationError where the file cannot be used, and what the store raises.
+    Methods raise ConfigurationError if the file cannot be used, and what the store raises.
     """
 
     def __init__(self, store: KeyStore, sealing_file: Path) -> None:
@@ -48,7 +48,7 @@ class StoredKeys:
         self._opened: dict[tuple[str, SealedSecret], SecretStr] = {}
 
     async def read(self) -> ReadKeys:
-        """All keys; only the secrets that are new are deciphered."""
+        """All keys; decrypts only new secrets."""
         stored = await self._store.all()
         await self._open(stored)
         readable = [key for key in stored if (key.id, key.secret) in self._opened]
@@ -58,7 +58,7 @@ class StoredKeys:
         )
 
     async def listed(self) -> tuple[StoredKey, ...]:
-        """All keys without their secrets, in the order of their ids."""
+        """All keys without their secrets, sorted by id."""
         return await self._store.all()
 
     async def add(
@@ -71,7 +71,7 @@ class StoredKeys:
         streams: int | None,
         seconds: float | None,
     ) -> None:
-        """Keep a new key. Raises Conflict where there is one of this id, or of this secret."""
+        """Store a new key. Raises Conflict if there is one with this id or this secret."""
         sealed = (await self._sealing()).seal(key_id, secret)
         await self._store.add(StoredKey(key_id, owner, role, sealed, _now(), streams, seconds))
 
@@ -88,7 +88,7 @@ class StoredKeys:
         await self._store.note_used(keys, day)
 
     async def _sealing(self) -> Sealing:
-        """The file's; it is made where it is missing and no key needs it."""
+        """The file's Sealing; creates the file if it is missing and there are no keys yet."""
         found = await in_thread(read_sealing, self._sealing_file)
         if found is None and await self._store.all():
             raise ConfigurationError(missing_file(self._sealing_file))
@@ -98,7 +98,7 @@ class StoredKeys:
         there = {(key.id, key.secret) for key in stored}
         self._opened = {each: secret for each, secret in self._opened.items() if each in there}
         new = there - self._opened.keys()
-        # Read anew each time: it may have been put there since.
+        # The file is read each time, because it may have been added since.
         sealing = await in_thread(read_sealing, self._sealing_file) if new else None
         for key_id, sealed in new:
             try:
@@ -113,7 +113,7 @@ class StoredKeys:
 
 
 def missing_file(path: Path) -> str:
-    """What to do where the secrets of a database cannot be read."""
+    """The message for secrets that cannot be decrypted with the file."""
     return (
         f"The secrets of the access keys are sealed by a key that is not the one in {path}. Copy the file "
         "of --keys-key from where the keys were added, or remove the keys and add them anew."

@@ -1,7 +1,6 @@
-"""The trail: who did what to what, in a log line each, once it is done or was refused.
+"""The audit trail: a log line for each action, once it is done or refused.
 
-It is written by the services, behind all front ends. What was said, and the words of a search, are not in
-it.
+The services write it, for all front ends. It contains neither transcribed text nor searched words.
 """
 
 import logging
@@ -15,14 +14,14 @@ _log = logging.getLogger(TRAIL)
 
 
 class Action(Enum):
-    """What somebody did. The subject is the name or id of the thing, unless it says otherwise."""
+    """An action. Its subject is the name or id of the object, unless stated otherwise."""
 
     RECORDING_UPLOADED = "recording.uploaded"
     RECORDING_READ = "recording.read"
     RECORDING_DELETED = "recording.deleted"
     TRANSCRIPT_READ = "transcript.read"
     TRANSCRIPTS_SEARCHED = "transcripts.searched"
-    """A page of the list was read; the subject is the recording that was asked for, if one was."""
+    """A page of the list was read; the subject is the recording in the query, if any."""
     TRANSCRIPT_CORRECTED = "transcript.corrected"
     TRANSCRIPT_DELETED = "transcript.deleted"
     FILTER_STORED = "vocabulary-filter.stored"
@@ -33,7 +32,7 @@ class Action(Enum):
     TOKEN_MADE = "token.made"  # noqa: S105 - a name
     """The subject is the id of the key that it was made from."""
     KEY_ADDED = "key.added"
-    """As the next three, told by each server when it notices; the subject is the key's id."""
+    """Like the next three, written by each server that notices the change; the subject is the key's id."""
     KEY_ROTATED = "key.rotated"
     KEY_CHANGED = "key.changed"
     KEY_REMOVED = "key.removed"
@@ -42,7 +41,7 @@ class Action(Enum):
 
 
 class Outcome(Enum):
-    """What became of it."""
+    """The outcome of an action."""
 
     OK = "ok"
     REFUSED = "refused"
@@ -57,9 +56,9 @@ def tell(
     outcome: Outcome = Outcome.OK,
     **details: str | float | bool | None,
 ) -> None:
-    """Write a line about what was done to a subject, in the request at hand or by the server itself.
+    """Write a line about an action of the current request, or of the server itself.
 
-    `owner` is whose the subject is; None is whoever asks. `details` are fields of the line.
+    `owner` is the subject's owner; None is the request's. `details` are further fields of the line.
     """
     if not _log.isEnabledFor(logging.INFO):
         return
@@ -83,9 +82,9 @@ def tell(
 
 
 def tell_refused(error: TranscribedError, door: str) -> None:
-    """Tell, once in a request, that what it asked for at a door was refused for lack of right.
+    """Record once in a request that access was denied; does nothing for other errors.
 
-    `door` is the method and path. Other errors are none of the trail's.
+    `door` is the method and path of the request.
     """
     context = REQUEST.get()
     if not isinstance(error, AccessDenied) or (context is not None and context.is_refused):
@@ -96,7 +95,7 @@ def tell_refused(error: TranscribedError, door: str) -> None:
 
 
 def _in_words(fields: dict[str, object], details: dict[str, str | float | bool | None]) -> str:
-    """The same for people: `recording.read 'a.wav' of anna by key-1 at 192.0.2.7: ok, bytes 512`."""
+    """The line as text: `recording.read 'a.wav' of anna by key-1 at 192.0.2.7: ok, bytes 512`."""
     words = [f"{fields['action']} {fields['subject']!r}"]
     words += [f"of {fields['owner']}"] if fields["owner"] else []
     words += [f"by {fields['by']}"]

@@ -1,4 +1,4 @@
-"""The contract of a store of access keys, and of what each key used."""
+"""The protocols of stores of access keys and of their usage, and the values that they take and return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ from transcribed.principal import Role
 
 @dataclass(frozen=True, slots=True)
 class SealedSecret:
-    """A secret as it is kept: encrypted, and a fingerprint by which it is recognised.
+    """An encrypted secret, and an HMAC of the secret by which it is recognised.
 
-    Neither can be made, nor the first be read, without the key of `service/sealing.py`, which no store
-    has.
+    Both need the key of `service/sealing.py`, which no store has.
     """
 
     sealed: bytes
@@ -22,10 +21,10 @@ class SealedSecret:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """An access key. Its id, owner and secret are as `service/access_keys.py` lets them be.
+    """An access key.
 
-    `streams` is how many it may have open at once, `seconds_a_day` how much audio it may send; None leaves
-    that to the settings. Moments are in UTC; `last_used` is a day in UTC, None where it never was.
+    `streams` is the most concurrent streams, `seconds_a_day` the most audio on a day in UTC; None leaves
+    these to the settings. Datetimes are in UTC; `last_used` is a day in UTC, None if it was never used.
     """
 
     id: str
@@ -41,7 +40,7 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyUsage:
-    """What a key used on a day in UTC: seconds of audio that were recognised, and streams that began."""
+    """The usage of a key on a day in UTC: the seconds of audio recognised, and the streams begun."""
 
     key: str
     day: date
@@ -50,41 +49,41 @@ class KeyUsage:
 
 
 class KeyStore(Protocol):
-    """Access keys that last. Methods raise StorageFull and StorageFailure, and end within half a minute."""
+    """Durable storage of access keys. Methods raise StorageFull and StorageFailure, and end within 30 s."""
 
     @property
     def place(self) -> str:
-        """Where they are kept, as it may be shown."""
+        """The path or address, without passwords, for messages."""
         ...
 
     async def all(self) -> tuple[StoredKey, ...]:
-        """All keys, in the order of their ids."""
+        """All keys, sorted by id."""
         ...
 
     async def add(self, key: StoredKey) -> None:
-        """Keep a new key. Raises Conflict where there is one of this id, or of this secret."""
+        """Store a new key. Raises Conflict if there is one with this id or this secret."""
         ...
 
     async def rotate(self, key: str, secret: SealedSecret, moment: datetime) -> None:
-        """Give a key another secret. Raises NotFound; Conflict where another key has this secret."""
+        """Replace a key's secret. Raises NotFound, and Conflict if another key has this secret."""
         ...
 
     async def remove(self, key: str) -> None:
-        """Remove a key, on a full disk too. Raises NotFound."""
+        """Delete a key, even on a full disk. Raises NotFound."""
         ...
 
     async def note_used(self, keys: frozenset[str], day: date) -> None:
-        """Note that keys were used on a day; those that are not there are left out."""
+        """Store the last day of use of keys; unknown keys are ignored."""
         ...
 
 
 class KeyUsageStore(Protocol):
-    """What each key used on each day, counted by all servers together. Methods raise as a KeyStore's."""
+    """Durable storage of the usage of keys on all servers together. Methods raise as those of KeyStore."""
 
     async def add(self, used: Sequence[KeyUsage]) -> None:
-        """Add to what is there, whoever else adds to it at the same time: all of it or nothing."""
+        """Add usage to the stored one, atomically."""
         ...
 
     async def since(self, day: date) -> tuple[KeyUsage, ...]:
-        """What keys used on each day from this one on."""
+        """The usage of all keys on each day from this one on."""
         ...

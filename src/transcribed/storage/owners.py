@@ -1,9 +1,9 @@
-"""Where the files of an owner are, inside a folder or prefix that all owners share.
+"""The folders of owners, inside a folder or prefix that all owners share.
 
-Those that belong to nobody are directly in it. Those of others are in `.owners/NAME`, which no name of a
-recording or list can lead to. NAME is the owner's, where every file system keeps it as it is: lower-case
-letters, digits, `_`, `-` and inner dots. Any other owner is written in base32 behind an `=`. So two owners
-have two places where a file system takes upper case for lower, too, and a place tells whose it is.
+The files of NOBODY are directly in it. Those of others are in `.owners/NAME`, which is no valid name of a
+recording or list. NAME is the owner, if all file systems preserve it: lower-case letters, digits, `_`, `-`
+and inner dots. Any other owner is encoded in base32 after an `=`. So two owners have two folders even on a
+case-insensitive file system, and each folder's name determines its owner.
 """
 
 import base64
@@ -17,19 +17,16 @@ from transcribed.principal import NOBODY
 from transcribed.storage.names import is_device
 
 OWNERS = ".owners"
-"""The folder, or prefix of keys, of all that belongs to somebody."""
+"""The folder, or prefix of keys, with the folders of owners."""
 LONGEST_OWNER = 158
-"""Bytes in UTF-8: in base32, the longest that has room in a file's name."""
+"""The most bytes of an owner in UTF-8, so that its base32 encoding fits into a file's name."""
 
 _PLAIN = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,126}[a-z0-9_-])?")
 _ENCODED = "="
 
 
 def place_of(owner: str) -> str:
-    """The relative path of an owner's place; empty for what belongs to nobody.
-
-    Raises BadRequest for an owner that no file system could name.
-    """
+    """The relative path of an owner's folder; empty for NOBODY. Raises BadRequest for an invalid owner."""
     if owner == NOBODY:
         return ""
     if _PLAIN.fullmatch(owner) and not is_device(owner):
@@ -46,7 +43,7 @@ def place_of(owner: str) -> str:
 
 
 def owner_at(name: str) -> str | None:
-    """The owner whose place has this name inside `.owners`; None if no place can have it."""
+    """The owner whose folder inside `.owners` has this name; None for an invalid name."""
     owner = name
     if name.startswith(_ENCODED):
         encoded = name[1:].upper()
@@ -61,7 +58,7 @@ def owner_at(name: str) -> str | None:
 
 
 def owners_in(root: Path) -> list[str]:
-    """NOBODY and all who have a folder in a shared one, sorted. Blocks; raises OSError."""
+    """NOBODY and the owners of folders, sorted. Blocks; raises OSError."""
     owners, folder = [NOBODY], root / OWNERS
     if folder.is_symlink():
         return owners  # Nothing behind a link belongs to an owner.

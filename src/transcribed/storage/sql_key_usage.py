@@ -1,4 +1,4 @@
-"""A KeyUsageStore in SQL, in the database of the transcripts."""
+"""A KeyUsageStore in SQL, in the same database as the transcripts."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -10,7 +10,7 @@ from transcribed.storage.keys import KeyUsage
 from transcribed.storage.sql_keys import day_number, day_of
 from transcribed.storage.tables import key_usage
 
-# The database adds: of what two servers read and write, one part would be lost.
+# The addition is done in the database, so that concurrent additions of several servers are not lost.
 _ADD = (
     update(key_usage)
     .where(key_usage.c.day == bindparam("on"), key_usage.c.key == bindparam("of"))
@@ -23,15 +23,15 @@ _SINCE = select(key_usage).where(key_usage.c.day >= bindparam("first"))
 
 
 class SqlKeyUsageStore:
-    """A KeyUsageStore of a table in a Database, which is somebody else's to close."""
+    """A KeyUsageStore in a Database, which the caller closes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._begin = database.insert_new(key_usage)
 
     async def add(self, used: Sequence[KeyUsage]) -> None:
-        """Add to what is there."""
-        # In one order: else two servers could wait for each other's rows.
+        """Add usage to the stored one."""
+        # Sorted, so that two servers lock rows in the same order and do not deadlock.
         ordered = sorted(used, key=lambda each: (each.day, each.key))
         begun, added = [], []
         for each in ordered:
@@ -54,7 +54,7 @@ class SqlKeyUsageStore:
             await self._database.write(run)
 
     async def since(self, day: date) -> tuple[KeyUsage, ...]:
-        """What keys used on each day from this one on."""
+        """The usage of all keys on each day from this one on."""
         first = {"first": day_number(day)}
         rows = await self._database.read(lambda connection: connection.execute(_SINCE, first).all())
         return tuple(KeyUsage(row.key, day_of(row.day), row.audio_seconds, row.streams) for row in rows)

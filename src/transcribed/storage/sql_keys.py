@@ -1,4 +1,4 @@
-"""A KeyStore in SQL, in the database of the transcripts."""
+"""A KeyStore in SQL, in the same database as the transcripts."""
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -28,34 +28,34 @@ _REMOVE = delete(keys).where(keys.c.id == bindparam("key")).returning(keys.c.id)
 
 
 def day_number(day: date) -> int:
-    """A day as it is kept: how many have passed since the first of 1970."""
+    """A day as a number: the days since 1970-01-01."""
     return (day - _FIRST_DAY).days
 
 
 def day_of(number: int) -> date:
-    """The day that is kept as a number."""
+    """The day with this number."""
     return _FIRST_DAY + timedelta(days=number)
 
 
 class SqlKeyStore:
-    """A KeyStore of a table in a Database, which is somebody else's to close."""
+    """A KeyStore in a Database, which the caller closes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @property
     def place(self) -> str:
-        """Where they are kept, without a password."""
+        """The path or address, without passwords."""
         return self._database.place
 
     async def all(self) -> tuple[StoredKey, ...]:
-        """All keys, in the order of their ids."""
+        """All keys, sorted by id."""
         rows = await self._database.read(lambda connection: connection.execute(_ALL).all())
-        # Databases differ in how they order text.
+        # Sorted here, because databases differ in their order of text.
         return tuple(sorted(map(_stored, rows), key=lambda key: key.id))
 
     async def add(self, key: StoredKey) -> None:
-        """Keep a new key."""
+        """Store a new key."""
         row = {
             "id": key.id,
             "owner": key.owner,
@@ -80,7 +80,7 @@ class SqlKeyStore:
         await self._database.write(run)
 
     async def rotate(self, key: str, secret: SealedSecret, moment: datetime) -> None:
-        """Give a key another secret."""
+        """Replace a key's secret."""
         values = {"key": key, "box": secret.sealed, "print": secret.fingerprint, "moment": moment}
 
         def run(connection: Connection) -> None:
@@ -92,7 +92,7 @@ class SqlKeyStore:
         await self._database.write(run)
 
     async def remove(self, key: str) -> None:
-        """Remove a key."""
+        """Delete a key."""
 
         def run(connection: Connection) -> int:
             return len(connection.execute(_REMOVE, {"key": key}).all())
@@ -103,7 +103,7 @@ class SqlKeyStore:
         self._database.forget()
 
     async def note_used(self, used: frozenset[str], day: date) -> None:
-        """Note that keys were used on a day."""
+        """Store the last day of use of keys."""
         number = day_number(day)
         earlier = or_(keys.c.last_used.is_(None), keys.c.last_used < number)
         statement = update(keys).where(keys.c.id.in_(used), earlier).values(last_used=number)
