@@ -182,6 +182,19 @@ def test_what_is_said_at_each_door_is_its_speakers(client: Callable[[str], Clien
     assert anna.ask("GET", f"/transcripts/{session}").status_code == 404
 
 
+def test_a_stream_that_runs_is_its_owners(client: Callable[[str], Client], shared: "Server") -> None:
+    anna, phone, bert, boss = map(client, KEYS)
+    with connect(shared.stream_url, additional_headers=anna.headers, close_timeout=WAIT) as ws:
+        ws.send(AUDIO)
+        ws.recv(WAIT)
+        for each, query in ((anna, ""), (phone, ""), (boss, ""), (boss, "?owner=anna")):
+            (running,) = each.told(f"/streams{query}")
+            assert (running["owner"], running["engine"]) == ("anna", "scripted")
+        assert bert.told("/streams") == boss.told("/streams?owner=bert") == []
+        assert bert.ask("GET", "/streams?owner=anna").status_code == 403
+        ws.send(b"")
+
+
 def test_filters_of_one_name(client: Callable[[str], Client]) -> None:
     anna, phone, bert, boss = map(client, KEYS)
     path = "/vocabulary-filters/same"
@@ -225,7 +238,7 @@ def test_keys_that_come_and_go(
     """What was made without keys is an admin's when there are some, and nothing is lost when they go."""
     options = [*said, "--audio", str(tmp_path / "audio"), "--transcripts", str(tmp_path / "t.db")]
     options += ["--vocabulary-filters", str(tmp_path / "filters")]
-    paths = ("/audio", "/vocabulary-filters", "/transcripts")
+    paths = ("/audio", "/vocabulary-filters", "/transcripts", "/streams")
     with run_server(*options) as server:
         server.upload("old.wav", sentence)
         server.http.put("/vocabulary-filters/old", content="first")

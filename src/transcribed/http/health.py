@@ -7,9 +7,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
+from transcribed.engines.base import StreamStatus
 from transcribed.errors import Stopping, Unavailable
 from transcribed.http.access import Reader
 from transcribed.http.metrics import lag
+from transcribed.http.owners import Asked, is_told, owner_of_list
 from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmittedEngine
 from transcribed.wire.amazon_parameters import features
@@ -53,6 +55,7 @@ class OpenStream(BaseModel):
     sent: float | None = Field(
         description="Seconds of audio sent to the engine's service; null where it has none."
     )
+    owner: str | None = Field(None, description="Whose it is; said where keys are used.", examples=["anna"])
 
 
 def router(
@@ -90,19 +93,14 @@ def router(
             ],
         )
 
-    @routes.get("/streams", summary="What is being transcribed")
-    async def transcriptions(_: Reader) -> list[OpenStream]:
+    @routes.get("/streams", summary="What is being transcribed", response_model_exclude_unset=True)
+    async def transcriptions(who: Reader, owner: Asked = None) -> list[OpenStream]:
         """Every transcription that runs now, with its lag."""
+        whose = owner_of_list(who, owner)
         return [
-            OpenStream(
-                engine=each.name,
-                pace=status.pace,
-                received=round(status.received, 3),
-                lag=round(status.lag, 3),
-                sent=None if status.sent is None else round(status.sent, 3),
-            )
+            _open_stream(each.name, status, theirs if is_told(who, theirs) else None)
             for each in engines()
-            for status in each.statuses
+            for theirs, status in each.statuses_by_owner(whose)
         ]
 
     @routes.get("/live", summary="Is the process alive?")
@@ -124,6 +122,19 @@ def router(
         return JSONResponse({"status": "ready"})
 
     return routes
+
+
+def _open_stream(engine: str, status: StreamStatus, owner: str | None) -> OpenStream:
+    stream = OpenStream(
+        engine=engine,
+        pace=status.pace,
+        received=round(status.received, 3),
+        lag=round(status.lag, 3),
+        sent=None if status.sent is None else round(status.sent, 3),
+    )
+    if owner is not None:
+        stream.owner = owner
+    return stream
 
 
 def _status(error: Unavailable) -> Status:

@@ -182,6 +182,12 @@ class AdmittedEngine:
         """The status of each open stream."""
         return [stream.status for stream in self._open]
 
+    def statuses_by_owner(self, owner: str | None) -> list[tuple[str, StreamStatus]]:
+        """The owner and status of each open stream of an owner, or with None of all owners."""
+        return [
+            (stream.owner, stream.status) for stream in self._open if owner is None or stream.owner == owner
+        ]
+
     @property
     def sent(self) -> float:
         """Seconds of audio sent to a remote service, including that of open streams."""
@@ -190,7 +196,8 @@ class AdmittedEngine:
     async def open(self, options: StreamOptions) -> RecognitionStream:
         """Open a new stream. Raises LimitExceeded and what the engine raises."""
         counted = self.remote or options.pace is Pace.LIVE
-        account = self._limit.accounts.of(principal())
+        who = principal()
+        account = self._limit.accounts.of(who)
         shares = self._limit.shares(account, CLIENT.get() if counted else None, self.capacity)
         try:
             if account.spent:
@@ -203,7 +210,7 @@ class AdmittedEngine:
         except TranscribedError:
             self.totals.failed += 1
             raise
-        served = _AdmittedStream(stream, self, account, shares, counted=counted)
+        served = _AdmittedStream(stream, self, account, who.owner, shares, counted=counted)
         self._open.add(served)
         self._limit.open.add(served)
         self.totals.opened += 1
@@ -281,11 +288,13 @@ class _AdmittedStream:
         stream: RecognitionStream,
         engine: AdmittedEngine,
         account: Account,
+        owner: str,
         shares: tuple[Share, ...],
         *,
         counted: bool,
     ) -> None:
         self._stream = stream
+        self.owner = owner
         self._engine = engine
         self._account = account
         self.shares = shares

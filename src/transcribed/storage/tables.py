@@ -104,7 +104,7 @@ transcripts = Table(
 )
 Index("transcripts_owner", transcripts.c.owner, transcripts.c.key)
 Index("transcripts_source", transcripts.c.source, transcripts.c.key)
-Index("transcripts_recording", transcripts.c.recording, transcripts.c.key)
+Index("transcripts_recording", transcripts.c.recording, transcripts.c.owner, transcripts.c.key)
 
 segments = Table(
     "segments",

@@ -15,7 +15,9 @@ def upgrade() -> None:
         op.add_column("transcripts", sa.Column("owner", sa.Text(), nullable=False, server_default=""))
         op.drop_constraint("transcripts_id_key", "transcripts")
         op.create_unique_constraint("transcripts_owner_id", "transcripts", ["owner", "id"])
+        op.drop_index("transcripts_recording", "transcripts")
     op.create_index("transcripts_owner", "transcripts", ["owner", "key"])
+    op.create_index("transcripts_recording", "transcripts", ["recording", "owner", "key"])
 
 
 def _rebuild() -> None:
@@ -43,4 +45,3 @@ def _rebuild() -> None:
     op.drop_table("transcripts")
     op.rename_table("transcripts_of_owners", "transcripts")
     op.create_index("transcripts_source", "transcripts", ["source", "key"])
-    op.create_index("transcripts_recording", "transcripts", ["recording", "key"])
