@@ -9,7 +9,6 @@ endpoints.
 import base64
 import binascii
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 
 from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser
@@ -17,6 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 from starlette.websockets import WebSocket
 
+from transcribed.clock import utc_now
 from transcribed.errors import MissingAuthentication, TranscribedError, UnknownClient
 from transcribed.principal import Principal
 from transcribed.service.access_keys import Access, AccessKeys
@@ -84,7 +84,7 @@ class Authentication(AuthenticationBackend):
             if self._keys.open:
                 return AuthCredentials(), Caller(self._keys.anybody())
             if scope["path"] in self._signed_paths and not (in_url or offered or _has_secret(conn)):
-                access, signature = await self._keys.by_signature(request, _utc_now())
+                access, signature = await self._keys.by_signature(request, utc_now())
                 return AuthCredentials(), Caller(access, signature)
             return AuthCredentials(), Caller(await self._found(conn, in_url, offered))
         except TranscribedError as error:
@@ -178,7 +178,3 @@ def _taken_from_protocols(scope: Scope) -> Iterator[str]:
     if len(plain) < len(offered):
         others = [(name, value) for name, value in scope["headers"] if name != _PROTOCOLS]
         scope["headers"] = [*others, *([(_PROTOCOLS, ", ".join(plain).encode("latin-1"))] if plain else [])]
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - a signature is of a date

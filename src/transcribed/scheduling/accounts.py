@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
+from transcribed.clock import utc_now
 from transcribed.errors import LimitExceeded
 from transcribed.principal import Principal
 from transcribed.storage.keys import KeyUsage
@@ -133,7 +134,7 @@ class Accounts:
         self,
         streams: int = 0,
         seconds_a_day: float = 0,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),  # noqa: TID251 - a day is a date
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._streams = streams
         self._seconds_a_day = seconds_a_day

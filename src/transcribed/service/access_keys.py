@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from transcribed.clock import utc_now
 from transcribed.errors import (
     AccessDenied,
     BadRequest,
@@ -160,7 +161,7 @@ class AccessKeys:
             raise BadRequest("No keys are asked for here: there is nothing that a token would open.")
         if access.by_token:
             raise AccessDenied("A token makes no tokens. Show the key itself.")
-        expires = (_now() + timedelta(seconds=seconds)).replace(microsecond=0)
+        expires = (utc_now() + timedelta(seconds=seconds)).replace(microsecond=0)
         token = make_token(held.key, role, expires)
         trail.tell(
             Action.TOKEN_MADE,
@@ -334,7 +335,7 @@ class AccessKeys:
 
     async def _keep_used(self) -> None:
         """Store the date for keys that were used today for the first time."""
-        today = _now().date()
+        today = utc_now().date()
         new = frozenset(key for key in self._used if self._noted.get(key) != today)
         self._used.clear()
         if new and self._stored is not None:
@@ -369,7 +370,3 @@ def _tell_changes(former: Mapping[str, AccessKey], keys: Mapping[str, AccessKey]
         shown = after or before
         assert shown is not None  # noqa: S101 - the id is in one of the mappings
         trail.tell(action, key_id, owner=shown.owner, role=shown.role.value)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - tokens expire, and keys were used, by the wall clock

@@ -4,11 +4,12 @@ import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from transcribed.clock import utc_now
 from transcribed.errors import ConfigurationError
 from transcribed.principal import Role
 from transcribed.service.key_file import AccessKey
@@ -73,11 +74,11 @@ class StoredKeys:
     ) -> None:
         """Store a new key. Raises Conflict if there is one with this id or this secret."""
         sealed = (await self._sealing()).seal(key_id, secret)
-        await self._store.add(StoredKey(key_id, owner, role, sealed, _now(), streams, seconds))
+        await self._store.add(StoredKey(key_id, owner, role, sealed, utc_now(), streams, seconds))
 
     async def rotate(self, key_id: str, secret: str) -> None:
         """Give a key another secret. Raises NotFound and Conflict."""
-        await self._store.rotate(key_id, (await self._sealing()).seal(key_id, secret), _now())
+        await self._store.rotate(key_id, (await self._sealing()).seal(key_id, secret), utc_now())
 
     async def remove(self, key_id: str) -> None:
         """Remove a key. Raises NotFound."""
@@ -118,7 +119,3 @@ def missing_file(path: Path) -> str:
         f"The secrets of the access keys are sealed by a key that is not the one in {path}. Copy the file "
         "of --keys-key from where the keys were added, or remove the keys and add them anew."
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - when a key was made is a date

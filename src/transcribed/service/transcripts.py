@@ -7,10 +7,11 @@ from asyncio import Task
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
 
+from transcribed.clock import utc_now
 from transcribed.errors import (
     BadRequest,
     NotFound,
@@ -179,7 +180,7 @@ class GrowingTranscript:
         self._store = store
         self._run = run
         self._info_of = partial(
-            TranscriptInfo, source=source, engine=engine, recording=recording, started=_now()
+            TranscriptInfo, source=source, engine=engine, recording=recording, started=utc_now()
         )
         self._info: TranscriptInfo | None = None
         self._begun = False
@@ -206,7 +207,7 @@ class GrowingTranscript:
             else:
                 self._lost += 1
         elif isinstance(event, Done) and self._info is not None and not self._complete:
-            self._ended, self._heard = _now(), event.audio_seconds
+            self._ended, self._heard = utc_now(), event.audio_seconds
         else:
             return None
         return await self._written()
@@ -214,7 +215,7 @@ class GrowingTranscript:
     def close(self) -> None:
         """End the transcript. Queued segments are stored in the background."""
         if self._info is not None:
-            self._ended = self._ended or _now()
+            self._ended = self._ended or utc_now()
             self._run(self._finish(self._info))
 
     async def _written(self) -> Notice | None:
@@ -310,7 +311,7 @@ async def _newest(store: TranscriptStore) -> datetime | None:
 
 async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: WallClock) -> float:
     """Delete old transcripts unless the wall clock is in doubt. Returns the seconds until the next call."""
-    now = _now()
+    now = utc_now()
     step = clock.look(now, _monotonic())
     if step is not None:
         if step.new:
@@ -329,10 +330,6 @@ async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: Wal
     if deleted:
         _log.info("%d transcripts older than %d days were deleted.", deleted, age.days)
     return _DAY
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - when something was said is a date
 
 
 def _monotonic() -> timedelta:

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import click
 
 from transcribed.audio.formats import Samples
+from transcribed.clock import utc_now
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.engines.base import Hypothesis, RecognitionStream
 from transcribed.errors import ConfigurationError, TranscribedError, Unavailable
@@ -138,7 +139,7 @@ class _Service:
 
     def clock(self) -> str:
         """Compare this machine's clock with the service's. Signatures are valid for five minutes."""
-        now = datetime.now(UTC)  # noqa: TID251 - the wall clock is what is checked
+        now = utc_now()
         try:
             theirs = parsedate_to_datetime(self._date or "")
         except ValueError:

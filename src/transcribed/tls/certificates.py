@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from socket import gethostname
 
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from filelock import FileLock, Timeout
 
+from transcribed.clock import utc_now
 from transcribed.errors import ConfigurationError
 from transcribed.storage.private import make_private_folder, read_secret, write_private
 from transcribed.tls.authority import Authority, subject_name
@@ -93,7 +93,7 @@ def user_certificate(certificate: Path, key: Path) -> ServerCertificate:
             f"{error.filename} cannot be read: {error.strerror}. Name PEM files with --tls-certificate and "
             "--tls-key."
         ) from error
-    if expires <= _now():
+    if expires <= utc_now():
         raise ConfigurationError(
             f"The certificate {certificate} expired on {expires:%Y-%m-%d}. Renew it, or leave out "
             "--tls-certificate and --tls-key for one of the local authority."
@@ -144,7 +144,7 @@ def local_certificate(
     authority, trust = _load_or_create(folder)
     path = trust.authority.with_name(f"server-{listener}.pem")
     with _file_errors_as_configuration_errors(str(path)):
-        write_private(path, authority.issue(sorted(name for name in names if name), _now()))
+        write_private(path, authority.issue(sorted(name for name in names if name), utc_now()))
     return ServerCertificate(path, path, trust)
 
 
@@ -180,7 +180,7 @@ def _load(path: Path) -> Authority | None:
             f"{path} is damaged: {error}. Delete it: a new authority is then made, which clients must be "
             "told to trust anew."
         ) from error
-    return None if authority.expires_soon(_now()) else authority
+    return None if authority.expires_soon(utc_now()) else authority
 
 
 def _create(path: Path) -> Authority:
@@ -189,7 +189,7 @@ def _create(path: Path) -> Authority:
             "%s expires soon and is replaced. Clients must be told to trust the new one.",
             path,
         )
-    authority = Authority.create(gethostname(), _now())
+    authority = Authority.create(gethostname(), utc_now())
     write_private(path, authority.pem)
     return authority
 
@@ -216,7 +216,3 @@ def _file_errors_as_configuration_errors(place: str) -> Iterator[None]:
             f"The local certificate authority cannot be kept in {place}: {reason}. Name a folder of your "
             "own with --certificates."
         ) from error
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - certificates are dated by the wall clock

@@ -462,7 +462,7 @@ async def test_a_clock_that_has_jumped_deletes_nothing(
     moment = now
     begun = time.monotonic()
     monkeypatch.setattr(transcripts, "asyncio", Asyncio())
-    monkeypatch.setattr(transcripts, "_now", lambda: moment + timedelta(seconds=passed))
+    monkeypatch.setattr(transcripts, "utc_now", lambda: moment + timedelta(seconds=passed))
     monkeypatch.setattr(transcripts, "_monotonic", lambda: timedelta(seconds=begun + passed))
     moment = now + timedelta(days=4000)
     async with Transcripts(await open_transcripts(str(file)), keep_days=30):

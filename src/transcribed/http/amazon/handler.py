@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from transcribed.clock import utc_now
 from transcribed.errors import (
     BadRequest,
     LimitExceeded,
@@ -95,8 +95,3 @@ class AmazonStreamHandler:
     def encode_error(self, error: TranscribedError) -> bytes:
         """An error as the exception message of its kind."""
         return wire.exception_message(error)
-
-
-def utc_now() -> datetime:
-    """The date of a signature, by the wall clock."""
-    return datetime.now(UTC)  # noqa: TID251 - a signature is of a date
