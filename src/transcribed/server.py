@@ -17,7 +17,7 @@ from transcribed.http.origins import EntryRules, Hosts, Origins, is_host
 from transcribed.http.proxies import Proxies
 from transcribed.http.request_ids import RequestIds
 from transcribed.http.security_headers import with_security_headers
-from transcribed.service.access_keys import AccessKeys, Doors
+from transcribed.service.access_keys import AccessKeys, AccessPolicy
 from transcribed.service.key_file import KeyFile
 from transcribed.settings import ServerSettings, listed
 from transcribed.stopping import StopSignals
@@ -105,8 +105,8 @@ def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
     file = None if settings.access_keys is None else KeyFile(settings.access_keys)
     if file is not None:
         file.read()
-    doors = Doors(settings.host if others else None, settings.no_auth)
-    return AccessKeys(doors, file, settings.keys_key)
+    policy = AccessPolicy(settings.host if others else None, settings.no_auth)
+    return AccessKeys(policy, file, settings.keys_key)
 
 
 def entry_rules(

@@ -1,1 +1,1 @@
-"""The front doors."""
+"""The front ends, over HTTP and WebSockets."""

@@ -36,9 +36,9 @@ from transcribed.service.trail import Action
 from transcribed.storage.keys import KeyStore
 from transcribed.wire import sigv4
 
-LOOK_SECONDS = 3.0
+REFRESH_SECONDS = 3.0
 """The interval between two reads of the keys."""
-LOOK_AT_ONCE_SECONDS = 1.0
+EARLY_REFRESH_SECONDS = 1.0
 """The shortest interval, for reads because of an unknown key."""
 
 _DIGEST_KEY_BYTES = 32
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class AccessPolicy:
     """The requirements for access. `beyond` is the host by which other machines reach the server, if any.
 
     If `beyond` is set, keys are required, unless `no_auth` is set. With `no_auth` there must be no keys.
@@ -70,7 +70,7 @@ class Access:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Held:
+class _Entry:
     key: AccessKey
     access: Access
 
@@ -83,22 +83,25 @@ class AccessKeys:
     """
 
     def __init__(
-        self, doors: Doors | None = None, file: KeyFile | None = None, sealing_file: Path | None = None
+        self,
+        policy: AccessPolicy | None = None,
+        file: KeyFile | None = None,
+        sealing_file: Path | None = None,
     ) -> None:
-        self._doors = doors or Doors()
+        self._policy = policy or AccessPolicy()
         self._file = file
         self._sealing_file = sealing_file
         self._stored: StoredKeys | None = None
         self._read = False
         self._locked = False
         self._anybody = Access(ANYBODY)
-        self._by_id: dict[str, _Held] = {}
+        self._by_id: dict[str, _Entry] = {}
         # Keyed by an HMAC with a random key, so that the time of a look-up reveals nothing about a secret.
-        self._by_digest: dict[bytes, _Held] = {}
+        self._by_digest: dict[bytes, _Entry] = {}
         self._digest_key = os.urandom(_DIGEST_KEY_BYTES)
-        self._told: set[str] = set()
-        self._looking: asyncio.Task[None] | None = None
-        self._looked = -math.inf
+        self._logged: set[str] = set()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshed = -math.inf
         self._known = -math.inf
         self._used: set[str] = set()
         self._noted: dict[str, date] = {}
@@ -125,7 +128,7 @@ class AccessKeys:
         """Authenticate with the secret of a key, or with a token. Raises UnknownClient."""
         found = self._of_secret(secret)
         if found is None:
-            await self._look_anew()
+            await self._refresh_early()
             found = self._of_secret(secret)
         if found is None:
             raise UnknownClient("This server does not know the key or token. Use one that it was given.")
@@ -146,7 +149,7 @@ class AccessKeys:
             signed = sigv4.verify(request, self._secret, now)
         except AccessDenied:
             # The key or its secret may have been added since the last read.
-            await self._look_anew()
+            await self._refresh_early()
             signed = sigv4.verify(request, self._secret, now)
         return self._note(self._by_id[signed.credentials.access_key].access), signed
 
@@ -156,18 +159,18 @@ class AccessKeys:
         Raises BadRequest if access needs no key, and AccessDenied for a greater role and for a token's own
         access.
         """
-        held = self._by_id.get(access.principal.key or "")
-        if held is None:
+        entry = self._by_id.get(access.principal.key or "")
+        if entry is None:
             raise BadRequest("No keys are asked for here: there is nothing that a token would open.")
         if access.by_token:
             raise AccessDenied("A token makes no tokens. Show the key itself.")
         expires = (utc_now() + timedelta(seconds=seconds)).replace(microsecond=0)
-        token = make_token(held.key, role, expires)
+        token = make_token(entry.key, role, expires)
         trail.tell(
             Action.TOKEN_MADE,
-            held.key.id,
-            owner=held.key.owner,
-            role=(role or held.key.role).value,
+            entry.key.id,
+            owner=entry.key.owner,
+            role=(role or entry.key.role).value,
             seconds=seconds,
         )
         return token, expires
@@ -204,12 +207,12 @@ class AccessKeys:
         """Read the keys, then read them again periodically inside the context.
 
         `store` is None without a database. Raises ConfigurationError if the keys cannot be read, or if they
-        contradict the requirements in `Doors`.
+        contradict the requirements in `AccessPolicy`.
         """
         if store is not None and self._sealing_file is not None:
             self._stored = StoredKeys(store, self._sealing_file)
         try:
-            await self._look()
+            await self._refresh()
         except StorageFailure as error:
             raise ConfigurationError(f"The access keys cannot be read. {error.message}") from error
         self._check()
@@ -218,15 +221,15 @@ class AccessKeys:
         try:
             yield
         finally:
-            tasks = [watching, *([self._looking] if self._looking else [])]
+            tasks = [watching, *([self._refreshing] if self._refreshing else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(TranscribedError):
-                await self._keep_used()
+                await self._store_used()
 
     def _check(self) -> None:
-        beyond, no_auth = self._doors.beyond, self._doors.no_auth
+        beyond, no_auth = self._policy.beyond, self._policy.no_auth
         if no_auth and self._locked:
             raise ConfigurationError(
                 "There are access keys, and --no-auth would let everybody in without one. Leave --no-auth "
@@ -243,49 +246,49 @@ class AccessKeys:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS)
             try:
-                await self._look()
-                await self._keep_used()
+                await self._refresh()
+                await self._store_used()
             except TranscribedError as error:
-                self._tell(f"The access keys stay as they were. {error.message}")
+                self._log_once(f"The access keys stay as they were. {error.message}")
             except Exception:  # noqa: BLE001 - no error must end the periodic reads
                 _log.exception("The access keys stay as they were.")
 
-    async def _look_anew(self) -> None:
+    async def _refresh_early(self) -> None:
         """Read the keys, so that every change before this call is known. Raises StorageFailure.
 
-        Waits LOOK_AT_ONCE_SECONDS after the last read, so that guessing secrets costs few queries.
+        Waits EARLY_REFRESH_SECONDS after the last read, so that guessing secrets costs few queries.
         """
         asked = _time()
         with suppress(ConfigurationError):  # The next periodic read logs it.
             while self._known < asked:
-                if self._looking is None:
-                    await asyncio.sleep(self._looked + LOOK_AT_ONCE_SECONDS - _time())
-                await self._look()
+                if self._refreshing is None:
+                    await asyncio.sleep(self._refreshed + EARLY_REFRESH_SECONDS - _time())
+                await self._refresh()
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         """Read the keys once for all concurrent callers."""
-        if self._looking is None:
-            self._looked = _time()
-            self._looking = asyncio.create_task(
+        if self._refreshing is None:
+            self._refreshed = _time()
+            self._refreshing = asyncio.create_task(
                 # Run in an empty context: the read does not belong to the request that starts it.
-                self._look_now(),
-                name="access-keys-look",
+                self._read_keys(),
+                name="access-keys-refresh",
                 context=Context(),
             )
-            self._looking.add_done_callback(_asked_after)
-        await asyncio.shield(self._looking)
+            self._refreshing.add_done_callback(_retrieve_exception)
+        await asyncio.shield(self._refreshing)
 
-    async def _look_now(self) -> None:
+    async def _read_keys(self) -> None:
         try:
             given = () if self._file is None else await in_thread(self._file.read)
-            self._take(given, ReadKeys(()) if self._stored is None else await self._stored.read())
+            self._replace_keys(given, ReadKeys(()) if self._stored is None else await self._stored.read())
         finally:
             # Set here, because a done callback would run one event loop iteration later.
-            self._looking, self._known = None, self._looked
+            self._refreshing, self._known = None, self._refreshed
 
-    def _take(self, given: Iterable[AccessKey], stored: ReadKeys) -> None:
+    def _replace_keys(self, given: Iterable[AccessKey], stored: ReadKeys) -> None:
         """Replace the keys. The file's have precedence over the database's."""
         keys = {key.id: key for key in given}
         problems, secrets = [], {key.secret for key in keys.values()}
@@ -298,42 +301,42 @@ class AccessKeys:
                 )
             else:
                 keys[key.id] = key
-        self._told.intersection_update(problems)
+        self._logged.intersection_update(problems)
         for problem in problems:
-            self._tell(problem)
+            self._log_once(problem)
         former = self._by_id
         self._by_id = {
-            each: held
-            if (held := former.get(each)) and held.key == key
-            else _Held(key, Access(key.principal()))
+            each: entry
+            if (entry := former.get(each)) and entry.key == key
+            else _Entry(key, Access(key.principal()))
             for each, key in keys.items()
         }
         self._by_digest = {
-            self._digest(held.key.secret.get_secret_value()): held for held in self._by_id.values()
+            self._digest(entry.key.secret.get_secret_value()): entry for entry in self._by_id.values()
         }
-        for each, held in former.items():
-            if self._by_id.get(each) is not held:
-                held.access.revoked.set()
+        for each, entry in former.items():
+            if self._by_id.get(each) is not entry:
+                entry.access.revoked.set()
         if self._read:
-            _tell_changes({each: held.key for each, held in former.items()}, keys)
+            _tell_changes({each: entry.key for each, entry in former.items()}, keys)
         self._lock_for(any_there=bool(keys or stored.unreadable))
 
     def _lock_for(self, *, any_there: bool) -> None:
         if not any_there or self._locked:
             return
-        if self._read and self._doors.no_auth:
-            self._tell("Access keys were added, and --no-auth lets everybody in. Restart without it.")
+        if self._read and self._policy.no_auth:
+            self._log_once("Access keys were added, and --no-auth lets everybody in. Restart without it.")
             return
         self._locked = True
         self._anybody.revoked.set()
 
-    def _tell(self, problem: str) -> None:
+    def _log_once(self, problem: str) -> None:
         """Log a problem once."""
-        if problem not in self._told:
-            self._told.add(problem)
+        if problem not in self._logged:
+            self._logged.add(problem)
             _log.error("%s", problem)
 
-    async def _keep_used(self) -> None:
+    async def _store_used(self) -> None:
         """Store the date for keys that were used today for the first time."""
         today = utc_now().date()
         new = frozenset(key for key in self._used if self._noted.get(key) != today)
@@ -343,10 +346,10 @@ class AccessKeys:
             self._noted |= dict.fromkeys(new, today)
 
 
-def _asked_after(looking: asyncio.Task[None]) -> None:
+def _retrieve_exception(refreshing: asyncio.Task[None]) -> None:
     """Retrieve the exception of a read, so that asyncio does not log it if no caller waits."""
-    if not looking.cancelled():
-        looking.exception()
+    if not refreshing.cancelled():
+        refreshing.exception()
 
 
 def _time() -> float:

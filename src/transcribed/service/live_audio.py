@@ -110,7 +110,7 @@ class IdleTimeout:
         self._since = self._loop.time()
         self._is_fed = True
         self._broken: TranscribedError | None = None
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._timer = self._loop.call_later(seconds, self._check)
 
     def close(self) -> None:
         """Stop the timer."""
@@ -143,7 +143,7 @@ class IdleTimeout:
         self._is_fed = not isinstance(data, Flush)
         return data
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self._loop.time()
         since = now if self._waiting is None else self._since
         if self._waiting is not None and now - since >= self._seconds:
@@ -154,4 +154,4 @@ class IdleTimeout:
                 )
             )
         else:
-            self._timer = self._loop.call_later(since + self._seconds - now, self._look)
+            self._timer = self._loop.call_later(since + self._seconds - now, self._check)

@@ -24,7 +24,7 @@ from transcribed.errors import (
 )
 from transcribed.principal import ANYBODY, NOBODY, Principal, Role
 from transcribed.service import access_keys, tokens
-from transcribed.service.access_keys import Access, AccessKeys, Doors
+from transcribed.service.access_keys import Access, AccessKeys, AccessPolicy
 from transcribed.service.key_file import KeyFile
 from transcribed.service.sealing import KEY_BYTES, NotOurs, Sealing, made_sealing, read_sealing
 from transcribed.service.stored_keys import StoredKeys, generated_secret
@@ -45,8 +45,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_keys, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(access_keys, "LOOK_AT_ONCE_SECONDS", 0.0)
+    monkeypatch.setattr(access_keys, "REFRESH_SECONDS", 0.02)
+    monkeypatch.setattr(access_keys, "EARLY_REFRESH_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def key_file(folder: Path, *lines: str) -> KeyFile:
 async def watched(
     stores: Stores | None, sealing: Path, file: KeyFile | None = None
 ) -> AsyncIterator[AccessKeys]:
-    keys = AccessKeys(Doors(), file, sealing)
+    keys = AccessKeys(AccessPolicy(), file, sealing)
     async with keys.watched(None if stores is None else stores.keys):
         yield keys
 
@@ -172,7 +172,7 @@ async def test_a_signature_is_of_a_key(stores: Stores, stored: StoredKeys, seali
 async def test_a_new_key_opens_at_once(
     stores: Stores, stored: StoredKeys, sealing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access_keys, "LOOK_SECONDS", LONG)
+    monkeypatch.setattr(access_keys, "REFRESH_SECONDS", LONG)
     await add(stored, "one", SECRET)
     async with watched(stores, sealing) as keys:
         await add(stored, "two", OTHER)
@@ -183,8 +183,8 @@ async def test_a_new_key_opens_at_once(
 async def test_who_tries_many_secrets_costs_few_looks(
     stores: Stores, stored: StoredKeys, sealing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access_keys, "LOOK_SECONDS", LONG)
-    monkeypatch.setattr(access_keys, "LOOK_AT_ONCE_SECONDS", 0.2)
+    monkeypatch.setattr(access_keys, "REFRESH_SECONDS", LONG)
+    monkeypatch.setattr(access_keys, "EARLY_REFRESH_SECONDS", 0.2)
     await add(stored, "one", SECRET)
     async with watched(stores, sealing) as keys:
         began = asyncio.get_running_loop().time()
@@ -257,25 +257,25 @@ async def test_when_a_key_was_last_used_is_kept(stores: Stores, stored: StoredKe
     assert two.last_used is None
 
 
-# --- How the doors are to be
+# --- The policy
 
 
 async def test_keys_and_no_auth_contradict_each_other(
     stores: Stores, stored: StoredKeys, sealing: Path
 ) -> None:
-    doors = Doors("0.0.0.0", no_auth=True)  # noqa: S104 - the point
-    async with AccessKeys(doors, None, sealing).watched(stores.keys):
+    policy = AccessPolicy("0.0.0.0", no_auth=True)  # noqa: S104 - the point
+    async with AccessKeys(policy, None, sealing).watched(stores.keys):
         pass
     await add(stored, "one", SECRET)
     with pytest.raises(ConfigurationError, match="--no-auth"):
-        async with AccessKeys(doors, None, sealing).watched(stores.keys):
+        async with AccessKeys(policy, None, sealing).watched(stores.keys):
             pass
 
 
 async def test_a_key_that_comes_where_nobody_is_asked_is_told(
     stores: Stores, stored: StoredKeys, sealing: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys = AccessKeys(Doors(no_auth=True), None, sealing)
+    keys = AccessKeys(AccessPolicy(no_auth=True), None, sealing)
     async with keys.watched(stores.keys):
         await add(stored, "one", SECRET)
         await logged(caplog, "--no-auth lets everybody in")
@@ -285,19 +285,19 @@ async def test_a_key_that_comes_where_nobody_is_asked_is_told(
 async def test_beyond_this_machine_keys_are_needed(
     stores: Stores, stored: StoredKeys, sealing: Path
 ) -> None:
-    doors = Doors("0.0.0.0")  # noqa: S104 - the point
+    policy = AccessPolicy("0.0.0.0")  # noqa: S104 - the point
     with pytest.raises(ConfigurationError, match="keys add"):
-        async with AccessKeys(doors, None, sealing).watched(stores.keys):
+        async with AccessKeys(policy, None, sealing).watched(stores.keys):
             pass
     await add(stored, "one", SECRET)
-    async with AccessKeys(doors, None, sealing).watched(stores.keys):
+    async with AccessKeys(policy, None, sealing).watched(stores.keys):
         pass
 
 
 async def test_a_store_that_fails_lets_nobody_in(tmp_path: Path, sealing: Path) -> None:
     opened = await open_stores(str(tmp_path / "broken.db"))
     await opened.aclose()
-    keys = AccessKeys(Doors(), None, sealing)
+    keys = AccessKeys(AccessPolicy(), None, sealing)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         async with keys.watched(opened.keys):
             pass
