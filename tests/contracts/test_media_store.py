@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import boto3
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from transcribed.errors import (
@@ -686,6 +688,53 @@ def test_one_name_of_many_owners_is_as_many_recordings(whole: MediaStore, place:
             "no two are one to any system"
         )
         assert {path.split("/")[0] for path in paths} == {"a.wav", ".notes", ".owners"}
+
+    run(main())
+
+
+async def _all_that_is_read(store: OwnersMedia) -> object:
+    stored = await store.list()
+    return [(media, await everything(store, media), await store.note(media.name)) for media in stored]
+
+
+@given(
+    owner=st.sampled_from([NOBODY, "anna", "Anna"]),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["put", "delete", "note", "leave"]), st.sampled_from(["a.wav", "b.wav"])),
+        min_size=1,
+        max_size=8,
+    ),
+)
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_what_one_owner_does_never_changes_what_another_reads(
+    whole: MediaStore, owner: str, steps: list[tuple[str, str]]
+) -> None:
+    others = [each for each in (NOBODY, "anna", "Anna") if each != owner]
+
+    async def main() -> None:
+        for other in others:
+            await put(whole.of(other), "a.wav", other.encode() + b"!")
+            await whole.of(other).set_note("a.wav", other.encode())
+        before = [await _all_that_is_read(whole.of(other)) for other in others]
+        store = whole.of(owner)
+        for number, (step, name) in enumerate(steps):
+            if step == "put":
+                await put(store, name, bytes([number]))
+            elif step == "delete":
+                with contextlib.suppress(NotFound):
+                    await store.delete(name)
+            elif step == "note":
+                await store.set_note(name, bytes([number]))
+            else:
+                await store.stage(chunks(b"left"))
+        await whole.sweep()
+        assert [await _all_that_is_read(whole.of(other)) for other in others] == before
 
     run(main())
 

@@ -22,6 +22,8 @@ PAGE_POLICY = (
 """
 
 _HEADERS = {
+    # What is told depends on who asks, and may change at any time.
+    "Cache-Control": "private, no-cache",
     "Content-Security-Policy": DEFAULT_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(self)",

@@ -227,6 +227,7 @@ def test_every_answer_has_them(path: str, headers: dict[str, str], status: int) 
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
     assert answer.headers["permissions-policy"].endswith("microphone=(self)")
     assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "private, no-cache"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-frame-options"] == "DENY"
 
