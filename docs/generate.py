@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # The help shows these defaults, which must not depend on whose machine wrote the page.
@@ -21,13 +22,20 @@ What `--help` prints; `make docs` writes this page. With `make`, the program is 
 
 def page() -> str:
     """The page as it should be."""
-    root = click.Context(cli, info_name="transcribed", terminal_width=_WIDTH)
-    contexts = [root] + [
-        click.Context(command, info_name=name, parent=root, terminal_width=_WIDTH)
-        for name, command in sorted(cli.commands.items())
-    ]
+    contexts = _contexts(click.Context(cli, info_name="transcribed", terminal_width=_WIDTH))
     sections = (f"## {c.command_path}\n\n```\n{c.get_help()}\n```\n" for c in contexts)
     return "\n".join([_HEAD, *sections])
+
+
+def _contexts(context: click.Context) -> Iterator[click.Context]:
+    """That of a command, and of those below it."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            command = context.command.commands[name]
+            yield from _contexts(
+                click.Context(command, info_name=name, parent=context, terminal_width=_WIDTH)
+            )
 
 
 if __name__ == "__main__":

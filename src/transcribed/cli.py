@@ -24,6 +24,7 @@ from transcribed.audio.formats import (
 )
 from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.errors import TranscribedError
+from transcribed.principal import Role
 from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
@@ -100,6 +101,25 @@ def _settings(kind: type[Any], given: dict[str, Any]) -> Any:
         ) from error
 
 
+class InOrder(click.Group):
+    """A group whose commands are listed as they are written."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Their names."""
+        return list(self.commands)
+
+
+_IN_SIGHT = (
+    "The password of the transcripts' database stands on the command line, where every user of this "
+    "machine can read it. Give the address in TRANSCRIBED_TRANSCRIPTS, or leave the password out of it and "
+    "put it into PGPASSWORD or ~/.pgpass."
+)
+
+
+def _shows_password(given: dict[str, Any]) -> bool:
+    return bool(re.search(r"://[^/]*:[^/]*@|[?&]password=", given.get("transcripts") or ""))
+
+
 @click.group(epilog="Every option can be given in the environment too, under the name beside it.")
 @click.version_option(__version__)
 def cli() -> None:
@@ -110,6 +130,7 @@ def cli() -> None:
     transcribed transcribe talk.mp3    the text of a recording, here in the terminal
     transcribed listen                 captions of the microphone, here in the terminal
     transcribed env                    what sends Amazon's clients to the server
+    transcribed keys add phone         a key, without which nobody is let in any more
     transcribed doctor amazon          whether Amazon Transcribe can be used from here
     """  # noqa: D301 - \b is for click
 
@@ -128,12 +149,8 @@ def serve(**given: Any) -> None:
     from transcribed import server  # noqa: PLC0415 - so that --help does not wait for it
 
     logs.configure(settings.log_level, settings.log_format)
-    if re.search(r"://[^/]*:[^/]*@|[?&]password=", given.get("transcripts") or ""):
-        logging.getLogger(__name__).warning(
-            "The password of the transcripts' database stands on the command line, where every user of "
-            "this machine can read it. Give the address in TRANSCRIBED_TRANSCRIPTS, or leave the password "
-            "out of it and put it into PGPASSWORD or ~/.pgpass."
-        )
+    if _shows_password(given):
+        logging.getLogger(__name__).warning("%s", _IN_SIGHT)
     try:
         asyncio.run(server.serve(settings, lambda started: _announce(settings, started)))
         code = 0
@@ -308,6 +325,117 @@ def env(**given: Any) -> None:
         print_environment(settings)
     except TranscribedError as error:
         raise click.ClickException(error.message) from error
+
+
+@cli.group(cls=InOrder)
+def keys() -> None:
+    """Say who is let in by `transcribed serve`.
+
+    With the first key every request has to show one: docs/operations.md, Access, says how. Keys are in the
+    database of the transcripts; servers may run meanwhile, and know of a change within seconds. Run this in
+    the server's folder, or give the options that the server was given.
+
+    \b
+    transcribed keys add phone
+    transcribed keys add dashboard --role read --owner anna
+    transcribed keys list
+    """  # noqa: D301 - \b is for click
+
+
+def _key_settings(command: Any) -> Any:
+    return settings_options(ServerSettings, "transcripts", "keys_key")(command)
+
+
+def _secret_file(command: Any) -> Any:
+    return click.option(
+        "--secret-file",
+        metavar="FILE",
+        help="A file with a secret of your own; - is standard input.  [default: a new secret]",
+    )(command)
+
+
+def _run_keys(given: dict[str, Any], main: Callable[[ServerSettings], Coroutine[Any, Any, None]]) -> None:
+    if _shows_password(given):
+        click.echo(f"Warning: {_IN_SIGHT}", err=True)
+    _run(main(_settings(ServerSettings, given)))
+
+
+@keys.command("add")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.TRANSCRIBE.value,
+    show_default=True,
+    help="What it may do: read; transcribe, which is all with what is its owner's; admin.",
+)
+@click.option("--owner", metavar="NAME", help="Whose things it is for.  [default: the key's own name]")
+@click.option(
+    "--streams", type=click.IntRange(0), help="Streams at once; 0 is no limit.  [default: --key-streams]"
+)
+@click.option(
+    "--seconds-a-day",
+    type=click.FloatRange(0),
+    help="Of audio; 0 is no limit.  [default: --key-seconds-a-day]",
+)
+@_secret_file
+@_key_settings
+def add_key(
+    *,
+    name: str,
+    role: str,
+    owner: str | None,
+    streams: int | None,
+    seconds_a_day: float | None,
+    secret_file: str | None,
+    **given: Any,
+) -> None:
+    """Add a key NAME, and print its secret, this once.
+
+    A name is 1 to 128 letters, digits, '_', '.' and '-'. The secret goes to standard output, all else to
+    standard error.
+    """
+    from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
+
+    key = commands.NewKey(name, Role(role), owner, streams, seconds_a_day)
+    _run_keys(given, lambda settings: commands.add_key(settings, key, secret_file))
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_key_settings
+def list_keys(*, as_json: bool, **given: Any) -> None:
+    """List the keys of the database, and what each used today (UTC)."""
+    from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
+
+    _run_keys(given, lambda settings: commands.list_keys(settings, as_json=as_json))
+
+
+@keys.command("rotate")
+@click.argument("name")
+@_secret_file
+@_key_settings
+def rotate_key(*, name: str, secret_file: str | None, **given: Any) -> None:
+    """Give the key NAME another secret, and print it, this once.
+
+    The old one lets nobody in any more: what is open with it, or with a token, ends within 5 seconds.
+    """
+    from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
+
+    _run_keys(given, lambda settings: commands.rotate_key(settings, name, secret_file))
+
+
+@keys.command("remove")
+@click.argument("name")
+@_key_settings
+def remove_key(*, name: str, **given: Any) -> None:
+    """Remove the key NAME. What is its owner's stays.
+
+    It lets nobody in any more: what is open with it, or with a token, ends within 5 seconds.
+    """
+    from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
+
+    _run_keys(given, lambda settings: commands.remove_key(settings, name))
 
 
 @cli.command()

@@ -161,7 +161,10 @@ class Relays:
 
 async def _revoke(inbox: Inbox[R], revoked: asyncio.Event) -> None:
     await revoked.wait()
-    error = UnknownClient("The key that was shown is removed or has another secret. Show one that is good.")
+    error = UnknownClient(
+        "What let you in does so no more: the key was removed or rotated, or the server asks for keys now. "
+        "Show one that is good."
+    )
     inbox.stop(error)
     await asyncio.sleep(REVOKED_SECONDS)
     raise error

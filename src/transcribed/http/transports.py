@@ -1,6 +1,7 @@
 """The interface of a connection (receive, send, close), and its implementation by a WebSocket."""
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -11,6 +12,7 @@ from transcribed.http.timeouts import Patience
 M_co = TypeVar("M_co", covariant=True)
 
 _CLOSE_TIMEOUT = 2.0
+_READ_ON_SECONDS = 0.5
 
 
 class Transport(Protocol[M_co]):
@@ -55,6 +57,18 @@ class WebSocketTransport:
             await self._patience.until_sent(sending)
         except (WebSocketDisconnect, RuntimeError, OSError) as error:
             raise Disconnected("The client has gone.") from error
+
+    async def refuse(self, message: str | bytes, code: int, reason: str) -> None:
+        """Say why nothing is heard here, and end the connection a little later.
+
+        A connection that is closed while audio arrives is reset, and the client loses what it has not read.
+        """
+        with suppress(Disconnected, TimeoutError):
+            await self.send(message)
+            async with asyncio.timeout(_READ_ON_SECONDS):
+                while True:
+                    await self.receive()
+        await self.close(code, reason)
 
     async def close(self, code: int, reason: str) -> None:
         """Close the connection."""

@@ -292,7 +292,8 @@ class AccessKeys:
         """Replace the keys. The file's have precedence over the database's."""
         keys = {key.id: key for key in given}
         problems, secrets = [], {key.secret for key in keys.values()}
-        if stored.unreadable and self._sealing_file is not None:
+        # At the start, with no key that can be read, it is the error that ends the start.
+        if stored.unreadable and self._sealing_file is not None and (self._read or keys or stored.keys):
             problems.append(f"{', '.join(stored.unreadable)}: {missing_file(self._sealing_file)}")
         for key in stored.keys:
             if key.id in keys or key.secret in secrets:

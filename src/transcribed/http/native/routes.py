@@ -35,13 +35,11 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
                 query.check(transcription.capabilities(query.engine))
                 transcription.check(query.request(access.principal.owner))
         except BadRequest as error:
-            await transport.send(wire.encode_error(error, form))
-            await transport.close(_CLOSE_POLICY_VIOLATION, "bad query")
+            await transport.refuse(wire.encode_error(error, form), _CLOSE_POLICY_VIOLATION, "bad query")
             return
         except TranscribedError as error:
             trail.tell_refused(error, "GET /stream")
-            await transport.send(wire.encode_error(error, form))
-            await transport.close(*code_and_reason(error))
+            await transport.refuse(wire.encode_error(error, form), *code_and_reason(error))
             return
         conversation = NativeConversation(transcription, query, access.principal.owner)
         await relays.run(transport, conversation, access.revoked)

@@ -94,8 +94,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
             access = let_in(websocket, Role.TRANSCRIBE)
         except TranscribedError as error:
             trail.tell_refused(error, f"GET {websocket.url.path}")
-            await transport.send(wire.encode_error(error))
-            await transport.close(*code_and_reason(error))
+            await transport.refuse(wire.encode_error(error), *code_and_reason(error))
             return
         stream_handler = VoskStreamHandler(transcription, transport, access.principal.owner)
         await relays.run_stream(transport, stream_handler, access.revoked)

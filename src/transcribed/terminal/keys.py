@@ -1,0 +1,181 @@
+"""`transcribed keys`: the access keys of the database, while servers run or not."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import click
+
+from transcribed.errors import BadRequest, ConfigurationError
+from transcribed.principal import Role
+from transcribed.service.key_file import valid_key_id, valid_secret
+from transcribed.service.stored_keys import StoredKeys, generated_secret
+from transcribed.settings import NO_TRANSCRIPTS, ServerSettings
+from transcribed.storage.keys import KeyUsage, StoredKey
+from transcribed.storage.opening import Stores, open_stores
+
+_STANDARD_INPUT = "-"
+_MOST_READ = 4096
+"""Bytes of a file with a secret."""
+_COLUMNS = ("KEY", "OWNER", "ROLE", "ADDED", "ROTATED", "LAST USED", "AUDIO TODAY", "STREAMS TODAY")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What is asked of a key that is to be added. Without an `owner` it is its own."""
+
+    id: str
+    role: Role
+    owner: str | None = None
+    streams: int | None = None
+    seconds_a_day: float | None = None
+
+
+async def add_key(settings: ServerSettings, key: NewKey, secret_file: str | None) -> None:
+    """Add a key. A secret that is made here goes to standard output. Raises TranscribedError."""
+    valid_key_id(key.id)
+    owner = key.id if key.owner is None else valid_key_id(key.owner, "owner")
+    secret = _secret(secret_file)
+    async with _opened(settings, make=True) as stores:
+        keys = StoredKeys(stores.keys, settings.keys_key)
+        await keys.add(key.id, owner, key.role, secret, streams=key.streams, seconds=key.seconds_a_day)
+        _tell(f"Added the key {key.id}: role {key.role.value}, owner {owner}, in {stores.keys.place}.")
+    _show(secret, secret_file)
+
+
+async def rotate_key(settings: ServerSettings, key_id: str, secret_file: str | None) -> None:
+    """Give a key another secret. One that is made here goes to standard output. Raises TranscribedError."""
+    secret = _secret(secret_file)
+    async with _opened(settings) as stores:
+        await StoredKeys(stores.keys, settings.keys_key).rotate(key_id, secret)
+        _tell(f"The key {key_id} has another secret now. What is open with the old one ends within 5 s.")
+    _show(secret, secret_file)
+
+
+async def remove_key(settings: ServerSettings, key_id: str) -> None:
+    """Remove a key. Raises TranscribedError."""
+    async with _opened(settings) as stores:
+        await stores.keys.remove(key_id)
+        left = len(await stores.keys.all())
+    _tell(f"Removed the key {key_id}. What is open with it ends within 5 s.")
+    if not left:
+        _tell(
+            "It was the last in this database. A server that runs lets nobody in without a key; one that "
+            "is started anew, on this machine alone and without a file of keys, lets everybody in."
+        )
+
+
+async def list_keys(settings: ServerSettings, *, as_json: bool) -> None:
+    """Print all keys, without their secrets. Raises TranscribedError."""
+    today = datetime.now(UTC).date()  # noqa: TID251 - what was used is counted by the day
+    async with _opened(settings) as stores:
+        keys, used = await stores.keys.all(), await stores.key_usage.since(today)
+    of_today = {each.key: each for each in used if each.day == today}
+    usages = [of_today.get(key.id, KeyUsage(key.id, today, 0.0, 0)) for key in keys]
+    if as_json:
+        click.echo(json.dumps(list(map(_described, keys, usages)), indent=2))
+        return
+    if not keys:
+        _tell("There are no keys here. Add one: transcribed keys add NAME")
+        return
+    for line in _aligned([_COLUMNS, *map(_row, keys, usages)]):
+        click.echo(line)
+
+
+@asynccontextmanager
+async def _opened(settings: ServerSettings, *, make: bool = False) -> AsyncIterator[Stores]:
+    place = settings.transcripts
+    if place == NO_TRANSCRIPTS:
+        raise ConfigurationError(
+            "Keys are kept with the transcripts, and --transcripts is none. Name the file or database, or "
+            "use a file of keys: --access-keys."
+        )
+    if not make and _is_missing(place):
+        raise ConfigurationError(
+            f"There is no database {place} here. Run this in the server's folder, or name the server's "
+            "database with --transcripts."
+        )
+    stores = await open_stores(place)
+    try:
+        yield stores
+    finally:
+        await stores.aclose()
+
+
+def _is_missing(place: str) -> bool:
+    return ":" not in place and not Path(place).expanduser().exists()
+
+
+def _secret(file: str | None) -> str:
+    """A new one, or that in a file. Raises BadRequest."""
+    if file is None:
+        return generated_secret()
+    try:
+        if file == _STANDARD_INPUT:
+            content = sys.stdin.buffer.read(_MOST_READ)
+        else:
+            with Path(file).open("rb") as opened:
+                content = opened.read(_MOST_READ)
+        return valid_secret(content.decode().strip())
+    except OSError as error:
+        raise BadRequest(f"The secret cannot be read from {file}: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise BadRequest(
+            f"What {file} holds is not text. Put the secret there, and nothing else."
+        ) from None
+
+
+def _tell(line: str) -> None:
+    """To whoever types; standard output is for what programs read."""
+    click.echo(line, err=True)
+
+
+def _show(secret: str, file: str | None) -> None:
+    if file is None:
+        _tell("This is its secret. It is shown this once:")
+        click.echo(secret)
+
+
+def _row(key: StoredKey, used: KeyUsage) -> tuple[str, ...]:
+    return (
+        key.id,
+        key.owner,
+        key.role.value,
+        _day(key.created),
+        _day(key.rotated),
+        _day(key.last_used),
+        _of(f"{used.audio_seconds:.0f} s", key.seconds_a_day, "{:g} s"),
+        _of(str(used.streams), None, ""),
+    )
+
+
+def _of(used: str, most: float | None, form: str) -> str:
+    return f"{used} of {form.format(most)}" if most else used
+
+
+def _day(moment: date | None) -> str:
+    return "never" if moment is None else moment.strftime("%Y-%m-%d")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _described(key: StoredKey, used: KeyUsage) -> dict[str, object]:
+    return {
+        "Key": key.id,
+        "Owner": key.owner,
+        "Role": key.role.value,
+        "Streams": key.streams,
+        "SecondsADay": key.seconds_a_day,
+        "Added": key.created.isoformat(),
+        "Rotated": None if key.rotated is None else key.rotated.isoformat(),
+        "LastUsed": None if key.last_used is None else key.last_used.isoformat(),
+        "Today": {"AudioSeconds": round(used.audio_seconds, 3), "Streams": used.streams},
+    }
