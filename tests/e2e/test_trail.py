@@ -219,7 +219,7 @@ def test_each_action_is_told_once(told: "Server", action: Action) -> None:
         assert "request_id" not in line
     elif action is Action.ACCESS_REFUSED:
         assert line["subject"] == "GET /stream-transcription-websocket"
-        assert who == (None, None, "anybody", "127.0.0.1")
+        assert who == (None, None, "unknown", "127.0.0.1")
     else:
         assert line["subject"]
         assert who == (KEY, KEY, KEY, "127.0.0.1")

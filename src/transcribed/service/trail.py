@@ -8,7 +8,7 @@ from enum import Enum
 
 from transcribed.errors import AccessDenied, TranscribedError
 from transcribed.logs import TRAIL
-from transcribed.request_context import REQUEST
+from transcribed.request_context import REQUEST, RequestContext
 
 _log = logging.getLogger(TRAIL)
 
@@ -75,10 +75,16 @@ def tell(
         "owner": owner,
         "key": key,
         "address": address,
-        "by": "the server" if context is None else key or "anybody",
+        "by": _by(context),
         **details,
     }
     _log.info("%s", _in_words(fields, details), extra=fields)
+
+
+def _by(context: RequestContext | None) -> str:
+    if context is None:
+        return "the server"
+    return "unknown" if context.principal is None else context.principal.key or "anybody"
 
 
 def tell_refused(error: TranscribedError, door: str) -> None:
