@@ -1,8 +1,8 @@
-"""Tokens: for some hours they open what a key opens. Pure.
+"""Temporary tokens of access keys. Pure.
 
-A token is a JWT (RFC 7519), signed with HMAC-SHA-256 under a key that is derived from the access key's
-secret. So every server that knows the key knows its tokens, nothing of them is kept, and they end with the
-key and its secret.
+A token is a JWT (RFC 7519), signed with HMAC-SHA-256 by a key that is derived from the access key's secret.
+So every server that has the key can verify its tokens, no token is stored, and all become invalid with the
+key or its secret.
 """
 
 import hmac
@@ -21,11 +21,11 @@ LONGEST_SECONDS = 24 * 3600
 _ALGORITHM = "HS256"
 _PARTS = 3
 _LONGEST = 2048
-"""Characters of what is looked at."""
+"""The most characters in a token; longer ones are not parsed."""
 
 
 def make_token(key: AccessKey, role: Role | None, expires: datetime) -> str:
-    """A token of a key, with its role or a lesser one. Raises AccessDenied for a greater."""
+    """Make a token of a key, with its role or a lesser one. Raises AccessDenied for a greater role."""
     role = role or key.role
     if not key.role.includes(role):
         raise AccessDenied(
@@ -52,7 +52,7 @@ def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> Princip
         raise UnknownClient("The token has expired. Ask for another: POST /tokens.") from error
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
-    # A key may have been made anew under its old id and secret, with less.
+    # The key may have been added again with the same id and secret, but another owner or a lesser role.
     if claims["sub"] != key.owner or not key.role.includes(role):
         return None
     return replace(key.principal(), role=role)
