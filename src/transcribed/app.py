@@ -28,6 +28,7 @@ from transcribed.http.amazon.opening import AmazonFront
 from transcribed.http.authentication import Authentication
 from transcribed.http.native import routes as native
 from transcribed.http.relay import Relays
+from transcribed.http.sign_ins import SignIns
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.http.vosk import routes as vosk
 from transcribed.loading import Engines
@@ -92,7 +93,8 @@ class Application:
         if telemetry is not None:
             self.asgi.add_middleware(telemetry.middleware)
         signed = (amazon.HTTP_PATH, amazon.WEBSOCKET_PATH)
-        authentication = Authentication(self.access_keys, signed)
+        sign_ins = SignIns(settings.failed_sign_ins)
+        authentication = Authentication(self.access_keys, sign_ins, signed)
         # Around the telemetry, which tells URLs: it takes secrets out of them.
         self.asgi.add_middleware(AuthenticationMiddleware, backend=authentication)
         http_errors.install(self.asgi)
@@ -119,7 +121,7 @@ class Application:
         self.asgi.include_router(amazon.router(front, self._relays))
         self.asgi.include_router(tokens.router(self.access_keys))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
-        self.measured = metrics.measured(lambda: self._engines.all, self._limit, __version__)
+        self.measured = metrics.measured(lambda: self._engines.all, self._limit, sign_ins, __version__)
         self.asgi.include_router(metrics.router(self.measured))
 
     def engine(self, name: str | None = None) -> AdmittedEngine:

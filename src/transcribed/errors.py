@@ -76,6 +76,10 @@ class UnknownClient(AccessDenied):
     code = "UnrecognizedClientException"
 
 
+class ExpiredToken(UnknownClient):
+    """A token of a key of this server's, shown too late."""
+
+
 class InvalidSignature(AccessDenied):
     """A signature that is not that of the request or message, or not of this time."""
 

@@ -134,6 +134,9 @@ class ServerSettings(RecognitionSettings):
     key_seconds_a_day: float = Field(
         0.0, ge=0, description="Seconds of audio a day for one key, if it says no other; 0 is no limit."
     )
+    failed_sign_ins: int = Field(
+        10, ge=0, description="Sign-ins of one address that may fail within a minute; 0 is no limit."
+    )
     max_upload_bytes: int = Field(1024**3, ge=1, description="The largest recording, in bytes.")
     audio_timeout: float = Field(
         15.0, ge=1, le=3600, description="Seconds without audio after which a live stream ends."

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from transcribed.engines.base import RecognitionStream
 from transcribed.engines.failover.stream import Counters
 from transcribed.http import metrics
+from transcribed.http.sign_ins import SignIns
 from transcribed.options import Capabilities, StreamOptions
 from transcribed.principal import Principal, Role
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
@@ -32,7 +33,7 @@ def served() -> AdmittedEngine:
 def test_the_metrics_are_those_of_the_code() -> None:
     limit = AdmissionLimit()
     limit.accounts.of(Principal("a", Role.TRANSCRIBE, "a"))
-    collectors = metrics.EngineCollector(lambda: [served()], "1"), metrics.KeyCollector(limit)
+    collectors = metrics.EngineCollector(lambda: [served()], "1"), metrics.KeyCollector(limit, SignIns(10))
     found = {}
     for metric in chain.from_iterable(collector.collect() for collector in collectors):
         assert metric.samples, metric.name

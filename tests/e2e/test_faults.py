@@ -226,12 +226,12 @@ def test_a_client_that_vanishes_loses_its_place_when_it_has_been_silent_for_too_
 # --- One too many
 
 
-def _refused(server: "Server", query: str, first: bytes | str) -> dict[str, str]:
+def _refused(server: "Server", query: str, first: bytes | str) -> dict[str, Any]:
     """What is said to a client that is refused, which must be soon."""
     with opened(server, query) as ws:
         begun = time.monotonic()
         ws.send(first)
-        error: dict[str, str] = message(ws)["Error"]
+        error: dict[str, Any] = message(ws)["Error"]
         assert closing(ws) == (1013, "try again later")
         assert time.monotonic() - begun < REFUSAL_SECONDS
     return error
@@ -240,6 +240,7 @@ def _refused(server: "Server", query: str, first: bytes | str) -> dict[str, str]
 FULL = {
     "Code": "LimitExceededException",
     "Message": "No more live streams can be served well: 2 are being served. Try again later.",
+    "RetryAfter": 5,
 }
 
 

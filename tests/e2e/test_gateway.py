@@ -205,6 +205,7 @@ def test_streams_elsewhere_have_a_limit_of_their_own(
             "Code": "LimitExceededException",
             "Message": "amazon is given 1 streams at once and no more, and all are running. "
             "Try again later.",
+            "RetryAfter": 5,
         }
         first.send(b"")
         answer(first)

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
-from transcribed.errors import AccessDenied
+from transcribed.errors import AccessDenied, TranscribedError
 from transcribed.http.authentication import Caller
 from transcribed.http.body import discard_body
 from transcribed.principal import Principal, Role
@@ -46,7 +46,7 @@ def may(role: Role) -> Callable[..., Awaitable[Principal]]:
     async def check(request: Request, _: Annotated[object, Depends(_DESCRIBED)]) -> Principal:
         try:
             return allowed(request, role)
-        except AccessDenied:
+        except TranscribedError:
             await discard_body(request)
             raise
 

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 
 from transcribed.clock import utc_now
 from transcribed.errors import MissingAuthentication, TranscribedError, UnknownClient
+from transcribed.http.sign_ins import SignIns
 from transcribed.principal import Principal
 from transcribed.service.access_keys import Access, AccessKeys
 from transcribed.wire import sigv4
@@ -69,10 +70,14 @@ class Caller(BaseUser):
 
 
 class Authentication(AuthenticationBackend):
-    """Finds the principal of a connection; never fails. At some paths requests may be signed."""
+    """Finds the principal of a connection; never fails. At some paths requests may be signed.
 
-    def __init__(self, keys: AccessKeys, signed_paths: Collection[str] = ()) -> None:
+    An address of which too many `sign_ins` failed is refused without a look at what it shows.
+    """
+
+    def __init__(self, keys: AccessKeys, sign_ins: SignIns, signed_paths: Collection[str] = ()) -> None:
         self._keys = keys
+        self._sign_ins = sign_ins
         self._signed_paths = frozenset(signed_paths)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
@@ -84,7 +89,8 @@ class Authentication(AuthenticationBackend):
             if self._keys.open:
                 return AuthCredentials(), Caller(self._keys.anybody())
             if scope["path"] in self._signed_paths and not (in_url or offered or _has_secret(conn)):
-                access, signature = await self._keys.by_signature(request, utc_now())
+                with self._sign_ins.attempt(_address(conn)):
+                    access, signature = await self._keys.by_signature(request, utc_now())
                 return AuthCredentials(), Caller(access, signature)
             return AuthCredentials(), Caller(await self._found(conn, in_url, offered))
         except TranscribedError as error:
@@ -96,15 +102,16 @@ class Authentication(AuthenticationBackend):
         shown = [*headers, *in_url, *offered]
         if not shown:
             raise MissingAuthentication(f"Here a key is asked for. {_HOW}")
-        if len(shown) > 1:
-            raise UnknownClient(f"More than one key is shown. {_HOW}")
-        if headers:
-            return await self._of_header(headers[0])
-        if in_url and not may_be_in_url:
-            raise MissingAuthentication(
-                f"In the URL a key is looked for where something is read, or a WebSocket opened. {_HOW}"
-            )
-        return await self._keys.by_secret(shown[0])
+        with self._sign_ins.attempt(_address(conn)):
+            if len(shown) > 1:
+                raise UnknownClient(f"More than one key is shown. {_HOW}")
+            if headers:
+                return await self._of_header(headers[0])
+            if in_url and not may_be_in_url:
+                raise MissingAuthentication(
+                    f"In the URL a key is looked for where something is read, or a WebSocket opened. {_HOW}"
+                )
+            return await self._keys.by_secret(shown[0])
 
     async def _of_header(self, header: str) -> Access:
         scheme, _, value = header.strip().partition(" ")
@@ -131,6 +138,10 @@ def _decoded(value: str) -> str:
         return base64.b64decode(value, validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise UnknownClient(f"What Basic shows is not Base64 of ID:SECRET. {_HOW}") from error
+
+
+def _address(conn: HTTPConnection) -> str:
+    return conn.client.host if conn.client else ""
 
 
 def _has_secret(conn: HTTPConnection) -> bool:

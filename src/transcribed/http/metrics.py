@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from transcribed.http.access import Admin
+from transcribed.http.sign_ins import SignIns
 from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 
@@ -35,6 +36,10 @@ KEY_COUNTERS = {
     "key_streams_opened": "Transcriptions of the key that have begun.",
     "key_refused": "Those that there was no place for, or that broke off at the day's limit.",
     "key_audio_seconds": "Audio that was recognised for the key.",
+}
+OF_SIGN_INS = {
+    "sign_ins_failed": "Requests with a secret, token or signature that is of no key.",
+    "sign_ins_refused": "Those at which it was not looked at, since too many of the address had failed.",
 }
 OF_ENGINES_ELSEWHERE = {
     "audio_sent_seconds": "Audio that was sent to the engine's service, what was sent again included.",
@@ -81,10 +86,11 @@ class EngineCollector(Collector):
 
 
 class KeyCollector(Collector):
-    """What each key uses, of those that asked for something since the start."""
+    """What each key uses, of those that asked for something since the start, and failed sign-ins."""
 
-    def __init__(self, limit: AdmissionLimit) -> None:
+    def __init__(self, limit: AdmissionLimit, sign_ins: SignIns) -> None:
         self._limit = limit
+        self._sign_ins = sign_ins
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now, at each request of Prometheus."""
@@ -105,6 +111,9 @@ class KeyCollector(Collector):
                 }
                 counter.add_metric([account.key or ""], counted[name])
             yield counter
+        for name, told in OF_SIGN_INS.items():
+            count = self._sign_ins.failed if name == "sign_ins_failed" else self._sign_ins.refused
+            yield CounterMetricFamily(f"{_PREFIX}{name}", told, count)
 
 
 def lag(engine: AdmittedEngine) -> float:
@@ -125,12 +134,12 @@ def _counts(engine: AdmittedEngine) -> Iterator[tuple[str, float]]:
 
 
 def measured(
-    engines: Callable[[], Sequence[AdmittedEngine]], limit: AdmissionLimit, version: str
+    engines: Callable[[], Sequence[AdmittedEngine]], limit: AdmissionLimit, sign_ins: SignIns, version: str
 ) -> CollectorRegistry:
     """All that is measured: of the engines that are loaded, of keys, of the process."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(engines, version))
-    registry.register(KeyCollector(limit))
+    registry.register(KeyCollector(limit, sign_ins))
     ProcessCollector(registry=registry)
     return registry
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import jwt
 
-from transcribed.errors import AccessDenied, UnknownClient
+from transcribed.errors import AccessDenied, ExpiredToken
 from transcribed.principal import Principal, Role
 from transcribed.service.key_file import AccessKey
 
@@ -37,7 +37,7 @@ def make_token(key: AccessKey, role: Role | None, expires: datetime) -> str:
 
 
 def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> Principal | None:
-    """Whoever shows a token; None for what is none of these keys. Raises UnknownClient for an old one."""
+    """Whoever shows a token; None for what is none of these keys. Raises ExpiredToken for an old one."""
     if token.count(".") != _PARTS - 1 or len(token) > _LONGEST:
         return None
     try:
@@ -49,7 +49,7 @@ def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> Princip
         )
         role = Role(claims["role"])
     except jwt.ExpiredSignatureError as error:
-        raise UnknownClient("The token has expired. Ask for another: POST /tokens.") from error
+        raise ExpiredToken("The token has expired. Ask for another: POST /tokens.") from error
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
     # The key may have been added again with the same id and secret, but another owner or a lesser role.
