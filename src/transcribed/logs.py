@@ -48,10 +48,15 @@ def formatter(form: LogFormat) -> logging.Formatter:
     )
 
 
+# Control characters, C0 and C1: a name or path that somebody sends looks like no line of its own, and moves
+# no cursor.
+_ESCAPED = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))} | {ord("\n"): "\n    "}
+
+
 class _TextFormatter(logging.Formatter):
     """Lines for people: the request's id stands in brackets behind the message."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging calls it so
-        line = super().formatMessage(record)
+        line = super().formatMessage(record).translate(_ESCAPED)
         request: str | None = getattr(record, "request_id", None)
         return line if request is None else f"{line} [{request}]"

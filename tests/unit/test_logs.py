@@ -76,4 +76,10 @@ def test_a_traceback_is_a_field_of_its_line() -> None:
 @pytest.mark.parametrize(("context", "behind"), [(None, ""), (RequestContext("id-1"), " [id-1]")])
 def test_text_is_for_people(context: RequestContext | None, behind: str) -> None:
     line = written("text", context)
-    assert line.endswith(f' WARNING transcribed.part: 3 are "gone"\nµ{behind}')
+    assert line.endswith(f' WARNING transcribed.part: 3 are "gone"\n    µ{behind}')
+
+
+def test_what_somebody_sends_looks_like_no_line_of_its_own_and_moves_no_cursor() -> None:
+    record = logging.LogRecord("part", logging.INFO, "", 0, "GET %s", ("/a\r\nERROR\x1b[2J\x9b1mü",), None)
+    line = logs.formatter("text").format(record)
+    assert line.endswith("INFO part: GET /a\\r\n    ERROR\\x1b[2J\\x9b1mü")
