@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from amazon_client import PCM, Http2, Refused, Ws, finals
+from amazon_client import PCM, SECRET, Http2, Refused, Ws, finals
 from environments import CLIENTS, chromium, node_environment
 from tests.conftest import TEST_WAV
 from websockets.sync.client import ClientConnection, connect
@@ -116,7 +116,8 @@ def test_the_clients_of_a_proxy_are_counted_one_by_one(
     behind: "Server", eventually: Callable[..., None]
 ) -> None:
     def open_for(client: str) -> ClientConnection:
-        url, headers = f"{behind.stream_url}?format=json&encoding=pcm", {"X-Forwarded-For": client}
+        url = f"{behind.stream_url}?format=json&encoding=pcm"
+        headers = {"X-Forwarded-For": client, "Authorization": f"Bearer {SECRET}"}
         socket: ClientConnection = stack.enter_context(connect(url, additional_headers=headers))
         socket.send(bytes(32_000))
         return socket
