@@ -163,6 +163,7 @@ DONE: dict[Action, Callable[[Somebody], object]] = {
 }
 """What makes each action happen, once, in an order that works."""
 
+READER, READERS_SECRET = "reader", "a-secret-of-a-reader"
 KEYS_BEFORE = "removed a-secret-of-key-1\nrotated a-secret-of-key-2\nchanged a-secret-of-key-3 read\n"
 KEYS_AFTER = "added a-secret-of-key-4\nrotated a-secret-of-key-5\nchanged a-secret-of-key-3 admin\n"
 NOTICED = {
@@ -194,12 +195,15 @@ def told(
 ) -> "Server":
     """A server that has ended, to which all of DONE was done."""
     path = tmp_path_factory.mktemp("keys") / "keys"
-    path.write_text(f"{KEY} {SECRET}\n{KEYS_BEFORE}")
+    always = f"{KEY} {SECRET}\n{READER} {READERS_SECRET} read\n"
+    path.write_text(always + KEYS_BEFORE)
     path.chmod(0o600)
     keys = ["--access-keys", str(path)]
     options = ["--engine", "scripted", "--script", str(script), *keys, "--log-format", "json"]
     with run_server(*options, "--log-level", "error") as server:
-        path.write_text(f"{KEY} {SECRET}\n{KEYS_AFTER}")
+        path.write_text(always + KEYS_AFTER)
+        reader = {"Authorization": f"Bearer {READERS_SECRET}", "X-Request-Id": READER}
+        assert server.http.delete("/audio/trail.wav", headers=reader).status_code == 403
         for action, do in DONE.items():
             do(Somebody(server, action.value))
         for action in Action:
@@ -223,6 +227,13 @@ def test_each_action_is_told_once(told: "Server", action: Action) -> None:
     else:
         assert line["subject"]
         assert who == (KEY, KEY, KEY, "127.0.0.1")
+
+
+def test_who_is_refused_is_named_where_they_are_known(told: "Server") -> None:
+    (line,) = trail(told, request=READER)
+    assert (line["action"], line["subject"]) == ("access.refused", "DELETE /audio/trail.wav")
+    assert (line["outcome"], line["key"], line["owner"]) == ("refused", READER, READER)
+    assert line["error"] == "AccessDeniedException"
 
 
 def test_a_session_is_told_with_its_engine_and_seconds(told: "Server") -> None:
