@@ -405,7 +405,10 @@ def add_key(
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @_key_settings
 def list_keys(*, as_json: bool, **given: Any) -> None:
-    """List the keys of the database, and what each used today (UTC)."""
+    """List the keys of the database, and what was used with each: today (UTC) and in the last 30 days.
+
+    A key of which something was used and that is not in the database is in a file, or was removed.
+    """
     from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
 
     _run_keys(given, lambda settings: commands.list_keys(settings, as_json=as_json))

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +17,9 @@ from native_client import WAIT, answer
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from transcribed.clock import utc_now
+from transcribed.scheduling.accounts import seconds_left
+
 if TYPE_CHECKING:
     from tests.conftest import Server
 
@@ -24,6 +29,15 @@ SECRETS = {
 DAY_SECONDS = 3
 SECOND = bytes(32_000)
 TRIES = 10
+TEST_SECONDS = 30
+
+
+@pytest.fixture(autouse=True)
+def within_one_day() -> None:
+    """A test that begins right before midnight in UTC would find another day's account at its end."""
+    left = seconds_left(utc_now())
+    if left < TEST_SECONDS:
+        time.sleep(left + 1)
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +79,22 @@ def shared(limited: "Callable[..., AbstractContextManager[Server]]") -> "Iterato
         running.assert_no_errors()
 
 
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
 def shown(name: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {SECRETS[name]}"}
+    return bearer(SECRETS[name])
 
 
 @contextmanager
-def opened(server: "Server", name: str, path: str = "/stream?format=json") -> Iterator[ClientConnection]:
+def opened(
+    server: "Server", key: str | dict[str, str], path: str = "/stream?format=json"
+) -> Iterator[ClientConnection]:
+    """A connection with a key, by its id or by the header that shows it."""
     url = server.url.replace("http", "ws", 1) + path
-    with connect(url, additional_headers=shown(name), open_timeout=WAIT, close_timeout=WAIT) as ws:
+    headers = shown(key) if isinstance(key, str) else key
+    with connect(url, additional_headers=headers, open_timeout=WAIT, close_timeout=WAIT) as ws:
         yield ws
 
 
@@ -180,18 +202,34 @@ def silent_wav() -> bytes:
     return b"RIFF" + sizes[0] + b"WAVE" + form + b"data" + sizes[1] + data
 
 
-def test_a_restart_goes_on_with_the_day(
-    limited: "Callable[..., AbstractContextManager[Server]]", tmp_path: Path
+def test_a_restart_goes_on_with_the_day_and_the_list_of_keys_tells_of_it(
+    limited: "Callable[..., AbstractContextManager[Server]]",
+    run: "Callable[..., subprocess.CompletedProcess[str]]",
+    tmp_path: Path,
 ) -> None:
     place = ("--transcripts", str(tmp_path / "transcripts.db"))
-    with limited(*place) as server, opened(server, "again") as ws:
-        for _ in range(DAY_SECONDS):
-            ws.send(SECOND)
-        ws.send(b"")
-        assert answer(ws)[1]["AudioSeconds"] == DAY_SECONDS
-    with limited(*place) as server:
+    own = ("--keys-key", str(tmp_path / "keys-key"))
+    added = run("keys", "add", "free", "--seconds-a-day", "0", *place, *own)
+    secret = added.stdout.strip()
+    with limited(*place, *own) as server:
+        for shown_by, seconds in ((shown("again"), DAY_SECONDS), (bearer(secret), DAY_SECONDS + 1)):
+            with opened(server, shown_by) as ws:
+                for _ in range(seconds):
+                    ws.send(SECOND)
+                ws.send(b"")
+                assert answer(ws)[1]["AudioSeconds"] == seconds
+    with limited(*place, *own) as server:
         assert refused(server, "again")["Message"].startswith("The key again has had its 3 s")
         assert metric(server, "transcribed_key_audio_today_seconds", '{key="again"}') == DAY_SECONDS
+    listed = {each["Key"]: each for each in json.loads(run("keys", "list", "--json", *place).stdout)}
+    for name, seconds, role in (("again", DAY_SECONDS, None), ("free", DAY_SECONDS + 1, "transcribe")):
+        used = {"AudioSeconds": seconds, "Streams": 1}
+        assert (listed[name]["Today"], listed[name]["Last30Days"]) == (used, used)
+        assert listed[name]["LastUsed"] is not None
+        assert listed[name]["Role"] == role
+    rows = [line.split() for line in run("keys", "list", *place).stdout.splitlines()]
+    assert [row[:3] for row in rows[1:]] == [["again", "-", "-"], ["free", "free", "transcribe"]]
+    assert rows[1][-6:] == ["3", "s", "1", "3", "s", "1"]
 
 
 # --- Failed sign-ins

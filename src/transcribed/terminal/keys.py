@@ -1,15 +1,17 @@
 """`transcribed keys`: the access keys of the database, while servers run or not."""
 
 import json
+import math
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from pathlib import Path
 
 import click
 
+from transcribed.clock import utc_now
 from transcribed.errors import BadRequest, ConfigurationError
 from transcribed.principal import Role
 from transcribed.service.key_file import valid_key_id, valid_secret
@@ -21,7 +23,14 @@ from transcribed.storage.opening import Stores, open_stores
 _STANDARD_INPUT = "-"
 _MOST_READ = 4096
 """Bytes of a file with a secret."""
-_COLUMNS = ("KEY", "OWNER", "ROLE", "ADDED", "ROTATED", "LAST USED", "AUDIO TODAY", "STREAMS TODAY")
+_COLUMNS = (
+    *("KEY", "OWNER", "ROLE", "ADDED", "ROTATED", "LAST USED"),
+    *("AUDIO TODAY", "STREAMS", "AUDIO IN 30 DAYS", "STREAMS"),
+)
+_DAYS = 30
+"""Of which it is told what was used, today included."""
+_ELSEWHERE = "-"
+"""In place of what is not known of a key that is in a file, or was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,8 @@ class NewKey:
 async def add_key(settings: ServerSettings, key: NewKey, secret_file: str | None) -> None:
     """Add a key. A secret that is made here goes to standard output. Raises TranscribedError."""
     valid_key_id(key.id)
+    if key.seconds_a_day is not None and not math.isfinite(key.seconds_a_day):
+        raise BadRequest("--seconds-a-day is a number of seconds, or 0 for no limit.")
     owner = key.id if key.owner is None else valid_key_id(key.owner, "owner")
     secret = _secret(secret_file)
     async with _opened(settings, make=True) as stores:
@@ -69,20 +80,54 @@ async def remove_key(settings: ServerSettings, key_id: str) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class UsedKey:
+    """A key, and what was used with it. `key` is None where it is in a file, or was removed."""
+
+    id: str
+    key: StoredKey | None
+    today: KeyUsage
+    lately: KeyUsage
+    last_used: date | None
+
+
+def used_keys(keys: Iterable[StoredKey], used: Iterable[KeyUsage], today: date) -> list[UsedKey]:
+    """All keys, and those that used something, in the order of their ids."""
+    stored = {key.id: key for key in keys}
+    of: dict[str, list[KeyUsage]] = {key: [] for key in stored}
+    for each in used:
+        of.setdefault(each.key, []).append(each)
+    found = []
+    for key_id, days in sorted(of.items()):
+        key = stored.get(key_id)
+        lately = _sum(key_id, today, days)
+        of_today = _sum(key_id, today, [each for each in days if each.day == today])
+        noted = [key.last_used] if key is not None and key.last_used is not None else []
+        last_used = max([*noted, *(each.day for each in days)], default=None)
+        found.append(UsedKey(key_id, key, of_today, lately, last_used))
+    return found
+
+
+def _sum(key_id: str, day: date, days: Sequence[KeyUsage]) -> KeyUsage:
+    seconds, streams = sum(each.audio_seconds for each in days), sum(each.streams for each in days)
+    return KeyUsage(key_id, day, seconds, streams)
+
+
 async def list_keys(settings: ServerSettings, *, as_json: bool) -> None:
-    """Print all keys, without their secrets. Raises TranscribedError."""
-    today = datetime.now(UTC).date()  # noqa: TID251 - what was used is counted by the day
+    """Print all keys, without their secrets, and what was used with each. Raises TranscribedError."""
+    today = utc_now().date()
     async with _opened(settings) as stores:
-        keys, used = await stores.keys.all(), await stores.key_usage.since(today)
-    of_today = {each.key: each for each in used if each.day == today}
-    usages = [of_today.get(key.id, KeyUsage(key.id, today, 0.0, 0)) for key in keys]
+        keys = await stores.keys.all()
+        used = await stores.key_usage.since(today - timedelta(days=_DAYS - 1))
+    found = used_keys(keys, used, today)
     if as_json:
-        click.echo(json.dumps(list(map(_described, keys, usages)), indent=2))
+        click.echo(json.dumps(list(map(_described, found)), indent=2))
         return
     if not keys:
         _tell("There are no keys here. Add one: transcribed keys add NAME")
+    if not found:
         return
-    for line in _aligned([_COLUMNS, *map(_row, keys, usages)]):
+    for line in _aligned([_COLUMNS, *map(_row, found)]):
         click.echo(line)
 
 
@@ -140,21 +185,23 @@ def _show(secret: str, file: str | None) -> None:
         click.echo(secret)
 
 
-def _row(key: StoredKey, used: KeyUsage) -> tuple[str, ...]:
-    return (
-        key.id,
-        key.owner,
-        key.role.value,
-        _day(key.created),
-        _day(key.rotated),
-        _day(key.last_used),
-        _of(f"{used.audio_seconds:.0f} s", key.seconds_a_day, "{:g} s"),
-        _of(str(used.streams), None, ""),
+def _row(each: UsedKey) -> tuple[str, ...]:
+    key = each.key
+    known = (
+        (_ELSEWHERE,) * 4
+        if key is None
+        else (key.owner, key.role.value, _day(key.created), _day(key.rotated))
     )
-
-
-def _of(used: str, most: float | None, form: str) -> str:
-    return f"{used} of {form.format(most)}" if most else used
+    most = key.seconds_a_day if key is not None else None
+    return (
+        each.id,
+        *known,
+        _day(each.last_used),
+        f"{each.today.audio_seconds:.0f} s" + (f" of {most:g} s" if most else ""),
+        str(each.today.streams),
+        f"{each.lately.audio_seconds:.0f} s",
+        str(each.lately.streams),
+    )
 
 
 def _day(moment: date | None) -> str:
@@ -167,15 +214,22 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _described(key: StoredKey, used: KeyUsage) -> dict[str, object]:
+def _described(each: UsedKey) -> dict[str, object]:
+    key = each.key
+    rotated = None if key is None else key.rotated
     return {
-        "Key": key.id,
-        "Owner": key.owner,
-        "Role": key.role.value,
-        "Streams": key.streams,
-        "SecondsADay": key.seconds_a_day,
-        "Added": key.created.isoformat(),
-        "Rotated": None if key.rotated is None else key.rotated.isoformat(),
-        "LastUsed": None if key.last_used is None else key.last_used.isoformat(),
-        "Today": {"AudioSeconds": round(used.audio_seconds, 3), "Streams": used.streams},
+        "Key": each.id,
+        "Owner": None if key is None else key.owner,
+        "Role": None if key is None else key.role.value,
+        "Streams": None if key is None else key.streams,
+        "SecondsADay": None if key is None else key.seconds_a_day,
+        "Added": None if key is None else key.created.isoformat(),
+        "Rotated": None if rotated is None else rotated.isoformat(),
+        "LastUsed": None if each.last_used is None else each.last_used.isoformat(),
+        "Today": _used(each.today),
+        f"Last{_DAYS}Days": _used(each.lately),
     }
+
+
+def _used(used: KeyUsage) -> dict[str, float]:
+    return {"AudioSeconds": round(used.audio_seconds, 3), "Streams": used.streams}
