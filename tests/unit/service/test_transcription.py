@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -17,7 +18,8 @@ from transcribed.audio.source import FileSource
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.moonshine import engine as moonshine
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
-from transcribed.errors import BadRequest, LimitExceeded, NotFound
+from transcribed.errors import BadRequest, Disconnected, LimitExceeded, NotFound
+from transcribed.logs import TRAIL
 from transcribed.options import FilterMethod, StreamOptions, TranscriptForm, VocabularyFilter
 from transcribed.principal import NOBODY
 from transcribed.recognition.endpointing import EndpointingRules
@@ -154,6 +156,34 @@ async def test_one_session_id_of_two_owners_is_two_sessions(
         assert not await kept.has("bert", "same")
         assert (await kept.page(NOBODY, Query())).found == ()
         assert [found.owner for found in (await kept.page(None, Query())).found] == ["anna"]
+
+
+async def test_the_trail_has_each_connection_of_a_session_that_is_resumed(
+    scheduler: Scheduler, decoders: Decoders, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, TRAIL)
+    engine = scheduler.run(ScriptedEngine(Script.model_validate(SCRIPT)))
+    service = Transcription(lambda _: engine, decoders)
+    request = TranscriptionRequest(session_id="Same", resume_window=60.0, owner="anna")
+
+    async def broken() -> AsyncIterator[bytes]:
+        async for chunk in chunks():
+            yield chunk
+        raise Disconnected("The client has closed the connection.")
+
+    async with service.open_live(request) as live:
+        with pytest.raises(Disconnected):
+            await texts(live.events(broken()))
+    async with service.open_live(request) as live:
+        assert await texts(live.events(chunks())) == ["I owe 5 darn dollars."]
+    await service.aclose()
+    of_all = "of anna by the server: ok, engine scripted"
+    assert caplog.messages == [
+        f"session.opened 'same' {of_all}",
+        f"session.ended 'same' {of_all}, seconds 1.0, error the client has gone",
+        f"session.opened 'same' {of_all}",
+        f"session.ended 'same' {of_all}, seconds 1.0",
+    ]
 
 
 async def test_a_recording_is_its_owners(scheduler: Scheduler, decoders: Decoders, tmp_path: Path) -> None:
