@@ -26,7 +26,7 @@ class _Engine:
 
 
 def served() -> AdmittedEngine:
-    counters = dict.fromkeys(metrics.OF_SUCCESSION, 0.0)
+    counters = dict.fromkeys(metrics.OF_FAILOVER, 0.0)
     return AdmittedEngine(_Engine(), AdmissionLimit(), lambda: 25, remote=True, counters=lambda: counters)
 
 
@@ -39,7 +39,7 @@ def test_the_metrics_are_those_of_the_code() -> None:
         assert metric.samples, metric.name
         (name,) = {sample.name for sample in metric.samples}
         found[name] = ("gauge" if metric.type == "info" else metric.type, metric.documentation)
-    assert found.pop("transcribed_build_info") == ("gauge", "What runs here.")
+    assert found.pop("transcribed_build_info") == ("gauge", "The version of the server.")
     rows = re.findall(r"^\| `(transcribed_\w+)` \| (\w+) \| (.*) \|$", PAGE, re.MULTILINE)
     listed = {name: (kind, told) for name, kind, told in rows}
     assert listed.pop("transcribed_build_info")[0] == "gauge"
@@ -47,7 +47,7 @@ def test_the_metrics_are_those_of_the_code() -> None:
 
 
 def test_everything_that_succession_counts_is_a_metric() -> None:
-    assert [each.name for each in fields(Counters)] == list(metrics.OF_SUCCESSION)
+    assert [each.name for each in fields(Counters)] == list(metrics.OF_FAILOVER)
 
 
 def test_those_of_the_process_are_those_of_the_library() -> None:

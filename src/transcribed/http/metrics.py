@@ -17,39 +17,39 @@ from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 _PREFIX = "transcribed_"
 
 GAUGES = {
-    "streams": "Transcriptions that run now.",
-    "places": "Live streams that there is room for, those that run included.",
-    "lag_seconds": "The longest lag of a live stream: audio received and not recognised yet.",
+    "streams": "Running transcriptions.",
+    "places": "Live streams that the engine can serve, including those that are running.",
+    "lag_seconds": "The longest lag of a live stream: audio received and not yet recognised.",
 }
 COUNTERS = {
-    "streams_opened": "Transcriptions that have begun.",
-    "streams_refused": "Those that there was no place for.",
-    "streams_failed": "Those that ended, or could not begin, with another error of the engine.",
+    "streams_opened": "Transcriptions that were started.",
+    "streams_refused": "Transcriptions that were refused for lack of capacity.",
+    "streams_failed": "Transcriptions that failed, or could not start, for any other reason.",
     "finals": "Final segments.",
-    "audio_received_seconds": "Audio that came.",
+    "audio_received_seconds": "Audio received.",
 }
 KEY_GAUGES = {
-    "key_streams": "Transcriptions of the key that run now.",
+    "key_streams": "Running transcriptions of the key.",
     "key_audio_today_seconds": "Audio of the key today, on all servers with the same database.",
 }
 KEY_COUNTERS = {
-    "key_streams_opened": "Transcriptions of the key that have begun.",
-    "key_refused": "Those that there was no place for, or that broke off at the day's limit.",
+    "key_streams_opened": "Transcriptions of the key that were started.",
+    "key_refused": "Transcriptions of the key that were refused, or ended at its daily limit.",
     "key_audio_seconds": "Audio that was recognised for the key.",
 }
 OF_SIGN_INS = {
-    "sign_ins_failed": "Requests with a secret, token or signature that is of no key.",
-    "sign_ins_refused": "Those at which it was not looked at, since too many of the address had failed.",
+    "sign_ins_failed": "Requests with a wrong secret, token or signature.",
+    "sign_ins_refused": "Requests refused unchecked after too many failed sign-ins from their address.",
 }
-OF_ENGINES_ELSEWHERE = {
-    "audio_sent_seconds": "Audio that was sent to the engine's service, what was sent again included.",
+OF_REMOTE_ENGINES = {
+    "audio_sent_seconds": "Audio sent to the remote engine, including audio that was sent again.",
 }
-OF_SUCCESSION = {
-    "takeovers": "Streams of the service that another followed before it had to end.",
-    "recoveries": "Streams of the service that another followed after a failure.",
-    "fail_overs": "Times that the fallback took over.",
-    "hand_backs": "Times that the fallback handed back.",
-    "fallback_seconds": "Audio that the fallback recognised.",
+OF_FAILOVER = {
+    "takeovers": "Streams of the remote engine that were replaced before their time limit.",
+    "recoveries": "Streams of the remote engine that were replaced after a failure.",
+    "fail_overs": "Times that the fallback engine took over.",
+    "hand_backs": "Times that the fallback engine handed back to the primary engine.",
+    "fallback_seconds": "Audio recognised by the fallback engine.",
     "repeated_seconds": "Audio that was sent again.",
 }
 
@@ -63,7 +63,7 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now, at each request of Prometheus."""
-        yield InfoMetricFamily(f"{_PREFIX}build", "What runs here.", {"version": self._version})
+        yield InfoMetricFamily(f"{_PREFIX}build", "The version of the server.", {"version": self._version})
         engines = self._engines()
         streams = GaugeMetricFamily(f"{_PREFIX}streams", GAUGES["streams"], labels=["engine", "pace"])
         for engine in engines:
@@ -76,7 +76,7 @@ class EngineCollector(Collector):
             for engine in engines:
                 gauge.add_metric([engine.name], engine.capacity if name == "places" else lag(engine))
             yield gauge
-        for name, told in (COUNTERS | OF_ENGINES_ELSEWHERE | OF_SUCCESSION).items():
+        for name, told in (COUNTERS | OF_REMOTE_ENGINES | OF_FAILOVER).items():
             counter = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=["engine"])
             for engine in engines:
                 for found, value in _counts(engine):
