@@ -1,4 +1,4 @@
-"""Sign-ins that failed, counted for each address, so that nobody can try secrets without end."""
+"""Limits the failed sign-ins of each address, so that nobody can guess secrets without end."""
 
 import ipaddress
 import logging
@@ -11,23 +11,24 @@ from contextlib import contextmanager
 from transcribed.errors import ExpiredToken, InvalidSignature, LimitExceeded, UnknownClient
 
 MOST_ADDRESSES = 10_000
-"""Of which failures are remembered; of more, those are forgotten that have not failed for the longest."""
+"""The most addresses to remember. Beyond that, those whose last failure is the oldest are forgotten."""
 
 _WINDOW_SECONDS = 60.0
 _NETWORK_BITS = 64
-"""Of an IPv6 address: one subscriber has all addresses that begin with them (RFC 6177)."""
+"""The first bits of an IPv6 address: a subscriber has all addresses with the same (RFC 6177)."""
 
 _log = logging.getLogger(__name__)
 
 
 class TooManyFailures(LimitExceeded):
-    """An address has failed to sign in too often, lately."""
+    """Too many sign-ins of an address failed within a minute."""
 
 
 class SignIns:
-    """Refuses an address where `most` sign-ins failed within a minute; 0 is no limit. `now` is in seconds.
+    """Refuses the sign-ins of an address if `most` have failed within a minute; 0 is no limit.
 
-    Then no secret of it is looked at, a right one neither: who tries secrets would be told which it is.
+    Their credentials are not checked, so that right ones are refused too: otherwise somebody who guesses
+    would learn which are right. `now` is a monotonic clock, in seconds.
     """
 
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -36,15 +37,15 @@ class SignIns:
         self._lately: OrderedDict[str, list[float]] = OrderedDict()
         self._told_at = -math.inf
         self.failed = 0
-        """Sign-ins with a secret, token or signature that was not right."""
+        """Sign-ins with wrong credentials."""
         self.refused = 0
-        """Those at which it was not looked at."""
+        """Sign-ins whose credentials were not checked."""
 
     @contextmanager
     def attempt(self, address: str) -> Iterator[None]:
-        """Look at a secret within this. Raises TooManyFailures where it is not to be looked at.
+        """A context in which credentials are checked. Raises TooManyFailures if they are not to be.
 
-        While it lasts it counts as one that failed: many at once are no way around the limit.
+        Until it ends it counts as a failure, so that many at once cannot exceed the limit.
         """
         who, now = _one(address), self._now()
         if self._most:
@@ -59,7 +60,7 @@ class SignIns:
         try:
             yield
         except (UnknownClient, InvalidSignature) as error:
-            # A token that has expired was right: to show it is no try at a secret.
+            # A token that has expired was right once, so it is no guess.
             failed = not isinstance(error, ExpiredToken)
             raise
         finally:
@@ -77,13 +78,13 @@ class SignIns:
         )
 
     def _tell(self, who: str, now: float) -> None:
-        """In the log, once a minute."""
+        """Log that an address has reached the limit, at most once a minute."""
         many = 0 < self._most <= len(self._lately.get(who, ()))
         if many and now - self._told_at >= _WINDOW_SECONDS:
             self._told_at = now
             _log.warning(
-                "%d sign-ins from %s failed within a minute: for now no more of its keys are looked at. "
-                "For a minute nothing is said of other addresses.",
+                "%d sign-ins from %s failed within a minute: further ones are refused for now. Other "
+                "addresses are not logged for a minute.",
                 self._most,
                 who,
             )
@@ -98,7 +99,7 @@ class SignIns:
             self._lately.pop(who, None)
 
     def _forget(self, latest: float) -> None:
-        """Those that last failed then or before, and of too many the oldest."""
+        """Remove addresses whose last failure was at `latest` or before, and the oldest of too many."""
         while self._lately:
             who, failures = next(iter(self._lately.items()))
             if failures[-1] > latest and len(self._lately) <= MOST_ADDRESSES:
@@ -107,7 +108,7 @@ class SignIns:
 
 
 def _one(address: str) -> str:
-    """Whoever has an address: of IPv6 its network."""
+    """An IPv4 address, or the network of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,7 +1,7 @@
-"""What each key has used today, and what it may have: pure.
+"""The use of each key, by the day, and its limits. Pure.
 
-A day is one of UTC, by the wall clock, which is asked here alone. It need not be believed: where it was
-wrong, audio counts on another day's account, and none is lost.
+Days are in UTC, by the wall clock, which is read here alone. Steps of that clock need no care as they do in
+`service/clock_steps.py`: while it is wrong, audio is counted on another day, and nothing is deleted.
 """
 
 import math
@@ -15,25 +15,27 @@ from transcribed.principal import Principal
 from transcribed.storage.keys import KeyUsage
 
 _SAME = 1e-6
-"""Seconds of audio, less than a sample: by so much sums of the same parts differ."""
+"""Seconds of audio, less than a sample: sums that differ by less are equal, but for rounding."""
 
 
 def day_of(moment: datetime) -> date:
-    """The day in UTC."""
+    """The day of a moment, in UTC."""
     return moment.astimezone(UTC).date()
 
 
 def seconds_left(moment: datetime) -> int:
-    """To the end of a moment's day in UTC, rounded up."""
+    """Seconds from a moment to the end of its day in UTC, rounded up."""
     start = datetime.combine(day_of(moment), time(), UTC)
     return math.ceil((start + timedelta(days=1) - moment).total_seconds())
 
 
 @dataclass(eq=False, slots=True)
 class _Day:
-    """A key's day; `heard` is in seconds of audio, since this server has counted.
+    """The use of a key on one day.
 
-    `others` is what it had of other servers, and of this one before its start, as far as that is known.
+    `heard` is the audio that this process counted, in seconds, and `begun` the streams; `kept` and
+    `kept_streams` are the part of these that the store has. `others` is the audio that the store has beside
+    `kept`: that of other servers, and of this one before its start.
     """
 
     day: date
@@ -43,7 +45,7 @@ class _Day:
     kept_streams: int = 0
     others: float = 0.0
     room: float = math.inf
-    """What may be heard here in all."""
+    """The most that `heard` may be."""
 
     @property
     def is_kept(self) -> bool:
@@ -51,52 +53,52 @@ class _Day:
 
 
 class Account:
-    """A key's; the one of the key None is of all who need none, and is kept nowhere."""
+    """The use of a key and its limits. The account of the key None is that of requests without a key."""
 
     def __init__(self, key: str | None, day: date) -> None:
         self.key = key
         self.streams = math.inf
-        """The most at once."""
+        """The most streams at once."""
         self.seconds_a_day = math.inf
         self.refused = 0
-        """Streams that there was no place for, or that broke off at the day's limit."""
+        """Streams that were refused, or ended because the audio of the day was used up."""
         self.day = _Day(day)
         self._before = 0.0
         self._begun_before = 0
 
     @property
     def heard(self) -> float:
-        """Seconds of audio since the server's start."""
+        """Seconds of audio that this process counted, on all days."""
         return self._before + self.day.heard
 
     @property
     def begun(self) -> int:
-        """Streams since the server's start."""
+        """Streams that began in this process, on all days."""
         return self._begun_before + self.day.begun
 
     @property
     def today(self) -> float:
-        """Seconds of audio today, on all servers, as far as it is known here."""
+        """Seconds of audio today, on all servers, as far as this one knows."""
         return self.day.heard + self.day.others
 
     @property
     def spent(self) -> bool:
-        """Whether it had all of its audio for today. What is heard is added to `day.heard`."""
+        """Whether the audio of the day is used up. Streams add theirs to `day.heard`."""
         return self.day.heard >= self.day.room
 
     def allow(self, streams: float, seconds_a_day: float) -> None:
-        """What it may have; 0 is no limit."""
+        """Set the limits; 0 is no limit."""
         self.streams = streams or math.inf
         self.seconds_a_day = seconds_a_day or math.inf
         self.know(self.day.others)
 
     def know(self, others: float) -> None:
-        """What other servers heard today."""
+        """Set what other servers heard today."""
         self.day.others = others
         self.day.room = self.seconds_a_day - others
 
     def turn(self, day: date) -> _Day:
-        """Begin another day; returns the one before."""
+        """Begin another day; returns the use on the one before."""
         over, self.day = self.day, _Day(day)
         self._before += over.heard
         self._begun_before += over.begun
@@ -106,28 +108,28 @@ class Account:
 
 @dataclass
 class Unkept:
-    """What is to be written: `used` is added to what is there, and then it is `kept`."""
+    """What the store does not have yet: `used`. Call `kept` when the store has added it."""
 
     used: list[KeyUsage] = field(default_factory=list)
     _days: list[tuple[_Day, float, int]] = field(default_factory=list)
 
     def add(self, key: str, day: _Day) -> None:
-        """What came to a day since it was last kept."""
+        """Add what was used on a day since it was last kept."""
         if not day.is_kept:
             self.used.append(KeyUsage(key, day.day, day.heard - day.kept, day.begun - day.kept_streams))
             self._days.append((day, day.heard, day.begun))
 
     def kept(self) -> None:
-        """It has been written."""
+        """Note that the store has it."""
         for day, heard, begun in self._days:
             day.kept, day.kept_streams = heard, begun
 
 
 class Accounts:
-    """Of all keys that asked for something since the start. `now` is the wall clock.
+    """The accounts of all keys that opened a stream since the start. `now` is the wall clock.
 
-    `streams` at once and `seconds_a_day` of audio are for keys of which nothing else is said; 0 is no
-    limit.
+    `streams` at once and `seconds_a_day` of audio are the limits of keys that have none of their own; 0 is
+    no limit.
     """
 
     def __init__(
@@ -147,21 +149,21 @@ class Accounts:
 
     @property
     def all(self) -> list[Account]:
-        """Those of keys."""
+        """Of keys, without that of requests without one."""
         return list(self._of.values())
 
     @property
     def today(self) -> date:
-        """The day that is counted now."""
+        """The day on which audio is counted now."""
         return self._today
 
     @property
     def seconds_left(self) -> int:
-        """To the end of the day."""
+        """Seconds to the end of the day, rounded up."""
         return seconds_left(self._now())
 
     def of(self, principal: Principal) -> Account:
-        """The account of the key that somebody showed, with what it may have."""
+        """The account of a principal's key, with its limits."""
         self.turn()
         if principal.key is None:
             return self._nobody
@@ -177,7 +179,7 @@ class Accounts:
         return account
 
     def turn(self) -> bool:
-        """Whether another day has begun. Then everybody has their audio again, as far as is known."""
+        """Begin the next day if it is time, and return whether it was. The use of all keys is 0 then."""
         today = day_of(self._now())
         if today == self._today:
             return False
@@ -186,7 +188,7 @@ class Accounts:
         return True
 
     def refusal(self, account: Account) -> LimitExceeded:
-        """What a key is told that had all of its audio for today."""
+        """The error for a key that has used up the audio of its day."""
         wait = self.seconds_left
         return LimitExceeded(
             f"The key {account.key} has had its {account.seconds_a_day:g} s of audio for today. It has as "
@@ -195,7 +197,7 @@ class Accounts:
         )
 
     def unkept(self) -> Unkept:
-        """What is to be written. Nobody asks for it again until it is kept, or could not be."""
+        """What the store does not have yet. Asked for again only when it is kept, or was not written."""
         self._over = [(key, day) for key, day in self._over if not day.is_kept]
         unkept = Unkept()
         for key, day in self._over:
@@ -205,7 +207,7 @@ class Accounts:
         return unkept
 
     def know(self, day: date, totals: Mapping[str, float]) -> None:
-        """What keys had in all on a day, as it is written; nothing is being written meanwhile."""
+        """Take what the store has: seconds of audio of each key on a day. Nothing is being written."""
         if day == self._today:
             self._totals = totals
             for key, account in self._of.items():

@@ -32,7 +32,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A limit of concurrent streams for one owner. `of` names streams and owner, and is unique."""
+    """A limit of concurrent streams of one key or address. `of` names both, and is unique."""
 
     of: str
     most: float

@@ -41,7 +41,7 @@ class KeptAccounts:
                 await self._keeping
                 await self._exchange()
         except TimeoutError:
-            _log.error("What keys used in the last seconds is not written: the store did not answer.")
+            _log.error("The use of keys in the last seconds is not stored: the database did not answer.")
 
     async def _keep(self) -> None:
         while not self._stopping.is_set():
@@ -74,7 +74,7 @@ class KeptAccounts:
         if self._failed:
             return
         self._failed = True
-        message = "What keys used cannot be written or read. It is counted here meanwhile, and tried again."
+        message = "The use of keys cannot be stored. It is counted here, and stored later."
         if isinstance(error, TranscribedError):
             _log.warning("%s %s", message, error.message)
         else:

@@ -118,9 +118,9 @@ def test_a_store_that_fails_is_told_once_and_loses_nothing(
 
     with caplog.at_level(logging.INFO):
         in_virtual_time(run())
-    told = [record.getMessage() for record in caplog.records if "What keys used" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "The use of keys" in record.getMessage()]
     assert len(told) == 2
-    assert told[0].endswith("tried again. The transcripts in x are away.")
+    assert told[0].endswith("stored later. The transcripts in x are away.")
 
 
 def test_the_stop_does_not_wait_for_a_store_without_end(
@@ -136,7 +136,7 @@ def test_the_stop_does_not_wait_for_a_store_without_end(
         assert asyncio.get_running_loop().time() - began == STOP_SECONDS
 
     in_virtual_time(run())
-    assert "the store did not answer" in caplog.text
+    assert "the database did not answer" in caplog.text
 
 
 def test_without_a_store_keys_are_counted_until_the_stop(in_virtual_time: Run) -> None:
