@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -260,6 +261,12 @@ def test_an_address_that_tries_secrets_is_refused_for_a_while(shared: "Server") 
             "/audio", files={"file": ("a.wav", SECOND, "audio/wav")}, headers=shown("modest")
         )
         assert body.status_code == 429
+        near = socket.create_connection(shared.address, WAIT, ("127.0.0.9", 0))
+        url = f"{shared.stream_url}?format=json"
+        with connect(url, sock=near, additional_headers=shown("modest"), open_timeout=WAIT) as ws:
+            error = json.loads(ws.recv(WAIT))["Error"]
+            assert error["Code"] == "LimitExceededException"
+            assert 0 < error["RetryAfter"] <= 60
         # What asks for no key is open to it, and who shows none is told that one is asked for.
         assert attacker.get("/health").status_code == 200
         assert attacker.get("/transcripts").status_code == 401
@@ -267,5 +274,5 @@ def test_an_address_that_tries_secrets_is_refused_for_a_while(shared: "Server") 
             assert other.get("/transcripts").status_code == 401
         assert other.get("/transcripts", headers=shown("modest")).status_code == 200
     assert metric(shared, "transcribed_sign_ins_failed_total") == TRIES
-    assert metric(shared, "transcribed_sign_ins_refused_total") == TRIES + 3
+    assert metric(shared, "transcribed_sign_ins_refused_total") == TRIES + 4
     assert shared.log.read_text().count("sign-ins from 127.0.0.9 failed within a minute") == 1
