@@ -9,7 +9,7 @@ import hmac
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from transcribed.errors import (
     AccessDenied,
     BadRequest,
     ConfigurationError,
+    InvalidSignature,
     StorageFailure,
     TranscribedError,
     Unavailable,
@@ -29,7 +30,7 @@ from transcribed.errors import (
 from transcribed.principal import ANYBODY, Principal, Role
 from transcribed.service import trail
 from transcribed.service.key_file import AccessKey, KeyFile
-from transcribed.service.stored_keys import ReadKeys, StoredKeys, missing_file
+from transcribed.service.stored_keys import ReadKeys, StoredKeys
 from transcribed.service.threads import in_thread
 from transcribed.service.tokens import make_token, read_token
 from transcribed.service.trail import Action
@@ -92,6 +93,8 @@ class AccessKeys:
         self._file = file
         self._sealing_file = sealing_file
         self._stored: StoredKeys | None = None
+        self._in_file: Sequence[AccessKey] = ()
+        self._in_database = ReadKeys(())
         self._read = False
         self._locked = False
         self._anybody = Access(ANYBODY)
@@ -147,7 +150,7 @@ class AccessKeys:
         """Authenticate with the signature of a request. Raises what `sigv4.verify` raises."""
         try:
             signed = sigv4.verify(request, self._secret, now)
-        except AccessDenied:
+        except (UnknownClient, InvalidSignature):
             # The key or its secret may have been added since the last read.
             await self._refresh_early()
             signed = sigv4.verify(request, self._secret, now)
@@ -235,8 +238,8 @@ class AccessKeys:
                 "There are access keys, and --no-auth would let everybody in without one. Leave --no-auth "
                 "out, or remove the keys: `transcribed keys list` says which there are."
             )
-        if self._locked and not self._by_id and self._sealing_file is not None:
-            raise ConfigurationError(missing_file(self._sealing_file))
+        if self._locked and not self._by_id:
+            raise ConfigurationError(self._in_database.reason)
         if beyond is not None and not no_auth and not self._locked:
             raise ConfigurationError(
                 f"--host {beyond} lets other machines in, and there are no access keys. Add one: "
@@ -251,7 +254,7 @@ class AccessKeys:
                 await self._refresh()
                 await self._store_used()
             except TranscribedError as error:
-                self._log_once(f"The access keys stay as they were. {error.message}")
+                self._log_once(_unchanged(error))
             except Exception:  # noqa: BLE001 - no error must end the periodic reads
                 _log.exception("The access keys stay as they were.")
 
@@ -281,20 +284,37 @@ class AccessKeys:
         await asyncio.shield(self._refreshing)
 
     async def _read_keys(self) -> None:
+        """Read the file and the database. The keys of one that fails stay; raises its error afterwards.
+
+        So a key that is removed from one is good no more, whatever is wrong with the other.
+        """
+        failures: list[TranscribedError] = []
         try:
-            given = () if self._file is None else await in_thread(self._file.read)
-            self._replace_keys(given, ReadKeys(()) if self._stored is None else await self._stored.read())
+            if self._file is not None:
+                try:
+                    self._in_file = await in_thread(self._file.read)
+                except ConfigurationError as error:
+                    failures.append(error)
+            if self._stored is not None:
+                try:
+                    self._in_database = await self._stored.read()
+                except TranscribedError as error:
+                    failures.append(error)
+            if self._read or not failures:
+                self._replace_keys(list(map(_unchanged, failures)))
+            if failures:
+                raise failures[-1]
         finally:
             # Set here, because a done callback would run one event loop iteration later.
             self._refreshing, self._known = None, self._refreshed
 
-    def _replace_keys(self, given: Iterable[AccessKey], stored: ReadKeys) -> None:
+    def _replace_keys(self, problems: list[str]) -> None:
         """Replace the keys. The file's have precedence over the database's."""
-        keys = {key.id: key for key in given}
-        problems, secrets = [], {key.secret for key in keys.values()}
+        stored, keys = self._in_database, {key.id: key for key in self._in_file}
+        secrets = {key.secret for key in keys.values()}
         # At the start, with no key that can be read, it is the error that ends the start.
-        if stored.unreadable and self._sealing_file is not None and (self._read or keys or stored.keys):
-            problems.append(f"{', '.join(stored.unreadable)}: {missing_file(self._sealing_file)}")
+        if stored.unreadable and (self._read or keys or stored.keys):
+            problems.append(f"{', '.join(stored.unreadable)}: {stored.reason}")
         for key in stored.keys:
             if key.id in keys or key.secret in secrets:
                 problems.append(
@@ -345,6 +365,10 @@ class AccessKeys:
         if new and self._stored is not None:
             await self._stored.note_used(new, today)
             self._noted |= dict.fromkeys(new, today)
+
+
+def _unchanged(error: TranscribedError) -> str:
+    return f"The access keys stay as they were. {error.message}"
 
 
 def _retrieve_exception(refreshing: asyncio.Task[None]) -> None:

@@ -31,10 +31,11 @@ def generated_secret() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadKeys:
-    """The keys in a database, and the ids of keys whose secret cannot be decrypted here."""
+    """The keys in a database, and the ids of keys whose secret cannot be decrypted here, with the reason."""
 
     keys: tuple[AccessKey, ...]
     unreadable: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class StoredKeys:
@@ -49,13 +50,18 @@ class StoredKeys:
         self._opened: dict[tuple[str, SealedSecret], SecretStr] = {}
 
     async def read(self) -> ReadKeys:
-        """All keys; decrypts only new secrets."""
+        """All keys; decrypts only new secrets. A file that cannot be used is no error here, but a reason."""
         stored = await self._store.all()
-        await self._open(stored)
+        reason = missing_file(self._sealing_file)
+        try:
+            await self._open(stored)
+        except ConfigurationError as error:
+            reason = error.message
         readable = [key for key in stored if (key.id, key.secret) in self._opened]
         return ReadKeys(
             tuple(self._known(key) for key in readable),
             tuple(key.id for key in stored if key not in readable),
+            reason,
         )
 
     async def listed(self) -> tuple[StoredKey, ...]:

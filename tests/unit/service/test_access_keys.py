@@ -14,10 +14,12 @@ import jwt
 import pytest
 from signing import sign
 
+from transcribed.clock import utc_now
 from transcribed.errors import (
     AccessDenied,
     BadRequest,
     ConfigurationError,
+    MissingAuthentication,
     StorageFailure,
     Unavailable,
     UnknownClient,
@@ -28,6 +30,7 @@ from transcribed.service.access_keys import Access, AccessKeys, AccessPolicy
 from transcribed.service.key_file import KeyFile
 from transcribed.service.sealing import KEY_BYTES, NotOurs, Sealing, made_sealing, read_sealing
 from transcribed.service.stored_keys import StoredKeys, generated_secret
+from transcribed.storage.keys import StoredKey
 from transcribed.storage.opening import Stores, open_stores
 from transcribed.wire import sigv4
 
@@ -255,6 +258,82 @@ async def test_when_a_key_was_last_used_is_kept(stores: Stores, stored: StoredKe
     one, two = await stored.listed()
     assert one.last_used in {today, today - timedelta(days=1)}
     assert two.last_used is None
+
+
+async def test_a_broken_file_keeps_no_key_of_the_database_good(
+    stores: Stores, stored: StoredKeys, sealing: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = key_file(tmp_path, f"one {SECRET}")
+    await add(stored, "two", OTHER)
+    async with watched(stores, sealing, file) as keys:
+        one, two = await keys.by_secret(SECRET), await keys.by_secret(OTHER)
+        file.path.write_text("nonsense")
+        await logged(caplog, "line 1 is no access key")
+        await stored.remove("two")
+        await revoked(two)
+        await assert_unknown(keys, OTHER)
+        await add(stored, "three", OTHER)
+        assert (await keys.by_secret(OTHER)).principal.key == "three"
+        assert await keys.by_secret(SECRET) is one
+        assert caplog.text.count("stay as they were") == 1
+
+
+async def test_a_broken_database_keeps_no_key_of_the_file_good(
+    sealing: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = await open_stores(str(tmp_path / "broken.db"))
+    await add(StoredKeys(opened.keys, sealing), "two", OTHER)
+    file = key_file(tmp_path, f"one {SECRET}")
+    async with watched(opened, sealing, file) as keys:
+        one, two = await keys.by_secret(SECRET), await keys.by_secret(OTHER)
+        await opened.aclose()
+        await logged(caplog, "stay as they were")
+        file.path.write_text(f"three {SECRET[::2]}")
+        await revoked(one)
+        with pytest.raises(StorageFailure):
+            await keys.by_secret(SECRET)
+        assert (await keys.by_secret(SECRET[::2])).principal.key == "three"
+        assert await keys.by_secret(OTHER) is two
+        assert caplog.text.count("stay as they were") == 1
+
+
+async def test_a_sealing_file_that_breaks_keeps_no_removed_key_good(
+    stores: Stores, stored: StoredKeys, sealing: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await add(stored, "one", SECRET)
+    await add(stored, "two", OTHER)
+    ours = content(sealing)
+    async with watched(stores, sealing) as keys:
+        one, two = await keys.by_secret(SECRET), await keys.by_secret(OTHER)
+        sealed = read_sealing(sealing)
+        assert sealed is not None
+        put(sealing, b"x" * 31)
+        await stores.keys.add(
+            StoredKey("three", "", Role.READ, sealed.seal("three", SECRET[::2]), utc_now())
+        )
+        await stored.remove("one")
+        await revoked(one)
+        await logged(caplog, "three: ")
+        await assert_unknown(keys, SECRET[::2])
+        assert "31 bytes" in caplog.text
+        assert await keys.by_secret(OTHER) is two
+        put(sealing, ours)
+        assert (await keys.by_secret(SECRET[::2])).principal.key == "three"
+    put(sealing, b"x" * 31)
+    with pytest.raises(ConfigurationError, match="31 bytes"):
+        async with watched(stores, sealing):
+            pass
+
+
+async def test_only_what_may_be_of_a_new_key_is_looked_for(
+    stores: Stores, stored: StoredKeys, sealing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_keys, "REFRESH_SECONDS", LONG)
+    monkeypatch.setattr(access_keys, "EARLY_REFRESH_SECONDS", LONG)
+    await add(stored, "one", SECRET)
+    async with watched(stores, sealing) as keys, asyncio.timeout(LONG / 2):
+        with pytest.raises(MissingAuthentication):
+            await keys.by_signature(sigv4.Request("POST", "/"), utc_now())
 
 
 # --- The policy
