@@ -47,7 +47,7 @@ def host_and_port(text: str) -> tuple[str, int | None] | None:
 def is_address(name: str) -> bool:
     """Whether a host is an IP address as it stands."""
     try:
-        ipaddress.ip_address(name.partition("%")[0])
+        ipaddress.ip_address(name)
     except ValueError:
         return False
     return True

@@ -31,7 +31,7 @@ def generated_secret() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadKeys:
-    """The keys in a database, and the ids of keys whose secret cannot be decrypted here, with the reason."""
+    """The keys in a database, and the ids of keys whose secret cannot be decrypted, and why."""
 
     keys: tuple[AccessKey, ...]
     unreadable: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class StoredKeys:
         self._opened: dict[tuple[str, SealedSecret], SecretStr] = {}
 
     async def read(self) -> ReadKeys:
-        """All keys; decrypts only new secrets. A file that cannot be used is no error here, but a reason."""
+        """All keys; decrypts only new secrets. An unusable file is no error, but a reason."""
         stored = await self._store.all()
         reason = missing_file(self._sealing_file)
         try:

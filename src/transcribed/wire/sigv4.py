@@ -44,7 +44,14 @@ _DAY_LENGTH = 8
 _REQUIRED = ("Credential", "SignedHeaders", "Date", "Signature")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _SECONDS = re.compile(r"[1-9][0-9]{0,2}")
-_SECRET_PARAMETERS = {"access_token", "x-amz-signature", "x-amz-security-token"}
+# A credential holds an id, or the secret of somebody who confuses the two.
+_SECRET_PARAMETERS = {
+    "access_token",
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-signature",
+    "x-amz-security-token",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +135,10 @@ def verify(request: Request, secret_of: Callable[[str], str | None], now: dateti
     access_key, scope = _credential(claim.credential)
     secret = secret_of(access_key)
     if secret is None:
+        # The id is not quoted: who confuses the two fields of a client's settings has put the secret there.
         raise UnknownClient(
-            f"This server does not know the access key {shown(access_key)}. Use one that it was given."
+            "This server does not know the access key that signs. Use one that it was given: "
+            "AWS_ACCESS_KEY_ID is its id, AWS_SECRET_ACCESS_KEY its secret."
         )
     moment = _moment(claim.stamp)
     if scope != (expected := Scope.of(claim.stamp, scope.region)):
@@ -212,10 +221,9 @@ def _claim(request: Request) -> _Claim:
         expires = _expires(fields.get("X-Amz-Expires", ""))
     else:
         fields = _header_fields(request)
-    if (algorithm := fields.get("X-Amz-Algorithm", "")) != _ALGORITHM:
-        raise IncompleteSignature(
-            f"Requests are signed with {_ALGORITHM} here, not with {shown(algorithm)}."
-        )
+    if fields.get("X-Amz-Algorithm") != _ALGORITHM:
+        # What came in its place is not quoted: it may be a secret.
+        raise IncompleteSignature(f"Requests are signed with {_ALGORITHM} here, and this one is not.")
     if missing := [name for name in _REQUIRED if not fields.get(f"X-Amz-{name}")]:
         raise IncompleteSignature(f"The signature comes without its {' and '.join(missing)}.")
     credential, signed_headers, stamp, signature = (fields[f"X-Amz-{name}"] for name in _REQUIRED)
@@ -269,9 +277,7 @@ def _credential(text: str) -> tuple[str, Scope]:
     match scope:
         case [day, region, service, terminator] if access_key and region and terminator == _TERMINATOR:
             return access_key, Scope(day, region, service)
-    raise IncompleteSignature(
-        f"The credential must be written KEY/DAY/REGION/{_SERVICE}/{_TERMINATOR}, not {shown(text)}."
-    )
+    raise IncompleteSignature(f"The credential must be written KEY/DAY/REGION/{_SERVICE}/{_TERMINATOR}.")
 
 
 def _check_time(moment: datetime, expires: int | None, now: datetime) -> None:

@@ -72,6 +72,7 @@ def test_a_host_of_this_servers_is_let_in(host: str) -> None:
         "proxied.lan:3000",
         "2130706433",
         "127.1",
+        "127.0.0.1%evil.example",
         "localhost@evil.example",
         "evil.example/localhost",
         "localhost:3000:80",
