@@ -1,37 +1,37 @@
-"""Every error that a caller may meet, in one shallow tree.
+"""The errors that callers may get, in one shallow class hierarchy.
 
-A message says what went wrong and what to do about it. `code` is the name that goes on the wire: Amazon
-Transcribe's where it has one for the case, else a name of the same form.
+A message says what went wrong and what to do about it. `code` is the name in the protocols: Amazon
+Transcribe's if it has one for the case, otherwise a name of the same form.
 """
 
 from typing import ClassVar
 
 RETRY_SECONDS = 5
-"""After which it may be tried again where the server is busy: streams that say nothing give way by then."""
+"""Seconds after which to retry when the server lacks capacity: by then it has ended silent streams."""
 
 
 class TranscribedError(Exception):
-    """The root. Raised itself only for what no branch below describes."""
+    """The base class. Raised itself only for failures that no subclass describes."""
 
     code: ClassVar[str] = "InternalFailureException"
     told_at_most: ClassVar[str | None] = None
-    """What clients are told of the kind, where a message may name paths and addresses."""
+    """The message for clients, for kinds of errors whose own messages may contain paths and addresses."""
 
     def __init__(self, message: str, told: str | None = None) -> None:
-        """`told` is for clients, where the message is for whoever runs the server."""
+        """`told` is the message for clients, if `message` is only for the operator of the server."""
         super().__init__(message)
         self.message = message
         self.told = told or self.told_at_most or message
 
 
 def shown(value: object, most: int = 40) -> str:
-    """A value that came from outside, in quotes, as a message may show it: of a long one the beginning."""
+    """A value of unknown origin, quoted for a message, and truncated to `most` characters."""
     text = str(value)
     return repr(text if len(text) <= most else f"{text[:most]}…")
 
 
 class BadRequest(TranscribedError):
-    """The request cannot be served as it is; sending it again unchanged will not help."""
+    """The request is not valid; sending it again unchanged will not help."""
 
     code = "BadRequestException"
 
@@ -49,53 +49,53 @@ class TooLarge(BadRequest):
 
 
 class MalformedMessage(BadRequest):
-    """Bytes that are no event-stream message, or one beyond its limits."""
+    """Bytes that are not an event-stream message, or one that exceeds a limit."""
 
 
 class IncompleteSignature(BadRequest):
-    """A signature of which something is missing, or that is written in no way we know."""
+    """A signature of which a part is missing, or whose format is unknown."""
 
     code = "IncompleteSignatureException"
 
 
 class AccessDenied(TranscribedError):
-    """Whoever asks has not shown that they may."""
+    """The client is not permitted to do this, or has not proved that it is."""
 
     code = "AccessDeniedException"
 
 
 class MissingAuthentication(AccessDenied):
-    """A request without a signature."""
+    """A request without credentials."""
 
     code = "MissingAuthenticationTokenException"
 
 
 class UnknownClient(AccessDenied):
-    """Signed with an access key that is none of this server's."""
+    """Credentials that belong to no key of this server."""
 
     code = "UnrecognizedClientException"
 
 
 class ExpiredToken(UnknownClient):
-    """A token of a key of this server's, shown too late."""
+    """A token of one of this server's keys that has expired."""
 
 
 class InvalidSignature(AccessDenied):
-    """A signature that is not that of the request or message, or not of this time."""
+    """A signature that does not match the request or message, or whose date is too far off."""
 
     code = "InvalidSignatureException"
 
 
 class ForeignHost(AccessDenied):
-    """Asked for by a name that is not this server's, which a page may do whose name resolves to it."""
+    """A request for a host name that is not this server's, as after DNS rebinding."""
 
 
 class ForeignOrigin(AccessDenied):
-    """Asked by a web page of another origin, which nobody has allowed."""
+    """A request of a web page of another origin that is not allowed."""
 
 
 class NoCredentials(AccessDenied):
-    """There is nothing to sign requests to a remote recogniser with."""
+    """No credentials to sign requests to a remote engine with."""
 
 
 class NotFound(TranscribedError):
@@ -111,7 +111,7 @@ class MediaChanged(TranscribedError):
 
 
 class Conflict(TranscribedError):
-    """Another stream with the same session's id has taken this one's place."""
+    """Another stream with the same session id has replaced this one."""
 
     code = "ConflictException"
 
@@ -119,34 +119,34 @@ class Conflict(TranscribedError):
 class StorageFailure(TranscribedError):
     """The store could not be read or written."""
 
-    told_at_most = "The store failed on this; the server's log says how."
+    told_at_most = "The store failed; the server's log has the cause."
 
 
 class StorageFull(StorageFailure):
-    """The store has no room left."""
+    """The store is full."""
 
-    told_at_most = "The store has no room left. Delete something, then retry."
+    told_at_most = "The store is full. Delete something, then retry."
 
 
 class StorageUnavailable(StorageFailure):
-    """The store does not answer or refuses, for now or until its owner mends it."""
+    """The store does not answer, or refuses; this may be temporary or need a repair."""
 
     code = "ServiceUnavailableException"
-    told_at_most = "The store does not answer, or refuses; the server's log says how. Try again later."
+    told_at_most = "The store does not answer, or refuses; the server's log has the cause. Try again later."
 
 
 class EngineFailure(TranscribedError):
-    """The recogniser failed on one stream. Other streams go on."""
+    """The engine failed in one stream. Other streams continue."""
 
 
 class Unavailable(TranscribedError):
-    """Not now: the server is starting or stopping. The same request may succeed later."""
+    """The server is starting or stopping. The same request may succeed later."""
 
     code = "ServiceUnavailableException"
 
 
 class Stopping(Unavailable):
-    """The server is stopping: what was asked for breaks off, and nothing new begins."""
+    """The server is stopping: running requests are interrupted, and new ones are refused."""
 
     def __init__(
         self, message: str = "The server is stopping. Try again in a moment.", told: str | None = None
@@ -155,17 +155,17 @@ class Stopping(Unavailable):
 
 
 class UpstreamLost(Unavailable):
-    """A remote recogniser cannot be reached, has gone, or answers what cannot be read."""
+    """A remote engine is unreachable, closed the connection, or sent an invalid response."""
 
 
 class ExpiredCredentials(Unavailable):
-    """What requests to a remote recogniser are signed with has run out; there may be new ones by now."""
+    """The credentials for a remote engine have expired; new ones may be available by now."""
 
 
 class LimitExceeded(TranscribedError):
-    """Whoever asks has all that they may have, or the server all that it can serve well.
+    """The client has reached one of its limits, or the server its capacity.
 
-    The same request may succeed in `retry_after` seconds.
+    The same request may succeed after `retry_after` seconds.
     """
 
     code = "LimitExceededException"
@@ -178,12 +178,12 @@ class LimitExceeded(TranscribedError):
 class ConfigurationError(TranscribedError):
     """A setting that the server cannot start with."""
 
-    told_at_most = "The server is not set up for this; its log says how."
+    told_at_most = "The server is not configured for this; its log has the details."
 
 
 class Disconnected(TranscribedError):
-    """The other end of a connection is gone."""
+    """The other end of a connection has closed it or was lost."""
 
 
 class Unread(Disconnected):
-    """The other end has not read for longer than the time-out."""
+    """The other end has read nothing for longer than the time-out."""

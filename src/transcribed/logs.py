@@ -1,4 +1,4 @@
-"""Where log lines go, and how they are written."""
+"""Configuration and formatting of the log."""
 
 import logging
 from typing import Literal
@@ -9,11 +9,11 @@ from transcribed.request_context import REQUEST
 
 LogFormat = Literal["text", "json"]
 TRAIL = "transcribed.trail"
-"""The logger of what somebody did; its lines are written whatever the level."""
+"""The logger of the audit trail, whose lines are written at every log level."""
 
 
 def configure(level: str, form: LogFormat) -> None:
-    """Log to standard error from a level on, as lines for people or as one JSON object each."""
+    """Log to standard error from a level on, as plain text or as one JSON object on each line."""
     handler = logging.StreamHandler()
     handler.addFilter(add_request)
     handler.setFormatter(formatter(form))
@@ -22,9 +22,9 @@ def configure(level: str, form: LogFormat) -> None:
 
 
 def add_request(record: logging.LogRecord) -> bool:
-    """Add what is known of the request that a line is logged for: `request_id`, `owner` and `key`.
+    """A filter for handlers that adds `request_id`, `owner` and `key` of the current request to a record.
 
-    A filter for a handler. What the line itself says of them stays.
+    Values that the record already has remain. Always returns True.
     """
     context = REQUEST.get()
     if context is not None:
@@ -37,7 +37,7 @@ def add_request(record: logging.LogRecord) -> bool:
 
 
 def formatter(form: LogFormat) -> logging.Formatter:
-    """Lines of a form, with what `add_request` has added."""
+    """The formatter for a format of the log, for records to which `add_request` was applied."""
     if form == "text":
         return _TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     return JsonFormatter(
@@ -48,13 +48,13 @@ def formatter(form: LogFormat) -> logging.Formatter:
     )
 
 
-# Control characters, C0 and C1: a name or path that somebody sends looks like no line of its own, and moves
-# no cursor.
+# The control characters C0 and C1: text that a client sends can neither imitate a log line nor move the
+# cursor of a terminal.
 _ESCAPED = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))} | {ord("\n"): "\n    "}
 
 
 class _TextFormatter(logging.Formatter):
-    """Lines for people: the request's id stands in brackets behind the message."""
+    """Plain text, with the request's id in brackets at the end of the line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging calls it so
         line = super().formatMessage(record).translate(_ESCAPED)

@@ -1,35 +1,35 @@
-"""Who asks, by which key, and what they may do."""
+"""Who makes a request, with which key and which rights."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 NOBODY = ""
-"""The owner of all that is made where no keys are asked for."""
+"""The owner of everything that is made on a server without keys."""
 
 
 class Role(Enum):
-    """What a key is for. Each role may do what those before it may."""
+    """The rights of a key. Each role includes the rights of those before it."""
 
     READ = "read"
     """Read its owner's transcripts, recordings and vocabulary filters."""
     TRANSCRIBE = "transcribe"
-    """Make, change and delete them, and open live sessions."""
+    """Also create, change and delete them, and open live sessions."""
     ADMIN = "admin"
-    """All that, of every owner; read the server's metrics."""
+    """The same for every owner, and read the server's metrics."""
 
     def includes(self, other: "Role") -> bool:
-        """Whether what `other` may do, this may too."""
+        """Whether this role has all rights of `other`."""
         order = list(Role)
         return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who asks.
+    """The originator of a request.
 
-    What they make belongs to `owner`; several keys may have the same. `key` is the id of the key that they
-    showed; None where none is asked for. With it they may have so many `streams` at once, and
-    `seconds_a_day` of audio recognised; 0 is no limit, None what the settings say.
+    What it makes belongs to `owner`; several keys may share an owner. `key` is the id of its key; None on a
+    server without keys. `streams` is the number of streams that the key may have at once, and
+    `seconds_a_day` the audio that may be recognised for it; 0 means no limit, None the settings' limit.
     """
 
     owner: str
@@ -40,4 +40,4 @@ class Principal:
 
 
 ANYBODY = Principal(NOBODY, Role.ADMIN)
-"""Everyone, where no keys are asked for."""
+"""The originator of every request on a server without keys."""

@@ -1,4 +1,4 @@
-"""The request that a piece of work is done for: its id, where it came from, and who asks."""
+"""The context of a request: its id, the client's address, and who makes it."""
 
 import uuid
 from contextvars import ContextVar
@@ -11,8 +11,8 @@ from transcribed.principal import ANYBODY, Principal
 class RequestContext:
     """One HTTP request or WebSocket, from its first byte to its last.
 
-    `address` is the client's; None where there is none to be known. `principal` is None until it is known
-    who asks. `is_refused` says whether it is told already that they may not.
+    `address` is the client's address; None if it is unknown. `principal` is None until the credentials have
+    been checked. `is_refused` says whether the trail already has the refusal of this request.
     """
 
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -22,15 +22,15 @@ class RequestContext:
 
 
 REQUEST: ContextVar[RequestContext | None] = ContextVar("REQUEST", default=None)
-"""None for what the server does by itself. Tasks and threads have that of the task that began them."""
+"""None for the server's own actions. Tasks and threads inherit the value of the task that started them."""
 
 
 def request_id() -> str:
-    """That of the request, under which the log has it; a new one where there is no request."""
+    """The id of the current request, as in the log; a new id if there is no request."""
     return (REQUEST.get() or RequestContext()).id
 
 
 def principal() -> Principal:
-    """Whoever asks; ANYBODY where it is not known, or for what the server does by itself."""
+    """Who makes the current request; ANYBODY if that is unknown, and for the server's own actions."""
     context = REQUEST.get()
     return ANYBODY if context is None or context.principal is None else context.principal

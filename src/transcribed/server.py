@@ -1,4 +1,4 @@
-"""The server as a process: its sockets, its signals, and who is let in, around the application."""
+"""The server process: listening sockets, signals, access rules and TLS around the application."""
 
 import asyncio
 import ipaddress
@@ -31,25 +31,25 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Started:
-    """What the server has to tell when it is ready."""
+    """The facts that the server prints when it is ready."""
 
     audio: str
-    """The place of the recordings."""
+    """Where recordings are stored, for display."""
 
     transcripts: str
-    """The place of the transcripts."""
+    """Where transcripts are stored, for display."""
 
     certificate: "ServerCertificate | None"
-    """That of the listener with TLS, where there is one."""
+    """The certificate of the TLS listener; None without TLS."""
 
     keys: int
-    """How many access keys there are."""
+    """The number of access keys."""
 
 
 async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> None:
     """Serve until SIGINT or SIGTERM. A second one ends the process at once.
 
-    `ready` is called once recognition is possible. Raises ConfigurationError where the server cannot start.
+    `ready` is called once recognition is possible. Raises ConfigurationError if the server cannot start.
     """
     address = listening.resolved(settings.host)
     keys = access_keys(settings, address)
@@ -81,7 +81,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
             drain, ping = application.drain, settings.ping_interval
             tasks.create_task(listening.listen(listeners, connected, drain, stopping, ping))
     except* TranscribedError as errors:
-        # Raised below: Python 3.11.2, which Debian has, makes a group of what is raised here.
+        # Raised below: Python 3.11.2, which Debian has, wraps an exception that is raised here in a group.
         failure = errors.exceptions[0]
     finally:
         if telemetry is not None:
@@ -91,7 +91,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
 
 
 def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
-    """The keys, of which those in the database are read later. Raises ConfigurationError."""
+    """The keys of the file; those of the database are read later. Raises ConfigurationError."""
     others = not ipaddress.ip_address(address).is_loopback
     if settings.no_auth:
         if settings.access_keys is not None:
@@ -112,7 +112,7 @@ def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
 def entry_rules(
     settings: ServerSettings, address: str, certificate: "ServerCertificate | None" = None
 ) -> EntryRules:
-    """Which hosts and origins are let in, by the settings and this machine's own names."""
+    """The accepted host names and origins: those of the settings, and this machine's own names."""
     machine = socket.gethostname()
     own = {settings.host, address, machine, f"{machine.partition('.')[0]}.local"}
     if certificate is not None:
@@ -135,7 +135,7 @@ def entry_rules(
 def _telemetry(settings: ServerSettings) -> "Telemetry | None":
     if not settings.otel:
         return None
-    from transcribed.telemetry import Telemetry  # noqa: PLC0415 - few have it, and every start would wait
+    from transcribed.telemetry import Telemetry  # noqa: PLC0415 - an optional extra, and slow to import
 
     return Telemetry()
 
@@ -150,7 +150,7 @@ def _certificate(settings: ServerSettings, address: str) -> "ServerCertificate |
         raise ConfigurationError(
             f"--port and --tls-port are both {settings.port}. TLS needs a port of its own."
         )
-    from transcribed.tls import certificates  # noqa: PLC0415 - every start would wait for it
+    from transcribed.tls import certificates  # noqa: PLC0415 - slow to import, and used only with TLS
 
     match own:
         case None, None:

@@ -1,4 +1,4 @@
-"""Every setting, from the command line, the environment (TRANSCRIBED_…) or its default, in this order."""
+"""All settings. A value comes from the command line, the environment (TRANSCRIBED_…) or its default."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,23 +25,23 @@ else:
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 NO_TRANSCRIPTS = "none"
-"""In place of where they are kept."""
+"""The value of `transcripts` that keeps none."""
 
 
 def _in_data_folder(name: str) -> Path:
     try:
         return platformdirs.user_data_path("transcribed") / name
-    except RuntimeError:  # No home folder. In a folder for all, somebody else could be there first.
+    except RuntimeError:  # No home folder. In a shared folder another user could create the file first.
         return Path(name)
 
 
 class _EngineSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
-    engine: EngineName = Field("moonshine", description="What recognises speech.")
-    model: ModelName = Field("default", description="Which of the engine's models.")
+    engine: EngineName = Field("moonshine", description="The engine that recognises speech.")
+    model: ModelName = Field("default", description="A model of the engine.")
     fallback: FallbackName = Field(
-        "none", description="The engine that takes over where a remote one, such as amazon, fails."
+        "none", description="The engine that takes over when a remote one, such as amazon, fails."
     )
     threads: int = Field(
         0, ge=0, le=256, description="Threads that recognise speech; 0 means one for each core."
@@ -53,89 +53,90 @@ class _EngineSettings(BaseSettings):
         engine = info.data.get("engine", "")
         models = MODELS.get(engine, ())
         if model != "default" and model not in models:
-            raise ValueError(
-                f"the models of the engine {engine} are {', '.join(models) or 'its own affair'}"
-            )
+            raise ValueError(f"the models of the engine {engine} are: {', '.join(models) or 'default'}")
         return model
 
 
 class RecognitionSettings(EngineOptions, _EngineSettings):
-    """What every command that recognises speech can be told."""
+    """The settings of every command that recognises speech."""
 
     def model_of(self, engine: str) -> str | None:
-        """The model that an engine is to load; None is its own choice."""
+        """The model that an engine shall load; None means its default."""
         return self.model if engine == self.engine and self.model != "default" else None
 
 
 class ServerSettings(RecognitionSettings):
-    """What the server can be told."""
+    """The settings of the server."""
 
     also: str = Field(
-        "", description="More engines that a stream may ask for by ?engine=, separated by commas."
+        "", description="More engines that streams can select with ?engine=, separated by commas."
     )
     host: str = Field("127.0.0.1", description="The address to listen on; 0.0.0.0 means all.")
     port: int = Field(3000, ge=1, le=65535, description="The port to listen on.")
-    tls: bool = Field(False, description="Serve with TLS too, on a port of its own.")
-    tls_port: int = Field(8443, ge=1, le=65535, description="The port with TLS.")
+    tls: bool = Field(False, description="Also serve with TLS, on another port.")
+    tls_port: int = Field(8443, ge=1, le=65535, description="The port for TLS.")
     tls_names: str = Field(
         "", description="More host names and addresses for the certificate, separated by commas."
     )
     tls_certificate: Path | None = Field(
-        None, description="A certificate of your own with its chain, PEM, in place of a local authority's."
+        None, description="A certificate of your own with its chain (PEM), instead of a local authority's."
     )
-    tls_key: Path | None = Field(None, description="The key of your own certificate, PEM.")
+    tls_key: Path | None = Field(None, description="The private key of your own certificate (PEM).")
     certificates: Path = Field(
         default_factory=lambda: _in_data_folder("certificates"),
-        description="A folder for the local certificate authority, made when it is first needed.",
+        description="The folder of the local certificate authority, created when it is first needed.",
     )
     access_keys: Path | None = Field(
-        None, description="A file of access keys, a line each: ID SECRET [ROLE [OWNER]]."
+        None, description="A file of access keys, one on each line: ID SECRET [ROLE [OWNER]]."
     )
     keys_key: Path = Field(
         default_factory=lambda: _in_data_folder("keys-key"),
-        description="The file of the key that seals the secrets of access keys in the database.",
+        description="The file with the key that encrypts the secrets of access keys in the database.",
     )
     no_auth: bool = Field(False, description="Let everybody do everything, without access keys.")
     allow_host: str = Field(
-        "", description="More host names under which clients ask for this server, separated by commas."
+        "", description="More host names of this server, separated by commas; * is any name."
     )
     allow_origin: str = Field(
-        "", description="Origins whose web pages may use this server, separated by commas; * is all."
+        "", description="Origins whose web pages may use this server, separated by commas; * is any origin."
     )
     proxies: str = Field(
-        "", description="Addresses and networks of proxies that are believed, separated by commas."
+        "",
+        description="Addresses and networks of proxies whose X-Forwarded-… headers are used.",
     )
-    audio: str = Field("audio", description="Where recordings are kept: a folder, or s3://BUCKET/PREFIX.")
+    audio: str = Field("audio", description="Where recordings are stored: a folder, or s3://BUCKET/PREFIX.")
     transcripts: str = Field(
         "transcripts.db",
-        description="Where transcripts are kept: a file, postgresql://…, or none.",
+        description="Where transcripts are stored: a file, postgresql://…, or none.",
     )
     keep_days: int = Field(
-        0, ge=0, le=36500, description="Days after which transcripts are deleted; 0 keeps them for ever."
+        0, ge=0, le=36500, description="Days after which transcripts are deleted; 0 keeps them forever."
     )
     vocabulary_filters: Path = Field(
-        Path("vocabulary-filters"), description="A folder for the lists of words that are to be filtered."
+        Path("vocabulary-filters"), description="The folder of vocabulary filters (lists of words)."
     )
     max_sessions: int = Field(
         0,
         ge=0,
-        description="The most live streams at once; 0 means as many as this machine can serve well.",
+        description="The most live streams at once; 0 means as many as this machine can serve.",
     )
     client_share: float = Field(
         0.9,
         ge=0.01,
         le=1,
-        description="The part of live streams and connections that one address may have; 1 is all.",
+        description="The part of the live streams and connections that one address may use; 1 means all.",
         json_schema_extra={"metavar": "PART"},
     )
     key_streams: int = Field(
-        0, ge=0, description="Streams that one key may have at once, if it says no other; 0 is no limit."
+        0, ge=0, description="Streams at once for a key without a limit of its own; 0 means no limit."
     )
     key_seconds_a_day: float = Field(
-        0.0, ge=0, description="Seconds of audio a day for one key, if it says no other; 0 is no limit."
+        0.0,
+        ge=0,
+        description="Seconds of audio a day for a key without a limit of its own; 0 means no limit.",
     )
     failed_sign_ins: int = Field(
-        10, ge=0, description="Sign-ins of one address that may fail within a minute; 0 is no limit."
+        10, ge=0, description="Requests with wrong credentials a minute from one address; 0 means no limit."
     )
     max_upload_bytes: int = Field(1024**3, ge=1, description="The largest recording, in bytes.")
     audio_timeout: float = Field(
@@ -145,23 +146,28 @@ class ServerSettings(RecognitionSettings):
         20.0,
         ge=0,
         le=3600,
-        description="Seconds after which a WebSocket's client that is told nothing is pinged; 0 is never.",
+        description="Seconds without a message of the server before a WebSocket gets a ping; 0 sends none.",
         json_schema_extra={"metavar": "SECONDS"},
     )
     longest_stream: float = Field(
-        14400.0, ge=1, description="Seconds that a stream of an Amazon client may last."
+        14400.0, ge=1, description="The longest stream of an Amazon client, in seconds."
     )
     strict_end: bool = Field(
-        False, description="Refuse, as Amazon does, the end of a request without an empty frame before it."
+        False, description="Refuse, like Amazon, a request that ends without an empty frame."
     )
     stop_grace: float = Field(
-        5.0, ge=0, le=600, description="Seconds that running streams have for their last words at the stop."
+        5.0,
+        ge=0,
+        le=600,
+        description="Seconds that running streams have for their last results when the server stops.",
     )
-    log_level: LogLevel = Field("info", description="What is logged, from this level on.")
+    log_level: LogLevel = Field("info", description="The lowest level that is logged.")
     log_format: LogFormat = Field(
-        "text", description="How it is written: lines for people, or a JSON object a line."
+        "text", description="The format of the log: plain text, or a JSON object on each line."
     )
-    otel: bool = Field(False, description="Send traces and metrics by OpenTelemetry, as OTEL_… say.")
+    otel: bool = Field(
+        False, description="Send traces and metrics with OpenTelemetry, configured by OTEL_… variables."
+    )
 
     @field_validator("also")
     @classmethod
@@ -191,11 +197,11 @@ class ServerSettings(RecognitionSettings):
 
     @property
     def more_engines(self) -> list[str]:
-        """Those beside the one that is meant where none is named."""
+        """The engines in addition to the default one."""
         return listed(self.also)
 
     def for_amazon(self) -> AmazonSettings:
-        """The part that the engine is told: also where this server itself is."""
+        """The settings of the engine `amazon`, with this server's own addresses."""
         hosts = {"localhost", "127.0.0.1", "[::1]", self.host, self._reached}
         ports = {self.port, self.tls_port} if self.tls else {self.port}
         own = frozenset(f"{host}:{port}".lower() for host in hosts for port in ports)
@@ -219,5 +225,5 @@ class ServerSettings(RecognitionSettings):
 
 
 def listed(names: str) -> list[str]:
-    """What stands between commas."""
+    """The items of a list that is separated by commas."""
     return [name for name in map(str.strip, names.split(",")) if name]

@@ -89,7 +89,7 @@ def test_a_model_is_one_of_the_engines() -> None:
     assert settings.model_of("moonshine") == first
     assert settings.model_of("scripted") is None
     assert RecognitionSettings().model_of("moonshine") is None
-    with pytest.raises(ValidationError, match="the models of the engine amazon are its own affair"):
+    with pytest.raises(ValidationError, match="the models of the engine amazon are: default"):
         RecognitionSettings(engine="amazon", model=first)
     with pytest.raises(ValidationError, match="Input should be 'default'"):
         RecognitionSettings(model="none-such")

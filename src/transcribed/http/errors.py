@@ -120,5 +120,5 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         _log.log(level, "%s %s broke off: %s", request.method, request.url.path, cause.message)
     else:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=cause or error)
-    failure = TranscribedError("The server failed on this request; its log says how.")
+    failure = TranscribedError("The server failed on this request; its log has the cause.")
     return JSONResponse({"detail": findable(failure).told}, 500)

@@ -200,7 +200,7 @@ async def _relay(
                 pass
             case BaseException():  # Including a task that was cancelled from within.
                 _log.error("A conversation failed.", exc_info=outcome)
-                failure = TranscribedError("The server failed; its log says how.")
+                failure = TranscribedError("The server failed; its log has the cause.")
                 await _close_with(transport, front_end, failure, closing)
 
 

@@ -308,7 +308,7 @@ class _ScheduledStream:
     def _fail(self, error: BaseException) -> None:
         if not isinstance(error, TranscribedError):
             _log.error("Recognition failed on one stream, which ends alone.", exc_info=error)
-            error = EngineFailure("The recogniser failed on this audio; the server's log says how.")
+            error = EngineFailure("The recogniser failed on this audio; the server's log has the cause.")
         self.end(error)
 
     def _proceed(self) -> None:

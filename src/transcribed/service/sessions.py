@@ -256,7 +256,7 @@ class ResumableSession:
         """Record the first failure for the client, and log unexpected ones."""
         if not isinstance(error, TranscribedError):
             _log.error("A session failed.", exc_info=error)
-            error = TranscribedError("The server failed; its log says how.")
+            error = TranscribedError("The server failed; its log has the cause.")
         elif self._attachment is None and not isinstance(error, Stopping):
             _log.warning("A session whose client is away failed: %s", error.message)
         self._failure = self._failure or error

@@ -136,7 +136,7 @@ def unavailable(subject: str, error: Exception) -> StorageUnavailable:
     """The error for a store that failed on `subject` (a recording's name or a word); logs the cause."""
     _log.error("The store of recordings failed on %r: %s", subject, first_line(error))
     told = (
-        "The store of recordings does not answer, or refuses; the server's log says how. Try again later."
+        "The store of recordings does not answer, or refuses. The server's log has the cause. Retry later."
     )
     return StorageUnavailable(told, told)
 

@@ -161,7 +161,7 @@ def test_a_conversation_that_fails_is_answered_and_the_log_says_why(
 ) -> None:
     line, talk = Line(b"a", b"b"), _FailingTalk(failure)
     in_virtual_time(_run(line, talk))
-    assert line.sent == ["a", "error: The server failed; its log says how."]
+    assert line.sent == ["a", "error: The server failed; its log has the cause."]
     assert line.closed == [(1, 1011, "internal error")]
     assert type(failure).__name__ in caplog.text
 

@@ -321,7 +321,7 @@ async def test_nothing_is_computed_ahead_of_a_reader_who_does_not_read() -> None
     ("error", "message"),
     [
         (EngineFailure("the recogniser fell over"), "the recogniser fell over"),
-        (RuntimeError("a secret of the server"), "the server's log says how"),
+        (RuntimeError("a secret of the server"), "the server's log has the cause"),
     ],
 )
 async def test_a_failing_step_ends_its_stream_alone(

@@ -158,7 +158,9 @@ class AmazonStream:
             await work()
         except Exception:  # noqa: BLE001 - any failure must reach the stream's reader
             _log.exception("A stream to Amazon Transcribe failed.")
-            self._end(EngineFailure("A stream to Amazon Transcribe failed; the server's log says how."))
+            self._end(
+                EngineFailure("A stream to Amazon Transcribe failed; the server's log has the cause.")
+            )
 
     async def _send_all(self) -> None:
         # The reading task reports a closed connection: an unread message may explain it.

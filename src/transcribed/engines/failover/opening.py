@@ -161,7 +161,7 @@ def translated_errors(name: str) -> Iterator[None]:
         raise Unavailable(f"{name} does not answer.") from error
     except Exception as error:
         _log.exception("A stream of %s failed.", name)
-        raise EngineFailure(f"{name} failed on this audio; the server's log says how.") from error
+        raise EngineFailure(f"{name} failed on this audio; the server's log has the cause.") from error
 
 
 def jitter() -> float:

@@ -132,7 +132,7 @@ class FailoverStream:
             self._end(error)
         except Exception as error:  # noqa: BLE001 - any failure must reach the stream's reader
             _log.error("A failover stream failed.", exc_info=error)
-            self._end(EngineFailure("The stream failed; the server's log says how."))
+            self._end(EngineFailure("The stream failed; the server's log has the cause."))
         finally:
             self._end(None)
             await self._release_all()
