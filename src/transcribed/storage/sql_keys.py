@@ -50,9 +50,10 @@ class SqlKeyStore:
 
     async def all(self) -> tuple[StoredKey, ...]:
         """All keys, sorted by id."""
-        rows = await self._database.read(lambda connection: connection.execute(_ALL).all())
-        # Sorted here, because databases differ in their order of text.
-        return tuple(sorted(map(_stored, rows), key=lambda key: key.id))
+        # Rows are converted within the operation, beside the event loop. Sorted here, because
+        # databases differ in their order of text.
+        keys = await self._database.read(lambda connection: list(map(_stored, connection.execute(_ALL))))
+        return tuple(sorted(keys, key=lambda key: key.id))
 
     async def add(self, key: StoredKey) -> None:
         """Store a new key."""
