@@ -19,6 +19,7 @@ from transcribed.errors import (
     AccessDenied,
     BadRequest,
     Disconnected,
+    ExpiredToken,
     LimitExceeded,
     Stopping,
     TooLarge,
@@ -334,7 +335,7 @@ async def _send_answer(
 ) -> None:
     try:
         await _send_events(transport, front_end, inbox, answer)
-    except (Disconnected, LimitExceeded, Stopping):
+    except (Disconnected, ExpiredToken, LimitExceeded, Stopping):
         raise
     except TranscribedError as error:
         if error is inbox.error:

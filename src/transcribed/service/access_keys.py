@@ -32,7 +32,7 @@ from transcribed.service import trail
 from transcribed.service.key_file import AccessKey, KeyFile
 from transcribed.service.stored_keys import ReadKeys, StoredKeys
 from transcribed.service.threads import in_thread
-from transcribed.service.tokens import make_token, read_token
+from transcribed.service.tokens import expired, make_token, read_token
 from transcribed.service.trail import Action
 from transcribed.storage.keys import KeyStore
 from transcribed.wire import sigv4
@@ -62,12 +62,23 @@ class AccessPolicy:
 class Access:
     """A successful authentication, with a key or with one of its tokens.
 
-    `revoked` is set when the key is removed or changed.
+    `revoked` is set when the key is removed or changed. A token `expires`, in seconds since 1970; keys do
+    not (None).
     """
 
     principal: Principal
     revoked: asyncio.Event = field(default_factory=asyncio.Event)
-    by_token: bool = False
+    expires: float | None = None
+
+    @property
+    def by_token(self) -> bool:
+        """Whether it was a token."""
+        return self.expires is not None
+
+    def check(self) -> None:
+        """To be called before something begins on an open connection. Raises ExpiredToken."""
+        if self.expires is not None and utc_now().timestamp() >= self.expires:
+            raise expired()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -186,10 +197,11 @@ class AccessKeys:
         found = self._by_digest.get(self._digest(secret))
         if found is not None:
             return found.access
-        principal = read_token(secret, self._key)
-        if principal is None or principal.key is None:
+        token = read_token(secret, self._key)
+        if token is None or token[0].key is None:
             return None
-        return Access(principal, self._by_id[principal.key].access.revoked, by_token=True)
+        principal, expires = token
+        return Access(principal, self._by_id[token[0].key].access.revoked, expires)
 
     def _key(self, key_id: str) -> AccessKey | None:
         found = self._by_id.get(key_id)

@@ -36,8 +36,11 @@ def make_token(key: AccessKey, role: Role | None, expires: datetime) -> str:
     return jwt.encode(claims, _signing_key(key), _ALGORITHM, {"kid": key.id})
 
 
-def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> Principal | None:
-    """Whoever shows a token; None for what is none of these keys. Raises ExpiredToken for an old one."""
+def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> tuple[Principal, float] | None:
+    """Whoever shows a token, and its end in seconds since 1970; None for what is none of these keys.
+
+    Raises ExpiredToken for an old one.
+    """
     if token.count(".") != _PARTS - 1 or len(token) > _LONGEST:
         return None
     try:
@@ -47,15 +50,20 @@ def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> Princip
         claims = jwt.decode(
             token, _signing_key(key), [_ALGORITHM], options={"require": ["exp", "sub", "role"]}
         )
-        role = Role(claims["role"])
+        role, expires = Role(claims["role"]), float(claims["exp"])
     except jwt.ExpiredSignatureError as error:
-        raise ExpiredToken("The token has expired. Ask for another: POST /tokens.") from error
-    except (jwt.PyJWTError, ValueError, TypeError):
+        raise expired() from error
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
         return None
     # The key may have been added again with the same id and secret, but another owner or a lesser role.
     if claims["sub"] != key.owner or not key.role.includes(role):
         return None
-    return replace(key.principal(), role=role)
+    return replace(key.principal(), role=role), expires
+
+
+def expired() -> ExpiredToken:
+    """What is told to who shows a token too late, or goes on with one."""
+    return ExpiredToken("The token has expired. Ask for another: POST /tokens.")
 
 
 def _signing_key(key: AccessKey) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from transcribed.errors import (
     AccessDenied,
     BadRequest,
     ConfigurationError,
+    ExpiredToken,
     MissingAuthentication,
     StorageFailure,
     Unavailable,
@@ -503,6 +505,11 @@ async def test_a_token_opens_what_its_key_opens_or_less(
         found = await keys.by_secret(token)
         assert found.principal == one.principal
         assert found.by_token
+        assert found.expires == expires.timestamp()
+        found.check()
+        one.check()
+        with pytest.raises(ExpiredToken):
+            replace(found, expires=found.expires - 61).check()
         now = datetime.now(UTC)  # noqa: TID251 - a token is dated
         assert timedelta(seconds=55) < expires - now <= timedelta(seconds=60)
         less, _ = keys.token(one, 60, Role.READ)
@@ -540,6 +547,9 @@ async def test_what_is_no_token_of_these_keys_opens_nothing(
             jwt.encode(claims | {"sub": "two"}, signing, "HS256", {"kid": "one"}),
             jwt.encode(claims | {"nbf": later}, signing, "HS256", {"kid": "one"}),
             jwt.encode(claims | {"exp": "soon"}, signing, "HS256", {"kid": "one"}),
+            jwt.encode(claims | {"exp": 10**400}, signing, "HS256", {"kid": "one"}),
+            jwt.encode(claims | {"exp": math.inf}, signing, "HS256", {"kid": "one"}),
+            jwt.encode(claims | {"exp": math.nan}, signing, "HS256", {"kid": "one"}),
             jwt.encode({"sub": "one-s", "role": "transcribe"}, signing, "HS256", {"kid": "one"}),
             "e30.e30.e30",
             "..",

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from transcribed.errors import TranscribedError
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.native.query import StreamQuery
+from transcribed.service.access_keys import Access
 from transcribed.service.transcription import Transcription
 from transcribed.transcript import LiveEvent, Segment
 from transcribed.wire import native as wire
@@ -15,10 +16,11 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 class NativeConversation:
     """Names of recordings and live audio in, transcripts out."""
 
-    def __init__(self, transcription: Transcription, query: StreamQuery, owner: str) -> None:
+    def __init__(self, transcription: Transcription, query: StreamQuery, access: Access) -> None:
         self._transcription = transcription
         self._query = query
-        self._request = query.request(owner)
+        self._access = access
+        self._request = query.request(access.principal.owner)
         self._shown: tuple[str, str] | None = None
 
     @property
@@ -32,10 +34,12 @@ class NativeConversation:
 
     def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
         """The events of the recording that is named. Raises TranscribedError."""
+        self._access.check()
         return self._transcription.transcribe_recording(request.name, self._request, self._query.pace)
 
     async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
         """The events of live audio, while it comes. Raises TranscribedError."""
+        self._access.check()
         opening = self._transcription.open_live(self._request)
         async with opening as live, aclosing(live.events(chunks)) as events:
             async for event in events:

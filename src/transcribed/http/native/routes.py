@@ -41,7 +41,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
             trail.tell_refused(error, "GET /stream")
             await transport.refuse(wire.encode_error(error, form), *code_and_reason(error))
             return
-        conversation = NativeConversation(transcription, query, access.principal.owner)
+        conversation = NativeConversation(transcription, query, access)
         await relays.run(transport, conversation, access.revoked)
 
     routes.add_websocket_route("/stream", stream)

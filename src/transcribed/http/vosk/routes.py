@@ -16,6 +16,7 @@ from transcribed.http.relay import Relays, code_and_reason
 from transcribed.http.transports import WebSocketTransport
 from transcribed.principal import Role
 from transcribed.service import trail
+from transcribed.service.access_keys import Access
 from transcribed.service.live_audio import Chunks
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.transcript import Done, LiveEvent, Segment
@@ -26,10 +27,10 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 class VoskStreamHandler:
     """One stream of a client. It opens with the first message, which may be the configuration."""
 
-    def __init__(self, transcription: Transcription, transport: WebSocketTransport, owner: str) -> None:
+    def __init__(self, transcription: Transcription, transport: WebSocketTransport, access: Access) -> None:
         self._transcription = transcription
         self._transport = transport
-        self._owner = owner
+        self._access = access
         self._config = wire.Config()
         self._finals, self._partial = list[Segment](), ""
 
@@ -49,8 +50,10 @@ class VoskStreamHandler:
     async def listen(self, chunks: Chunks) -> AsyncGenerator[LiveEvent, None]:
         """The events of the audio, from when the first message has come."""
         first = await anext(chunks, b"")
+        self._access.check()
         request = TranscriptionRequest(
-            format=InputFormat(sample_rate=round(self._config.sample_rate)), owner=self._owner
+            format=InputFormat(sample_rate=round(self._config.sample_rate)),
+            owner=self._access.principal.owner,
         )
         async with (
             self._transcription.open_live(request) as live,
@@ -96,7 +99,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
             trail.tell_refused(error, f"GET {websocket.url.path}")
             await transport.refuse(wire.encode_error(error), *code_and_reason(error))
             return
-        stream_handler = VoskStreamHandler(transcription, transport, access.principal.owner)
+        stream_handler = VoskStreamHandler(transcription, transport, access)
         await relays.run_stream(transport, stream_handler, access.revoked)
 
     for path in ("/vosk", "/"):
