@@ -70,6 +70,12 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
 
     async def load() -> None:
         transcripts = await application.load()
+        if settings.no_auth and _is_network(address):
+            _log.warning(
+                "--no-auth: whoever can reach %s may read, replace and delete all recordings, transcripts "
+                "and vocabulary filters here, have speech recognised, and read the metrics.",
+                settings.host,
+            )
         ready(Started(application.store.place, transcripts, certificate, application.access_keys.count))
 
     if telemetry is not None:
@@ -92,21 +98,18 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
 
 def access_keys(settings: ServerSettings, address: str) -> AccessKeys:
     """The keys of the file; those of the database are read later. Raises ConfigurationError."""
-    others = not ipaddress.ip_address(address).is_loopback
-    if settings.no_auth:
-        if settings.access_keys is not None:
-            raise ConfigurationError("--access-keys and --no-auth contradict each other. Give one of them.")
-        if others:
-            _log.warning(
-                "--no-auth: whoever can reach %s may read, replace and delete all recordings, transcripts "
-                "and vocabulary filters here, have speech recognised, and read the metrics.",
-                settings.host,
-            )
+    if settings.no_auth and settings.access_keys is not None:
+        raise ConfigurationError("--access-keys and --no-auth contradict each other. Give one of them.")
     file = None if settings.access_keys is None else KeyFile(settings.access_keys)
     if file is not None:
         file.read()
-    policy = AccessPolicy(settings.host if others else None, settings.no_auth)
+    policy = AccessPolicy(settings.host if _is_network(address) else None, settings.no_auth)
     return AccessKeys(policy, file, settings.keys_key)
+
+
+def _is_network(address: str) -> bool:
+    """Whether other machines can reach an address."""
+    return not ipaddress.ip_address(address).is_loopback
 
 
 def entry_rules(

@@ -17,7 +17,7 @@ from transcribed.errors import (
     Unread,
     UnreadableAudio,
 )
-from transcribed.http.relay import DRAIN_SECONDS, Relays, code_and_reason
+from transcribed.http.relay import DRAIN_SECONDS, REVOKED_SECONDS, Relays, code_and_reason
 from transcribed.transcript import LiveEvent, Notice
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
@@ -93,6 +93,29 @@ class Talk:
 async def _run(line: Line, talk: Talk) -> float:
     await Relays().run(line, talk, asyncio.Event())
     return asyncio.get_running_loop().time()
+
+
+async def _run_until_revoked(line: Line, talk: Talk, seconds: float) -> float:
+    revoked = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, revoked.set)
+    await Relays().run(line, talk, revoked)
+    return asyncio.get_running_loop().time()
+
+
+def test_whose_key_is_revoked_gets_the_last_words_and_an_error(in_virtual_time: InVirtualTime) -> None:
+    line, talk = Line(*[b"a"] * 100), Talk()
+    assert in_virtual_time(_run_until_revoked(line, talk, 3.5)) < 3.5 + REVOKED_SECONDS
+    assert talk.heard == ["aaa"]
+    assert line.sent[-2] == "aaa"
+    assert "removed or rotated" in str(line.sent[-1])
+    assert line.closed[-1][1] == 1008
+
+
+def test_what_takes_too_long_breaks_off_when_a_key_is_revoked(in_virtual_time: InVirtualTime) -> None:
+    line, talk = Line("x", *[b"a"] * 100), Talk()
+    assert in_virtual_time(_run_until_revoked(line, talk, 3.5)) == 3.5 + REVOKED_SECONDS
+    assert talk.heard == ["x begun", "x broke off"]
+    assert line.closed[-1][1] == 1008
 
 
 def test_what_a_client_said_before_it_went_is_heard_and_it_is_let_go_at_once(
