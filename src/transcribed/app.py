@@ -121,8 +121,10 @@ class Application:
         self.asgi.include_router(amazon.router(front, self._relays))
         self.asgi.include_router(tokens.router(self.access_keys))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
-        self.measured = metrics.measured(lambda: self._engines.all, self._limit, sign_ins, __version__)
-        self.asgi.include_router(metrics.router(self.measured))
+        self.metrics = metrics.metrics_registry(
+            lambda: self._engines.all, self._limit, sign_ins, __version__
+        )
+        self.asgi.include_router(metrics.router(self.metrics))
 
     def engine(self, name: str | None = None) -> AdmittedEngine:
         """An engine by its name, or the one that is meant without.

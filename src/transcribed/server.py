@@ -79,7 +79,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         ready(Started(application.store.place, transcripts, certificate, application.access_keys.count))
 
     if telemetry is not None:
-        telemetry.measure(application.measured)
+        telemetry.measure(application.metrics)
     failure: BaseException | None = None
     try:
         async with application.running(), asyncio.TaskGroup() as tasks:

@@ -98,7 +98,7 @@ def test_the_parameters_of_stream_are_those_of_the_code() -> None:
 
 
 def test_the_parameters_of_transcripts_are_those_of_the_code() -> None:
-    expected = [field.alias or name for name, field in http_transcripts.Wanted.model_fields.items()]
+    expected = [field.alias or name for name, field in http_transcripts.PageQuery.model_fields.items()]
     listed = re.findall(r"^\| `(\w+)` \|", section("### `GET /transcripts`"), re.MULTILINE)
     assert listed == expected
 

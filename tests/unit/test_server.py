@@ -15,7 +15,7 @@ from granian.server.embed import Server
 from transcribed.errors import ConfigurationError, ForeignHost, ForeignOrigin, TranscribedError
 from transcribed.http.connections import Bounds, Connections
 from transcribed.http.listening import listen, listener
-from transcribed.http.origins import Asked
+from transcribed.http.origins import EntryRequest
 from transcribed.server import access_keys, entry_rules
 from transcribed.service.access_keys import AccessKeys
 from transcribed.settings import ServerSettings
@@ -147,7 +147,7 @@ def names(settings: ServerSettings, certificate: ServerCertificate | None = None
 
     def includes(host: str) -> bool:
         try:
-            rules.check(Asked("GET", "/audio", "http", [host], []))
+            rules.check(EntryRequest("GET", "/audio", "http", [host], []))
         except ForeignHost:
             return False
         return True
@@ -184,7 +184,7 @@ def test_letting_all_in_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     entry_rules(ServerSettings(), "127.0.0.1")
     assert caplog.messages == []
     rules = entry_rules(ServerSettings(allow_host="*", allow_origin="*"), "127.0.0.1")
-    rules.check(Asked("GET", "/audio", "http", ["any.example"], ["https://other.example"]))
+    rules.check(EntryRequest("GET", "/audio", "http", ["any.example"], ["https://other.example"]))
     assert ["--allow-host *" in caplog.messages[0], "--allow-origin *" in caplog.messages[1]] == [
         True,
         True,
@@ -193,6 +193,6 @@ def test_letting_all_in_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_pages_of_others_are_those_of_the_settings() -> None:
     rules = entry_rules(ServerSettings(allow_origin="https://app.example.org"), "127.0.0.1")
-    rules.check(Asked("GET", "/audio", "http", ["localhost"], ["https://app.example.org"]))
+    rules.check(EntryRequest("GET", "/audio", "http", ["localhost"], ["https://app.example.org"]))
     with pytest.raises(ForeignOrigin):
-        rules.check(Asked("GET", "/audio", "http", ["localhost"], ["https://other.example"]))
+        rules.check(EntryRequest("GET", "/audio", "http", ["localhost"], ["https://other.example"]))

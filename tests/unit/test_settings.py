@@ -61,7 +61,7 @@ def test_what_cannot_be_asked_for_is_refused_at_the_start(setting: str, value: s
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("allow_host", "scribe.lan, http://other.lan", "'http://other.lan' is no name of a host"),
+        ("allow_host", "scribe.lan, http://other.lan", "'http://other.lan' is no host name"),
         ("allow_origin", "https://app.example.org,app.example.org", "'app.example.org' is no origin"),
         ("proxies", "127.0.0.1,nginx", "'nginx' does not appear to be .* such as 10.0.0.0/8"),
     ],

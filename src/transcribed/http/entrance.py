@@ -1,4 +1,4 @@
-"""The rules of `origins.py` and `proxies.py` for each request and WebSocket, before it is read."""
+"""Middleware that applies the rules of `origins.py` and `proxies.py` before a request is read."""
 
 import logging
 
@@ -10,13 +10,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from transcribed.errors import AccessDenied
 from transcribed.http.connections import sharing
 from transcribed.http.errors import status_of
-from transcribed.http.origins import Asked, EntryRules
+from transcribed.http.origins import EntryRequest, EntryRules
 from transcribed.http.proxies import Proxies
 from transcribed.request_context import REQUEST
 from transcribed.scheduling.admission import CLIENT
 
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-# What a script is shown of an answer beside the few headers that it always is.
+# Response headers that scripts may read, in addition to those that CORS always permits.
 _EXPOSED = (
     "Accept-Ranges",
     "Content-Disposition",
@@ -32,14 +32,14 @@ _EXPOSED = (
     "x-amzn-transcribe-session-id",
 )
 _POLICY_VIOLATION = 1008
-# Anybody can make up names: of more than so many the log says nothing.
-_MOST_TOLD = 100
+# Clients can invent host names and origins, so the log has a line for this number of them only.
+_MOST_LOGGED = 100
 
 _log = logging.getLogger(__name__)
 
 
 def entrance(app: ASGIApp, entry: EntryRules, proxies: Proxies) -> ASGIApp:
-    """An application behind the rules, and with CORS for the origins that they allow."""
+    """An application with the rules applied to every request, and with CORS for the allowed origins."""
     if entry.origins:
         app = CORSMiddleware(
             app,
@@ -49,48 +49,49 @@ def entrance(app: ASGIApp, entry: EntryRules, proxies: Proxies) -> ASGIApp:
             allow_private_network=True,
             expose_headers=_EXPOSED,
         )
-    return _Believing(_Guarded(app, entry), proxies) if proxies.networks else _Guarded(app, entry)
+    checked = _EntryCheck(app, entry)
+    return _ForwardedHeaders(checked, proxies) if proxies.networks else checked
 
 
-class _Guarded:
-    """ASGI middleware: refuses what the rules do not let in."""
+class _EntryCheck:
+    """ASGI middleware that refuses requests by the rules."""
 
     def __init__(self, app: ASGIApp, entry: EntryRules) -> None:
         self._app = app
         self._entry = entry
-        self._told = set[str]()
+        self._logged = set[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"}:
             try:
-                self._entry.check(_asked(scope))
+                self._entry.check(_entry_request(scope))
             except AccessDenied as error:
-                self._tell(error)
+                self._log(error)
                 await _refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _tell(self, error: AccessDenied) -> None:
-        """Once for each reason: a browser is told nothing of why a WebSocket is refused."""
-        new = error.message not in self._told and len(self._told) < _MOST_TOLD
+    def _log(self, error: AccessDenied) -> None:
+        """Log a reason once. A browser does not show a page why its WebSocket was refused."""
+        new = error.message not in self._logged and len(self._logged) < _MOST_LOGGED
         if new:
-            self._told.add(error.message)
+            self._logged.add(error.message)
         _log.log(logging.WARNING if new else logging.DEBUG, "Refused: %s", error.message)
 
 
 async def _refuse(error: AccessDenied, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await receive()
-        # Before it is accepted this is 403 in place of the handshake.
+        # Before the WebSocket is accepted, this becomes a 403 response to the handshake.
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
         return
-    content = {"detail": error.told, "Message": error.told}  # The latter is for Amazon's clients.
+    content = {"detail": error.told, "Message": error.told}  # Amazon's clients read Message.
     await JSONResponse(content, status_of(error))(scope, receive, send)
 
 
-def _asked(scope: Scope) -> Asked:
+def _entry_request(scope: Scope) -> EntryRequest:
     headers = Headers(scope=scope)
-    return Asked(
+    return EntryRequest(
         method=scope.get("method", "GET"),
         path=scope["path"],
         scheme=_plain_scheme(scope["scheme"]),
@@ -106,8 +107,8 @@ def _plain_scheme(scheme: str) -> str:
     return "https" if scheme in {"https", "wss"} else "http"
 
 
-class _Believing:
-    """ASGI middleware: what named proxies say takes the place of what is seen of themselves."""
+class _ForwardedHeaders:
+    """ASGI middleware that applies the forwarding headers of trusted proxies to the request."""
 
     def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
         self._app = app
@@ -115,23 +116,24 @@ class _Believing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"} and self._proxies.include(scope["client"][0]):
-            scope = self._behind(scope)
+            scope = self._forwarded(scope)
         await self._app(scope, receive, send)
 
-    def _behind(self, scope: Scope) -> Scope:
+    def _forwarded(self, scope: Scope) -> Scope:
         headers = Headers(scope=scope)
         names = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
-        said = self._proxies.forwarded(*map(headers.getlist, names))
+        forwarded = self._proxies.forwarded(*map(headers.getlist, names))
+        client, scheme, host = forwarded.client, forwarded.scheme, forwarded.host
         scope = {**scope}
-        if said.client is not None:
-            scope["client"] = (said.client, 0)
-            CLIENT.set(said.client if sharing(said.client) else None)
+        if client is not None:
+            scope["client"] = (client, 0)
+            CLIENT.set(client if sharing(client) else None)
             if (context := REQUEST.get()) is not None:
-                context.address = said.client
-        if said.scheme is not None:
-            secure = said.scheme == "https"
-            scope["scheme"] = ("wss" if secure else "ws") if scope["type"] == "websocket" else said.scheme
-        if said.host is not None:
+                context.address = client
+        if scheme is not None:
+            secure = scheme == "https"
+            scope["scheme"] = ("wss" if secure else "ws") if scope["type"] == "websocket" else scheme
+        if host is not None:
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
-            scope["headers"] = [(b"host", said.host.encode("latin-1")), *others]
+            scope["headers"] = [(b"host", host.encode("latin-1")), *others]
         return scope

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: a status, and `{"detail": …}` with the error's message."""
+"""Errors as HTTP responses: a status, and `{"detail": …}` with the error's message for clients."""
 
 import logging
 from copy import copy
@@ -51,52 +51,53 @@ _log = logging.getLogger(__name__)
 
 
 def status_of(error: TranscribedError) -> int:
-    """The HTTP status of an error: that of the nearest class that has one."""
+    """The HTTP status of an error: that of the nearest of its classes that has one."""
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
 def install(app: FastAPI) -> None:
-    """Answer TranscribedError by its status everywhere in the app, and all else by 500."""
+    """Handle exceptions of all routes: a TranscribedError by its status, all others by 500."""
     app.add_exception_handler(TranscribedError, _answer)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(Exception, _unexpected)
 
 
-def log_untold(error: TranscribedError) -> None:
-    """Keep what clients are not told for whoever runs the server."""
+def log_hidden(error: TranscribedError) -> None:
+    """Log the message of an error whose clients get another one."""
     if error.told != error.message:
-        _log.error("Clients are told no more than that something failed: %s", error.message)
+        _log.error("The client was not told the cause of a failure: %s", error.message)
 
 
-def findable(error: TranscribedError) -> TranscribedError:
-    """An error for its client: with the request's id where the log says more, under that id."""
+def with_request_id(error: TranscribedError) -> TranscribedError:
+    """The error for the client, with the request's id in its message if only the log has the cause."""
     context = REQUEST.get()
-    less = error.told != error.message or error.told_at_most is not None
-    if context is None or not (less or status_of(error) == _STATUS[TranscribedError]):
+    is_hidden = error.told != error.message or error.told_at_most is not None
+    if context is None or not (is_hidden or status_of(error) == _STATUS[TranscribedError]):
         return error
-    shown = copy(error)
-    shown.told = f"{error.told} Request id: {context.id}."
-    return shown
+    extended = copy(error)
+    extended.told = f"{error.told} Request id: {context.id}."
+    return extended
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    assert isinstance(error, TranscribedError)  # noqa: S101 - what it is installed for
+    assert isinstance(error, TranscribedError)  # noqa: S101 - it is installed for this class
     status = status_of(error)
     trail.tell_refused(error, f"{request.method} {request.url.path}")
     if status == _STATUS[TranscribedError]:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     else:
-        log_untold(error)
-    return JSONResponse({"detail": findable(error).told}, status, when_again(error) | _challenge(error))
+        log_hidden(error)
+    headers = retry_after(error) | _challenge(error)
+    return JSONResponse({"detail": with_request_id(error).told}, status, headers)
 
 
-def when_again(error: TranscribedError) -> dict[str, str]:
-    """The header that says in how many seconds the same may be asked again, where that is known."""
+def retry_after(error: TranscribedError) -> dict[str, str]:
+    """The header Retry-After, in seconds, for errors that have one; otherwise empty."""
     return {"retry-after": str(error.retry_after)} if isinstance(error, LimitExceeded) else {}
 
 
 def _challenge(error: TranscribedError) -> dict[str, str]:
-    """What a client is to show, as every 401 has to say it (RFC 6750, section 3)."""
+    """The header WWW-Authenticate, which every 401 needs (RFC 6750, section 3); otherwise empty."""
     match error:
         case MissingAuthentication():
             return {"WWW-Authenticate": 'Bearer realm="transcribed"'}
@@ -106,14 +107,14 @@ def _challenge(error: TranscribedError) -> dict[str, str]:
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as all handlers
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is installed for
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - it is installed for this class
     problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
-    detail = f"The request is not valid: {problems}. What can be asked for stands at /docs."
+    detail = f"The request is not valid: {problems}. The valid requests are listed at /docs."
     return JSONResponse({"detail": detail}, _STATUS[BadRequest])
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # So Starlette raises what has a handler, but comes when the answer has begun and can only break off.
+    # Starlette raises RuntimeError for an exception with a handler if the response has already begun.
     cause = error.__cause__ if isinstance(error, RuntimeError) else None
     if isinstance(cause, TranscribedError) and status_of(cause) != _STATUS[TranscribedError]:
         level = logging.INFO if isinstance(cause, Disconnected) else logging.WARNING
@@ -121,4 +122,4 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     else:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=cause or error)
     failure = TranscribedError("The server failed on this request; its log has the cause.")
-    return JSONResponse({"detail": findable(failure).told}, 500)
+    return JSONResponse({"detail": with_request_id(failure).told}, 500)

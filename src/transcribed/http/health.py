@@ -1,4 +1,4 @@
-"""What a supervisor asks."""
+"""Routes for supervisors and dashboards: health, readiness, running streams."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ from transcribed.engines.base import StreamStatus
 from transcribed.errors import Stopping, Unavailable
 from transcribed.http.access import Reader
 from transcribed.http.metrics import lag
-from transcribed.http.owners import Asked, is_told, owner_of_list
+from transcribed.http.owners import OwnerParameter, owner_of_list, shows_owner
 from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmittedEngine
 from transcribed.wire.amazon_parameters import features
@@ -20,19 +20,21 @@ Status = Literal["starting", "ready", "stopping"]
 
 
 class EngineHealth(BaseModel):
-    """An engine that a stream can ask for."""
+    """An engine that a stream can select."""
 
     name: str
     languages: list[str]
-    features: list[str] = Field(description="What it does beside: names of Amazon's parameters.")
+    features: list[str] = Field(
+        description="Parameters of Amazon's protocol that this engine supports and others do not."
+    )
     streams: int
     places: int
 
 
 class Health(BaseModel):
-    """`starting` until the model is loaded, then `ready`; `stopping` at the end.
+    """`status` is `starting` until the model is loaded, then `ready`, and `stopping` during shutdown.
 
-    Engine, languages and places are those of streams that ask for no engine.
+    `engine`, `languages` and `places` are those of the default engine.
     """
 
     status: Status
@@ -40,33 +42,35 @@ class Health(BaseModel):
     engine: str | None = None
     languages: list[str] = []
     streams: int = 0
-    places: int = Field(0, description="Live streams that there is room for, those that run included.")
+    places: int = Field(
+        0, description="The live streams that can be served well, including those that are running."
+    )
     lag: float = Field(0.0, description="The longest lag of a live stream, in seconds.")
     engines: list[EngineHealth] = []
 
 
 class OpenStream(BaseModel):
-    """A transcription that runs now."""
+    """A running transcription."""
 
     engine: str
     pace: Pace
     received: float = Field(description="Seconds of audio received.")
-    lag: float = Field(description="Seconds of it that are not recognised yet.")
+    lag: float = Field(description="Seconds of audio received and not yet recognised.")
     sent: float | None = Field(
-        description="Seconds of audio sent to the engine's service; null where it has none."
+        description="Seconds of audio sent to a remote engine; null for other engines."
     )
-    owner: str | None = Field(None, description="Whose it is; said where keys are used.", examples=["anna"])
+    owner: str | None = Field(None, description="The owner, if the server uses keys.", examples=["anna"])
 
 
 def router(
     engine: Callable[[], AdmittedEngine], engines: Callable[[], Sequence[AdmittedEngine]], version: str
 ) -> APIRouter:
-    """Routes over the default engine (which raises Unavailable until it is loaded) and all engines."""
+    """The routes. `engine` returns the default engine, or raises Unavailable until it is loaded."""
     routes = APIRouter(tags=["health"])
 
-    @routes.get("/health", summary="What runs here")
+    @routes.get("/health", summary="Version, engines and load")
     async def health() -> Health:
-        """The version, the engines and their languages, and how many streams are open."""
+        """The version, the engines and their languages, and the number of open streams."""
         loaded = engines()
         streams = sum(len(each.statuses) for each in loaded)
         try:
@@ -93,14 +97,14 @@ def router(
             ],
         )
 
-    @routes.get("/streams", summary="What is being transcribed", response_model_exclude_unset=True)
-    async def transcriptions(who: Reader, owner: Asked = None) -> list[OpenStream]:
-        """Every transcription that runs now, with its lag."""
-        whose = owner_of_list(who, owner)
+    @routes.get("/streams", summary="List the running transcriptions", response_model_exclude_unset=True)
+    async def transcriptions(principal: Reader, owner: OwnerParameter = None) -> list[OpenStream]:
+        """Every running transcription, with its lag."""
+        only_owner = owner_of_list(principal, owner)
         return [
-            _open_stream(each.name, status, theirs if is_told(who, theirs) else None)
+            _open_stream(each.name, status, stream_owner if shows_owner(principal, stream_owner) else None)
             for each in engines()
-            for theirs, status in each.statuses_by_owner(whose)
+            for stream_owner, status in each.statuses_by_owner(only_owner)
         ]
 
     @routes.get("/live", summary="Is the process alive?")
@@ -111,10 +115,10 @@ def router(
     @routes.get(
         "/ready",
         summary="Can it transcribe now?",
-        responses={503: {"description": "Not yet, or not any more."}},
+        responses={503: {"description": "The server is starting or stopping."}},
     )
     async def ready() -> JSONResponse:
-        """200 once the model is loaded, else 503."""
+        """200 once the model is loaded, otherwise 503."""
         try:
             engine()
         except Unavailable as error:

@@ -1,4 +1,4 @@
-"""What a monitoring system asks: `/metrics`, in the format of Prometheus."""
+"""`/metrics` in the format of Prometheus."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -55,7 +55,7 @@ OF_FAILOVER = {
 
 
 class EngineCollector(Collector):
-    """The engines' streams, as they are when somebody asks."""
+    """The metrics of the engines, collected at each request."""
 
     def __init__(self, engines: Callable[[], Sequence[AdmittedEngine]], version: str) -> None:
         self._engines = engines
@@ -117,7 +117,7 @@ class KeyCollector(Collector):
 
 
 def lag(engine: AdmittedEngine) -> float:
-    """The longest of its live streams, in seconds."""
+    """The longest lag of an engine's live streams, in seconds."""
     return max((status.lag for status in engine.statuses if status.pace is Pace.LIVE), default=0.0)
 
 
@@ -133,10 +133,10 @@ def _counts(engine: AdmittedEngine) -> Iterator[tuple[str, float]]:
     yield from engine.counters().items()
 
 
-def measured(
+def metrics_registry(
     engines: Callable[[], Sequence[AdmittedEngine]], limit: AdmissionLimit, sign_ins: SignIns, version: str
 ) -> CollectorRegistry:
-    """All that is measured: of the engines that are loaded, of keys, of the process."""
+    """A registry of all metrics: of the loaded engines, of keys, and of the process."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(engines, version))
     registry.register(KeyCollector(limit, sign_ins))
@@ -145,12 +145,12 @@ def measured(
 
 
 def router(registry: CollectorRegistry) -> APIRouter:
-    """The route, over what is measured."""
+    """The route for the metrics of a registry."""
     routes = APIRouter(tags=["health"])
 
-    @routes.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
+    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
     async def metrics(_: Admin, request: Request) -> Response:
-        """Streams, places, lag, audio, errors; in OpenMetrics where that is asked for."""
+        """Metrics of streams, capacity, lag, audio and errors; in OpenMetrics if Accept asks for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type})
 

@@ -1,15 +1,15 @@
-"""Which requests are let in, by their Host, Origin and Sec-Fetch headers: rules, without I/O.
+"""Rules that accept or refuse a request by its Host, Origin and Sec-Fetch headers; without I/O.
 
-A browser sends what any web page asks it to send, also to servers on its user's own machine and network.
-What a page of another origin asks for can be told by these headers, which no page can set (Fetch standard,
-"forbidden request-header"; Fetch Metadata). Programs other than browsers send neither of the latter two.
+Any web page can make a browser send requests, also to servers on the user's own machine and network. These
+headers identify requests of pages of another origin, and no page can set them (Fetch standard, "forbidden
+request-header"; Fetch Metadata). Programs other than browsers send neither Origin nor Sec-Fetch headers.
 
-- **Host**: a page whose own name resolves to this machine (DNS rebinding) is of one origin with this
-  server, to its browser. Its name is in Host all the same. Addresses cannot be rebound.
-- **Origin**: the page that asks. Browsers send it with WebSockets, with what a script asks of another
-  server, and with all that is no GET or HEAD.
-- **Sec-Fetch-Site**: without Origin a page of another site has this server's answer shown (an image, a
-  frame), or goes there. The last alone is harmless.
+- **Host**: after DNS rebinding the name of a page resolves to this machine, so the browser takes the page
+  and this server for one origin. Host still contains the page's name. Addresses cannot be rebound.
+- **Origin**: the origin of the page. Browsers send it with WebSockets, with requests of scripts to other
+  origins, and with all methods except GET and HEAD.
+- **Sec-Fetch-Site**: a request of another site without Origin either embeds a response of this server (an
+  image, a frame) or navigates to it. Only navigation is harmless.
 """
 
 import ipaddress
@@ -21,22 +21,25 @@ from typing import Self
 from transcribed.errors import ForeignHost, ForeignOrigin, shown
 
 EVERY = "*"
-"""As an entry of hosts or of origins: all of them."""
+"""The entry of hosts or of origins that stands for all of them."""
 
-# The name, or an address in brackets, and a port; underscores are in names of containers.
+# A name, or an address in brackets, and a port. Names of containers may contain underscores.
 _HOST = re.compile(r"(\[[^\s\[\]]+\]|[^\s:/?#@,\[\]*]+)(?::([0-9]{0,5}))?")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#@,*]*)")
 _OPAQUE = "null"
 _FOREIGN = {"cross-site", "same-site"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOCAL = ("localhost", ".localhost")
-# What tells nothing of what is kept here: these are for supervisors, and for people who look at the API.
+# Paths that show no user data, for supervisors and for readers of the API's documentation.
 _OPEN = {"/health", "/docs", "/redoc", "/openapi.json"}
 _OPEN_FOLDER = "/docs/files/"
 
 
 def host_and_port(text: str) -> tuple[str, int | None] | None:
-    """The name in lower case without a final dot, or address, and the port of a Host; None for no Host."""
+    """The name or address, and the port, of a Host header; None if it is not valid.
+
+    The name is in lower case, without a final dot.
+    """
     found = _HOST.fullmatch(text.lower())
     if found is None:
         return None
@@ -45,7 +48,7 @@ def host_and_port(text: str) -> tuple[str, int | None] | None:
 
 
 def is_address(name: str) -> bool:
-    """Whether a host is an IP address as it stands."""
+    """Whether a host is an IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -54,7 +57,7 @@ def is_address(name: str) -> bool:
 
 
 def is_host(entry: str) -> bool:
-    """Whether `Hosts` can have an entry."""
+    """Whether an entry is valid for `Hosts`."""
     try:
         Hosts.of([entry])
     except ValueError:
@@ -63,9 +66,9 @@ def is_host(entry: str) -> bool:
 
 
 def normal_origin(text: str) -> str | None:
-    """An origin as browsers write it: lower case, without a default port; None for what is none."""
+    """An origin as browsers write it: lower case, without a default port; None if it is not valid."""
     text = text.strip().lower().removesuffix("/")
-    if text == "file:/":  # What some applications made of web pages send.
+    if text == "file:/":  # Some applications that consist of web pages send this.
         return "file://"
     if text == _OPAQUE:
         return text
@@ -81,29 +84,29 @@ def normal_origin(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """Names under which this server is asked for."""
+    """Host names of this server."""
 
     names: frozenset[tuple[str, int | None]]
-    """In lower case, with the port where it counts."""
+    """Names in lower case, each with its port, or None for any port."""
     suffixes: frozenset[str]
-    """Each begins with a dot."""
+    """Suffixes of names, each beginning with a dot."""
     every: bool = False
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Self:
-        """Of names, with a port or without.
+        """Parse names, each with or without a port. Raises ValueError.
 
-        `.example.org` is that and all names below, `*.example.org` those below, `*` all. Raises ValueError.
+        `.example.org` includes that name and all below it, `*.example.org` only those below, `*` all names.
         """
         names, suffixes = set[tuple[str, int | None]](), set[str]()
         entries = list(entries)
         for entry in entries:
             if entry == EVERY or is_address(entry.strip("[]")):
-                continue  # Addresses are let in always.
+                continue  # Addresses are always accepted.
             below = entry.startswith((".", "*."))
             found = host_and_port(entry.removeprefix("*").removeprefix(".") if below else entry)
             if found is None or (below and found[1] is not None):
-                raise ValueError(f"{shown(entry)} is no name of a host, such as scribe.lan or .example.org")
+                raise ValueError(f"{shown(entry)} is no host name, such as scribe.lan or .example.org")
             if below:
                 suffixes.add(f".{found[0]}")
             if not entry.startswith("*"):
@@ -111,7 +114,7 @@ class Hosts:
         return cls(frozenset(names), frozenset(suffixes), EVERY in entries)
 
     def include(self, name: str, port: int) -> bool:
-        """Whether a name is one of them, as it is asked for at a port."""
+        """Whether a name, in a request to a port, is one of them."""
         return (
             self.every
             or (name, None) in self.names
@@ -122,14 +125,14 @@ class Hosts:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Origins whose pages may use this server, beside its own."""
+    """Origins whose pages may use this server, in addition to its own."""
 
     allowed: frozenset[str]
     every: bool = False
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Self:
-        """Of origins, `null` for pages that have none, `*` for all. Raises ValueError."""
+        """Parse origins; `null` stands for pages without one, `*` for all. Raises ValueError."""
         entries = list(entries)
         allowed = set[str]()
         for entry in entries:
@@ -148,10 +151,11 @@ class Origins:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request says of where it goes and comes from; a WebSocket's scheme is http or https too.
+class EntryRequest:
+    """The parts of a request that `EntryRules` checks.
 
-    Host and Origin have all values that came; `site`, `mode` and `dest` are those of Sec-Fetch-….
+    `scheme` is http or https, also for a WebSocket. `hosts` and `origins` are all values of Host and
+    Origin; `site`, `mode` and `dest` are those of the Sec-Fetch headers.
     """
 
     method: str
@@ -166,41 +170,40 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class EntryRules:
-    """The rules, with what they allow."""
+    """The host names and origins whose requests are accepted."""
 
     hosts: Hosts
     origins: Origins
 
-    def check(self, asked: Asked) -> None:
-        """Let a request in. Raises ForeignHost, ForeignOrigin."""
-        own = self._own(asked)
-        if asked.path in _OPEN or asked.path.startswith(_OPEN_FOLDER):
+    def check(self, request: EntryRequest) -> None:
+        """Accept a request. Raises ForeignHost, ForeignOrigin."""
+        own = self._own_origin(request)
+        if request.path in _OPEN or request.path.startswith(_OPEN_FOLDER):
             return
-        if asked.origins:
-            self._check_origin(", ".join(asked.origins), own)
-        elif asked.site in _FOREIGN and not self.origins.every and not _goes_there(asked):
+        if request.origins:
+            self._check_origin(", ".join(request.origins), own)
+        elif request.site in _FOREIGN and not self.origins.every and not _is_navigation(request):
             raise ForeignOrigin(
-                "A page of another origin has its browser load this, and does not say which. If it is one "
-                "that --allow-origin names, have it asked for as CORS does: fetch, or the attribute "
-                "crossorigin."
+                "This was requested by a page of another origin, which the request does not name. If "
+                "--allow-origin names it, let the page use fetch, or the attribute crossorigin."
             )
 
-    def _own(self, asked: Asked) -> str | None:
-        """This server's origin, as it is asked for; None where the request does not say."""
-        text = ", ".join(asked.hosts)
-        if not text:  # HTTP/1.0, and programs that leave it out: browsers never do.
+    def _own_origin(self, request: EntryRequest) -> str | None:
+        """This server's origin, by the request's Host; None without a Host. Raises ForeignHost."""
+        text = ", ".join(request.hosts)
+        if not text:  # HTTP/1.0, and programs that omit it. Browsers always send it.
             return None
         found = host_and_port(text)
         if found is None:
-            raise ForeignHost(f"The header Host is {shown(text)}, which is no name of a host.")
+            raise ForeignHost(f"The header Host is {shown(text)}, which is not a valid host name.")
         name, port = found
-        at = port if port is not None else _DEFAULT_PORTS[asked.scheme]
+        at = port if port is not None else _DEFAULT_PORTS[request.scheme]
         if not (is_address(name) or _ALWAYS.include(name, at) or self.hosts.include(name, at)):
             raise ForeignHost(
                 f"{shown(name, 253)} is not known to be a name of this server. If it is, start it with "
                 f"--allow-host {shown(name, 253)[1:-1]}."
             )
-        return normal_origin(f"{asked.scheme}://{text}")
+        return normal_origin(f"{request.scheme}://{text}")
 
     def _check_origin(self, text: str, own: str | None) -> None:
         origin = normal_origin(text)
@@ -208,7 +211,7 @@ class EntryRules:
             return
         if origin == _OPAQUE:
             raise ForeignOrigin(
-                "The page that asks has no origin of its own (Origin: null), as those of files have none. "
+                "The page has no origin of its own (Origin: null), like pages that are opened as files. "
                 "Serve it over HTTP and name its origin with --allow-origin."
             )
         text = shown(text, 300)[1:-1]
@@ -227,8 +230,8 @@ class EntryRules:
 _ALWAYS = Hosts.of(_LOCAL)
 
 
-def _goes_there(asked: Asked) -> bool:
-    return asked.method == "GET" and asked.mode == "navigate" and asked.dest == "document"
+def _is_navigation(request: EntryRequest) -> bool:
+    return request.method == "GET" and request.mode == "navigate" and request.dest == "document"
 
 
 def _host_of(origin: str) -> str | None:

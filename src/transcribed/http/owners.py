@@ -1,4 +1,4 @@
-"""Whose things a route is about: its client's own, and for the role admin anybody's."""
+"""The owner whose items a route reads or changes: the client's own, or any owner for the role admin."""
 
 from typing import Annotated
 
@@ -8,32 +8,32 @@ from transcribed.errors import AccessDenied
 from transcribed.principal import NOBODY, Principal, Role
 
 ABOUT_OWNER = (
-    "Whose, for keys of the role admin alone; empty is what was made without keys. A list shows them "
-    "everybody's where it is left out, all else their own."
+    "The owner, for keys of the role admin only; empty for what was made without keys. Without it, lists "
+    "contain the items of all owners, and other routes use the key's own owner."
 )
 
-Asked = Annotated[str | None, Query(alias="owner", description=ABOUT_OWNER)]
-"""The parameter of a route by which an admin names an owner."""
+OwnerParameter = Annotated[str | None, Query(alias="owner", description=ABOUT_OWNER)]
+"""The query parameter with which an admin names an owner."""
 
 
-def owner_of_one(who: Principal, asked: str | None) -> str:
-    """Who owns the one thing that is meant. Raises AccessDenied for who may not ask for another's."""
-    if asked is None or asked == who.owner:
-        return who.owner
-    if not who.role.includes(Role.ADMIN):
+def owner_of_item(principal: Principal, asked: str | None) -> str:
+    """The owner of the item that a request names. Raises AccessDenied for another owner's item."""
+    if asked is None or asked == principal.owner:
+        return principal.owner
+    if not principal.role.includes(Role.ADMIN):
         raise AccessDenied(
-            "What belongs to others is for keys of the role admin. Leave the parameter owner out."
+            "Only keys of the role admin can access other owners. Leave the parameter owner out."
         )
     return asked
 
 
-def owner_of_list(who: Principal, asked: str | None) -> str | None:
-    """Whose things a list shows; None for everybody's, which is for admins. Raises AccessDenied."""
-    if asked is None and who.role.includes(Role.ADMIN):
+def owner_of_list(principal: Principal, asked: str | None) -> str | None:
+    """The owner whose items a list contains; None for all owners, for admins. Raises AccessDenied."""
+    if asked is None and principal.role.includes(Role.ADMIN):
         return None
-    return owner_of_one(who, asked)
+    return owner_of_item(principal, asked)
 
 
-def is_told(who: Principal, owner: str) -> bool:
-    """Whether a list says whose a thing is: wherever that could be another's than its reader's."""
-    return who.key is not None or owner != NOBODY
+def shows_owner(principal: Principal, owner: str) -> bool:
+    """Whether a list names the owner of an item: always, unless no keys have ever been used."""
+    return principal.key is not None or owner != NOBODY

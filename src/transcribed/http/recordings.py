@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
 from transcribed.http.access import Reader, Transcriber
-from transcribed.http.owners import Asked, is_told, owner_of_list, owner_of_one
+from transcribed.http.owners import OwnerParameter, owner_of_item, owner_of_list, shows_owner
 from transcribed.http.ranges import RangeNotSatisfiable, byte_range, is_known, unchanged
 from transcribed.http.security_headers import MEDIA_POLICY
 from transcribed.http.upload import uploaded_file
@@ -32,7 +32,7 @@ _UPLOAD_BODY = {
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "The recording. A content type is audio/*, video/*, or none.",
+                        "description": "The recording. Its content type is audio/*, video/*, or missing.",
                     }
                 },
             },
@@ -42,7 +42,7 @@ _UPLOAD_BODY = {
 }
 
 
-# No type at all, types that say nothing, and containers of no kind.
+# A missing type, types for arbitrary data, and containers for audio or video.
 _PERHAPS_AUDIO = {
     "",
     "application/octet-stream",
@@ -54,7 +54,7 @@ _PERHAPS_AUDIO = {
 
 
 class ListedTrack(BaseModel):
-    """One audio track of a recording; language and title as the file says them."""
+    """One audio track of a recording, with the language and title that the file gives."""
 
     track: int = Field(description="Counted from 1.", examples=[2])
     codec: str = Field(description="FFmpeg's name.", examples=["aac"])
@@ -62,12 +62,12 @@ class ListedTrack(BaseModel):
     channels: int = Field(examples=[2])
     language: str | None = Field(None, examples=["eng"])
     title: str | None = Field(None, examples=["Commentary"])
-    default: bool = Field(description="Whether the file marks it as the one to be played.")
-    decodable: bool = Field(description="Whether it can be heard here.")
+    default: bool = Field(description="Whether the file marks it as the default track.")
+    decodable: bool = Field(description="Whether this server can decode it.")
 
 
 class ListedRecording(BaseModel):
-    """One recording. What describes its audio is null if the stored file is none."""
+    """One recording. The members that describe its audio are null if the stored file is not audio."""
 
     name: str = Field(examples=["test.wav"])
     size: int = Field(description="Bytes.", examples=[50740])
@@ -78,10 +78,10 @@ class ListedRecording(BaseModel):
     sample_rate: int | None = Field(None, description="Samples a second.", examples=[22050])
     channels: int | None = Field(None, examples=[1])
     track: int | None = Field(
-        None, description="Which audio track is described and heard, where there are several.", examples=[2]
+        None, description="The audio track that is transcribed, if there are several.", examples=[2]
     )
-    tracks: list[ListedTrack] | None = Field(None, description="All of them, where there are several.")
-    owner: str | None = Field(None, description="Whose it is; said where keys are used.", examples=["anna"])
+    tracks: list[ListedTrack] | None = Field(None, description="All audio tracks, if there are several.")
+    owner: str | None = Field(None, description="The owner, if the server uses keys.", examples=["anna"])
 
 
 class Problem(BaseModel):
@@ -105,25 +105,28 @@ def router(library: Library) -> APIRouter:
         | {200: {"content": {"application/json": {"example": "test.wav"}}}},
         openapi_extra={"requestBody": _UPLOAD_BODY},
     )
-    async def upload(request: Request, who: Transcriber) -> str:
-        """Stores the file under its own name, in place of an earlier one, and returns that name.
+    async def upload(request: Request, principal: Transcriber) -> str:
+        """Stores the file under its own name, which may replace a recording, and returns that name.
 
-        `curl -F 'file=@test.wav;type=audio/wav' http://localhost:3000/audio` answers `"test.wav"`.
-        Any format that people record, send and keep will do. What cannot be decoded is not stored (415).
+        `curl -F 'file=@test.wav;type=audio/wav' http://localhost:3000/audio` returns `"test.wav"`.
+        All common audio and video formats are supported. A file that cannot be decoded is not stored (415).
         """
         file = await uploaded_file(request, "file")
         try:
             if not _may_be_audio(file.media_type):
                 raise BadRequest("Only audio files are allowed")
-            return await library.add(who.owner, file.name, file.chunks)
+            return await library.add(principal.owner, file.name, file.chunks)
         except TranscribedError:
             await file.discard()
             raise
 
     @routes.get("", summary="List the recordings", response_model_exclude_unset=True)
-    async def recordings(who: Reader, owner: Asked = None) -> list[ListedRecording]:
-        """All recordings, in the order of their names."""
-        return [_listed(recording, who) for recording in await library.list(owner_of_list(who, owner))]
+    async def recordings(principal: Reader, owner: OwnerParameter = None) -> list[ListedRecording]:
+        """All recordings, ordered by name."""
+        return [
+            _listed(recording, principal)
+            for recording in await library.list(owner_of_list(principal, owner))
+        ]
 
     @routes.head("/{name}", include_in_schema=False)
     @routes.get(
@@ -132,36 +135,39 @@ def router(library: Library) -> APIRouter:
         response_class=StreamingResponse,
         responses=_problems(400, 404, 416)
         | {
-            206: {"description": "The range that was asked for."},
-            304: {"description": "The client has it already."},
+            206: {"description": "The requested range."},
+            304: {"description": "The recording has not changed."},
         },
     )
     async def download(
         name: Name,
         request: Request,
         *,
-        who: Reader,
+        principal: Reader,
         wanted: Annotated[
             str | None, Header(alias="Range", description="For example bytes=0-1023.")
         ] = None,
         if_range: Annotated[
-            str | None, Header(alias="If-Range", description="An ETag: of another file, send all.")
+            str | None,
+            Header(alias="If-Range", description="An ETag; if it differs, the whole file is sent."),
         ] = None,
         if_none_match: Annotated[
-            str | None, Header(alias="If-None-Match", description="ETags: of these files, send nothing.")
+            str | None,
+            Header(alias="If-None-Match", description="ETags; if one matches, the response is 304."),
         ] = None,
-        owner: Asked = None,
+        owner: OwnerParameter = None,
     ) -> Response:
-        """The file as it was uploaded, or the range of it that the Range header names."""
+        """The file as it was uploaded, or the range that the Range header requests."""
         for last_try in (False, False, True):
-            media = await library.find(owner_of_one(who, owner), name)
+            media = await library.find(owner_of_item(principal, owner), name)
             tag = '"' + media.version.strip('"') + '"'
             if is_known(if_none_match, tag):
                 return Response(status_code=304, headers={"ETag": tag})
             span = _span(wanted if unchanged(if_range, tag) else None, media.size)
             start, end = span or (0, media.size)
             chunks = aiter(library.read(media, start, end if request.method == "GET" else start))
-            # The first bytes are read before anything is answered: the recording may just have changed.
+            # The first bytes are read before the response begins, because the recording may just have
+            # changed.
             try:
                 first = await anext(chunks, b"")
             except (MediaChanged, NotFound):
@@ -181,15 +187,15 @@ def router(library: Library) -> APIRouter:
         return StreamingResponse(_joined(first, chunks), status, headers, media_type=_media_type(name))
 
     @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
-    async def delete(name: Name, who: Transcriber, owner: Asked = None) -> None:
-        """Removes the recording for good."""
-        await library.delete(owner_of_one(who, owner), name)
+    async def delete(name: Name, principal: Transcriber, owner: OwnerParameter = None) -> None:
+        """Deletes the recording permanently."""
+        await library.delete(owner_of_item(principal, owner), name)
 
     return routes
 
 
 def _may_be_audio(media_type: str) -> bool:
-    """Whether a file is worth a look; many programs do not know what they send, or call a film a video."""
+    """Whether to examine a file of this content type; many programs send an inaccurate one."""
     return media_type.startswith(("audio/", "video/")) or media_type in _PERHAPS_AUDIO
 
 
@@ -199,7 +205,7 @@ def _span(wanted: str | None, size: int) -> tuple[int, int] | None:
     except RangeNotSatisfiable:
         raise HTTPException(
             416,
-            f"The recording has {size} bytes; ask for a range inside.",
+            f"The recording has {size} bytes; request a range within them.",
             {"Content-Range": f"bytes */{size}"},
         ) from None
 
@@ -211,14 +217,14 @@ async def _joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[b
 
 
 def _media_type(name: str) -> str:
-    """What a player can do with; never a type that a browser would run."""
+    """The audio or video type for a file name; never one that a browser would execute."""
     guessed, _ = mimetypes.guess_type(name)
     return guessed if guessed and guessed.startswith(("audio/", "video/")) else "application/octet-stream"
 
 
-def _listed(recording: Recording, who: Principal) -> ListedRecording:
+def _listed(recording: Recording, principal: Principal) -> ListedRecording:
     listed = _described(recording)
-    if is_told(who, recording.media.owner):
+    if shows_owner(principal, recording.media.owner):
         listed.owner = recording.media.owner
     return listed
 

@@ -27,7 +27,7 @@ from transcribed.errors import (
     UnknownClient,
     Unread,
 )
-from transcribed.http.errors import findable, log_untold
+from transcribed.http.errors import log_hidden, with_request_id
 from transcribed.http.inbox import Inbox, Item, LiveAudio, Spooled
 from transcribed.http.spool import Spools
 from transcribed.http.transports import Transport
@@ -233,9 +233,9 @@ def _closing_normally(_: TranscribedError) -> tuple[int, str]:
 async def _close_with(
     transport: Transport[Any], front_end: FrontEnd, error: TranscribedError, closing: Closing
 ) -> None:
-    log_untold(error)
+    log_hidden(error)
     with suppress(Disconnected):
-        await transport.send(front_end.encode_error(findable(error)))
+        await transport.send(front_end.encode_error(with_request_id(error)))
     await transport.close(*closing(error))
 
 
@@ -340,9 +340,9 @@ async def _send_answer(
     except TranscribedError as error:
         if error is inbox.error:
             raise
-        log_untold(error)
+        log_hidden(error)
         if not inbox.abandoned:
-            await transport.send(front_end.encode_error(findable(error)))
+            await transport.send(front_end.encode_error(with_request_id(error)))
 
 
 # --- Connections that are one stream

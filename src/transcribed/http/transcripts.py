@@ -16,7 +16,7 @@ from transcribed.errors import BadRequest, shown
 from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
 from transcribed.http.content_negotiation import negotiate
-from transcribed.http.owners import ABOUT_OWNER, Asked, is_told, owner_of_list, owner_of_one
+from transcribed.http.owners import ABOUT_OWNER, OwnerParameter, owner_of_item, owner_of_list, shows_owner
 from transcribed.http.recordings import Problem
 from transcribed.principal import Principal
 from transcribed.service import transcripts as service
@@ -38,57 +38,59 @@ from transcribed.wire.subtitles import srt, vtt
 
 LONGEST_PAGE = 200
 LONGEST_SEARCH = 1000
-"""Characters."""
+"""The longest search text, in characters."""
 CORRECTION_BYTES = 64 * 1024
-"""The most of the body of a correction."""
+"""The largest body of a correction, in bytes."""
 
 _ID = "103076a7-c6f0-4294-9bce-fcdcc249a801"
 
 
 class Shape(BaseModel):
-    """JSON with Amazon's way of writing names."""
+    """A model whose JSON has names in Amazon's style, such as `SessionId`."""
 
     model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True)
 
 
 class Head(Shape):
-    """What is known of a transcript without its text."""
+    """The metadata of a transcript."""
 
-    session_id: str = Field(description="Names the transcript; Done says it.", examples=[_ID])
+    session_id: str = Field(description="The transcript's id, as in Done.", examples=[_ID])
     source: TranscriptSource = Field(examples=["file"])
-    recording: str | None = Field(description="Of a file: its name.", examples=["test.wav"])
+    recording: str | None = Field(
+        description="The recording's name; null for live audio.", examples=["test.wav"]
+    )
     engine: str = Field(examples=["moonshine"])
     language_code: str = Field(examples=["en-US"])
     started: datetime = Field(examples=["2026-11-25T09:30:00.125000Z"])
     ended: datetime | None = Field(
-        description="Null while it grows, and where the server was killed.",
+        description="Null while the session runs, and if the server was killed before its end.",
         examples=["2026-11-25T09:30:00.209000Z"],
     )
     audio_seconds: float = Field(examples=[1.149])
 
 
 class Piece(Shape):
-    """Some characters of an excerpt."""
+    """A part of an excerpt."""
 
     text: str
-    hit: bool = Field(description="True for words that were searched.")
+    hit: bool = Field(description="Whether the search found this part.")
 
 
 class ListedExcerpt(Shape):
-    """A place of a transcript, in pieces that joined are its text."""
+    """A part of a transcript's text: the concatenated texts of its pieces."""
 
     segment: int = Field(description="The number of the segment.", examples=[0])
-    start_time: float = Field(description="That of the segment.", examples=[0.0])
+    start_time: float = Field(description="The segment's start, in seconds.", examples=[0.0])
     pieces: list[Piece] = Field(
         examples=[[{"Text": "This is a ", "Hit": False}, {"Text": "test", "Hit": True}]]
     )
 
 
 class Listed(Head):
-    """A transcript of a page: where words were searched its first hits, else its first words."""
+    """A transcript in a page, with the first matches of the search or else its beginning."""
 
     excerpts: list[ListedExcerpt]
-    owner: str | None = Field(None, description="Whose it is; said where keys are used.", examples=["anna"])
+    owner: str | None = Field(None, description="The owner, if the server uses keys.", examples=["anna"])
 
 
 class Page(Shape):
@@ -96,37 +98,39 @@ class Page(Shape):
 
     transcripts: list[Listed]
     next: str | None = Field(
-        description="Ask for the following page with before=…; null on the last.", examples=[None]
+        description="The value of `before` for the next page; null on the last page.", examples=[None]
     )
 
 
-class Wanted(BaseModel):
-    """The query of /transcripts."""
+class PageQuery(BaseModel):
+    """The query parameters of /transcripts."""
 
     model_config = ConfigDict(extra="forbid")
 
     q: str | None = Field(
         None,
         max_length=LONGEST_SEARCH,
-        description='Words that one segment has, in any order; "words in quotes" one behind the other.',
+        description='Words that occur in one segment, in any order; "words in quotes" follow one another.',
         examples=["test"],
     )
-    source: TranscriptSource | None = Field(None, description="Recordings or live audio alone.")
-    recording: str | None = Field(None, description="Those of this recording.", examples=["test.wav"])
+    source: TranscriptSource | None = Field(None, description="Only recordings, or only live audio.")
+    recording: str | None = Field(
+        None, description="Only transcripts of this recording.", examples=["test.wav"]
+    )
     since: str | None = Field(
         None,
         alias="from",
-        description="What started then or later: a date (from its beginning, UTC) or a moment.",
+        description="Only those that started then or later: a date (from its beginning, UTC) or a time.",
         examples=["2026-11-25"],
     )
     until: str | None = Field(
         None,
         alias="to",
-        description="What started before: a date (to its end, UTC) or a moment.",
+        description="Only those that started before: a date (to its end, UTC) or a time.",
         examples=["2026-11-25T12:00:00Z"],
     )
-    limit: int = Field(50, ge=1, le=LONGEST_PAGE, description="The most transcripts on the page.")
-    before: str | None = Field(None, description="Next of the page before.")
+    limit: int = Field(50, ge=1, le=LONGEST_PAGE, description="The number of transcripts in a page.")
+    before: str | None = Field(None, description="`Next` of the previous page.")
     owner: str | None = Field(None, description=ABOUT_OWNER)
 
     def query(self) -> service.Query:
@@ -143,7 +147,7 @@ class Wanted(BaseModel):
 
 
 class Correction(BaseModel):
-    """What a segment says; null for what the machine understood."""
+    """The text of a segment; null restores the recognised text."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -152,19 +156,19 @@ class Correction(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A way to write a transcript."""
+    """A format of transcripts: its media type, and the function that writes it as text."""
 
     media_type: str
     write: Callable[[Transcript], str]
 
     def encoded(self, transcript: Transcript) -> bytes:
-        """In UTF-8."""
+        """A transcript in this format, in UTF-8."""
         return self.write(transcript).encode()
 
 
 def _json(transcript: Transcript) -> str:
     head = Head(**_head(transcript.info)).model_dump(mode="json", by_alias=True)
-    # Result by result: one call for all would keep the event loop waiting for as long as it takes.
+    # Each result is encoded separately: one call for all would block the event loop for its duration.
     results = ",".join(_dumped(_result(segment)) for segment in transcript.segments)
     return f'{_dumped(head)[:-1]},"Transcript":{{"Results":[{results}]}}}}'
 
@@ -175,16 +179,16 @@ FORMS = {
     "srt": Form("application/x-subrip", lambda transcript: srt(map(as_corrected, transcript.segments))),
     "vtt": Form("text/vtt", lambda transcript: vtt(map(as_corrected, transcript.segments))),
 }
-"""By the suffix that asks for them, the first where nothing does."""
+"""The formats by their suffixes; the first is the default."""
 
-_SAID = [
+_WORDS = [
     Word("This", 0.064, 0.232, 0.9966),
     Word("is", 0.232, 0.376, 0.9921),
     Word("a", 0.376, 0.496, 0.9927),
     Word("test.", 0.496, 1.024, 0.999),
 ]
 _CORRECTED = StoredSegment(
-    Segment(_ID, 0, 0.0, 1.149, "This is a test.", final=True, language="en-US", words=tuple(_SAID)),
+    Segment(_ID, 0, 0.0, 1.149, "This is a test.", final=True, language="en-US", words=tuple(_WORDS)),
     correction="This was a test.",
 )
 _EXAMPLE = Transcript(
@@ -201,10 +205,10 @@ _EXAMPLE = Transcript(
     (_CORRECTED,),
 )
 
-Id = Annotated[str, Path(description="SessionId of Done.", examples=[_ID])]
-Number = Annotated[int, Path(ge=0, description="What stands at the end of its ResultId.", examples=[0])]
+Id = Annotated[str, Path(description="The SessionId in Done.", examples=[_ID])]
+Number = Annotated[int, Path(ge=0, description="The last part of the segment's ResultId.", examples=[0])]
 Suffix = Annotated[str, Path(json_schema_extra={"enum": list(FORMS)}, examples=["txt"])]
-Accept = Annotated[str | None, Header(description="The form.", examples=["text/plain"])]
+Accept = Annotated[str | None, Header(description="The format.", examples=["text/plain"])]
 
 _CORRECTION: dict[str, Any] = {
     "required": True,
@@ -213,20 +217,20 @@ _CORRECTION: dict[str, Any] = {
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    # "default", so that FastAPI does not describe a 422, which is never sent.
+    # With "default" FastAPI does not document a 422, which is never sent.
     described: tuple[int | str, ...] = (*statuses, 404, 503, "default")
     return {status: {"model": Problem} for status in described}
 
 
 def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
-    """Routes under /transcripts; `transcripts` raises Unavailable until they can be read."""
+    """Routes under /transcripts; `transcripts` raises Unavailable until the database is open."""
     routes = APIRouter(prefix="/transcripts", tags=["transcripts"])
     document: dict[str, Any] = {
         "description": "The transcript.",
         "content": {form.media_type: {"example": _example(form)} for form in FORMS.values()},
     }
     corrected: dict[str, Any] = {"content": {"application/json": {"example": _result(_CORRECTED)}}}
-    # Threads are few, and a day of speech takes seconds to write.
+    # There are few threads, and a transcript of a day of speech takes seconds to write.
     one_at_a_time = asyncio.Lock()
 
     async def answer(owner: str, transcript: str, form: Form) -> Response:
@@ -241,23 +245,25 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         responses=_problems(400),
         response_model_exclude_unset=True,
     )
-    async def page(wanted: Annotated[Wanted, Query()], who: Reader) -> Page:
-        """What was said here, newest first, a page at a time."""
-        found = await transcripts().page(owner_of_list(who, wanted.owner), wanted.query())
-        return Page(transcripts=[_listed(each, who) for each in found.found], next=found.next)
+    async def page(query: Annotated[PageQuery, Query()], principal: Reader) -> Page:
+        """Transcripts in pages, newest first."""
+        found = await transcripts().page(owner_of_list(principal, query.owner), query.query())
+        return Page(transcripts=[_listed(each, principal) for each in found.found], next=found.next)
 
     @routes.get(
         "/{transcript}.{form}",
-        summary="Read a transcript in a form",
+        summary="Read a transcript in a format",
         response_class=Response,
         responses=_problems(400) | {200: document},
     )
-    async def read_in(transcript: Id, form: Suffix, who: Reader, owner: Asked = None) -> Response:
-        """The whole transcript in the form that the suffix names."""
+    async def read_in(
+        transcript: Id, form: Suffix, principal: Reader, owner: OwnerParameter = None
+    ) -> Response:
+        """The whole transcript in the format that the suffix names."""
         if form not in FORMS:
             suffixes = _alternatives(f".{suffix}" for suffix in FORMS)
-            raise BadRequest(f"A transcript is not there as {shown(form)}. Ask for {suffixes}.")
-        return await answer(owner_of_one(who, owner), transcript, FORMS[form])
+            raise BadRequest(f"There is no format {shown(form)} of transcripts. Use {suffixes}.")
+        return await answer(owner_of_item(principal, owner), transcript, FORMS[form])
 
     @routes.get(
         "/{transcript}",
@@ -265,15 +271,17 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         response_class=Response,
         responses=_problems(406) | {200: document},
     )
-    async def read(transcript: Id, who: Reader, accept: Accept = None, owner: Asked = None) -> Response:
-        """The whole transcript in the form that the header Accept names, as JSON where it names none."""
+    async def read(
+        transcript: Id, principal: Reader, accept: Accept = None, owner: OwnerParameter = None
+    ) -> Response:
+        """The whole transcript in the format that the header Accept names, by default JSON."""
         kinds = {form.media_type: form for form in FORMS.values()}
         kind = negotiate(accept, list(kinds))
         if kind is None:
             raise HTTPException(
-                406, f"A transcript is there as {_alternatives(kinds)}. Accept one of them."
+                406, f"Transcripts are available as {_alternatives(kinds)}. Accept one of them."
             )
-        answered = await answer(owner_of_one(who, owner), transcript, kinds[kind])
+        answered = await answer(owner_of_item(principal, owner), transcript, kinds[kind])
         answered.headers["Vary"] = "Accept"
         return answered
 
@@ -285,23 +293,27 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         openapi_extra={"requestBody": _CORRECTION},
     )
     async def correct(
-        transcript: Id, number: Number, request: Request, who: Transcriber, owner: Asked = None
+        transcript: Id,
+        number: Number,
+        request: Request,
+        principal: Transcriber,
+        owner: OwnerParameter = None,
     ) -> Response:
-        """Puts a text in place of what was recognised; `{"text": null}` takes that again.
+        """Replaces the recognised text of a segment; `{"text": null}` restores it.
 
-        What was recognised is kept. The answer is the segment as the transcript has it now: the correction
-        is its first alternative, what was recognised the second.
+        The recognised text is kept. The response is the segment: the correction is its first alternative,
+        the recognised text the second.
         """
         text = _correction(await small_body(request, CORRECTION_BYTES))
-        stored = await transcripts().correct(owner_of_one(who, owner), transcript, number, text)
+        stored = await transcripts().correct(owner_of_item(principal, owner), transcript, number, text)
         async with one_at_a_time:
             body = await in_thread(lambda: _dumped(_result(stored)).encode())
         return Response(body, media_type="application/json")
 
     @routes.delete("/{transcript}", status_code=204, summary="Delete a transcript", responses=_problems())
-    async def delete(transcript: Id, who: Transcriber, owner: Asked = None) -> None:
-        """Removes the transcript for good. If its session still runs, the rest of it is not kept either."""
-        await transcripts().delete(owner_of_one(who, owner), transcript)
+    async def delete(transcript: Id, principal: Transcriber, owner: OwnerParameter = None) -> None:
+        """Deletes the transcript permanently. The rest of a running session is not stored either."""
+        await transcripts().delete(owner_of_item(principal, owner), transcript)
 
     return routes
 
@@ -319,19 +331,19 @@ def _correction(body: bytes) -> str | None:
             f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()
         )
         raise BadRequest(
-            'Send the text as JSON, for example {"text": "This is a test."}, or {"text": null} for what '
-            f"was recognised ({problems})."
+            'Send the text as JSON, for example {"text": "This is a test."}, or {"text": null} to restore '
+            f"the recognised text ({problems})."
         ) from error
     if text is None:
         return None
     text = " ".join(text.split())
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise BadRequest("The text has control characters. Send it without.")
+        raise BadRequest("The text contains control characters. Remove them.")
     return text
 
 
 def _moment(name: str, text: str, day: timedelta) -> datetime:
-    """A date, or rather the moment that lies `day` behind its beginning, or a moment."""
+    """Parse a date and time, or a date, whose beginning (UTC) is shifted by `day`. Raises BadRequest."""
     try:
         try:
             return datetime.combine(date.fromisoformat(text), time(), UTC) + day
@@ -340,8 +352,8 @@ def _moment(name: str, text: str, day: timedelta) -> datetime:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise BadRequest(
-            f"{name} is {shown(text)}. Give a date, 2026-11-25, or a moment, 2026-11-25T09:30:00Z "
-            "(a + in it is written %2B)."
+            f"{name} is {shown(text)}. Give a date, 2026-11-25, or a time, 2026-11-25T09:30:00Z "
+            "(write a + in it as %2B)."
         ) from error
 
 
@@ -358,9 +370,9 @@ def _head(info: TranscriptInfo) -> dict[str, Any]:
     }
 
 
-def _listed(found: FoundTranscript, who: Principal) -> Listed:
+def _listed(found: FoundTranscript, principal: Principal) -> Listed:
     listed = Listed(**_head(found.info), excerpts=list(map(_listed_excerpt, found.excerpts)))
-    if is_told(who, found.owner):
+    if shows_owner(principal, found.owner):
         listed.owner = found.owner
     return listed
 

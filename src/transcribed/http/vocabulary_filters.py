@@ -1,4 +1,4 @@
-"""Vocabulary filters over HTTP."""
+"""Vocabulary filters over HTTP: list, store, read, delete."""
 
 import json
 from typing import Annotated, Any
@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 from transcribed.errors import BadRequest
 from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
-from transcribed.http.owners import Asked, is_told, owner_of_list, owner_of_one
+from transcribed.http.owners import OwnerParameter, owner_of_item, owner_of_list, shows_owner
 from transcribed.http.recordings import Problem
 from transcribed.service.vocabulary_filters import MAX_BYTES, VocabularyFilters
 
-# A JSON list has quotation marks and commas, and may write a letter as \u0000.
+# In a JSON list the words are in quotes with commas between, and a letter may be escaped as \u0000.
 _BODY_BYTES = 8 * MAX_BYTES
 
 Name = Annotated[str, Path(description="1 to 200 letters, digits, `.`, `_`, `-`.", examples=["unwanted"])]
@@ -43,52 +43,58 @@ class VocabularyFilter(BaseModel):
 
 
 class OwnedFilter(BaseModel):
-    """A list of words in a list of everybody's."""
+    """An entry in a list of the vocabulary filters of all owners."""
 
     name: str = Field(examples=["unwanted"])
     owner: str = Field(examples=["anna"])
 
 
 def router(filters: VocabularyFilters) -> APIRouter:
-    """Routes over the lists."""
+    """Routes under /vocabulary-filters."""
     routes = APIRouter(prefix="/vocabulary-filters", tags=["vocabulary filters"])
 
     @routes.get("", summary="List the vocabulary filters")
-    async def names(who: Reader, owner: Asked = None) -> list[str | OwnedFilter]:
-        """Their names, in order. In a list of everybody's, each with its owner, where keys are used."""
-        whose = owner_of_list(who, owner)
+    async def names(principal: Reader, owner: OwnerParameter = None) -> list[str | OwnedFilter]:
+        """The names, sorted. A list of all owners also has each filter's owner, if the server uses keys."""
+        only_owner = owner_of_list(principal, owner)
         return [
-            OwnedFilter(name=name, owner=each) if whose is None and is_told(who, each) else name
-            for name, each in await filters.names(whose)
+            OwnedFilter(name=name, owner=each)
+            if only_owner is None and shows_owner(principal, each)
+            else name
+            for name, each in await filters.names(only_owner)
         ]
 
     @routes.put(
         "/{name}",
-        summary="Keep a vocabulary filter",
+        summary="Store a vocabulary filter",
         responses=_BAD | _LARGE,
         openapi_extra={"requestBody": _BODY},
     )
-    async def put(who: Transcriber, name: Name, request: Request, owner: Asked = None) -> VocabularyFilter:
-        """Keeps the words under the name, in place of those that it had.
+    async def put(
+        principal: Transcriber, name: Name, request: Request, owner: OwnerParameter = None
+    ) -> VocabularyFilter:
+        """Stores the words under the name, and replaces an existing list.
 
-        The body is a text with a word on each line, or a JSON list. A filter looks at each word by itself,
-        whatever its case. Streams that have begun go on with the words that they began with.
+        The body is a text with one word on each line, or a JSON list. A filter matches single words, in
+        upper or lower case. Streams that have begun keep their words.
         """
         lines = _lines(await small_body(request, _BODY_BYTES))
-        words = await filters.put(owner_of_one(who, owner), name, lines)
+        words = await filters.put(owner_of_item(principal, owner), name, lines)
         return VocabularyFilter(name=name, words=list(words))
 
     @routes.get("/{name}", summary="Read a vocabulary filter", responses=_BAD | _MISSING)
-    async def get(who: Reader, name: Name, owner: Asked = None) -> VocabularyFilter:
-        """The words, in the order in which they were given."""
-        return VocabularyFilter(name=name, words=list(await filters.get(owner_of_one(who, owner), name)))
+    async def get(principal: Reader, name: Name, owner: OwnerParameter = None) -> VocabularyFilter:
+        """The words, in the order in which they were sent."""
+        return VocabularyFilter(
+            name=name, words=list(await filters.get(owner_of_item(principal, owner), name))
+        )
 
     @routes.delete(
         "/{name}", status_code=204, summary="Delete a vocabulary filter", responses=_BAD | _MISSING
     )
-    async def delete(who: Transcriber, name: Name, owner: Asked = None) -> None:
-        """Removes the list. Streams that have begun go on with it."""
-        await filters.delete(owner_of_one(who, owner), name)
+    async def delete(principal: Transcriber, name: Name, owner: OwnerParameter = None) -> None:
+        """Deletes the list. Streams that have begun keep their words."""
+        await filters.delete(owner_of_item(principal, owner), name)
 
     return routes
 
@@ -103,7 +109,7 @@ def _lines(body: bytes) -> list[str]:
     try:
         words: list[str] = json.loads(text)
     except (ValueError, RecursionError):
-        raise BadRequest("The body begins as a JSON list, and is not valid JSON.") from None
+        raise BadRequest("The body begins like a JSON list, but is not valid JSON.") from None
     if not all(isinstance(word, str) for word in words):
-        raise BadRequest("The JSON list holds something that is no string. Send words.")
+        raise BadRequest("The JSON list contains something other than a string. Send words.")
     return words

@@ -6,7 +6,7 @@ import pytest
 
 from transcribed.errors import ForeignHost, ForeignOrigin
 from transcribed.http.origins import (
-    Asked,
+    EntryRequest,
     EntryRules,
     Hosts,
     Origins,
@@ -19,10 +19,10 @@ ENTRY = EntryRules(
     Hosts.of(["mybox", "scribe.lan", "proxied.lan:8080", ".example.org", "*.wild.net"]),
     Origins.of(["https://app.example.com", "http://localhost:8000", "chrome-extension://abcdef"]),
 )
-ASKED = Asked("GET", "/audio", "http", ["localhost:3000"], [])
+ASKED = EntryRequest("GET", "/audio", "http", ["localhost:3000"], [])
 
 
-def asked(host: str = "localhost:3000", origin: str | None = None, **more: str) -> Asked:
+def asked(host: str = "localhost:3000", origin: str | None = None, **more: str) -> EntryRequest:
     return replace(ASKED, hosts=[host], origins=[] if origin is None else [origin], **more)  # type: ignore[arg-type]
 
 
@@ -111,7 +111,7 @@ def test_all_hosts_can_be_let_in_but_what_is_none() -> None:
 )
 def test_what_is_no_host_is_no_setting(entry: str) -> None:
     assert not is_host(entry)
-    with pytest.raises(ValueError, match="no name of a host"):
+    with pytest.raises(ValueError, match="no host name"):
         Hosts.of([entry])
 
 

@@ -1,1 +1,1 @@
-"""Amazon Transcribe's streaming endpoints: the front end for its clients."""
+"""The front end for clients of Amazon Transcribe's streaming protocol."""

@@ -1,4 +1,4 @@
-"""One stream of an Amazon client: its messages to audio, its events to messages."""
+"""One stream of an Amazon client: decodes its messages to audio, and encodes events as messages."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -26,14 +26,14 @@ _MAGIC = {"flac": b"fLaC", "ogg-opus": b"OggS"}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of a stream: seconds in all, and whether its end must be said."""
+    """The longest duration of a stream in seconds, and whether it must end with an empty frame."""
 
     longest: float
     strict: bool
 
 
 class AmazonStreamHandler:
-    """One StartStreamTranscription, its stream of the engine open: see LiveStreamHandler."""
+    """A LiveStreamHandler for one StartStreamTranscription, whose engine stream is already open."""
 
     def __init__(
         self,
@@ -53,16 +53,16 @@ class AmazonStreamHandler:
 
     @property
     def audio_ahead(self) -> int:
-        """Bytes of live audio that may wait to be taken."""
+        """The bytes of live audio that may wait in memory."""
         return audio_ahead(self._request.format)
 
     def decode(self, message: Message | None) -> AudioChunk | EndOfAudio:
-        """A message as audio; None is the end of a request's body. Raises TranscribedError."""
+        """A message as audio; None stands for the end of a request's body. Raises TranscribedError."""
         self._live.confirm()
         if self._loop.time() >= self._until:
             raise LimitExceeded(
-                f"The stream is older than {self._limits.longest:g} seconds, the most that one may "
-                "last. Go on with another.",
+                f"The stream has lasted for {self._limits.longest:g} seconds, which is the longest "
+                "permitted duration. Continue with another stream.",
                 retry_after=0,
             )
         if message is None:
@@ -78,20 +78,20 @@ class AmazonStreamHandler:
         self._first += data[: len(self._magic)]
         if not self._first.startswith(self._magic[: len(self._first)]):
             raise UnreadableAudio(
-                f"The audio does not begin as {self._request.echo['media-encoding']} does. Send it from "
-                "its first byte, or say in media-encoding what it is."
+                f"The audio does not begin like {self._request.echo['media-encoding']}. Send it from its "
+                "first byte, or correct media-encoding."
             )
         if len(self._first) >= len(self._magic):
             self._magic = b""
 
     def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
-        """The events of the audio, while it comes. Raises TranscribedError."""
+        """The events of the audio while it arrives. Raises TranscribedError."""
         return self._live.events(chunks)
 
     def encode(self, event: LiveEvent) -> bytes | None:
-        """A segment as an event-stream message; None for what Amazon has no message for."""
+        """A segment as an event-stream message; None for other events, which Amazon does not have."""
         return wire.transcript_message(event) if isinstance(event, Segment) else None
 
     def encode_error(self, error: TranscribedError) -> bytes:
-        """An error as the exception message of its kind."""
+        """An error as an exception message."""
         return wire.exception_message(error)

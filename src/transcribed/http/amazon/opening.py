@@ -1,4 +1,4 @@
-"""Opens the streams that Amazon's clients ask for: who asks, parameters, session."""
+"""Opens streams for Amazon's clients: checks access, parses parameters, opens the session."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from transcribed.wire.amazon_parameters import StreamRequest, stream_request
 
 @dataclass(frozen=True, slots=True)
 class OpenedStream:
-    """A stream, the headers of the answer to its request, and when its client is not let in any more."""
+    """A stream, the response headers, and the event that its key was revoked."""
 
     handler: AmazonStreamHandler
     headers: list[tuple[str, str]]
@@ -28,7 +28,7 @@ class OpenedStream:
 
 @dataclass(frozen=True, slots=True)
 class AmazonFront:
-    """Opens the streams that clients ask for."""
+    """Opens streams for clients."""
 
     transcription: Transcription
     limits: Limits
@@ -41,9 +41,10 @@ class AmazonFront:
         *,
         unsigned: bool,
     ) -> OpenedStream:
-        """A stream, to be closed with `opened`. Raises TranscribedError.
+        """Open a stream, which closes together with `opened`. Raises TranscribedError.
 
-        `unsigned` messages may come, though the request is signed.
+        `given` returns the request's parameters. With `unsigned`, messages may be unsigned even if the
+        request is signed.
         """
         access = let_in(connection, Role.TRANSCRIBE)
         caller: Caller = connection.user

@@ -19,7 +19,7 @@ from transcribed.errors import (
 from transcribed.http.amazon.opening import AmazonFront, OpenedStream
 from transcribed.http.amazon.transports import EventStreamBody, EventStreamSocket
 from transcribed.http.authentication import agreed_subprotocol
-from transcribed.http.errors import findable
+from transcribed.http.errors import with_request_id
 from transcribed.http.relay import Relays
 from transcribed.request_context import request_id
 from transcribed.service import trail
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class _HttpEndpoint:
-    """The HTTP/2 route: an ASGI app, since Starlette's Request would read what is the stream's."""
+    """The HTTP/2 route. It is an ASGI application, because Starlette's Request would read the body."""
 
     def __init__(self, front: AmazonFront, relays: Relays) -> None:
         self._front = front
@@ -65,8 +65,8 @@ class _HttpEndpoint:
     async def _open(self, connection: HTTPConnection, opened: AsyncExitStack) -> OpenedStream:
         if not connection.scope["http_version"].startswith(_HTTP_2):
             raise BadRequest(
-                "This came as HTTP/1.1, which cannot go both ways at once. Use HTTP/2: most clients speak "
-                "it with TLS alone (transcribed serve --tls, and https://localhost:8443)."
+                "The request uses HTTP/1.1, which cannot stream in both directions at once. Use HTTP/2: "
+                "most clients use it only with TLS (transcribed serve --tls, and https://localhost:8443)."
             )
         given = partial(parameters_of_headers, connection.headers.items())
         return await self._front.open(connection, given, opened, unsigned=False)
@@ -75,7 +75,7 @@ class _HttpEndpoint:
 async def _refuse(error: TranscribedError, send: Send) -> None:
     trail.tell_refused(error, f"POST {HTTP_PATH}")
     _log.info("A stream was refused: %s", error.message)
-    status, headers, body = wire.error_response(findable(error))
+    status, headers, body = wire.error_response(with_request_id(error))
     headers = [*headers, ("x-amzn-request-id", request_id()), ("content-length", str(len(body)))]
     raw = [(name.encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})
@@ -87,13 +87,13 @@ async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
     _log.info("A stream was refused: %s", error.message)
     await websocket.accept(agreed_subprotocol(websocket))
     transport = EventStreamSocket(websocket)
-    # What comes right behind the upgrade is lost on a client that begins to listen after it has opened, as
-    # the JavaScript SDK does in Node.js. Who has sent something listens.
+    # The JavaScript SDK in Node.js begins to listen only after the WebSocket has opened, and would miss a
+    # message right after the upgrade. A client that has sent something is listening.
     with suppress(TranscribedError, TimeoutError):
         async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
             await transport.receive()
     with suppress(Disconnected):
-        await transport.send(wire.exception_message(findable(error)))
+        await transport.send(wire.exception_message(with_request_id(error)))
     await transport.close(_CLOSE_NORMAL, "")
 
 
@@ -116,7 +116,7 @@ def router(front: AmazonFront, relays: Relays) -> APIRouter:
             await websocket.accept(agreed_subprotocol(websocket), headers=raw)
             await relays.run_stream(EventStreamSocket(websocket), stream.handler, stream.revoked)
 
-    # An ASGI app in place of a function, as Starlette takes it and its types do not say.
+    # Starlette accepts an ASGI application instead of a function, which its types do not declare.
     endpoint: Any = _HttpEndpoint(front, relays)
     routes.add_route(HTTP_PATH, endpoint, methods=["POST"])
     routes.add_websocket_route(WEBSOCKET_PATH, websocket)

@@ -1,1 +1,1 @@
-"""This server's own protocol over a WebSocket."""
+"""The front end for the native WebSocket protocol."""

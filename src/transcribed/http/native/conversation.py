@@ -1,4 +1,4 @@
-"""The conversation on `/stream`: names of recordings and live audio in, transcripts out."""
+"""The conversation on `/stream`: it receives names of recordings and live audio, and sends transcripts."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -14,31 +14,31 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 
 class NativeConversation:
-    """Names of recordings and live audio in, transcripts out."""
+    """One connection to `/stream`, as a Conversation."""
 
     def __init__(self, transcription: Transcription, query: StreamQuery, access: Access) -> None:
         self._transcription = transcription
         self._query = query
         self._access = access
         self._request = query.request(access.principal.owner)
-        self._shown: tuple[str, str] | None = None
+        self._sent: tuple[str, str] | None = None
 
     @property
     def audio_ahead(self) -> int:
-        """Bytes of live audio that may wait to be taken."""
+        """The bytes of live audio that may wait in memory."""
         return audio_ahead(self._request.format)
 
     def decode(self, message: str | bytes) -> wire.TranscribeFile | AudioChunk | EndOfAudio | Flush | None:
-        """A message as a name or audio; None where the client is done. Raises BadRequest."""
+        """A message as a name or audio; None for a goodbye. Raises BadRequest."""
         return wire.decode(message, self._query.format)
 
     def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
-        """The events of the recording that is named. Raises TranscribedError."""
+        """The events of the named recording. Raises TranscribedError."""
         self._access.check()
         return self._transcription.transcribe_recording(request.name, self._request, self._query.pace)
 
     async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
-        """The events of live audio, while it comes. Raises TranscribedError."""
+        """The events of live audio while it arrives. Raises TranscribedError."""
         self._access.check()
         opening = self._transcription.open_live(self._request)
         async with opening as live, aclosing(live.events(chunks)) as events:
@@ -46,11 +46,11 @@ class NativeConversation:
                 yield event
 
     def encode(self, event: LiveEvent) -> str | None:
-        """An event as a message; None where its text was shown already."""
+        """An event as a message; None if its text was already sent."""
         if self._query.format == "text" and isinstance(event, Segment) and not event.final:
-            if (event.id, event.text) == self._shown:
-                return None  # Words have settled, which text does not tell.
-            self._shown = (event.id, event.text)
+            if (event.id, event.text) == self._sent:
+                return None  # Only the stability of words has changed, which text does not show.
+            self._sent = (event.id, event.text)
         return wire.encode(event, self._query.format)
 
     def encode_error(self, error: TranscribedError) -> str:

@@ -1,4 +1,4 @@
-"""The query of `/stream`: what a client asks of all that it sends on a connection."""
+"""The query parameters of `/stream`, which apply to all requests of a connection."""
 
 from collections.abc import Mapping
 from typing import Literal, Self
@@ -29,7 +29,7 @@ from transcribed.wire import native as wire
 
 
 class StreamQuery(BaseModel):
-    """The query of `/stream`."""
+    """The query parameters of `/stream`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,7 +47,7 @@ class StreamQuery(BaseModel):
     track: int | None = Field(None, ge=1)
 
     def request(self, owner: str) -> TranscriptionRequest:
-        """What is asked of each transcription, in the name of an owner."""
+        """The request for each transcription of the connection, for an owner."""
         return TranscriptionRequest(
             engine=self.engine,
             options=StreamOptions(
@@ -63,21 +63,21 @@ class StreamQuery(BaseModel):
         )
 
     def check(self, can: Capabilities) -> None:
-        """Raises BadRequest, in this protocol's words, for what is not possible."""
+        """Raise BadRequest, with this protocol's parameter names, for unsupported combinations."""
         language = self.language or can.languages[0]
         spoken_here = self.transcript_format is TranscriptForm.SPOKEN and not can.transcript_form
         if spoken_here and not has_spoken_form(language):
             raise BadRequest(f"transcript_format=spoken is for English alone, and not for {language}.")
         if self.events is not None and self.format != "json":
-            raise BadRequest("events=speech is told in JSON: ask for format=json too.")
+            raise BadRequest("events=speech requires format=json.")
         if self.endpoint_silence is not None and not can.endpoint_silence:
             raise BadRequest(
-                f"{can.name} chooses itself which silence ends a segment. Leave endpoint_silence out."
+                f"{can.name} determines the silence that ends a segment. Leave endpoint_silence out."
             )
 
     @classmethod
     def parsed(cls, parameters: Mapping[str, str]) -> Self:
-        """The parameters of a query. Raises BadRequest with what is wrong with each."""
+        """Parse the parameters of a query. Raises BadRequest, which names each invalid one."""
         try:
             return cls.model_validate(dict(parameters))
         except ValidationError as error:

@@ -21,7 +21,7 @@ _CLOSE_POLICY_VIOLATION = 1008
 
 
 def router(transcription: Transcription, relays: Relays) -> APIRouter:
-    """The WebSocket route."""
+    """The route `/stream`."""
     routes = APIRouter()
 
     async def stream(websocket: WebSocket) -> None:

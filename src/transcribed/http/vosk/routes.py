@@ -1,4 +1,4 @@
-"""The WebSocket routes `/vosk` and `/`, which is where clients look that are told a host and a port."""
+"""The WebSocket routes `/vosk` and `/`; clients that accept only a host and a port use the latter."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -25,7 +25,7 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 
 class VoskStreamHandler:
-    """One stream of a client. It opens with the first message, which may be the configuration."""
+    """One stream of a client. The first message opens it, and may be the configuration."""
 
     def __init__(self, transcription: Transcription, transport: WebSocketTransport, access: Access) -> None:
         self._transcription = transcription
@@ -36,11 +36,11 @@ class VoskStreamHandler:
 
     @property
     def audio_ahead(self) -> int:
-        """Bytes of live audio that may wait to be taken."""
+        """The bytes of live audio that may wait in memory."""
         return audio_ahead(InputFormat())
 
     def decode(self, message: str | bytes) -> AudioChunk | EndOfAudio:
-        """A message as audio, of which a configuration has none. Raises BadRequest."""
+        """A message as audio; a configuration becomes a chunk without audio. Raises BadRequest."""
         item = wire.decode(message)
         if isinstance(item, wire.Config):
             self._config = item
@@ -48,7 +48,7 @@ class VoskStreamHandler:
         return item
 
     async def listen(self, chunks: Chunks) -> AsyncGenerator[LiveEvent, None]:
-        """The events of the audio, from when the first message has come."""
+        """The events of the audio. Waits for the first message before it opens a stream."""
         first = await anext(chunks, b"")
         self._access.check()
         request = TranscriptionRequest(
@@ -64,7 +64,7 @@ class VoskStreamHandler:
                 yield event
 
     async def _answered(self, first: bytes | Flush, chunks: Chunks) -> AsyncGenerator[bytes | Flush, None]:
-        """The chunks, each answered by one message when the engine has taken it: clients wait for that."""
+        """The chunks. Each is answered by one message once the engine has taken it, as clients expect."""
         chunk: bytes | Flush | None = first
         while chunk is not None:
             yield chunk
@@ -75,7 +75,7 @@ class VoskStreamHandler:
             chunk = await anext(chunks, None)
 
     def encode(self, event: LiveEvent) -> str | None:
-        """The last result, at the end; what comes before waits for the client's next message."""
+        """The last result, for Done; None for other events, whose results answer the next message."""
         if isinstance(event, Segment):
             self._partial = "" if event.final else event.text
             self._finals += [event] if event.final and event.text else []
