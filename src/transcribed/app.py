@@ -1,4 +1,4 @@
-"""The composition root: makes every part, knows every part, and owns their start and stop."""
+"""The composition root: creates all parts of the server, and starts and stops them."""
 
 import asyncio
 import logging
@@ -50,19 +50,19 @@ if TYPE_CHECKING:
     from transcribed.telemetry import Telemetry
 
 _DESCRIPTION = """
-Speech to text while it is spoken.
+Real-time speech transcription.
 
-1. `POST /audio` a recording.
-2. Open the WebSocket `/stream` and send the recording's name: its transcript comes back as it grows.
-   (This page cannot show WebSockets: `npx wscat -c ws://localhost:3000/stream`.)
-3. `GET /transcripts`: what was said so far can be read, searched, corrected and deleted.
+1. Upload a recording with `POST /audio`.
+2. Open the WebSocket `/stream` and send the recording's name, or live audio, to receive the transcript
+   while it is recognised. (This page cannot open WebSockets: use `npx wscat -c ws://localhost:3000/stream`.)
+3. Read, search, correct and delete transcripts under `/transcripts`.
 """
 
 _log = logging.getLogger(__name__)
 
 
 class Application:
-    """The server without its sockets: an ASGI app, and the engine behind it."""
+    """The server without its listening sockets: the ASGI application, and everything behind it."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Application:
         signed = (amazon.HTTP_PATH, amazon.WEBSOCKET_PATH)
         sign_ins = SignIns(settings.failed_sign_ins)
         authentication = Authentication(self.access_keys, sign_ins, signed)
-        # Around the telemetry, which tells URLs: it takes secrets out of them.
+        # Added after the telemetry, and so outside it: it removes secrets from URLs, which spans contain.
         self.asgi.add_middleware(AuthenticationMiddleware, backend=authentication)
         http_errors.install(self.asgi)
         documentation.install(self.asgi)
@@ -127,24 +127,25 @@ class Application:
         self.asgi.include_router(metrics.router(self.metrics))
 
     def engine(self, name: str | None = None) -> AdmittedEngine:
-        """An engine by its name, or the one that is meant without.
+        """The engine with a name, or the default engine.
 
-        Raises BadRequest for one that is not there, Unavailable until they are loaded, Stopping at the end.
+        Raises BadRequest for an unknown engine, Unavailable until the engines are loaded, and Stopping
+        during shutdown.
         """
         if self._relays.stopping.is_set():
             raise Stopping
         return self._engines.get(name)
 
     def transcripts(self) -> Transcripts:
-        """The transcripts. Raises Unavailable until they are open, which they are before the engine is."""
+        """The transcripts. Raises Unavailable until they are open, which is before an engine is loaded."""
         if self._transcripts is None:
             raise Unavailable("The transcripts are being opened. Try again in a moment.")
         return self._transcripts
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """From start to stop; what is open at the end is told, and ended."""
-        # Beside all else: a store that does not answer holds up nothing but itself.
+        """Run the application. Everything that is still open on leaving the context is closed."""
+        # A task of its own, so that a store that does not answer does not delay the start.
         sweeping = asyncio.create_task(self.store.sweep(), name="sweep")
         try:
             with self._decoders:
@@ -154,18 +155,18 @@ class Application:
             sweeping.cancel()
             (outcome,) = await asyncio.gather(sweeping, return_exceptions=True)
             if isinstance(outcome, Exception):
-                _log.error("What earlier uploads left could not be swept.", exc_info=outcome)
+                _log.error("Incomplete uploads could not be deleted.", exc_info=outcome)
 
     async def drain(self) -> None:
-        """Begin nothing new, let what runs come to its end within the grace, and tell all clients."""
+        """Refuse new requests, let running ones finish within the grace period, and inform all clients."""
         await self._relays.stop(self._settings.stop_grace)
         await self._transcription.aclose()
         await self._requests.stop()
 
     async def load(self) -> str:
-        """Open the transcripts and load the engines; returns where transcripts are kept.
+        """Open the transcripts and load the engines. Returns the place of the transcripts, for display.
 
-        Until then the app answers that it is starting. Raises ConfigurationError.
+        Until then requests for them raise Unavailable. Raises ConfigurationError.
         """
         opening = asyncio.create_task(self._open_transcripts())
         try:

@@ -1,8 +1,8 @@
-"""Traces and metrics by OpenTelemetry, over OTLP; loaded where they are asked for alone.
+"""Traces and metrics with OpenTelemetry, over OTLP. Imported only if `--otel` is set.
 
-Where they go and what is sampled is said in OpenTelemetry's own variables, OTEL_EXPORTER_OTLP_ENDPOINT and
-others. Spans wait in a bounded queue, from which the oldest are lost. Spans and metrics are sent by threads
-of their own.
+OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT and others) configure the destination and the
+sampling. Spans wait in a bounded queue, which drops the oldest when it is full. Threads of their own send
+spans and metrics.
 """
 
 import asyncio
@@ -44,11 +44,11 @@ except ImportError as error:
     ) from error
 
 STOP_SECONDS = 2.0
-"""For what is still to be sent when the server stops; the rest is lost."""
+"""The time for sending the last spans and metrics when the server stops; the rest is lost."""
 
-_ANSWER_SECONDS = 2.0
+_COLLECT_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
-_SAY_SECONDS = 60.0
+_LOG_SECONDS = 60.0
 _PROTOCOL = "http/protobuf"
 _PROTOCOLS = (
     "OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -56,7 +56,7 @@ _PROTOCOLS = (
     "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
 )
 _EXPORTERS = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER")
-# Those of RFC 9110 and RFC 5789; what else stands in a request is anybody's word.
+# The methods of RFC 9110 and RFC 5789. Clients can send any other word as a method.
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 _SERVER_ERROR = 500
 _NANOSECONDS: Final = 1_000_000_000
@@ -66,10 +66,10 @@ _log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """What is sent to a collector. To be closed, on the event loop on which it was made."""
+    """Sends traces and metrics to a collector. Must be closed on the event loop that created it."""
 
     def __init__(self) -> None:
-        """Begin to send. Raises ConfigurationError for what OTEL_… ask for and is not there."""
+        """Start sending. Raises ConfigurationError for OTEL_… variables with unsupported values."""
         _check_environment()
         _quieten(logging.getLogger("opentelemetry"))
         resource = Resource.create(
@@ -90,23 +90,23 @@ class Telemetry:
             )
             self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         except (ValueError, OSError) as error:
-            raise ConfigurationError(f"What OTEL_… variables say cannot be done: {error}.") from error
+            raise ConfigurationError(f"The OTEL_… variables are not valid: {error}.") from error
         self._tracer = self._tracers.get_tracer("transcribed", __version__)
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
-        """An application over another, whose HTTP requests it traces."""
+        """Wrap an application so that its HTTP requests are traced."""
         return _TracedRequests(app, self._tracer)
 
     def session(self, record: SessionRecord) -> "SessionSpan":
-        """A span for a session that begins."""
+        """Begin the span of a session."""
         return SessionSpan(self._tracer, record)
 
     def measure(self, registry: CollectorRegistry) -> None:
-        """Send the numbers of a registry, which is asked on the event loop that runs now."""
-        observe(self._meters.get_meter("transcribed", __version__), Source(registry))
+        """Send the metrics of a registry, which is collected on the running event loop."""
+        observe(self._meters.get_meter("transcribed", __version__), RegistrySource(registry))
 
     async def aclose(self) -> None:
-        """Send what waits, for STOP_SECONDS at most."""
+        """Send the remaining spans and metrics, for at most STOP_SECONDS."""
         ends = [_in_background(self._tracers.shutdown), _in_background(self._meters.shutdown)]
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -117,19 +117,19 @@ class Telemetry:
 
 
 def _in_background(shut_down: Callable[[], None]) -> asyncio.Event:
-    """An event that comes when a blocking call has ended."""
+    """Run a blocking call in a thread. Returns an event that is set when the call has ended."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
     def call() -> None:
         try:
             shut_down()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server stops
+        except Exception as error:  # noqa: BLE001 - no failure may prevent the server from stopping
             _log.warning("The last traces or metrics could not be sent: %s", error)
-        # The event loop may have ended before a collector that does not answer was given up.
+        # The event loop may already be closed if the collector did not answer.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(ended.set)
 
-    # None of asyncio's own threads, for whose end it would wait.
+    # Not a thread of asyncio, which would wait for its end.
     threading.Thread(target=call, name="otel-stop", daemon=True).start()
     return ended
 
@@ -137,12 +137,10 @@ def _in_background(shut_down: Callable[[], None]) -> asyncio.Event:
 def _check_environment() -> None:
     for name in _PROTOCOLS:
         if (protocol := os.environ.get(name, _PROTOCOL)) != _PROTOCOL:
-            raise ConfigurationError(
-                f"{name} is {protocol!r}. Traces and metrics are sent as {_PROTOCOL} alone."
-            )
+            raise ConfigurationError(f"{name} is {protocol!r}. Only {_PROTOCOL} is supported.")
     for name in _EXPORTERS:
         if (exporter := os.environ.get(name, "otlp")) not in {"otlp", "none"}:
-            raise ConfigurationError(f"{name} is {exporter!r}. There are otlp and none.")
+            raise ConfigurationError(f"{name} is {exporter!r}. It may be otlp or none.")
 
 
 def _is_wanted(exporter: str) -> bool:
@@ -153,9 +151,10 @@ def _is_wanted(exporter: str) -> bool:
 
 
 class _TracedRequests:
-    """ASGI middleware: a span for each HTTP request; of a WebSocket its sessions have some.
+    """ASGI middleware that creates a span for each HTTP request.
 
-    Both go on with the trace that the client names (W3C Trace Context, the header traceparent).
+    A WebSocket has no span of its own, but its sessions have. All spans belong to the trace that the client
+    names (W3C Trace Context, the header traceparent).
     """
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
@@ -181,7 +180,7 @@ class _TracedRequests:
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
         attributes: dict[str, str] = {
             "http.request.method": method,
-            # Without the query, in which there may be secrets.
+            # The query is omitted, because it may contain secrets.
             "url.path": scope["path"],
             "url.scheme": scope["scheme"],
             "network.protocol.version": scope["http_version"],
@@ -212,10 +211,10 @@ class _TracedRequests:
 
 
 def _route(scope: Scope) -> str | None:
-    """The path of the route that served a request, with names in place of its parameters."""
+    """The path of the route that served a request, with the names of its parameters; None if unknown."""
     found: str | None = getattr(scope.get("route"), "path_format", None)
     is_plain = "endpoint" in scope and not scope["path_params"] and not scope["root_path"]
-    # Starlette tells nothing of the route of a plain ASGI application: its path is the request's.
+    # Starlette reports no route for a plain ASGI application, whose path equals the request's.
     return str(scope["path"]) if found is None and is_plain else found
 
 
@@ -239,7 +238,7 @@ def _fail(span: Span, error: str) -> None:
 
 
 class SessionSpan:
-    """The span of one session, whose events are its first audio, first partial and first final."""
+    """The span of one session, with the events first audio, first partial and first final."""
 
     def __init__(self, tracer: Tracer, record: SessionRecord) -> None:
         self._began = time.monotonic()
@@ -256,7 +255,7 @@ class SessionSpan:
         )
 
     def hear(self, event: LiveEvent) -> None:
-        """An event of the session."""
+        """Note an event of the session."""
         if not isinstance(event, Segment):
             return
         if event.final:
@@ -268,7 +267,7 @@ class SessionSpan:
             self._span.add_event("first partial")
 
     def end(self, record: SessionRecord) -> None:
-        """The session is over."""
+        """End the span."""
         if record.first_audio is not None and record.first_audio >= self._began:
             self._span.add_event("first audio", timestamp=_date(record.first_audio))
         self._span.set_attribute("transcribed.audio_seconds", record.seconds)
@@ -279,52 +278,52 @@ class SessionSpan:
 
 
 def _date(moment: float) -> int:
-    """A moment of the monotonic clock in nanoseconds since 1970."""
-    now = time.time_ns()  # noqa: TID251 - what a collector shows is a date
+    """Convert a time of the monotonic clock to nanoseconds since 1970."""
+    now = time.time_ns()  # noqa: TID251 - collectors expect the wall clock
     return now - int((time.monotonic() - moment) * _NANOSECONDS)
 
 
 # --- Metrics
 
 
-class Source:
-    """A registry that belongs to an event loop, asked from other threads; its answer serves a second."""
+class RegistrySource:
+    """Lets other threads read a registry that is collected on an event loop, with a cache of one second."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._asked = -_FRESH_SECONDS
-        self._found: dict[str, Metric] = {}
+        self._collected = -_FRESH_SECONDS
+        self._families: dict[str, Metric] = {}
 
     def families(self) -> dict[str, Metric]:
-        """The metrics by name, asked on the event loop itself."""
+        """The metrics by name. Must be called on the event loop."""
         return {_name(family): family for family in self._registry.collect()}
 
     def samples(self, name: str) -> list[tuple[float, dict[str, str]]]:
-        """The values of a metric and their labels. Raises TimeoutError where the event loop is blocked."""
+        """The values of a metric and their labels. Raises TimeoutError if the event loop is blocked."""
         with self._lock:
-            if time.monotonic() - self._asked >= _FRESH_SECONDS and not self._loop.is_closed():
-                asking = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
-                self._found = asking.result(_ANSWER_SECONDS)
-                self._asked = time.monotonic()
-            family = self._found.get(name)
+            if time.monotonic() - self._collected >= _FRESH_SECONDS and not self._loop.is_closed():
+                collecting = asyncio.run_coroutine_threadsafe(self._collect(), self._loop)
+                self._families = collecting.result(_COLLECT_SECONDS)
+                self._collected = time.monotonic()
+            family = self._families.get(name)
         if family is None:
             return []
         own = {name, f"{name}_total"}
         return [(sample.value, sample.labels) for sample in family.samples if sample.name in own]
 
-    async def _ask(self) -> dict[str, Metric]:
+    async def _collect(self) -> dict[str, Metric]:
         return self.families()
 
 
 def _name(family: Metric) -> str:
-    """That under which a collector for Prometheus shows it, but for the _total of counters."""
+    """The name of a metric in Prometheus' format, without the _total of counters."""
     return f"{family.name}_info" if family.type == "info" else family.name
 
 
-def observe(meter: Meter, source: Source) -> None:
-    """Make an instrument of each metric of a source, under its name for Prometheus."""
+def observe(meter: Meter, source: RegistrySource) -> None:
+    """Create an instrument for each metric of a source, with the metric's name in Prometheus' format."""
     for name, family in source.families().items():
         make: Callable[..., Any] = (
             meter.create_observable_counter if family.type == "counter" else meter.create_observable_gauge
@@ -333,21 +332,21 @@ def observe(meter: Meter, source: Source) -> None:
         make(name, [partial(_observed, source, name)], unit, family.documentation)
 
 
-def _observed(source: Source, name: str, _: CallbackOptions) -> Iterable[Observation]:
+def _observed(source: RegistrySource, name: str, _: CallbackOptions) -> Iterable[Observation]:
     for value, labels in source.samples(name):
         yield Observation(value, labels)
 
 
-# --- What the library logs
+# --- The library's log
 
 
 def _quieten(logger: logging.Logger) -> None:
-    """Say of its warnings and errors no more than one a minute: a collector may be away for long."""
+    """Log at most one of its warnings and errors a minute, because a collector may be away for long."""
     logger.propagate = False
-    logger.handlers = [_Seldom(logging.WARNING)]
+    logger.handlers = [_RateLimitedHandler(logging.WARNING)]
 
 
-class _Seldom(logging.Handler):
+class _RateLimitedHandler(logging.Handler):
     def __init__(self, level: int) -> None:
         super().__init__(level)
         self._next = 0.0
@@ -355,5 +354,5 @@ class _Seldom(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + _SAY_SECONDS
+            self._next = now + _LOG_SECONDS
             _log.warning("Traces and metrics: %s", record.getMessage())

@@ -266,7 +266,7 @@ def test_without_being_asked_for_it_is_not_loaded() -> None:
         ("sys.modules['opentelemetry.sdk.trace'] = None", {}, "pip install 'transcribed[otel]'"),
         ("", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'"),
         ("", {"OTEL_TRACES_EXPORTER": "console"}, "OTEL_TRACES_EXPORTER is 'console'"),
-        ("", {"OTEL_METRIC_EXPORT_INTERVAL": "-1"}, "What OTEL_… variables say cannot be done"),
+        ("", {"OTEL_METRIC_EXPORT_INTERVAL": "-1"}, "The OTEL_… variables are not valid"),
     ],
 )
 def test_what_is_not_there_is_told_at_the_start(

@@ -1,7 +1,7 @@
-"""The API's description for people: /docs and /redoc, and all that these pages run and show.
+"""The documentation of the API for people: /docs and /redoc, with all files that these pages load.
 
-Nothing of it comes from elsewhere: a script of another origin could delete what is stored here, and without
-a network there would be no page.
+The pages load nothing from other servers: a script of another origin could delete what is stored here, and
+the pages must work offline.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,8 +11,8 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 
 _FILES = "/docs/files"
-# Both pages are started by a script in them. ReDoc searches in a worker that it makes of a blob, and would
-# show a picture of its maker's, from its maker's server.
+# Both pages contain an inline script. ReDoc searches in a worker that it creates from a blob. It would load
+# a logo from its maker's server, which img-src prevents.
 _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; "
@@ -21,7 +21,7 @@ _POLICY = (
 
 
 def install(app: FastAPI) -> None:
-    """The pages of an app that was made without its own: docs_url=None, redoc_url=None."""
+    """Add the pages to an app that was created with docs_url=None and redoc_url=None."""
     app.mount(_FILES, StaticFiles(packages=[("fastapi_offline", "static")]), name="documentation")
     app.add_route("/docs", _swagger(app), include_in_schema=False)
     app.add_route("/redoc", _redoc(app), include_in_schema=False)
@@ -36,10 +36,10 @@ def _swagger(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
             swagger_js_url=f"{root}{_FILES}/swagger-ui-bundle.js",
             swagger_css_url=f"{root}{_FILES}/swagger-ui.css",
             swagger_favicon_url=f"{root}{_FILES}/favicon.png",
-            # It would send the schema's address to its maker's server, to have it judged.
+            # By default the page sends the schema's address to its maker's server for validation.
             swagger_ui_parameters={"validatorUrl": None},
         )
-        return _guarded(page)
+        return _with_policy(page)
 
     return swagger
 
@@ -54,11 +54,11 @@ def _redoc(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
             redoc_favicon_url=f"{root}{_FILES}/favicon.png",
             with_google_fonts=False,
         )
-        return _guarded(page)
+        return _with_policy(page)
 
     return redoc
 
 
-def _guarded(page: Response) -> Response:
+def _with_policy(page: Response) -> Response:
     page.headers["Content-Security-Policy"] = _POLICY
     return page

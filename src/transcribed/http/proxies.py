@@ -1,7 +1,7 @@
-"""What proxies say of their clients, believed from those that are named: rules, without I/O.
+"""Rules for the forwarding headers of trusted proxies; without I/O.
 
-Anybody can write X-Forwarded-For, -Proto and -Host. A proxy adds what it knows itself behind what came, so
-the last value counts, and of the addresses the last that is no proxy's.
+Any client can send X-Forwarded-For, -Proto and -Host. A proxy appends its own values, so the last value is
+the trustworthy one; of the addresses it is the last that does not belong to a trusted proxy.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What a client asked its proxy for, where the proxy says so; the scheme is http or https."""
+    """A client's address, and the scheme (http or https) and host that it requested; None if unknown."""
 
     client: str | None
     scheme: str | None
@@ -24,25 +24,25 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """Those that are believed."""
+    """The trusted proxies."""
 
     networks: tuple[_Network, ...] = ()
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Self:
-        """Of addresses and networks, such as 10.0.0.0/8. Raises ValueError."""
+        """Parse addresses and networks, such as 10.0.0.0/8. Raises ValueError."""
         try:
             return cls(tuple(ipaddress.ip_network(entry, strict=False) for entry in entries))
         except ValueError as error:
             raise ValueError(f"{error}: addresses and networks are expected, such as 10.0.0.0/8") from error
 
     def include(self, address: str) -> bool:
-        """Whether an address is a proxy's."""
+        """Whether an address belongs to a trusted proxy."""
         plain = _address(address)
         return plain is not None and any(ipaddress.ip_address(plain) in each for each in self.networks)
 
     def forwarded(self, fors: Sequence[str], protos: Sequence[str], hosts: Sequence[str]) -> Forwarded:
-        """What a proxy says, by all values of the three headers that came from it."""
+        """Evaluate all values of the three headers of a request that came from a trusted proxy."""
         proto = _values(protos)[-1:]
         return Forwarded(
             client=self._client(_values(fors)),
@@ -51,11 +51,11 @@ class Proxies:
         )
 
     def _client(self, addresses: Sequence[str]) -> str | None:
-        """The last that is no proxy's; the first of all where each is one. None where none can be read."""
+        """The last address that is no trusted proxy's, or the first if all are; None if none is valid."""
         client = None
         for text in reversed(addresses):
             address = _address(text)
-            if address is None:  # What stands before it is no more to be believed.
+            if address is None:  # The values before an invalid one cannot be trusted.
                 break
             client = address
             if not self.include(address):
@@ -71,7 +71,7 @@ def _values(headers: Iterable[str]) -> list[str]:
 
 
 def _address(text: str) -> str | None:
-    """An address, of which some proxies write the port behind it."""
+    """Parse an address, to which some proxies append a port; None if it is not valid."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

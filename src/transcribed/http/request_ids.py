@@ -1,4 +1,4 @@
-"""An id for each HTTP request and WebSocket: in what is logged for it, and in an HTTP answer's header."""
+"""Ids of HTTP requests and WebSockets, for the log and for the headers of HTTP responses."""
 
 import re
 
@@ -10,15 +10,15 @@ from transcribed.request_context import REQUEST, RequestContext
 HEADER = "x-request-id"
 
 _NAME = HEADER.encode()
-# What goes into a log and a header as it is, and is short enough to be read out.
-_TAKEN = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
+# Ids that need no escaping in logs and headers, and are short.
+_VALID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 class RequestIds:
-    """ASGI middleware around all else: gives each request a RequestContext, and tells the client its id.
+    """The outermost ASGI middleware: gives each request a RequestContext, and adds its id to the response.
 
-    Granian sends no headers with the answer to a WebSocket's handshake: its client may choose an id itself,
-    and errors name the id.
+    Granian sends no additional headers in the response to a WebSocket handshake. Clients of WebSockets can
+    choose an id themselves, and error messages contain the id.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -43,6 +43,6 @@ class RequestIds:
 def _context(scope: Scope) -> RequestContext:
     host = scope["client"][0] if scope.get("client") else None
     given = next((value for name, value in scope["headers"] if name == _NAME), b"")
-    if _TAKEN.fullmatch(given):
+    if _VALID.fullmatch(given):
         return RequestContext(given.decode(), host)
     return RequestContext(address=host)

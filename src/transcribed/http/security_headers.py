@@ -1,4 +1,4 @@
-"""What every answer tells a browser about how little it may do with it."""
+"""Response headers that limit what browsers may do with a response."""
 
 from collections.abc import Mapping
 
@@ -6,23 +6,23 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DEFAULT_POLICY = "default-src 'none'; frame-ancestors 'none'"
-"""The Content-Security-Policy of an answer that has none of its own."""
+"""The Content-Security-Policy of responses that set none themselves."""
 
 MEDIA_POLICY = f"{DEFAULT_POLICY}; media-src 'self'"
-"""That of a recording, of which browsers make a page with a player when somebody goes to its address."""
+"""The policy for a recording, for which browsers show a page with a player when a user opens its URL."""
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "media-src 'self' blob:; font-src 'self'; worker-src 'self' blob:; manifest-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""That of a page of this server's own, whose scripts and styles are in files.
+"""The policy for pages of this server whose scripts and styles are in files.
 
 `connect-src 'self'` includes its WebSockets.
 """
 
 _HEADERS = {
-    # What is told depends on who asks, and may change at any time.
+    # Responses depend on the key of the request, and may change at any time.
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": DEFAULT_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -34,9 +34,10 @@ _HEADERS = {
 
 
 def with_security_headers(app: ASGIApp, *, shared: bool) -> ASGIApp:
-    """An application whose answers all have the headers; what it sets itself goes before.
+    """Wrap an application so that all responses have the headers. Headers that it sets itself remain.
 
-    `shared`: all pages are let in. Those of some origins need no more than CORS, which tells who asks.
+    `shared` means that pages of all origins may embed responses. If only some origins are allowed, their
+    pages use CORS, which names the origin, and do not need this.
     """
     resources = "cross-origin" if shared else "same-origin"
     headers: Mapping[str, str] = _HEADERS | {"Cross-Origin-Resource-Policy": resources}
