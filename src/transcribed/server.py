@@ -13,6 +13,7 @@ from transcribed.app import Application
 from transcribed.errors import ConfigurationError, TranscribedError
 from transcribed.http import listening
 from transcribed.http.entrance import entrance
+from transcribed.http.head import without_content_for_head
 from transcribed.http.origins import EntryRules, Hosts, Origins, is_host
 from transcribed.http.proxies import Proxies
 from transcribed.http.request_ids import RequestIds
@@ -61,6 +62,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
     entry = entry_rules(settings, address, certificate)
     guarded = entrance(application.asgi, entry, proxies)
     asgi = with_security_headers(RequestIds(connected.watched(guarded)), shared=entry.origins.every)
+    asgi = without_content_for_head(asgi)
     most = connected.bounds.connections
     listeners = {"--port": listening.listener(asgi, address, settings.port, most)}
     if certificate is not None:

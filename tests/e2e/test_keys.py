@@ -203,7 +203,7 @@ def came(server: "Server", name: str, door: Door, secret: str) -> int | str:
     path = path.format(**NAMES | ({"name": "kept"} if method == "PUT" else {}))
     if method != "WebSocket":
         amazons = path == "/stream-transcription"
-        with httpx.Client(http1=not amazons, http2=amazons, timeout=WAIT) as client:
+        with httpx.Client(http1=False, http2=True, timeout=WAIT) as client:
             headers = bearer(secret)
             if amazons:
                 headers |= {f"x-amzn-transcribe-{key}": value for key, value in PCM.items()}
