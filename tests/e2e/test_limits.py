@@ -276,3 +276,27 @@ def test_an_address_that_tries_secrets_is_refused_for_a_while(shared: "Server") 
     assert metric(shared, "transcribed_sign_ins_failed_total") == TRIES
     assert metric(shared, "transcribed_sign_ins_refused_total") == TRIES + 4
     assert shared.log.read_text().count("sign-ins from 127.0.0.9 failed within a minute") == 1
+
+
+def test_a_page_cannot_lock_its_reader_out(shared: "Server") -> None:
+    """What a page of another origin can have a browser send: what every page may read, and links."""
+    follow = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    wrong = {"access_token": "wrong-secret-of-a-page"}
+    with at(shared, "127.0.0.7") as reader:
+
+        def answers(path: str, headers: dict[str, str], **query: str) -> set[int]:
+            given = {"headers": headers, "params": wrong | query}
+            return {reader.get(path, **given).status_code for _ in range(TRIES + 1)}  # type: ignore[arg-type]
+
+        assert answers("/health", image) == answers("/docs", follow) == {200}
+        assert answers("/transcripts", image) == {403}
+        assert answers("/transcripts", follow) <= {401, 429}
+        assert reader.get("/transcripts", headers=shown("modest")).status_code == 200
+        key = shown("modest")["Authorization"].removeprefix("Bearer ")
+        assert reader.get("/transcripts", params={"access_token": key}).status_code == 429
+        url = f"{shared.stream_url}?access_token={key}"
+        near = socket.create_connection(shared.address, WAIT, ("127.0.0.7", 0))
+        with connect(url, sock=near, open_timeout=WAIT) as ws:
+            ws.send("no-such.wav")
+            assert "no-such.wav" in str(ws.recv(WAIT))

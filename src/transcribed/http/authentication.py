@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 
 from transcribed.clock import utc_now
 from transcribed.errors import MissingAuthentication, TranscribedError, UnknownClient
+from transcribed.http.origins import is_open
 from transcribed.http.sign_ins import SignIns
 from transcribed.principal import Principal
 from transcribed.service.access_keys import Access, AccessKeys
@@ -88,8 +89,12 @@ class Authentication(AuthenticationBackend):
         try:
             if self._keys.open:
                 return AuthCredentials(), Caller(self._keys.anybody())
+            if is_open(
+                scope["path"]
+            ):  # Every page may ask for it: it must not use up its reader's sign-ins.
+                raise MissingAuthentication("No key is asked for here, and none is looked at.")
             if scope["path"] in self._signed_paths and not (in_url or offered or _has_secret(conn)):
-                with self._sign_ins.attempt(_address(conn)):
+                with self._sign_ins.attempt(_address(conn), link=_is_link(conn)):
                     access, signature = await self._keys.by_signature(request, utc_now())
                 return AuthCredentials(), Caller(access, signature)
             return AuthCredentials(), Caller(await self._found(conn, in_url, offered))
@@ -102,7 +107,7 @@ class Authentication(AuthenticationBackend):
         shown = [*headers, *in_url, *offered]
         if not shown:
             raise MissingAuthentication(f"Here a key is asked for. {_HOW}")
-        with self._sign_ins.attempt(_address(conn)):
+        with self._sign_ins.attempt(_address(conn), link=_is_link(conn)):
             if len(shown) > 1:
                 raise UnknownClient(f"More than one key is shown. {_HOW}")
             if headers:
@@ -142,6 +147,15 @@ def _decoded(value: str) -> str:
 
 def _address(conn: HTTPConnection) -> str:
     return conn.client.host if conn.client else ""
+
+
+def _is_link(conn: HTTPConnection) -> bool:
+    """Whether a page of any origin can have its reader's browser send this: by a link, or an image.
+
+    Its other requests have an Origin, by which they are refused.
+    """
+    is_read = conn.scope["type"] == "http" and conn.scope["method"] in {"GET", "HEAD"}
+    return is_read and "authorization" not in conn.headers
 
 
 def _has_secret(conn: HTTPConnection) -> bool:

@@ -35,6 +35,11 @@ _OPEN = {"/health", "/docs", "/redoc", "/openapi.json"}
 _OPEN_FOLDER = "/docs/files/"
 
 
+def is_open(path: str) -> bool:
+    """Whether everybody may have what is at a path: every page, and without a key."""
+    return path in _OPEN or path.startswith(_OPEN_FOLDER)
+
+
 def host_and_port(text: str) -> tuple[str, int | None] | None:
     """The name or address, and the port, of a Host header; None if it is not valid.
 
@@ -178,7 +183,7 @@ class EntryRules:
     def check(self, request: EntryRequest) -> None:
         """Accept a request. Raises ForeignHost, ForeignOrigin."""
         own = self._own_origin(request)
-        if request.path in _OPEN or request.path.startswith(_OPEN_FOLDER):
+        if is_open(request.path):
             return
         if request.origins:
             self._check_origin(", ".join(request.origins), own)

@@ -42,12 +42,14 @@ class SignIns:
         """Sign-ins whose credentials were not checked."""
 
     @contextmanager
-    def attempt(self, address: str) -> Iterator[None]:
+    def attempt(self, address: str, *, link: bool = False) -> Iterator[None]:
         """A context in which credentials are checked. Raises TooManyFailures if they are not to be.
 
-        Until it ends it counts as a failure, so that many at once cannot exceed the limit.
+        Until it ends it counts as a failure, so that many at once cannot exceed the limit. Credentials in a
+        `link` are counted apart: a web page can have its reader's browser send wrong ones, and would lock
+        its reader out otherwise.
         """
-        who, now = _one(address), self._now()
+        who, now = f"{_one(address)}{' by links' if link else ''}", self._now()
         if self._most:
             failures = [at for at in self._lately.get(who, ()) if now - at < _WINDOW_SECONDS]
             if len(failures) >= self._most:

@@ -97,6 +97,22 @@ def test_nobody_is_refused_without_a_limit() -> None:
     assert (counted.failed, counted.refused) == (1000, 0)
 
 
+def test_links_are_counted_apart() -> None:
+    counted = SignIns(2)
+    for _ in range(2):
+        with pytest.raises(UnknownClient), counted.attempt(ATTACKER, link=True):
+            raise UnknownClient("wrong")
+    with (
+        pytest.raises(TooManyFailures, match=r"from 192\.0\.2\.1 failed"),
+        counted.attempt(ATTACKER, link=True),
+    ):
+        pass
+    check(counted, ATTACKER)
+    fail(counted, OTHER, 2)
+    with counted.attempt(OTHER, link=True):
+        pass
+
+
 def test_all_addresses_of_one_ipv6_network_are_one() -> None:
     counted = SignIns(2)
     fail(counted, "2001:db8::1", 1)
