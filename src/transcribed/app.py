@@ -36,7 +36,7 @@ from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.access_keys import AccessKeys
-from transcribed.service.key_usage import KeptAccounts
+from transcribed.service.key_usage import AccountSync
 from transcribed.service.library import Library
 from transcribed.service.transcription import Transcription
 from transcribed.service.transcripts import Transcripts
@@ -183,7 +183,7 @@ class Application:
             place = stores.transcripts.place
         kept = Transcripts(None if stores is None else stores.transcripts, self._settings.keep_days)
         transcripts = await self._opened.enter_async_context(kept)
-        usage = KeptAccounts(self._limit.accounts, None if stores is None else stores.key_usage)
+        usage = AccountSync(self._limit.accounts, None if stores is None else stores.key_usage)
         await self._opened.enter_async_context(usage)
         keys = self.access_keys.watched(None if stores is None else stores.keys)
         await self._opened.enter_async_context(keys)

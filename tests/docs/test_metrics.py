@@ -32,7 +32,7 @@ def served() -> AdmittedEngine:
 
 def test_the_metrics_are_those_of_the_code() -> None:
     limit = AdmissionLimit()
-    limit.accounts.of(Principal("a", Role.TRANSCRIBE, "a"))
+    limit.accounts.account(Principal("a", Role.TRANSCRIBE, "a"))
     collectors = metrics.EngineCollector(lambda: [served()], "1"), metrics.KeyCollector(limit, SignIns(10))
     found = {}
     for metric in chain.from_iterable(collector.collect() for collector in collectors):

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from transcribed.errors import RETRY_SECONDS, LimitExceeded, TooLarge, TranscribedError
 from transcribed.http.proxies import NO_PROXIES, Proxies
 from transcribed.http.sockets import Peer
-from transcribed.scheduling.admission import CLIENT, shared
+from transcribed.scheduling.admission import CLIENT, client_limit
 
 FIRST_REQUEST_SECONDS = 15.0
 """The time limit for a connection's first request."""
@@ -193,7 +193,7 @@ class Connections:
         # The limit for one connection decreases with the number of all requests, so that none takes all.
         much = running >= REQUESTS or connection.running >= max(_REQUESTS_OF_ANY, (REQUESTS - running) // 4)
         if self.bounds.shared_by(host):
-            much = much or self._requests[host] >= shared(REQUESTS, self.bounds.share)
+            much = much or self._requests[host] >= client_limit(REQUESTS, self.bounds.share)
         if much and connection.running:
             return f"{running} requests are being answered, and no more can be for you. Try again later."
         return None
@@ -330,7 +330,7 @@ def _beyond_share(
     """The newest connections of addresses that exceed their share."""
     if bounds.share == 1:
         return
-    most = shared(all_of_them, bounds.share)
+    most = client_limit(all_of_them, bounds.share)
     held: dict[str, list[Connection]] = {}
     for each in connections:
         held.setdefault(each.peer.host, []).append(each)

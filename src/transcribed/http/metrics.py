@@ -98,16 +98,18 @@ class KeyCollector(Collector):
         for name, told in KEY_GAUGES.items():
             gauge = GaugeMetricFamily(f"{_PREFIX}{name}", told, labels=["key"])
             for account in accounts:
-                held = self._limit.held(account)
-                gauge.add_metric([account.key or ""], held if name == "key_streams" else account.today)
+                open_streams = self._limit.open_streams(account)
+                gauge.add_metric(
+                    [account.key or ""], open_streams if name == "key_streams" else account.seconds_today
+                )
             yield gauge
         for name, told in KEY_COUNTERS.items():
             counter = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=["key"])
             for account in accounts:
                 counted = {
-                    "key_streams_opened": account.begun,
+                    "key_streams_opened": account.opened,
                     "key_refused": account.refused,
-                    "key_audio_seconds": account.heard,
+                    "key_audio_seconds": account.seconds,
                 }
                 counter.add_metric([account.key or ""], counted[name])
             yield counter

@@ -1,7 +1,7 @@
-"""The use of each key, by the day, and its limits. Pure.
+"""The use of each key on each day, and its limits. Pure.
 
-Days are in UTC, by the wall clock, which is read here alone. Steps of that clock need no care as they do in
-`service/clock_steps.py`: while it is wrong, audio is counted on another day, and nothing is deleted.
+Days are in UTC, by the wall clock. Unlike `service/clock_steps.py`, this module needs no protection against
+steps of that clock: while it is wrong, audio is counted on another day, and nothing is lost.
 """
 
 import math
@@ -14,8 +14,8 @@ from transcribed.errors import LimitExceeded
 from transcribed.principal import Principal
 from transcribed.storage.keys import KeyUsage
 
-_SAME = 1e-6
-"""Seconds of audio, less than a sample: sums that differ by less are equal, but for rounding."""
+_TOLERANCE = 1e-6
+"""Seconds of audio, less than one sample. Sums that differ by less are equal, except for rounding."""
 
 
 def day_of(moment: datetime) -> date:
@@ -33,23 +33,23 @@ def seconds_left(moment: datetime) -> int:
 class _Day:
     """The use of a key on one day.
 
-    `heard` is the audio that this process counted, in seconds, and `begun` the streams; `kept` and
-    `kept_streams` are the part of these that the store has. `others` is the audio that the store has beside
-    `kept`: that of other servers, and of this one before its start.
+    `seconds` is the audio that this process counted, and `opened` the streams; `saved` and `saved_streams`
+    are the part of these that the store has. `others` is all other audio in the store, in seconds: that of
+    other servers, and of this one before its start.
     """
 
     day: date
-    heard: float = 0.0
-    begun: int = 0
-    kept: float = 0.0
-    kept_streams: int = 0
+    seconds: float = 0.0
+    opened: int = 0
+    saved: float = 0.0
+    saved_streams: int = 0
     others: float = 0.0
-    room: float = math.inf
-    """The most that `heard` may be."""
+    allowed: float = math.inf
+    """The largest permitted value of `seconds`."""
 
     @property
-    def is_kept(self) -> bool:
-        return self.heard - self.kept < _SAME and self.begun == self.kept_streams
+    def is_saved(self) -> bool:
+        return self.seconds - self.saved < _TOLERANCE and self.opened == self.saved_streams
 
 
 class Account:
@@ -58,78 +58,80 @@ class Account:
     def __init__(self, key: str | None, day: date) -> None:
         self.key = key
         self.streams = math.inf
-        """The most streams at once."""
+        """The largest number of streams at once."""
         self.seconds_a_day = math.inf
         self.refused = 0
-        """Streams that were refused, or ended because the audio of the day was used up."""
+        """Streams that were refused, or were ended because the key had used up its audio for the day."""
         self.day = _Day(day)
-        self._before = 0.0
-        self._begun_before = 0
+        self._seconds_before = 0.0
+        self._opened_before = 0
 
     @property
-    def heard(self) -> float:
-        """Seconds of audio that this process counted, on all days."""
-        return self._before + self.day.heard
+    def seconds(self) -> float:
+        """Seconds of audio that this process counted on all days."""
+        return self._seconds_before + self.day.seconds
 
     @property
-    def begun(self) -> int:
-        """Streams that began in this process, on all days."""
-        return self._begun_before + self.day.begun
+    def opened(self) -> int:
+        """Streams that were opened in this process on all days."""
+        return self._opened_before + self.day.opened
 
     @property
-    def today(self) -> float:
-        """Seconds of audio today, on all servers, as far as this one knows."""
-        return self.day.heard + self.day.others
+    def seconds_today(self) -> float:
+        """Seconds of audio today on all servers, as far as this server knows."""
+        return self.day.seconds + self.day.others
 
     @property
-    def spent(self) -> bool:
-        """Whether the audio of the day is used up. Streams add theirs to `day.heard`."""
-        return self.day.heard >= self.day.room
+    def is_exhausted(self) -> bool:
+        """Whether the key has used up its audio for the day. Streams add theirs to `day.seconds`."""
+        return self.day.seconds >= self.day.allowed
 
-    def allow(self, streams: float, seconds_a_day: float) -> None:
-        """Set the limits; 0 is no limit."""
+    def set_limits(self, streams: float, seconds_a_day: float) -> None:
+        """Set the limits; 0 means no limit."""
         self.streams = streams or math.inf
         self.seconds_a_day = seconds_a_day or math.inf
-        self.know(self.day.others)
+        self.set_others(self.day.others)
 
-    def know(self, others: float) -> None:
-        """Set what other servers heard today."""
+    def set_others(self, others: float) -> None:
+        """Set the seconds of audio that other servers counted today."""
         self.day.others = others
-        self.day.room = self.seconds_a_day - others
+        self.day.allowed = self.seconds_a_day - others
 
-    def turn(self, day: date) -> _Day:
-        """Begin another day; returns the use on the one before."""
-        over, self.day = self.day, _Day(day)
-        self._before += over.heard
-        self._begun_before += over.begun
-        self.know(0.0)
-        return over
+    def start_day(self, day: date) -> _Day:
+        """Start another day. Returns the use on the previous day."""
+        past, self.day = self.day, _Day(day)
+        self._seconds_before += past.seconds
+        self._opened_before += past.opened
+        self.set_others(0.0)
+        return past
 
 
 @dataclass
-class Unkept:
-    """What the store does not have yet: `used`. Call `kept` when the store has added it."""
+class UnsavedUsage:
+    """Usage that the store does not have yet. Call `mark_saved` when the store has added `used`."""
 
     used: list[KeyUsage] = field(default_factory=list)
     _days: list[tuple[_Day, float, int]] = field(default_factory=list)
 
     def add(self, key: str, day: _Day) -> None:
-        """Add what was used on a day since it was last kept."""
-        if not day.is_kept:
-            self.used.append(KeyUsage(key, day.day, day.heard - day.kept, day.begun - day.kept_streams))
-            self._days.append((day, day.heard, day.begun))
+        """Add the usage of a key on a day since it was last saved."""
+        if not day.is_saved:
+            self.used.append(
+                KeyUsage(key, day.day, day.seconds - day.saved, day.opened - day.saved_streams)
+            )
+            self._days.append((day, day.seconds, day.opened))
 
-    def kept(self) -> None:
-        """Note that the store has it."""
-        for day, heard, begun in self._days:
-            day.kept, day.kept_streams = heard, begun
+    def mark_saved(self) -> None:
+        """Note that the store has this usage."""
+        for day, seconds, opened in self._days:
+            day.saved, day.saved_streams = seconds, opened
 
 
 class Accounts:
-    """The accounts of all keys that opened a stream since the start. `now` is the wall clock.
+    """The accounts of all keys that have opened a stream since the start. `now` is the wall clock.
 
-    `streams` at once and `seconds_a_day` of audio are the limits of keys that have none of their own; 0 is
-    no limit.
+    `streams` (at once) and `seconds_a_day` (of audio) are the limits of keys without limits of their own; 0
+    means no limit.
     """
 
     def __init__(
@@ -142,19 +144,19 @@ class Accounts:
         self._seconds_a_day = seconds_a_day
         self._now = now
         self._today = day_of(now())
-        self._nobody = Account(None, self._today)
-        self._of: dict[str, Account] = {}
-        self._over: list[tuple[str, _Day]] = []
+        self._keyless = Account(None, self._today)
+        self._accounts: dict[str, Account] = {}
+        self._past_days: list[tuple[str, _Day]] = []
         self._totals: Mapping[str, float] = {}
 
     @property
     def all(self) -> list[Account]:
-        """Of keys, without that of requests without one."""
-        return list(self._of.values())
+        """The accounts of keys, without that of requests without a key."""
+        return list(self._accounts.values())
 
     @property
     def today(self) -> date:
-        """The day on which audio is counted now."""
+        """The current day."""
         return self._today
 
     @property
@@ -162,32 +164,32 @@ class Accounts:
         """Seconds to the end of the day, rounded up."""
         return seconds_left(self._now())
 
-    def of(self, principal: Principal) -> Account:
+    def account(self, principal: Principal) -> Account:
         """The account of a principal's key, with its limits."""
-        self.turn()
+        self.roll_over()
         if principal.key is None:
-            return self._nobody
-        account = self._of.get(principal.key)
+            return self._keyless
+        account = self._accounts.get(principal.key)
         if account is None:
-            account = self._of[principal.key] = Account(principal.key, self._today)
-            account.know(self._totals.get(principal.key, 0.0))
+            account = self._accounts[principal.key] = Account(principal.key, self._today)
+            account.set_others(self._totals.get(principal.key, 0.0))
         streams, seconds = principal.streams, principal.seconds_a_day
-        account.allow(
+        account.set_limits(
             self._streams if streams is None else streams,
             self._seconds_a_day if seconds is None else seconds,
         )
         return account
 
-    def turn(self) -> bool:
-        """Begin the next day if it is time, and return whether it was. The use of all keys is 0 then."""
+    def roll_over(self) -> bool:
+        """Start the next day if it is time, and return whether it was. All keys then have no use."""
         today = day_of(self._now())
         if today == self._today:
             return False
         self._today, self._totals = today, {}
-        self._over += [(key, account.turn(today)) for key, account in self._of.items()]
+        self._past_days += [(key, account.start_day(today)) for key, account in self._accounts.items()]
         return True
 
-    def refusal(self, account: Account) -> LimitExceeded:
+    def limit_error(self, account: Account) -> LimitExceeded:
         """The error for a key that has used up the audio of its day."""
         wait = self.seconds_left
         return LimitExceeded(
@@ -196,19 +198,22 @@ class Accounts:
             retry_after=wait,
         )
 
-    def unkept(self) -> Unkept:
-        """What the store does not have yet. Asked for again only when it is kept, or was not written."""
-        self._over = [(key, day) for key, day in self._over if not day.is_kept]
-        unkept = Unkept()
-        for key, day in self._over:
-            unkept.add(key, day)
-        for key, account in self._of.items():
-            unkept.add(key, account.day)
-        return unkept
+    def unsaved(self) -> UnsavedUsage:
+        """The usage that the store does not have yet.
 
-    def know(self, day: date, totals: Mapping[str, float]) -> None:
-        """Take what the store has: seconds of audio of each key on a day. Nothing is being written."""
+        Must be called again only after the previous usage was saved, or could not be written.
+        """
+        self._past_days = [(key, day) for key, day in self._past_days if not day.is_saved]
+        unsaved = UnsavedUsage()
+        for key, day in self._past_days:
+            unsaved.add(key, day)
+        for key, account in self._accounts.items():
+            unsaved.add(key, account.day)
+        return unsaved
+
+    def set_totals(self, day: date, totals: Mapping[str, float]) -> None:
+        """Take the store's seconds of audio of each key on a day. Not during a write to the store."""
         if day == self._today:
             self._totals = totals
-            for key, account in self._of.items():
-                account.know(max(0.0, totals.get(key, 0.0) - account.day.kept))
+            for key, account in self._accounts.items():
+                account.set_others(max(0.0, totals.get(key, 0.0) - account.day.saved))

@@ -18,100 +18,104 @@ _log = logging.getLogger(__name__)
 
 
 CLIENT: ContextVar[str | None] = ContextVar("client", default=None)
-"""The client address for which streams are opened in this context; None if its share is not limited."""
+"""The client address of streams that are opened in this context; None if the address has no limit."""
 
-# A stream gives way to a new one if it is open this long and its audio covers less than this part of the
-# time.
-_GIVE_WAY_SECONDS = 5.0
-_GIVE_WAY_PART = 0.1
-# Only audio of the last one to two periods of this length counts.
-_LATELY_SECONDS = 10.0
-# A new stream may need a place in three limits: that of its key, of its address, and of the server.
-_TRIES = 3
+# A stream may be ended in favour of a new one if it has been open this long, and has received less than
+# this many seconds of audio per second.
+_EVICTION_SECONDS = 5.0
+_EVICTION_RATE = 0.1
+# The rate is measured over the last one to two periods of this length.
+_RATE_PERIOD_SECONDS = 10.0
+# A new stream may exceed three limits: those of its key, of its address, and of the server. For each of
+# them another stream may be ended.
+_EVICTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A limit of concurrent streams of one key or address. `of` names both, and is unique."""
+class StreamQuota:
+    """The limit of concurrent streams of a key or an address. `name` is unique, and part of messages."""
 
-    of: str
-    most: float
+    name: str
+    limit: float
 
 
-class _ShareTaken(LimitExceeded):
-    """A share is used up."""
+class _QuotaExceeded(LimitExceeded):
+    """A quota does not permit another stream."""
 
-    def __init__(self, message: str, share: Share | None = None) -> None:
+    def __init__(self, message: str, quota: StreamQuota | None = None) -> None:
         super().__init__(message)
-        self.share = share
+        self.quota = quota
 
 
 class AdmissionLimit:
     """Limits the live streams of all engines together to `most`; with None only the engines limit them.
 
-    `share` is the part of them that one address may have. The account of an access key has its own limit.
+    `client_share` is the part of them that one address may use. Accounts of keys have limits of their own.
     """
 
     def __init__(
-        self, most: int | None = None, share: float = 1.0, accounts: Accounts | None = None
+        self, most: int | None = None, client_share: float = 1.0, accounts: Accounts | None = None
     ) -> None:
         self.most = most
         self.accounts = accounts or Accounts()
-        self._share = share
-        self._taken = 0
-        self._held: Counter[str] = Counter()
+        self._client_share = client_share
+        self._admitted = 0
+        self._open_by_quota: Counter[str] = Counter()
         self.open: set[_AdmittedStream] = set()
 
     @property
     def full(self) -> bool:
         """Whether no engine can admit another live stream."""
-        return self.most is not None and self._taken >= self.most
+        return self.most is not None and self._admitted >= self.most
 
-    def shares(self, account: Account, address: str | None, capacity: int) -> tuple[Share, ...]:
-        """The shares that a new stream counts in, for an engine that can serve `capacity` live streams."""
+    def quotas(self, account: Account, address: str | None, capacity: int) -> tuple[StreamQuota, ...]:
+        """The quotas for a new stream of an engine that can serve `capacity` live streams."""
         found = []
         if account.key is not None:
-            found.append(_of_key(account))
+            found.append(_key_quota(account))
         if address is not None:
-            found.append(Share(f"live streams of {address}", shared(capacity, self._share)))
+            found.append(
+                StreamQuota(f"live streams of {address}", client_limit(capacity, self._client_share))
+            )
         return tuple(found)
 
-    def held(self, account: Account) -> int:
-        """How many streams of the account's key are open."""
-        return self._held[_of_key(account).of]
+    def open_streams(self, account: Account) -> int:
+        """The number of open streams of the account's key."""
+        return self._open_by_quota[_key_quota(account).name]
 
-    def take(self, shares: Sequence[Share], *, counted: bool) -> None:
-        """Take a place in each share and, if `counted`, in the total limit. Raises LimitExceeded."""
-        for share in shares:
-            held = self._held[share.of]
-            if held >= share.most:
-                raise _ShareTaken(
-                    f"{held} {share.of} are being served, and there may be no more at once. Try again when "
-                    "one of them has ended.",
-                    share,
+    def acquire(self, quotas: Sequence[StreamQuota], *, counted: bool) -> None:
+        """Count a stream in each quota and, if `counted`, in the total limit. Raises LimitExceeded."""
+        for quota in quotas:
+            held = self._open_by_quota[quota.name]
+            if held >= quota.limit:
+                raise _QuotaExceeded(
+                    f"{held} {quota.name} are being served, and there may be no more at once. Try again "
+                    "when one of them has ended.",
+                    quota,
                 )
         if counted and self.full:
             raise LimitExceeded(
-                f"No more live streams can be served well: {self._taken} are being served. Try again later."
+                f"No more live streams can be served well: {self._admitted} are being served. "
+                "Try again later."
             )
-        self._held.update(share.of for share in shares)
-        self._taken += counted
+        self._open_by_quota.update(quota.name for quota in quotas)
+        self._admitted += counted
 
-    def give_back(self, shares: Sequence[Share], *, counted: bool) -> None:
-        """Return the places that `take` took."""
-        self._taken -= counted
-        for share in shares:
-            self._held[share.of] -= 1
-            if not self._held[share.of]:
-                del self._held[share.of]
-
-
-def _of_key(account: Account) -> Share:
-    return Share(f"streams of the key {account.key}", account.streams)
+    def release(self, quotas: Sequence[StreamQuota], *, counted: bool) -> None:
+        """Undo an `acquire`."""
+        self._admitted -= counted
+        for quota in quotas:
+            self._open_by_quota[quota.name] -= 1
+            if not self._open_by_quota[quota.name]:
+                del self._open_by_quota[quota.name]
 
 
-def shared(capacity: int, share: float) -> int:
-    """How many of `capacity` streams one address may have: at least one, and else `share`, rounded up."""
+def _key_quota(account: Account) -> StreamQuota:
+    return StreamQuota(f"streams of the key {account.key}", account.streams)
+
+
+def client_limit(capacity: int, share: float) -> int:
+    """The part `share` of a capacity that one address may use: rounded up, and at least one."""
     return max(1, capacity - int(capacity * (1 - share) + 1e-9))
 
 
@@ -196,13 +200,13 @@ class AdmittedEngine:
     async def open(self, options: StreamOptions) -> RecognitionStream:
         """Open a new stream. Raises LimitExceeded and what the engine raises."""
         counted = self.remote or options.pace is Pace.LIVE
-        who = principal()
-        account = self._limit.accounts.of(who)
-        shares = self._limit.shares(account, CLIENT.get() if counted else None, self.capacity)
+        caller = principal()
+        account = self._limit.accounts.account(caller)
+        quotas = self._limit.quotas(account, CLIENT.get() if counted else None, self.capacity)
         try:
-            if account.spent:
-                raise self._limit.accounts.refusal(account)
-            stream = await self._admit(options, shares, counted=counted)
+            if account.is_exhausted:
+                raise self._limit.accounts.limit_error(account)
+            stream = await self._admit(options, quotas, counted=counted)
         except LimitExceeded:
             self.totals.refused += 1
             account.refused += 1
@@ -210,40 +214,40 @@ class AdmittedEngine:
         except TranscribedError:
             self.totals.failed += 1
             raise
-        served = _AdmittedStream(stream, self, account, who.owner, shares, counted=counted)
+        served = _AdmittedStream(stream, self, account, caller.owner, quotas, counted=counted)
         self._open.add(served)
         self._limit.open.add(served)
         self.totals.opened += 1
-        account.day.begun += 1
+        account.day.opened += 1
         return served
 
     async def _admit(
-        self, options: StreamOptions, shares: tuple[Share, ...], *, counted: bool
+        self, options: StreamOptions, quotas: tuple[StreamQuota, ...], *, counted: bool
     ) -> RecognitionStream:
-        """Open a stream. Nearly silent streams are ended where they use up the places."""
-        for _ in range(_TRIES):
+        """Open a stream. If a limit is reached, end a stream that sends almost no audio instead, if any."""
+        for _ in range(_EVICTIONS):
             try:
-                return await self._try_admit(options, shares, counted=counted)
+                return await self._try_admit(options, quotas, counted=counted)
             except LimitExceeded as error:
-                idle = self._idlest(error.share if isinstance(error, _ShareTaken) else None)
+                idle = self._quietest(error.quota if isinstance(error, _QuotaExceeded) else None)
                 if idle is None:
                     raise
-            await idle.give_way()
-        return await self._try_admit(options, shares, counted=counted)
+            await idle.evict()
+        return await self._try_admit(options, quotas, counted=counted)
 
-    def _idlest(self, share: Share | None) -> "_AdmittedStream | None":
-        """Of the streams that may give way, in this share if given, the one that sends the least audio."""
-        if share is not None:
-            streams = {stream for stream in self._limit.open if stream.counts_in(share)}
+    def _quietest(self, quota: StreamQuota | None) -> "_AdmittedStream | None":
+        """The evictable stream, of a quota if given, that sends the least audio; None if there is none."""
+        if quota is not None:
+            streams = {stream for stream in self._limit.open if stream.counts_in(quota)}
         else:
             streams = self._open | (self._limit.open if self._limit.full else set())
-        idle = [stream for stream in streams if stream.gives_way]
-        return min(idle, key=lambda stream: stream.part_of_late, default=None)
+        idle = [stream for stream in streams if stream.is_evictable]
+        return min(idle, key=lambda stream: stream.recent_rate, default=None)
 
     async def _try_admit(
-        self, options: StreamOptions, shares: Sequence[Share], *, counted: bool
+        self, options: StreamOptions, quotas: Sequence[StreamQuota], *, counted: bool
     ) -> RecognitionStream:
-        self._limit.take(shares, counted=counted)
+        self._limit.acquire(quotas, counted=counted)
         self._opening += 1
         try:
             busy = len(self._open) + self._opening - 1
@@ -254,21 +258,21 @@ class AdmittedEngine:
                 )
             return await self._engine.open(options)
         except BaseException:
-            self._limit.give_back(shares, counted=counted)
+            self._limit.release(quotas, counted=counted)
             raise
         finally:
             self._opening -= 1
 
-    def broken_off(self, account: Account) -> LimitExceeded:
-        """The error for a stream whose key has used up its audio for today. Call it once for a stream."""
+    def exhausted(self, account: Account) -> LimitExceeded:
+        """The error for a stream whose key has used up its audio for today. Call it once a stream."""
         account.refused += 1
-        return self._limit.accounts.refusal(account)
+        return self._limit.accounts.limit_error(account)
 
     def ended(self, stream: "_AdmittedStream") -> None:
         """Record the end of a stream. Must be called once."""
         self._open.discard(stream)
         self._limit.open.discard(stream)
-        self._limit.give_back(stream.shares, counted=stream.counted)
+        self._limit.release(stream.quotas, counted=stream.counted)
         status = stream.status
         if status.sent is not None:
             self.totals.sent += status.sent
@@ -289,7 +293,7 @@ class _AdmittedStream:
         engine: AdmittedEngine,
         account: Account,
         owner: str,
-        shares: tuple[Share, ...],
+        quotas: tuple[StreamQuota, ...],
         *,
         counted: bool,
     ) -> None:
@@ -297,10 +301,10 @@ class _AdmittedStream:
         self.owner = owner
         self._engine = engine
         self._account = account
-        self.shares = shares
+        self.quotas = quotas
         self.counted = counted
         self._over = False
-        self._gave_way: LimitExceeded | None = None
+        self._eviction: LimitExceeded | None = None
         self._finishing = False
         self._received = 0.0
         # The start of the last period and of the one before: time, and seconds of audio received until
@@ -308,16 +312,16 @@ class _AdmittedStream:
         self._earlier = self._later = (asyncio.get_running_loop().time(), 0.0)
 
     async def send(self, samples: Samples) -> None:
-        """Give audio. Raises LimitExceeded once the audio that its key has for today is used up."""
-        if self._account.spent:
-            raise self._engine.broken_off(self._account)
+        """Send audio. Raises LimitExceeded when the key has used up its audio for today."""
+        if self._account.is_exhausted:
+            raise self._engine.exhausted(self._account)
         await self._stream.send(samples)
         seconds = len(samples) / SAMPLE_RATE
         self._engine.totals.received += seconds
-        self._account.day.heard += seconds
+        self._account.day.seconds += seconds
         self._received += seconds
         now = asyncio.get_running_loop().time()
-        if now - self._later[0] > _LATELY_SECONDS:
+        if now - self._later[0] > _RATE_PERIOD_SECONDS:
             self._earlier, self._later = self._later, (now, self._received)
 
     async def flush(self) -> None:
@@ -330,40 +334,40 @@ class _AdmittedStream:
     async def __aiter__(self) -> AsyncIterator[StreamEvent]:
         totals = self._engine.totals
         try:
-            async for said in self._stream:
-                totals.finals += isinstance(said, Hypothesis) and said.final
-                yield said
-            if self._gave_way is not None:
-                raise self._gave_way
+            async for event in self._stream:
+                totals.finals += isinstance(event, Hypothesis) and event.final
+                yield event
+            if self._eviction is not None:
+                raise self._eviction
         except TranscribedError:
             totals.failed += 1
             raise
         finally:
-            # The place is returned before the reader learns of the end, since it may open another stream at
-            # once.
+            # The limits are released before the reader learns of the end, because it may then open another
+            # stream at once.
             self._end()
 
-    def counts_in(self, share: Share) -> bool:
-        """Whether the stream counts in this share."""
-        return any(each.of == share.of for each in self.shares)
+    def counts_in(self, quota: StreamQuota) -> bool:
+        """Whether the stream counts in a quota."""
+        return any(each.name == quota.name for each in self.quotas)
 
     @property
-    def part_of_late(self) -> float:
-        """Seconds of audio received per second, recently."""
+    def recent_rate(self) -> float:
+        """The seconds of audio received per second recently."""
         since, before = self._earlier
         return (self._received - before) / max(asyncio.get_running_loop().time() - since, 1e-9)
 
     @property
-    def gives_way(self) -> bool:
-        """Whether the stream may be ended for another: it occupies a place, but sends hardly any audio."""
-        old = asyncio.get_running_loop().time() - self._earlier[0] >= _GIVE_WAY_SECONDS
-        return self.counted and old and not self._finishing and self.part_of_late < _GIVE_WAY_PART
+    def is_evictable(self) -> bool:
+        """Whether the stream may be ended in favour of another, because it has sent almost no audio."""
+        old = asyncio.get_running_loop().time() - self._earlier[0] >= _EVICTION_SECONDS
+        return self.counted and old and not self._finishing and self.recent_rate < _EVICTION_RATE
 
-    async def give_way(self) -> None:
-        """End the stream, to give its place to another."""
-        self._gave_way = LimitExceeded(
-            "All places are taken, and this stream sent next to no audio: another has its place. "
-            "Begin a new one when there is something to hear."
+    async def evict(self) -> None:
+        """End the stream in favour of another."""
+        self._eviction = LimitExceeded(
+            "The server has no capacity left, and this stream sent almost no audio: another has its place. "
+            "Open a new stream when there is speech."
         )
         await self.aclose()
 

@@ -1,4 +1,4 @@
-"""Synchronisation of the usage of access keys with a store that several servers share."""
+"""Synchronization of the usage of keys with a store that several servers share."""
 
 import asyncio
 import logging
@@ -9,18 +9,18 @@ from transcribed.errors import TranscribedError
 from transcribed.scheduling.accounts import Accounts
 from transcribed.storage.keys import KeyUsageStore
 
-KEEP_SECONDS = 5.0
-"""The interval of synchronisation, by which a server learns late about usage on others."""
+SYNC_SECONDS = 5.0
+"""The interval of synchronization, and so the delay with which a server learns of usage on others."""
 STOP_SECONDS = 5.0
-"""Seconds for the last synchronisation, when the server stops."""
+"""Seconds for the last synchronization, when the server stops."""
 
 _log = logging.getLogger(__name__)
 
 
-class KeptAccounts:
-    """Keeps accounts in step with a store, and so with other servers; None stores nothing.
+class AccountSync:
+    """Synchronizes accounts with a store, and so with other servers. With None nothing is stored.
 
-    An async context manager: entering it reads earlier usage, leaving it writes the rest.
+    An async context manager: entering it reads earlier usage, leaving it writes the remaining usage.
     """
 
     def __init__(self, accounts: Accounts, store: KeyUsageStore | None) -> None:
@@ -30,46 +30,46 @@ class KeptAccounts:
         self._failed = False
 
     async def __aenter__(self) -> Self:
-        await self._exchange()
-        self._keeping = asyncio.create_task(self._keep(), name="key-usage")
+        await self._synchronize()
+        self._running = asyncio.create_task(self._run(), name="key-usage")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stopping.set()
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self._keeping
-                await self._exchange()
+                await self._running
+                await self._synchronize()
         except TimeoutError:
             _log.error("The use of keys in the last seconds is not stored: the database did not answer.")
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         while not self._stopping.is_set():
-            # At the end of the day at the latest, when all allowances are renewed.
+            # Also at the end of the day, when the limits of all keys begin anew.
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(KEEP_SECONDS, self._accounts.seconds_left)):
+                async with asyncio.timeout(min(SYNC_SECONDS, self._accounts.seconds_left)):
                     await self._stopping.wait()
-            await self._exchange()
+            await self._synchronize()
 
-    async def _exchange(self) -> None:
-        """Write the usage here, and read the usage everywhere. A failure is retried the next time."""
-        self._accounts.turn()
-        unkept = self._accounts.unkept()
+    async def _synchronize(self) -> None:
+        """Write the usage of this server, then read that of all. Failures are retried the next time."""
+        self._accounts.roll_over()
+        unsaved = self._accounts.unsaved()
         try:
             if self._store is not None:
-                await self._store.add(unkept.used)
-                unkept.kept()
+                await self._store.add(unsaved.used)
+                unsaved.mark_saved()
                 today = self._accounts.today
                 totals = {each.key: each.audio_seconds for each in await self._store.since(today)}
-                self._accounts.know(today, totals)
+                self._accounts.set_totals(today, totals)
             else:
-                unkept.kept()
+                unsaved.mark_saved()
         except Exception as error:  # noqa: BLE001 - any failure is retried
-            self._tell(error)
+            self._log_failure(error)
         else:
             self._failed = False
 
-    def _tell(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         """Log the first failure after a success."""
         if self._failed:
             return

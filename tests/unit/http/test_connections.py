@@ -12,7 +12,7 @@ from transcribed.http import connections as rules
 from transcribed.http.connections import Bounds, Connection, Connections, Unfinished
 from transcribed.http.proxies import Proxies
 from transcribed.http.sockets import Peer
-from transcribed.scheduling.admission import CLIENT, shared
+from transcribed.scheduling.admission import CLIENT, client_limit
 
 NOW = 1000.0
 HERE, THERE, ELSEWHERE = "127.0.0.1", "192.0.2.1", "192.0.2.2"
@@ -278,7 +278,7 @@ def test_the_more_requests_run_the_fewer_may_be_one_connections(in_virtual_time:
         other, task = await begun(connections, HTTP | {"client": (ELSEWHERE, "1")}, one_message)
         assert not other.heard
         held = [known.running for known in connections.all.values()]
-        most = shared(rules.REQUESTS, 0.9)
+        most = client_limit(rules.REQUESTS, 0.9)
         assert most < sum(held) <= most + len(held)
         assert (min(held), max(held)) == (1, 100)
         for each in (task, *(one for _, one in running)):

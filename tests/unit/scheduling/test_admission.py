@@ -18,7 +18,7 @@ from transcribed.options import Capabilities, Pace, StreamOptions
 from transcribed.principal import Principal, Role
 from transcribed.request_context import REQUEST, RequestContext
 from transcribed.scheduling.accounts import Accounts
-from transcribed.scheduling.admission import CLIENT, AdmissionLimit, AdmittedEngine, shared
+from transcribed.scheduling.admission import CLIENT, AdmissionLimit, AdmittedEngine, client_limit
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.transcript import Notice
 
@@ -198,7 +198,7 @@ def client(address: str | None, key: str | None = None, **may: float) -> Iterato
     [(1, 0.9, 1), (9, 0.9, 9), (10, 0.9, 9), (19, 0.9, 18), (40, 0.9, 36), (40, 1.0, 40), (40, 0.01, 1)],
 )
 def test_a_share_leaves_whole_places_for_others(capacity: int, share: float, most: int) -> None:
-    assert shared(capacity, share) == most
+    assert client_limit(capacity, share) == most
 
 
 async def test_one_address_has_its_share_and_others_have_the_rest() -> None:
@@ -332,14 +332,14 @@ async def test_a_key_has_so_many_streams_and_others_are_let_in() -> None:
         streams += [await engine.open(LIVE) for _ in range(3)]
     with client(None):
         streams += [await engine.open(LIVE) for _ in range(5)]
-    held = {account.key: limit.held(account) for account in limit.accounts.all}
+    held = {account.key: limit.open_streams(account) for account in limit.accounts.all}
     assert held == {"greedy": 2, "modest": 1, "important": 3}
     refused = {account.key: account.refused for account in limit.accounts.all}
     assert refused == {"greedy": 1, "modest": 0, "important": 0}
     for stream in streams:
         await stream.aclose()
-    assert {limit.held(account) for account in limit.accounts.all} == {0}
-    assert [account.begun for account in limit.accounts.all] == [2, 1, 3]
+    assert {limit.open_streams(account) for account in limit.accounts.all} == {0}
+    assert [account.opened for account in limit.accounts.all] == [2, 1, 3]
 
 
 async def test_recordings_are_streams_of_their_key_too() -> None:
@@ -411,7 +411,10 @@ async def test_the_days_audio_ends_a_stream_behind_what_was_said() -> None:
             await engine.open(FAST)
     with client(None, "b"):
         await (await engine.open(LIVE)).aclose()
-    assert [(each.heard, each.begun, each.refused) for each in limit.accounts.all] == [(2, 1, 2), (0, 1, 0)]
+    assert [(each.seconds, each.opened, each.refused) for each in limit.accounts.all] == [
+        (2, 1, 2),
+        (0, 1, 0),
+    ]
 
 
 KEYS = {None: None, "a": 1, "b": 2, "c": None}
@@ -478,7 +481,7 @@ def test_in_any_order_no_limit_is_exceeded_and_every_place_comes_back(
         for stream, *_ in opened:
             await stream.aclose()
         assert not limit.open
-        assert {limit.held(account) for account in limit.accounts.all} <= {0}
+        assert {limit.open_streams(account) for account in limit.accounts.all} <= {0}
         for key, most in KEYS.items():
             with client(None, key, streams=most or 0):
                 for stream in [await engines[1].open(LIVE) for _ in range(most or 5)]:

@@ -11,7 +11,7 @@ import pytest
 from transcribed.errors import StorageUnavailable
 from transcribed.principal import Principal, Role
 from transcribed.scheduling.accounts import Accounts
-from transcribed.service.key_usage import KEEP_SECONDS, STOP_SECONDS, KeptAccounts
+from transcribed.service.key_usage import STOP_SECONDS, SYNC_SECONDS, AccountSync
 from transcribed.storage.keys import KeyUsage
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -48,28 +48,28 @@ def accounts() -> Accounts:
 
 
 def hear(counted: Accounts, seconds: float) -> None:
-    account = counted.of(KEY)
-    account.day.begun += 1
-    account.day.heard += seconds
+    account = counted.account(KEY)
+    account.day.opened += 1
+    account.day.seconds += seconds
 
 
 def test_servers_and_restarts_count_together(in_virtual_time: Run) -> None:
     async def run() -> None:
         store = Store()
         one, two = accounts(), accounts()
-        async with KeptAccounts(one, store):
-            async with KeptAccounts(two, store):
+        async with AccountSync(one, store):
+            async with AccountSync(two, store):
                 hear(one, 40)
                 hear(two, 10)
-                assert not two.of(KEY).spent
-                await asyncio.sleep(2 * KEEP_SECONDS + 1)
+                assert not two.account(KEY).is_exhausted
+                await asyncio.sleep(2 * SYNC_SECONDS + 1)
                 hear(two, 10)
-                assert two.of(KEY).spent
-            await asyncio.sleep(KEEP_SECONDS + 1)
-            assert one.of(KEY).spent
+                assert two.account(KEY).is_exhausted
+            await asyncio.sleep(SYNC_SECONDS + 1)
+            assert one.account(KEY).is_exhausted
         again = accounts()
-        async with KeptAccounts(again, store):
-            assert again.of(KEY).spent
+        async with AccountSync(again, store):
+            assert again.account(KEY).is_exhausted
         assert await store.since(TODAY) == (KeyUsage("a", TODAY, 60.0, 3),)
 
     in_virtual_time(run())
@@ -79,15 +79,15 @@ def test_at_midnight_there_is_audio_again(in_virtual_time: Run) -> None:
     async def run() -> None:
         store = Store()
         counted = accounts()
-        async with KeptAccounts(counted, store):
+        async with AccountSync(counted, store):
             await asyncio.sleep(58)
-            account = counted.of(KEY)
-            account.day.heard += 60
+            account = counted.account(KEY)
+            account.day.seconds += 60
             await asyncio.sleep(1)
-            assert account.spent
+            assert account.is_exhausted
             await asyncio.sleep(1.5)
-            assert not account.spent  # Nobody asked for anything.
-            account.day.heard += 1
+            assert not account.is_exhausted  # Nobody asked for anything.
+            account.day.seconds += 1
         assert set(await store.since(TODAY)) == {
             KeyUsage("a", TODAY, 60.0, 0),
             KeyUsage("a", TOMORROW, 1.0, 0),
@@ -103,18 +103,18 @@ def test_a_store_that_fails_is_told_once_and_loses_nothing(
         store = Store()
         counted = accounts()
         store.error = StorageUnavailable("The transcripts in x are away.")
-        async with KeptAccounts(counted, store):
+        async with AccountSync(counted, store):
             hear(counted, 60)
-            assert counted.of(KEY).spent
-            await asyncio.sleep(4 * KEEP_SECONDS)
+            assert counted.account(KEY).is_exhausted
+            await asyncio.sleep(4 * SYNC_SECONDS)
             store.error = ValueError("of another kind")
-            await asyncio.sleep(2 * KEEP_SECONDS)
+            await asyncio.sleep(2 * SYNC_SECONDS)
             assert await store.since(TODAY) == ()
             store.error = None
-            await asyncio.sleep(KEEP_SECONDS + 1)
+            await asyncio.sleep(SYNC_SECONDS + 1)
             assert await store.since(TODAY) == (KeyUsage("a", TODAY, 60.0, 1),)
             store.error = StorageUnavailable("Away again.")
-            await asyncio.sleep(KEEP_SECONDS + 1)
+            await asyncio.sleep(SYNC_SECONDS + 1)
 
     with caplog.at_level(logging.INFO):
         in_virtual_time(run())
@@ -129,7 +129,7 @@ def test_the_stop_does_not_wait_for_a_store_without_end(
     async def run() -> None:
         store = Store()
         counted = accounts()
-        async with KeptAccounts(counted, store):
+        async with AccountSync(counted, store):
             hear(counted, 1)
             store.silent = True
             began = asyncio.get_running_loop().time()
@@ -142,13 +142,13 @@ def test_the_stop_does_not_wait_for_a_store_without_end(
 def test_without_a_store_keys_are_counted_until_the_stop(in_virtual_time: Run) -> None:
     async def run() -> None:
         counted = accounts()
-        async with KeptAccounts(counted, None):
+        async with AccountSync(counted, None):
             hear(counted, 60)
-            await asyncio.sleep(2 * KEEP_SECONDS)
-            assert counted.of(KEY).spent
+            await asyncio.sleep(2 * SYNC_SECONDS)
+            assert counted.account(KEY).is_exhausted
             await asyncio.sleep(60)
-            assert not counted.of(KEY).spent
-            assert counted.of(KEY).heard == 60
-        assert counted.unkept().used == []
+            assert not counted.account(KEY).is_exhausted
+            assert counted.account(KEY).seconds == 60
+        assert counted.unsaved().used == []
 
     in_virtual_time(run())
