@@ -24,7 +24,13 @@ def write_private(path: Path, content: bytes) -> None:
     write_whole(path, content, mode=0o600)
 
 
-def make_private_folder(path: Path) -> None:
-    """Create a folder that only its owner can enter; an existing one stays unchanged. Raises OSError."""
+def make_private_folder(path: Path, *below: str) -> None:
+    """Create a folder that only its owner can enter, and in it the folders `below`, each in the one before.
+
+    Existing ones stay unchanged. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
+    for name in below:
+        path /= name
+        path.mkdir(mode=0o700, exist_ok=True)

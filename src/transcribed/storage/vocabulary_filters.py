@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from transcribed.errors import BadRequest, NotFound, StorageFailure, StorageFull, TooLarge, shown
 from transcribed.storage.files import is_full, write_whole
 from transcribed.storage.owners import owners_in, place_of
+from transcribed.storage.private import make_private_folder
 
 MAX_BYTES = 50 * 1024
 """The most bytes in all words of a list; Amazon's limit."""
@@ -55,7 +56,7 @@ class FilterFolder:
 
         Raises BadRequest for an owner whose name has no room in the file system.
         """
-        return OwnersFilters(self._folder / place_of(owner))
+        return OwnersFilters(self._folder, place_of(owner))
 
     def owners(self) -> list[str]:
         """All who may have lists, sorted; NOBODY is always among them. Raises StorageFailure."""
@@ -68,8 +69,10 @@ class FilterFolder:
 class OwnersFilters:
     """The lists of words of one owner, in a folder that is created with the first list. Methods block."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, root: Path, place: str) -> None:
+        self._root = root
+        self._place = PurePath(place)
+        self._folder = root / place
 
     def put(self, name: str, words: Sequence[str]) -> None:
         """Store a list, atomically replacing any list of this name.
@@ -80,7 +83,7 @@ class OwnersFilters:
         if not path.exists() and len(self.names()) >= MAX_LISTS:
             raise BadRequest(f"There are {MAX_LISTS} vocabulary filters. Delete one first.")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._root, *self._place.parts)
             write_whole(path, "".join(f"{word}\n" for word in words).encode(), mode=0o600)
         except OSError as error:
             raise _failure(error) from error

@@ -27,6 +27,8 @@ _COLUMNS = (
     *("KEY", "OWNER", "ROLE", "ADDED", "ROTATED", "LAST USED"),
     *("AUDIO TODAY", "STREAMS", "AUDIO IN 30 DAYS", "STREAMS"),
 )
+_MOST_STREAMS = 2**31 - 1
+"""What every database can hold."""
 _DAYS = 30
 """Of which it is told what was used, today included."""
 _ELSEWHERE = "-"
@@ -49,6 +51,8 @@ async def add_key(settings: ServerSettings, key: NewKey, secret_file: str | None
     valid_key_id(key.id)
     if key.seconds_a_day is not None and not math.isfinite(key.seconds_a_day):
         raise BadRequest("--seconds-a-day is a number of seconds, or 0 for no limit.")
+    if key.streams is not None and key.streams > _MOST_STREAMS:
+        raise BadRequest(f"--streams is at most {_MOST_STREAMS}, or 0 for no limit.")
     owner = key.id if key.owner is None else valid_key_id(key.owner, "owner")
     secret = _secret(secret_file)
     async with _opened(settings, make=True) as stores:

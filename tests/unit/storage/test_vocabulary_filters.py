@@ -69,6 +69,10 @@ def test_one_name_of_many_owners_is_as_many_lists(tmp_path: Path) -> None:
             assert filters.of(owner).get("same") == (expected,)
             assert filters.of(owner).names() == ["same"]
     assert list(tmp_path.iterdir()) == [root]
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    assert len(folders) > len(owners)
+    # Their names are the owners'.
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
     with pytest.raises(BadRequest, match="cannot own"):
         filters.of("x" * 159)
 

@@ -1,8 +1,14 @@
+import asyncio
+import math
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
+from transcribed.errors import BadRequest
 from transcribed.principal import Role
+from transcribed.settings import ServerSettings
 from transcribed.storage.keys import KeyUsage, SealedSecret, StoredKey
-from transcribed.terminal.keys import UsedKey, used_keys
+from transcribed.terminal.keys import NewKey, UsedKey, add_key, used_keys
 
 TODAY = date(2026, 11, 27)
 WEEK_AGO = TODAY - timedelta(days=7)
@@ -39,3 +45,11 @@ def test_what_was_used_with_each_key_is_added_up() -> None:
             TODAY,
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"streams": 2**31}, {"seconds_a_day": math.nan}, {"seconds_a_day": math.inf}]
+)
+def test_a_limit_that_cannot_be_kept_is_told(wrong: dict[str, float]) -> None:
+    with pytest.raises(BadRequest, match="or 0 for no limit"):
+        asyncio.run(add_key(ServerSettings(), NewKey("one", Role.READ, **wrong), None))  # type: ignore[arg-type]
