@@ -232,7 +232,7 @@ def came(server: "Server", name: str, door: Door, secret: str) -> int | str:
 
 def told(said: str) -> str:
     for part, meant in (
-        ("a key is asked for", REFUSED),
+        ("needs a key", REFUSED),
         ("is not signed", REFUSED),
         ("does not know", UNKNOWN),
         ("has expired", UNKNOWN),
@@ -325,17 +325,17 @@ def test_a_key_and_its_token_are_shown_in_many_ways(locked: Locked) -> None:
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"auth": (ADMIN, "{read}")}, "not of one key"),
+        ({"auth": (ADMIN, "{read}")}, "not belong to the same key"),
         ({"auth": (READ, "no secret at all")}, "does not know"),
         ({"headers": {"Authorization": "Basic nonsense!"}}, "Base64"),
-        ({"headers": {"Authorization": "Basic bm9uc2Vuc2U="}}, "no ID:SECRET"),
-        ({"headers": {"Authorization": "Digest {read}"}}, "none that is known"),
-        ({"headers": {"Authorization": "{read}"}}, "none that is known"),
+        ({"headers": {"Authorization": "Basic bm9uc2Vuc2U="}}, "not ID:SECRET"),
+        ({"headers": {"Authorization": "Digest {read}"}}, "is not supported"),
+        ({"headers": {"Authorization": "{read}"}}, "is not supported"),
         ({"headers": {"Authorization": "AWS4-HMAC-SHA256 Credential=x"}}, "Amazon's endpoints"),
-        ({"headers": {"Authorization": "Bearer"}}, "none that is known|does not know"),
+        ({"headers": {"Authorization": "Bearer"}}, "is not supported|does not know"),
         ({"params": {"access_token": ""}}, "does not know"),
-        ({"params": {"access_token": ["{read}", "{read}"]}}, "More than one"),
-        ({"params": {"access_token": "{read}"}, "auth": (READ, "{read}")}, "More than one"),
+        ({"params": {"access_token": ["{read}", "{read}"]}}, "more than one secret"),
+        ({"params": {"access_token": "{read}"}, "auth": (READ, "{read}")}, "more than one secret"),
     ],
 )
 def test_what_shows_no_key_is_told(locked: Locked, asked: Any, says: str) -> None:

@@ -1,4 +1,4 @@
-"""Who may use a route: every route says it by the type of a parameter, or by `allowed`."""
+"""Authorization of routes: each route requires a role by the type of a parameter, or calls `authorize`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -14,14 +14,15 @@ from transcribed.principal import Principal, Role
 from transcribed.request_context import REQUEST
 from transcribed.service.access_keys import Access
 
-# It checks nothing: it is how /docs comes to ask for a key.
+# For the documentation only, so that /docs offers to enter a key. It checks nothing.
 _DESCRIBED = HTTPBearer(auto_error=False, description="The secret of a key, or a token.")
 
 
-def let_in(connection: HTTPConnection, role: Role) -> Access:
-    """Whoever asks on a connection, and for how long they may.
+def authorize(connection: HTTPConnection, role: Role) -> Access:
+    """The access of a connection whose key has a role.
 
-    Raises AccessDenied where they may not do what is for a role, Unavailable where nobody can know yet.
+    Raises AccessDenied if the credentials are missing or wrong, or the key lacks the role, and Unavailable
+    until the keys have been read.
     """
     caller: Caller = connection.user
     access = caller.access
@@ -30,22 +31,17 @@ def let_in(connection: HTTPConnection, role: Role) -> Access:
     if not access.principal.role.includes(role):
         raise AccessDenied(
             f"The key {access.principal.key} has the role {access.principal.role.value}, and this needs "
-            f"{role.value}. Use a key that has it."
+            f"{role.value}. Use a key with that role."
         )
     return access
 
 
-def allowed(connection: HTTPConnection, role: Role) -> Principal:
-    """Whoever asks on a connection; as `let_in`."""
-    return let_in(connection, role).principal
-
-
-def may(role: Role) -> Callable[..., Awaitable[Principal]]:
-    """What FastAPI calls before a route that is for a role."""
+def required(role: Role) -> Callable[..., Awaitable[Principal]]:
+    """A FastAPI dependency that authorizes a request for a role, and returns its principal."""
 
     async def check(request: Request, _: Annotated[object, Depends(_DESCRIBED)]) -> Principal:
         try:
-            return allowed(request, role)
+            return authorize(request, role).principal
         except TranscribedError:
             await discard_body(request)
             raise
@@ -53,6 +49,6 @@ def may(role: Role) -> Callable[..., Awaitable[Principal]]:
     return check
 
 
-Reader = Annotated[Principal, Depends(may(Role.READ))]
-Transcriber = Annotated[Principal, Depends(may(Role.TRANSCRIBE))]
-Admin = Annotated[Principal, Depends(may(Role.ADMIN))]
+Reader = Annotated[Principal, Depends(required(Role.READ))]
+Transcriber = Annotated[Principal, Depends(required(Role.TRANSCRIBE))]
+Admin = Annotated[Principal, Depends(required(Role.ADMIN))]

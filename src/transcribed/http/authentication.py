@@ -1,9 +1,9 @@
-"""The principal of each request and WebSocket, found once, before any route.
+"""Authentication of each request and WebSocket, once and before any route.
 
-A client shows a key's secret, or a token, in one of these ways: `Authorization: Bearer` (RFC 6750, section
-2.1), `Authorization: Basic` with the key's id before it (RFC 7617), the parameter `access_token` of a GET
-or WebSocket (RFC 6750, section 2.3), a WebSocket's subprotocol; or it signs what it asks of Amazon's
-endpoints.
+A client sends a key's secret, or a token, in one of these ways: `Authorization: Bearer` (RFC 6750, section
+2.1), `Authorization: Basic` with the key's id (RFC 7617), the parameter `access_token` of a GET or
+WebSocket (RFC 6750, section 2.3), or a subprotocol of a WebSocket. Requests to Amazon's endpoints may be
+signed instead.
 """
 
 import base64
@@ -25,19 +25,19 @@ from transcribed.service.access_keys import Access, AccessKeys
 from transcribed.wire import sigv4
 
 SUBPROTOCOL = "transcribed"
-"""What the server answers with where a client offers it."""
+"""The subprotocol that the server selects if a client offers it."""
 SUBPROTOCOL_OF_KEYS = f"{SUBPROTOCOL}.bearer."
-"""What stands before a secret that is offered as a subprotocol, beside the other one."""
+"""The prefix of a secret that a client offers as another subprotocol."""
 
 _TOKEN_PARAMETER = "access_token"  # noqa: S105 - a name
 _PROTOCOLS = b"sec-websocket-protocol"
-_HOW = "Show the secret of a key: Authorization: Bearer SECRET. docs/operations.md, Access, says more."
+_HOW = "Send the secret of a key: Authorization: Bearer SECRET. See docs/operations.md, Access."
 
 
 class Caller(BaseUser):
-    """What `connection.user` is: somebody who asks, or why nobody knows who.
+    """The value of `connection.user`: the result of the authentication, which may be an error.
 
-    An error is raised by the route, so that each front end can tell it in its own protocol.
+    The route raises the error, so that each front end can report it in its own protocol.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class Caller(BaseUser):
     ) -> None:
         self._found = found
         self.signature = signature
-        """Of a request that is signed, where keys are asked for."""
+        """The signature of a signed request; None without keys."""
 
     @property
     def access(self) -> Access:
-        """How they were let in. Raises TranscribedError where they were not."""
+        """The access. Raises the TranscribedError of a failed authentication."""
         if isinstance(self._found, TranscribedError):
             raise self._found
         return self._found
 
     @property
     def principal(self) -> Principal:
-        """Who asks. Raises AccessDenied where they have not shown it, Unavailable where nobody can know."""
+        """The principal. Raises AccessDenied, or Unavailable until the keys have been read."""
         return self.access.principal
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether it is known who asks."""
+        """Whether the authentication succeeded."""
         return isinstance(self._found, Access)
 
     @property
@@ -71,9 +71,10 @@ class Caller(BaseUser):
 
 
 class Authentication(AuthenticationBackend):
-    """Finds the principal of a connection; never fails. At some paths requests may be signed.
+    """Authenticates connections. A failure becomes a Caller with an error.
 
-    An address of which too many `sign_ins` failed is refused without a look at what it shows.
+    Requests to `signed_paths` may be signed. After too many failed `sign_ins` of an address its credentials
+    are refused unchecked.
     """
 
     def __init__(self, keys: AccessKeys, sign_ins: SignIns, signed_paths: Collection[str] = ()) -> None:
@@ -82,17 +83,16 @@ class Authentication(AuthenticationBackend):
         self._signed_paths = frozenset(signed_paths)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
-        """Who asks, for Starlette's AuthenticationMiddleware. Secrets go out of URL and subprotocols."""
+        """Authenticate a connection. Removes secrets from its URL and subprotocols."""
         scope = conn.scope
-        request = _request(scope)  # As it was signed, if it was.
-        in_url, offered = list(_taken_from_query(scope)), list(_taken_from_protocols(scope))
+        request = _request(scope)  # Before the removal, because the signature covers it.
+        in_url, offered = list(_extract_from_query(scope)), list(_extract_from_protocols(scope))
         try:
             if self._keys.open:
                 return AuthCredentials(), Caller(self._keys.anybody())
-            if is_open(
-                scope["path"]
-            ):  # Every page may ask for it: it must not use up its reader's sign-ins.
-                raise MissingAuthentication("No key is asked for here, and none is looked at.")
+            # Pages of any origin may request open paths, which must not use up their user's sign-ins.
+            if is_open(scope["path"]):
+                raise MissingAuthentication("This path needs no key, and none is checked.")
             if scope["path"] in self._signed_paths and not (in_url or offered or _has_secret(conn)):
                 with self._sign_ins.attempt(_address(conn), link=_is_link(conn)):
                     access, signature = await self._keys.by_signature(request, utc_now())
@@ -104,19 +104,19 @@ class Authentication(AuthenticationBackend):
     async def _found(self, conn: HTTPConnection, in_url: list[str], offered: list[str]) -> Access:
         headers = conn.headers.getlist("authorization")
         may_be_in_url = conn.scope["type"] == "websocket" or conn.scope["method"] in {"GET", "HEAD"}
-        shown = [*headers, *in_url, *offered]
-        if not shown:
-            raise MissingAuthentication(f"Here a key is asked for. {_HOW}")
+        credentials = [*headers, *in_url, *offered]
+        if not credentials:
+            raise MissingAuthentication(f"This request needs a key. {_HOW}")
         with self._sign_ins.attempt(_address(conn), link=_is_link(conn)):
-            if len(shown) > 1:
-                raise UnknownClient(f"More than one key is shown. {_HOW}")
+            if len(credentials) > 1:
+                raise UnknownClient(f"The request contains more than one secret. {_HOW}")
             if headers:
                 return await self._of_header(headers[0])
             if in_url and not may_be_in_url:
                 raise MissingAuthentication(
-                    f"In the URL a key is looked for where something is read, or a WebSocket opened. {_HOW}"
+                    f"A secret in the URL is accepted only for GET requests and WebSockets. {_HOW}"
                 )
-            return await self._keys.by_secret(shown[0])
+            return await self._keys.by_secret(credentials[0])
 
     async def _of_header(self, header: str) -> Access:
         scheme, _, value = header.strip().partition(" ")
@@ -126,15 +126,15 @@ class Authentication(AuthenticationBackend):
             case "basic":
                 key_id, colon, secret = _decoded(value.strip()).partition(":")
                 if not colon:
-                    raise UnknownClient(f"What Basic shows is no ID:SECRET. {_HOW}")
+                    raise UnknownClient(f"The credentials of Basic are not ID:SECRET. {_HOW}")
                 return await self._keys.by_id(key_id, secret)
             case "aws4-hmac-sha256":
-                raise UnknownClient(f"Signatures are for Amazon's endpoints. {_HOW}")
-        raise UnknownClient(f"Authorization is none that is known here. {_HOW}")
+                raise UnknownClient(f"Only Amazon's endpoints accept signatures. {_HOW}")
+        raise UnknownClient(f"The scheme of Authorization is not supported. {_HOW}")
 
 
 def agreed_subprotocol(websocket: WebSocket) -> str | None:
-    """The subprotocol to accept a WebSocket with: that which has no secret, where it is offered."""
+    """The subprotocol with which to accept a WebSocket: SUBPROTOCOL if it was offered, or else None."""
     return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
 
 
@@ -142,7 +142,7 @@ def _decoded(value: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise UnknownClient(f"What Basic shows is not Base64 of ID:SECRET. {_HOW}") from error
+        raise UnknownClient(f"The credentials of Basic are not the Base64 of ID:SECRET. {_HOW}") from error
 
 
 def _address(conn: HTTPConnection) -> str:
@@ -150,16 +150,16 @@ def _address(conn: HTTPConnection) -> str:
 
 
 def _is_link(conn: HTTPConnection) -> bool:
-    """Whether a page of any origin can have its reader's browser send this: by a link, or an image.
+    """Whether a page of any origin can make a browser send this request, as a link or an image.
 
-    Its other requests have an Origin, by which they are refused.
+    Other requests of such pages have an Origin, and are refused because of it.
     """
     is_read = conn.scope["type"] == "http" and conn.scope["method"] in {"GET", "HEAD"}
     return is_read and "authorization" not in conn.headers
 
 
 def _has_secret(conn: HTTPConnection) -> bool:
-    """Whether the header shows what is no signature."""
+    """Whether the header Authorization contains a secret or token instead of a signature."""
     return conn.headers.get("authorization", "").strip().lower().startswith(("bearer ", "basic "))
 
 
@@ -173,8 +173,8 @@ def _request(scope: Scope) -> sigv4.Request:
     )
 
 
-def _taken_from_query(scope: Scope) -> Iterator[str]:
-    """The secrets in a query, which has none afterwards: no route nor log comes to see them."""
+def _extract_from_query(scope: Scope) -> Iterator[str]:
+    """Remove the secrets from a query, so that neither routes nor the log see them, and yield them."""
     kept = []
     for pair in scope["query_string"].split(b"&"):
         name, _, value = pair.decode("latin-1").partition("=")
@@ -185,8 +185,8 @@ def _taken_from_query(scope: Scope) -> Iterator[str]:
     scope["query_string"] = b"&".join(kept)
 
 
-def _taken_from_protocols(scope: Scope) -> Iterator[str]:
-    """The secrets among the subprotocols, in which there are none afterwards."""
+def _extract_from_protocols(scope: Scope) -> Iterator[str]:
+    """Remove the secrets from the subprotocols, and yield them."""
     if scope["type"] != "websocket":
         return
     offered = [

@@ -1,4 +1,4 @@
-"""Limits the failed sign-ins of each address, so that nobody can guess secrets without end."""
+"""Limits the failed sign-ins of each address, so that secrets cannot be guessed by trying many."""
 
 import ipaddress
 import logging
@@ -15,7 +15,7 @@ MOST_ADDRESSES = 10_000
 
 _WINDOW_SECONDS = 60.0
 _NETWORK_BITS = 64
-"""The first bits of an IPv6 address: a subscriber has all addresses with the same (RFC 6177)."""
+"""The length of an IPv6 network. A subscriber has all of its addresses (RFC 6177)."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,17 +25,17 @@ class TooManyFailures(LimitExceeded):
 
 
 class SignIns:
-    """Refuses the sign-ins of an address if `most` have failed within a minute; 0 is no limit.
+    """Refuses the sign-ins of an address if `most` have failed within a minute; 0 means no limit.
 
-    Their credentials are not checked, so that right ones are refused too: otherwise somebody who guesses
-    would learn which are right. `now` is a monotonic clock, in seconds.
+    Credentials are then refused unchecked, even correct ones: otherwise an attacker would learn which
+    secret is correct. `now` is a monotonic clock, in seconds.
     """
 
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._now = now
-        self._lately: OrderedDict[str, list[float]] = OrderedDict()
-        self._told_at = -math.inf
+        self._failures: OrderedDict[str, list[float]] = OrderedDict()
+        self._logged_at = -math.inf
         self.failed = 0
         """Sign-ins with wrong credentials."""
         self.refused = 0
@@ -43,73 +43,73 @@ class SignIns:
 
     @contextmanager
     def attempt(self, address: str, *, link: bool = False) -> Iterator[None]:
-        """A context in which credentials are checked. Raises TooManyFailures if they are not to be.
+        """A context in which to check credentials. Raises TooManyFailures if they must not be checked.
 
-        Until it ends it counts as a failure, so that many at once cannot exceed the limit. Credentials in a
-        `link` are counted apart: a web page can have its reader's browser send wrong ones, and would lock
-        its reader out otherwise.
+        Until the context ends it counts as a failure, so that concurrent attempts cannot exceed the limit.
+        Attempts with a `link` are counted separately: a web page can make its user's browser send wrong
+        credentials in links, and could otherwise lock the user out.
         """
-        who, now = f"{_one(address)}{' by links' if link else ''}", self._now()
+        source, now = f"{_network(address)}{' by links' if link else ''}", self._now()
         if self._most:
-            failures = [at for at in self._lately.get(who, ()) if now - at < _WINDOW_SECONDS]
+            failures = [at for at in self._failures.get(source, ()) if now - at < _WINDOW_SECONDS]
             if len(failures) >= self._most:
                 self.refused += 1
                 raise self._too_many(address, math.ceil(failures[0] + _WINDOW_SECONDS - now))
-            self._lately[who] = [*failures, now]
-            self._lately.move_to_end(who)
-            self._forget(now - _WINDOW_SECONDS)
+            self._failures[source] = [*failures, now]
+            self._failures.move_to_end(source)
+            self._forget_old(now - _WINDOW_SECONDS)
         failed = False
         try:
             yield
         except (UnknownClient, InvalidSignature) as error:
-            # A token that has expired was right once, so it is no guess.
+            # An expired token was valid before, so it is not a guess.
             failed = not isinstance(error, ExpiredToken)
             raise
         finally:
             if failed:
                 self.failed += 1
-                self._tell(who, now)
+                self._log_limit(source, now)
             else:
-                self._forgive(who, now)
+                self._remove_failure(source, now)
 
     def _too_many(self, address: str, seconds: int) -> TooManyFailures:
         return TooManyFailures(
-            f"{self._most} sign-ins from {address} failed within a minute. See which key is right, and "
-            f"show it in {seconds} s.",
+            f"{self._most} sign-ins from {address} failed within a minute. Check the key, and try again in "
+            f"{seconds} s.",
             retry_after=seconds,
         )
 
-    def _tell(self, who: str, now: float) -> None:
+    def _log_limit(self, source: str, now: float) -> None:
         """Log that an address has reached the limit, at most once a minute."""
-        many = 0 < self._most <= len(self._lately.get(who, ()))
-        if many and now - self._told_at >= _WINDOW_SECONDS:
-            self._told_at = now
+        many = 0 < self._most <= len(self._failures.get(source, ()))
+        if many and now - self._logged_at >= _WINDOW_SECONDS:
+            self._logged_at = now
             _log.warning(
                 "%d sign-ins from %s failed within a minute: further ones are refused for now. Other "
                 "addresses are not logged for a minute.",
                 self._most,
-                who,
+                source,
             )
 
-    def _forgive(self, who: str, at: float) -> None:
-        left = list(self._lately.get(who, ()))
+    def _remove_failure(self, source: str, at: float) -> None:
+        left = list(self._failures.get(source, ()))
         if at in left:
             left.remove(at)
         if left:
-            self._lately[who] = left
+            self._failures[source] = left
         else:
-            self._lately.pop(who, None)
+            self._failures.pop(source, None)
 
-    def _forget(self, latest: float) -> None:
+    def _forget_old(self, latest: float) -> None:
         """Remove addresses whose last failure was at `latest` or before, and the oldest of too many."""
-        while self._lately:
-            who, failures = next(iter(self._lately.items()))
-            if failures[-1] > latest and len(self._lately) <= MOST_ADDRESSES:
+        while self._failures:
+            source, failures = next(iter(self._failures.items()))
+            if failures[-1] > latest and len(self._failures) <= MOST_ADDRESSES:
                 break
-            del self._lately[who]
+            del self._failures[source]
 
 
-def _one(address: str) -> str:
+def _network(address: str) -> str:
     """An IPv4 address, or the network of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address)

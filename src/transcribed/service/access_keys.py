@@ -76,7 +76,7 @@ class Access:
         return self.expires is not None
 
     def check(self) -> None:
-        """To be called before something begins on an open connection. Raises ExpiredToken."""
+        """Check the expiry before a new request on an open connection. Raises ExpiredToken."""
         if self.expires is not None and utc_now().timestamp() >= self.expires:
             raise expired()
 
@@ -91,7 +91,7 @@ class AccessKeys:
     """All access keys. Access is refused until `watched` has read them.
 
     If there are no keys, everybody has full access. Once keys exist, removing the last one does not restore
-    that while the server runs, because it is hardly what the remover wants.
+    that while the server runs, because that is hardly intended.
     """
 
     def __init__(
@@ -145,14 +145,16 @@ class AccessKeys:
             await self._refresh_early()
             found = self._of_secret(secret)
         if found is None:
-            raise UnknownClient("This server does not know the key or token. Use one that it was given.")
+            raise UnknownClient(
+                "This server does not know the key or token. Use one that was created for it."
+            )
         return self._note(found)
 
     async def by_id(self, key_id: str, secret: str) -> Access:
         """Authenticate with a key's id and secret. Raises UnknownClient."""
         found = await self.by_secret(secret)
         if found.principal.key != key_id:
-            raise UnknownClient("The key's id and secret are not of one key. Show both as they were given.")
+            raise UnknownClient("The id and the secret do not belong to the same key. Check both.")
         return found
 
     async def by_signature(
@@ -175,9 +177,9 @@ class AccessKeys:
         """
         entry = self._by_id.get(access.principal.key or "")
         if entry is None:
-            raise BadRequest("No keys are asked for here: there is nothing that a token would open.")
+            raise BadRequest("This server uses no keys, so there is no key to create a token from.")
         if access.by_token:
-            raise AccessDenied("A token makes no tokens. Show the key itself.")
+            raise AccessDenied("A token makes no tokens. Use the key itself.")
         expires = (utc_now() + timedelta(seconds=seconds)).replace(microsecond=0)
         token = make_token(entry.key, role, expires)
         trail.tell(
@@ -247,16 +249,16 @@ class AccessKeys:
         beyond, no_auth = self._policy.beyond, self._policy.no_auth
         if no_auth and self._locked:
             raise ConfigurationError(
-                "There are access keys, and --no-auth would let everybody in without one. Leave --no-auth "
-                "out, or remove the keys: `transcribed keys list` says which there are."
+                "There are access keys, and --no-auth would admit everybody without one. Leave --no-auth "
+                "out, or remove the keys, which `transcribed keys list` shows."
             )
         if self._locked and not self._by_id:
             raise ConfigurationError(self._in_database.reason)
         if beyond is not None and not no_auth and not self._locked:
             raise ConfigurationError(
-                f"--host {beyond} lets other machines in, and there are no access keys. Add one: "
-                "`transcribed keys add NAME`; or name a file of keys with --access-keys, or say --no-auth "
-                "to do without them."
+                f"--host {beyond} makes the server reachable from other machines, and there are no "
+                "access keys. Add one with `transcribed keys add NAME`, name a file of keys with "
+                "--access-keys, or allow access without keys with --no-auth."
             )
 
     async def _watch(self) -> None:
@@ -296,9 +298,9 @@ class AccessKeys:
         await asyncio.shield(self._refreshing)
 
     async def _read_keys(self) -> None:
-        """Read the file and the database. The keys of one that fails stay; raises its error afterwards.
+        """Read the file and the database. If one fails, its keys remain and its error is raised at the end.
 
-        So a key that is removed from one is good no more, whatever is wrong with the other.
+        So a key that is removed from one becomes invalid even if the other cannot be read.
         """
         failures: list[TranscribedError] = []
         try:
@@ -324,7 +326,7 @@ class AccessKeys:
         """Replace the keys. The file's have precedence over the database's."""
         stored, keys = self._in_database, {key.id: key for key in self._in_file}
         secrets = {key.secret for key in keys.values()}
-        # At the start, with no key that can be read, it is the error that ends the start.
+        # If no key can be read at the start, `_check` raises this reason instead.
         if stored.unreadable and (self._read or keys or stored.keys):
             problems.append(f"{', '.join(stored.unreadable)}: {stored.reason}")
         for key in stored.keys:
@@ -351,14 +353,14 @@ class AccessKeys:
             if self._by_id.get(each) is not entry:
                 entry.access.revoked.set()
         if self._read:
-            _tell_changes({each: entry.key for each, entry in former.items()}, keys)
+            _record_changes({each: entry.key for each, entry in former.items()}, keys)
         self._lock_for(any_there=bool(keys or stored.unreadable))
 
     def _lock_for(self, *, any_there: bool) -> None:
         if not any_there or self._locked:
             return
         if self._read and self._policy.no_auth:
-            self._log_once("Access keys were added, and --no-auth lets everybody in. Restart without it.")
+            self._log_once("Access keys were added, but --no-auth admits everybody. Restart without it.")
             return
         self._locked = True
         self._anybody.revoked.set()
@@ -393,7 +395,7 @@ def _time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _tell_changes(former: Mapping[str, AccessKey], keys: Mapping[str, AccessKey]) -> None:
+def _record_changes(former: Mapping[str, AccessKey], keys: Mapping[str, AccessKey]) -> None:
     """Record changes of keys in the trail."""
     for key_id in former.keys() | keys.keys():
         before, after = former.get(key_id), keys.get(key_id)

@@ -21,9 +21,9 @@ _ROLES = {role.value: role for role in Role}
 _ID_FORM = "1 to 128 letters, digits, '_', '.' and '-'"
 _SECRET_FORM = f"{SHORTEST_SECRET} to 128 visible ASCII characters"
 _FORM = (
-    f"A line is an id and its secret with a space between: {_ID_FORM}, then {_SECRET_FORM}. A role may "
-    f"follow ({', '.join(_ROLES)}; {Role.TRANSCRIBE.value} if none does), then an owner, written as an id. "
-    "Lines that begin with '#' are left out."
+    f"A line is an id and its secret, separated by a space: {_ID_FORM}, then {_SECRET_FORM}. A role may "
+    f"follow ({', '.join(_ROLES)}; by default {Role.TRANSCRIBE.value}), then an owner, in an id's form. "
+    "Lines that begin with '#' are ignored."
 )
 
 
@@ -46,14 +46,14 @@ class AccessKey:
 def valid_key_id(text: str, what: str = "id of a key") -> str:
     """The id of a key, or an owner, itself. Raises BadRequest for an invalid one."""
     if not _ID.fullmatch(text):
-        raise BadRequest(f"{shown(text)} cannot be the {what}. Take {_ID_FORM}.")
+        raise BadRequest(f"{shown(text)} cannot be the {what}. Use {_ID_FORM}.")
     return text
 
 
 def valid_secret(text: str) -> str:
     """The secret itself. Raises BadRequest for an invalid one, without quoting it."""
     if not _SECRET.fullmatch(text):
-        raise BadRequest(f"The secret is none that a key may have. Take {_SECRET_FORM}.")
+        raise BadRequest(f"The secret is not valid. Use {_SECRET_FORM}.")
     return text
 
 
@@ -68,12 +68,12 @@ def parsed_keys(text: str, source: str) -> tuple[AccessKey, ...]:
         if key is None:
             raise ConfigurationError(f"{source}, line {number} is no access key. {_FORM}")
         if key.id in found:
-            raise ConfigurationError(f"{source}, line {number}: this id has a secret already.")
+            raise ConfigurationError(f"{source}, line {number}: this id already has a secret.")
         if any(key.secret == other.secret for other in found.values()):
-            raise ConfigurationError(f"{source}, line {number}: another id has this secret already.")
+            raise ConfigurationError(f"{source}, line {number}: another id already has this secret.")
         found[key.id] = key
     if not found:
-        raise ConfigurationError(f"{source} holds no access key. {_FORM}")
+        raise ConfigurationError(f"{source} contains no access key. {_FORM}")
     return tuple(found.values())
 
 

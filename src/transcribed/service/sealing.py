@@ -24,7 +24,7 @@ _LOCK_SECONDS = 10.0
 
 
 class NotOurs(Exception):
-    """A secret was encrypted with another key or for another id, or was changed."""
+    """A secret was encrypted with another key or for another id, or has been altered."""
 
 
 class Sealing:
@@ -63,8 +63,8 @@ def read_sealing(path: Path) -> Sealing | None:
         raise _unusable(path, error) from error
     if len(content) != KEY_BYTES:
         raise ConfigurationError(
-            f"{path} does not hold the key of access keys: it has {len(content)} bytes, not {KEY_BYTES}. "
-            "Put a copy of it back, or name another file with --keys-key."
+            f"{path} is not the file that encrypts access keys: it has {len(content)} bytes instead of "
+            f"{KEY_BYTES}. Restore it from a copy, or name another file with --keys-key."
         )
     return Sealing(content)
 
@@ -84,7 +84,7 @@ def made_sealing(path: Path) -> Sealing:
             write_private(path, content)
     except Timeout as error:
         raise ConfigurationError(
-            f"{path} is being made by another process, which hangs. End it."
+            f"{path} is being created by another process, which does not finish. End that process."
         ) from error
     except OSError as error:
         raise _unusable(path, error) from error
@@ -93,7 +93,8 @@ def made_sealing(path: Path) -> Sealing:
 
 def _unusable(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
-        f"The key of access keys in {path} cannot be used: {error.strerror}. Name a file with --keys-key."
+        f"The file {path}, which encrypts access keys, cannot be used: {error.strerror}. Name another one "
+        "with --keys-key."
     )
 
 

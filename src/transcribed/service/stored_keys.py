@@ -50,7 +50,7 @@ class StoredKeys:
         self._opened: dict[tuple[str, SealedSecret], SecretStr] = {}
 
     async def read(self) -> ReadKeys:
-        """All keys; decrypts only new secrets. An unusable file is no error, but a reason."""
+        """All keys; decrypts only new secrets. An unusable file is not an error, but the `reason`."""
         stored = await self._store.all()
         reason = missing_file(self._sealing_file)
         try:
@@ -122,6 +122,6 @@ class StoredKeys:
 def missing_file(path: Path) -> str:
     """The message for secrets that cannot be decrypted with the file."""
     return (
-        f"The secrets of the access keys are sealed by a key that is not the one in {path}. Copy the file "
-        "of --keys-key from where the keys were added, or remove the keys and add them anew."
+        f"The secrets of the access keys were encrypted with another file than {path}. Copy the file of "
+        "--keys-key from the machine on which the keys were added, or remove the keys and add them again."
     )

@@ -29,17 +29,17 @@ def make_token(key: AccessKey, role: Role | None, expires: datetime) -> str:
     role = role or key.role
     if not key.role.includes(role):
         raise AccessDenied(
-            f"The key {key.id} has the role {key.role.value}, and its tokens have no more. Ask for "
-            f"{key.role.value} or less."
+            f"The key {key.id} has the role {key.role.value}, and its tokens cannot have a greater one. "
+            f"Use {key.role.value} or a lesser role."
         )
     claims = {"sub": key.owner, "role": role.value, "exp": expires}
     return jwt.encode(claims, _signing_key(key), _ALGORITHM, {"kid": key.id})
 
 
 def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> tuple[Principal, float] | None:
-    """Whoever shows a token, and its end in seconds since 1970; None for what is none of these keys.
+    """The principal of a token, and its expiry in seconds since 1970; None if no known key made it.
 
-    Raises ExpiredToken for an old one.
+    Raises ExpiredToken.
     """
     if token.count(".") != _PARTS - 1 or len(token) > _LONGEST:
         return None
@@ -62,8 +62,8 @@ def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> tuple[P
 
 
 def expired() -> ExpiredToken:
-    """What is told to who shows a token too late, or goes on with one."""
-    return ExpiredToken("The token has expired. Ask for another: POST /tokens.")
+    """The error for a request with an expired token."""
+    return ExpiredToken("The token has expired. Create another one with POST /tokens.")
 
 
 def _signing_key(key: AccessKey) -> bytes:

@@ -31,7 +31,7 @@ def test_that_words_have_settled_is_no_news_in_text(form: str, messages: int) ->
 
 def test_a_token_that_has_expired_begins_nothing_on_an_open_connection() -> None:
     conversation = _conversation(StreamQuery(), Access(ANYBODY, expires=0.0))
-    with pytest.raises(ExpiredToken, match="Ask for another"):
+    with pytest.raises(ExpiredToken, match="Create another one"):
         conversation.answer(TranscribeFile("a.wav"))
     with pytest.raises(ExpiredToken):
         asyncio.run(anext(conversation.listen(_no_audio())))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from transcribed.http.access import let_in
+from transcribed.http.access import authorize
 from transcribed.http.amazon.handler import AmazonStreamHandler, Limits
 from transcribed.http.authentication import Caller
 from transcribed.principal import Role
@@ -46,7 +46,7 @@ class AmazonFront:
         `given` returns the request's parameters. With `unsigned`, messages may be unsigned even if the
         request is signed.
         """
-        access = let_in(connection, Role.TRANSCRIBE)
+        access = authorize(connection, Role.TRANSCRIBE)
         caller: Caller = connection.user
         request = stream_request(given(), self.transcription.capabilities(None))
         neutral = _neutral(request, access.principal.owner)

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from transcribed.errors import BadRequest, TranscribedError, Unavailable
-from transcribed.http.access import let_in
+from transcribed.http.access import authorize
 from transcribed.http.authentication import agreed_subprotocol
 from transcribed.http.native.conversation import NativeConversation
 from transcribed.http.native.query import StreamQuery
@@ -29,7 +29,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
         transport = WebSocketTransport(websocket)
         form: wire.Format = "json" if websocket.query_params.get("format") == "json" else "text"
         try:
-            access = let_in(websocket, Role.TRANSCRIBE)
+            access = authorize(websocket, Role.TRANSCRIBE)
             query = StreamQuery.parsed(websocket.query_params)
             with suppress(Unavailable):
                 query.check(transcription.capabilities(query.engine))

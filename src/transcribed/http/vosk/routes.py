@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from transcribed.audio.formats import InputFormat
 from transcribed.errors import TranscribedError
-from transcribed.http.access import let_in
+from transcribed.http.access import authorize
 from transcribed.http.authentication import agreed_subprotocol
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.relay import Relays, code_and_reason
@@ -94,7 +94,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
         await websocket.accept(agreed_subprotocol(websocket))
         transport = WebSocketTransport(websocket)
         try:
-            access = let_in(websocket, Role.TRANSCRIBE)
+            access = authorize(websocket, Role.TRANSCRIBE)
         except TranscribedError as error:
             trail.tell_refused(error, f"GET {websocket.url.path}")
             await transport.refuse(wire.encode_error(error), *code_and_reason(error))
