@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from transcribed.errors import RETRY_SECONDS, LimitExceeded, TooLarge, TranscribedError
+from transcribed.http.addresses import subscriber
 from transcribed.http.proxies import NO_PROXIES, Proxies
 from transcribed.http.sockets import Peer
 from transcribed.scheduling.admission import CLIENT, client_limit
@@ -142,7 +143,7 @@ class Connections:
 
         async def watching(scope: Scope, receive: Receive, send: Send) -> None:
             peer = Peer.of(scope["client"], scope["server"][1])
-            CLIENT.set(peer.host if sharing(peer.host) else None)
+            CLIENT.set(subscriber(peer.host) if sharing(peer.host) else None)
             connection = self.at(peer, _now())
             connection.websocket = scope["type"] == "websocket"
             self.new_websocket = self.new_websocket or connection.websocket
@@ -179,9 +180,10 @@ class Connections:
         if connection.websocket:
             self._websockets += one
         else:
-            self._requests[connection.peer.host] += one
-            if not self._requests[connection.peer.host]:
-                del self._requests[connection.peer.host]
+            who = subscriber(connection.peer.host)
+            self._requests[who] += one
+            if not self._requests[who]:
+                del self._requests[who]
 
     def _refused(self, connection: Connection) -> str | None:
         """The reason why a request is not admitted; None if it is."""
@@ -193,7 +195,7 @@ class Connections:
         # The limit for one connection decreases with the number of all requests, so that none takes all.
         much = running >= REQUESTS or connection.running >= max(_REQUESTS_OF_ANY, (REQUESTS - running) // 4)
         if self.bounds.shared_by(host):
-            much = much or self._requests[host] >= client_limit(REQUESTS, self.bounds.share)
+            much = much or self._requests[subscriber(host)] >= client_limit(REQUESTS, self.bounds.share)
         if much and connection.running:
             return f"{running} requests are being answered, and no more can be for you. Try again later."
         return None
@@ -333,10 +335,11 @@ def _beyond_share(
     most = client_limit(all_of_them, bounds.share)
     held: dict[str, list[Connection]] = {}
     for each in connections:
-        held.setdefault(each.peer.host, []).append(each)
-    for host, some in held.items():
-        if len(some) > most and bounds.shared_by(host):
-            yield from sorted(some, key=lambda each: each.since)[most:]
+        held.setdefault(subscriber(each.peer.host), []).append(each)
+    for some in held.values():
+        if len(some) > most:
+            limited = [each for each in some if bounds.shared_by(each.peer.host)]
+            yield from sorted(limited, key=lambda each: each.since)[most:]
 
 
 def _under_pressure(connections: Collection[Connection], now: float, most: int) -> Iterator[Connection]:
@@ -344,9 +347,9 @@ def _under_pressure(connections: Collection[Connection], now: float, most: int) 
     over = len(connections) - int(most * _PRESS)
     if over <= 0:
         return
-    held = Counter(each.peer.host for each in connections)
+    held = Counter(subscriber(each.peer.host) for each in connections)
     quiet = [each for each in connections if now - each.active > _patience(each)]
-    yield from sorted(quiet, key=lambda each: (-held[each.peer.host], each.active))[:over]
+    yield from sorted(quiet, key=lambda each: (-held[subscriber(each.peer.host)], each.active))[:over]
 
 
 def _patience(connection: Connection) -> float:

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from transcribed.errors import AccessDenied
+from transcribed.http.addresses import subscriber
 from transcribed.http.connections import sharing
 from transcribed.http.errors import status_of
 from transcribed.http.origins import EntryRequest, EntryRules
@@ -127,7 +128,7 @@ class _ForwardedHeaders:
         scope = {**scope}
         if client is not None:
             scope["client"] = (client, 0)
-            CLIENT.set(client if sharing(client) else None)
+            CLIENT.set(subscriber(client) if sharing(client) else None)
             if (context := REQUEST.get()) is not None:
                 context.address = client
         if scheme is not None:

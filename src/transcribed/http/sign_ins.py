@@ -1,6 +1,5 @@
 """Limits the failed sign-ins of each address, so that secrets cannot be guessed by trying many."""
 
-import ipaddress
 import logging
 import math
 import time
@@ -9,13 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from transcribed.errors import ExpiredToken, InvalidSignature, LimitExceeded, UnknownClient
+from transcribed.http.addresses import subscriber
 
 MOST_ADDRESSES = 10_000
 """The most addresses to remember. Beyond that, those whose last failure is the oldest are forgotten."""
 
 _WINDOW_SECONDS = 60.0
-_NETWORK_BITS = 64
-"""The length of an IPv6 network. A subscriber has all of its addresses (RFC 6177)."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ class SignIns:
         Attempts with a `link` are counted separately: a web page can make its user's browser send wrong
         credentials in links, and could otherwise lock the user out.
         """
-        source, now = f"{_network(address)}{' by links' if link else ''}", self._now()
+        source, now = f"{subscriber(address)}{' by links' if link else ''}", self._now()
         if self._most:
             failures = [at for at in self._failures.get(source, ()) if now - at < _WINDOW_SECONDS]
             if len(failures) >= self._most:
@@ -107,14 +105,3 @@ class SignIns:
             if failures[-1] > latest and len(self._failures) <= MOST_ADDRESSES:
                 break
             del self._failures[source]
-
-
-def _network(address: str) -> str:
-    """An IPv4 address, or the network of an IPv6 address."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((found, _NETWORK_BITS), strict=False))
-    return str(found)

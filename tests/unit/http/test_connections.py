@@ -68,6 +68,16 @@ def test_a_named_proxy_has_no_share() -> None:
     assert reasons(some, Bounds(100, 100, 0.08, Proxies.of(["192.0.2.0/24"]))) == {}
 
 
+def test_all_addresses_of_one_ipv6_network_have_one_share() -> None:
+    one = [connection(host=f"2001:db8::{number}", requests=1, running=1) for number in range(10)]
+    others = [connection(host=f"2001:db8:0:{number}::1", requests=1, running=1) for number in range(1, 11)]
+    assert {
+        reason: len(some) for reason, some in reasons([*one, *others], Bounds(100, 100, 0.08)).items()
+    } == {"were more than one address's share": 2}
+    proxies = Proxies.of(["2001:db8::4", "2001:db8::5"])
+    assert reasons([*one, *others], Bounds(100, 100, 0.08, proxies)) == {}
+
+
 def test_websockets_and_others_have_a_share_each() -> None:
     some = [connection(port=port, requests=1, running=1, websocket=port % 2 == 0) for port in range(20)]
     assert reasons(some, Bounds(100, 100, 0.1)) == {}
@@ -220,12 +230,12 @@ def test_the_address_is_known_to_what_runs_for_it(in_virtual_time: Virtual) -> N
 
     async def run() -> None:
         connections = Connections(Bounds(10, 10))
-        for host in (THERE, HERE, "::1", "::ffff:192.0.2.7", "fe80::1%eth0"):
+        for host in (THERE, HERE, "::1", "::ffff:192.0.2.7", "2001:db8::1:2:3:4"):
             _, task = await begun(connections, HTTP | {"client": (host, "1")}, app)
             await task
 
     in_virtual_time(run())
-    assert seen == [THERE, None, None, "192.0.2.7", "fe80::1"]
+    assert seen == [THERE, None, None, "192.0.2.7", "2001:db8::/64"]
 
 
 def test_an_unfinished_message_ends_in_an_error_for_its_receiver(in_virtual_time: Virtual) -> None:
