@@ -46,7 +46,7 @@ def _track_option(command: Any) -> Any:
         "--track",
         type=click.IntRange(min=1),
         metavar="NUMBER",
-        help="Which audio track, counted from 1.  [default: the one that a player would play]",
+        help="The audio track, counted from 1.  [default: the one that a player would play]",
     )(command)
 
 
@@ -110,9 +110,9 @@ class InOrder(click.Group):
 
 
 _IN_SIGHT = (
-    "The password of the transcripts' database stands on the command line, where every user of this "
-    "machine can read it. Give the address in TRANSCRIBED_TRANSCRIPTS, or leave the password out of it and "
-    "put it into PGPASSWORD or ~/.pgpass."
+    "The password of the transcripts' database is on the command line, where every user of this machine "
+    "can read it. Set the address in TRANSCRIBED_TRANSCRIPTS, or leave the password out of it and put it "
+    "into PGPASSWORD or ~/.pgpass."
 )
 
 
@@ -120,18 +120,18 @@ def _shows_password(given: dict[str, Any]) -> bool:
     return bool(re.search(r"://[^/]*:[^/]*@|[?&]password=", given.get("transcripts") or ""))
 
 
-@click.group(epilog="Every option can be given in the environment too, under the name beside it.")
+@click.group(epilog="Every option can also be set by the environment variable that its help names.")
 @click.version_option(__version__)
 def cli() -> None:
-    """Speech to text while it is spoken, on this machine.
+    """Real-time speech transcription on this machine.
 
     \b
-    transcribed serve                  a server on http://localhost:3000
-    transcribed transcribe talk.mp3    the text of a recording, here in the terminal
-    transcribed listen                 captions of the microphone, here in the terminal
-    transcribed env                    what sends Amazon's clients to the server
-    transcribed keys add phone         a key, without which nobody is let in any more
-    transcribed doctor amazon          whether Amazon Transcribe can be used from here
+    transcribed serve                  run a server on http://localhost:3000
+    transcribed transcribe talk.mp3    print the text of a recording
+    transcribed listen                 print captions of the microphone
+    transcribed env                    print the environment for Amazon's clients
+    transcribed keys add phone         add a key; the server then requires keys
+    transcribed doctor amazon          check access to Amazon Transcribe
     """  # noqa: D301 - \b is for click
 
 
@@ -168,16 +168,16 @@ def serve(**given: Any) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_format_option(
     ["text", "json", "srt", "vtt"],
-    "A line of text a segment, Amazon's TranscriptEvent JSON, or subtitles.",
+    "One line of text for each segment, Amazon's TranscriptEvent JSON, or subtitles.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="PATH",
-    help="A folder for transcripts of many recordings, or the file for that of one.  "
+    help="A folder for transcripts, or a file for the transcript of one recording.  "
     "[default: -, standard output]",
 )
-@click.option("--force", is_flag=True, help="Transcribe anew what is done already.")
+@click.option("--force", is_flag=True, help="Also transcribe recordings that have a transcript.")
 @_track_option
 @settings_options(RecognitionSettings)
 def transcribe(
@@ -189,17 +189,17 @@ def transcribe(
     track: int | None,
     **given: Any,
 ) -> None:
-    """Write down what is said in recordings.
+    """Transcribe recordings.
 
-    Any format of sound or video will do; "-" is standard input. The text goes to standard output, a file
-    after the other. A progress bar and the growing text are shown besides if there is a terminal.
+    All common audio and video formats are supported; "-" is standard input. The text goes to standard
+    output, one file after the other. A terminal also shows a progress bar and the growing text.
 
-    With -o each recording gets a file of its own, as many at once as there are threads (or, with an engine
-    elsewhere, as it may be given streams). A FILE may be a
-    folder then: all audio and video below it is transcribed, and OUTPUT gets folders of the same names.
-    A transcript that is newer than its recording is not made again. None is ever half written.
+    With -o each recording gets a transcript file of its own. As many are transcribed at once as there are
+    threads (or, with a remote engine, as it may have streams). A FILE may then be a folder: all audio and
+    video below it is transcribed, and OUTPUT gets folders of the same names. A transcript that is newer
+    than its recording is not made again. Files are never written partially.
 
-    The exit code is 0 if all went well, 1 if a recording could not be transcribed (the others are), 2 for a
+    The exit code is 0 on success, 1 if a recording could not be transcribed (the others are), 2 for a
     wrong command, 130 after Ctrl-C.
 
     \b
@@ -221,7 +221,7 @@ def transcribe(
 
 
 def _check_output(files: Sequence[str], form: FileFormat, output: str | None, *, force: bool) -> None:
-    """Raise UsageError for what standard output cannot hold, and options that would have no effect."""
+    """Raise UsageError for formats that standard output cannot hold, and options without effect."""
     if "" in files:
         raise click.UsageError("The name of a FILE is empty.")
     if output == "":
@@ -229,7 +229,7 @@ def _check_output(files: Sequence[str], form: FileFormat, output: str | None, *,
     if output not in {None, "-"}:
         return
     if force:
-        raise click.UsageError("--force is of transcripts in files. Say where they are with -o.")
+        raise click.UsageError("--force requires transcripts in files. Name their folder with -o.")
     if len(files) > 1 and (form in {"srt", "vtt"} or output == "-"):
         raise click.UsageError("One file cannot hold the transcripts of several recordings: -o FOLDER.")
 
@@ -241,22 +241,22 @@ def _check_output(files: Sequence[str], form: FileFormat, output: str | None, *,
 @click.option(
     "--encoding",
     type=click.Choice([encoding.value for encoding in Encoding]),
-    help="Of standard input: raw samples of a kind, or a container.  [default: auto]",
+    help="The encoding of standard input: raw samples, or auto for a container.  [default: auto]",
 )
 @click.option(
     "--sample-rate",
     type=click.IntRange(LOWEST_RATE, HIGHEST_RATE),
     metavar="HZ",
-    help=f"Of raw samples.  [default: {SAMPLE_RATE}]",
+    help=f"The sample rate of raw samples.  [default: {SAMPLE_RATE}]",
 )
 @click.option(
     "--channels",
     type=click.IntRange(1, MOST_CHANNELS),
     metavar="NUMBER",
-    help="Of raw samples, interleaved.  [default: 1]",
+    help="The number of interleaved channels of raw samples.  [default: 1]",
 )
 @_track_option
-@_format_option(["text", "json"], "A line of text a segment, or Amazon's TranscriptEvent JSON.")
+@_format_option(["text", "json"], "One line of text for each segment, or Amazon's TranscriptEvent JSON.")
 @settings_options(RecognitionSettings)
 def listen(
     *,
@@ -270,13 +270,13 @@ def listen(
     form: Format,
     **given: Any,
 ) -> None:
-    """Print what is being said: captions of a microphone, or of a pipe.
+    """Print captions of a microphone, or of a pipe.
 
-    Without "-" it is the microphone, which needs the package sounddevice (pip install
-    'transcribed[microphone]') and the library PortAudio (apt install libportaudio2). "-" is standard
-    input, read as it comes: a container (wav, mp3, ogg, webm), or raw samples with --encoding. The text
-    goes to standard output, a line a segment; the growing text is shown besides if there is a terminal.
-    Ctrl-C ends the audio and prints the last words, a second one ends at once.
+    The microphone needs the package sounddevice (pip install 'transcribed[microphone]') and the library
+    PortAudio (apt install libportaudio2). "-" reads standard input as it arrives: a container (wav, mp3,
+    ogg, webm), or raw samples with --encoding. The text goes to standard output, one line for each segment;
+    a terminal also shows the growing text. Ctrl-C ends the audio and prints the last words, a second
+    Ctrl-C exits at once.
 
     \b
     transcribed listen
@@ -285,7 +285,7 @@ def listen(
     """  # noqa: D301 - \b is for click
     _check_source(source, device, encoding, sample_rate, channels)
     if track is not None and (source is None or encoding not in {None, "auto"}):
-        raise click.UsageError("--track is of a container, which '-' reads with --encoding auto.")
+        raise click.UsageError("--track requires a container: '-' with --encoding auto.")
     settings: RecognitionSettings = _settings(RecognitionSettings, given)
     from transcribed.terminal import listen as live  # noqa: PLC0415 - as above
     from transcribed.terminal import microphone  # noqa: PLC0415
@@ -309,10 +309,10 @@ def listen(
 @cli.command()
 @settings_options(ServerSettings, "host", "tls_port", "tls_certificate", "certificates", "access_keys")
 def env(**given: Any) -> None:
-    """Print what sends Amazon's clients to `transcribed serve --tls`.
+    """Print the environment that directs Amazon's clients to `transcribed serve --tls`.
 
-    They are lines for a shell: the server's address, and what makes programs trust its certificate. Give
-    the options that the server was given. The server need not run.
+    The output is lines for a shell: the server's address, and the files that make programs trust its
+    certificate. Use the options of the server, which need not be running.
 
     \b
     eval "$(transcribed env)"           in sh, bash and zsh
@@ -329,11 +329,11 @@ def env(**given: Any) -> None:
 
 @cli.group(cls=InOrder)
 def keys() -> None:
-    """Say who is let in by `transcribed serve`.
+    """Manage the keys of `transcribed serve`.
 
-    With the first key every request has to show one: docs/operations.md, Access, says how. Keys are in the
-    database of the transcripts; servers may run meanwhile, and know of a change within seconds. Run this in
-    the server's folder, or give the options that the server was given.
+    Once there is a key, every request needs one: see docs/operations.md, Access. Keys are stored in the
+    transcript database. Servers may be running, and notice changes within seconds. Run this in the server's
+    folder, or use the options of the server.
 
     \b
     transcribed keys add phone
@@ -367,16 +367,20 @@ def _run_keys(given: dict[str, Any], main: Callable[[ServerSettings], Coroutine[
     type=click.Choice([role.value for role in Role]),
     default=Role.TRANSCRIBE.value,
     show_default=True,
-    help="What it may do: read; transcribe, which is all with what is its owner's; admin.",
+    help="Its rights: read; transcribe, also to create, change and delete; admin, for all owners.",
 )
-@click.option("--owner", metavar="NAME", help="Whose things it is for.  [default: the key's own name]")
 @click.option(
-    "--streams", type=click.IntRange(0), help="Streams at once; 0 is no limit.  [default: --key-streams]"
+    "--owner", metavar="NAME", help="The owner of what is made with it.  [default: the key's name]"
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(0),
+    help="Streams at once; 0 means no limit.  [default: --key-streams]",
 )
 @click.option(
     "--seconds-a-day",
     type=click.FloatRange(0),
-    help="Of audio; 0 is no limit.  [default: --key-seconds-a-day]",
+    help="Seconds of audio a day; 0 means no limit.  [default: --key-seconds-a-day]",
 )
 @_secret_file
 @_key_settings
@@ -390,10 +394,10 @@ def add_key(
     secret_file: str | None,
     **given: Any,
 ) -> None:
-    """Add a key NAME, and print its secret, this once.
+    """Add a key NAME and print its secret, which cannot be shown again.
 
-    A name is 1 to 128 letters, digits, '_', '.' and '-'. The secret goes to standard output, all else to
-    standard error.
+    A name is 1 to 128 letters, digits, '_', '.' and '-'. The secret goes to standard output, everything
+    else to standard error.
     """
     from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
 
@@ -405,9 +409,9 @@ def add_key(
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @_key_settings
 def list_keys(*, as_json: bool, **given: Any) -> None:
-    """List the keys of the database, and what was used with each: today (UTC) and in the last 30 days.
+    """List the keys of the database, and the use of each today (UTC) and in the last 30 days.
 
-    A key of which something was used and that is not in the database is in a file, or was removed.
+    Used keys that are not in the database are in a file, or were removed.
     """
     from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
 
@@ -419,9 +423,9 @@ def list_keys(*, as_json: bool, **given: Any) -> None:
 @_secret_file
 @_key_settings
 def rotate_key(*, name: str, secret_file: str | None, **given: Any) -> None:
-    """Give the key NAME another secret, and print it, this once.
+    """Give the key NAME another secret and print it; it cannot be shown again.
 
-    The old one lets nobody in any more: what is open with it, or with a token, ends within 5 seconds.
+    The old secret becomes invalid: streams and WebSockets that use it, or its tokens, end within 5 seconds.
     """
     from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
 
@@ -432,9 +436,9 @@ def rotate_key(*, name: str, secret_file: str | None, **given: Any) -> None:
 @click.argument("name")
 @_key_settings
 def remove_key(*, name: str, **given: Any) -> None:
-    """Remove the key NAME. What is its owner's stays.
+    """Remove the key NAME. Its owner's data remains.
 
-    It lets nobody in any more: what is open with it, or with a token, ends within 5 seconds.
+    The key becomes invalid: streams and WebSockets that use it, or its tokens, end within 5 seconds.
     """
     from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
 
@@ -443,17 +447,16 @@ def remove_key(*, name: str, **given: Any) -> None:
 
 @cli.command()
 @click.argument("what", type=click.Choice(["amazon"]))
-@click.option("--yes", is_flag=True, help="Open the stream, which costs something, without asking.")
+@click.option("--yes", is_flag=True, help="Open the stream, which costs money, without asking.")
 @settings_options(AmazonOptions)
 def doctor(*, what: str, yes: bool, **given: Any) -> None:  # noqa: ARG001 - there is but one
     """Check that this machine can use Amazon Transcribe.
 
-    Checked are what is installed, credentials, region, endpoint, whether the service answers, this
-    machine's clock, and at last a real stream of 3 seconds of speech. What the stream costs is said before;
-    it needs --yes, or a yes in the terminal. Nothing secret is shown.
+    The checks are the installed packages, credentials, region, endpoint, whether the service answers, this
+    machine's clock, and finally a real stream of 3 seconds of speech. The stream's price is printed before;
+    it requires --yes, or a yes in the terminal. Nothing secret is shown.
 
-    The exit code is 0 if all is well, 1 if something fails, 3 if nothing fails and the stream was not
-    tried.
+    The exit code is 0 if all checks succeed, 1 if one fails, 3 if none fails and the stream was not tried.
 
     \b
     transcribed doctor amazon
@@ -472,18 +475,18 @@ def _check_source(
     sample_rate: int | None,
     channels: int | None,
 ) -> None:
-    """Raise UsageError for options that would have no effect."""
+    """Raise UsageError for options without effect."""
     if source not in {None, "-"}:
         raise click.UsageError(
-            f"{source!r} is not '-', which is standard input. A recording: transcribed transcribe {source}"
+            f"{source!r} is not '-' (standard input). For a recording: transcribed transcribe {source}"
         )
     if source is None and (encoding or sample_rate or channels):
-        raise click.UsageError("--encoding, --sample-rate and --channels are of '-', standard input.")
+        raise click.UsageError("--encoding, --sample-rate and --channels require '-', standard input.")
     if source == "-" and device is not None:
         raise click.UsageError("--device is a microphone, and '-' is standard input. Give one of them.")
     if encoding in {None, "auto"} and (sample_rate or channels):
         raise click.UsageError(
-            "--sample-rate and --channels are of raw samples. Say which with --encoding, for example pcm."
+            "--sample-rate and --channels require raw samples. Select them with --encoding, such as pcm."
         )
 
 
@@ -511,7 +514,7 @@ transcribed {__version__} serves on {address}
 """
     )
     if started.keys:
-        click.echo("  Who is let in:        who shows a key, as docs/operations.md says under Access\n")
+        click.echo("  Access:               with a key (docs/operations.md, Access)\n")
     if started.certificate is not None:
         from transcribed.terminal.environment import describe_keys, exports  # noqa: PLC0415 - as above
 

@@ -448,11 +448,11 @@ def test_a_password_is_in_no_output_and_warned_of_on_the_command_line(
     place = "postgresql://user:s3cret@127.0.0.1:1/base"
     done = run("serve", "--transcripts", place, "--log-level", "debug", *said)
     assert done.returncode == 1
-    assert "stands on the command line" in done.stderr
+    assert "is on the command line" in done.stderr
     settings = {"TRANSCRIBED_TRANSCRIPTS": place}
     other = run("serve", "--log-level", "debug", *said, settings=settings)
     assert other.returncode == 1
-    assert "stands on the command line" not in other.stderr
+    assert "is on the command line" not in other.stderr
     for output in (done.stdout, done.stderr, other.stdout, other.stderr):
         assert "s3cret" not in output
     assert "postgresql://user@127.0.0.1:1/base cannot be reached" in other.stderr

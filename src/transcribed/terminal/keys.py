@@ -1,4 +1,4 @@
-"""`transcribed keys`: the access keys of the database, while servers run or not."""
+"""`transcribed keys`: manages the access keys in the database. Servers may be running."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from transcribed.storage.opening import Stores, open_stores
 
 _STANDARD_INPUT = "-"
 _MOST_READ = 4096
-"""Bytes of a file with a secret."""
+"""The bytes that are read of a file with a secret."""
 _COLUMNS = (
     *("KEY", "OWNER", "ROLE", "ADDED", "ROTATED", "LAST USED"),
     *("AUDIO TODAY", "STREAMS", "AUDIO IN 30 DAYS", "STREAMS"),
@@ -30,14 +30,14 @@ _COLUMNS = (
 _MOST_STREAMS = 2**31 - 1
 """What every database can hold."""
 _DAYS = 30
-"""Of which it is told what was used, today included."""
-_ELSEWHERE = "-"
-"""In place of what is not known of a key that is in a file, or was removed."""
+"""The period whose use is listed, in days, including today."""
+_UNKNOWN = "-"
+"""Shown for unknown facts of a key that is in a file, or was removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What is asked of a key that is to be added. Without an `owner` it is its own."""
+    """A key to be added. Without an `owner` the owner is named like the key."""
 
     id: str
     role: Role
@@ -47,7 +47,7 @@ class NewKey:
 
 
 async def add_key(settings: ServerSettings, key: NewKey, secret_file: str | None) -> None:
-    """Add a key. A secret that is made here goes to standard output. Raises TranscribedError."""
+    """Add a key. A generated secret goes to standard output. Raises TranscribedError."""
     valid_key_id(key.id)
     if key.seconds_a_day is not None and not math.isfinite(key.seconds_a_day):
         raise BadRequest("--seconds-a-day is a number of seconds, or 0 for no limit.")
@@ -63,11 +63,11 @@ async def add_key(settings: ServerSettings, key: NewKey, secret_file: str | None
 
 
 async def rotate_key(settings: ServerSettings, key_id: str, secret_file: str | None) -> None:
-    """Give a key another secret. One that is made here goes to standard output. Raises TranscribedError."""
+    """Give a key another secret. A generated one goes to standard output. Raises TranscribedError."""
     secret = _secret(secret_file)
     async with _opened(settings) as stores:
         await StoredKeys(stores.keys, settings.keys_key).rotate(key_id, secret)
-        _tell(f"The key {key_id} has another secret now. What is open with the old one ends within 5 s.")
+        _tell(f"The key {key_id} has another secret now. Streams with the old one end within 5 s.")
     _show(secret, secret_file)
 
 
@@ -76,17 +76,17 @@ async def remove_key(settings: ServerSettings, key_id: str) -> None:
     async with _opened(settings) as stores:
         await stores.keys.remove(key_id)
         left = len(await stores.keys.all())
-    _tell(f"Removed the key {key_id}. What is open with it ends within 5 s.")
+    _tell(f"Removed the key {key_id}. Its streams end within 5 s.")
     if not left:
         _tell(
-            "It was the last in this database. A server that runs lets nobody in without a key; one that "
-            "is started anew, on this machine alone and without a file of keys, lets everybody in."
+            "It was the last key in this database. Running servers still require keys. A server that is "
+            "restarted, reachable from this machine only and without a file of keys, admits everybody."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class UsedKey:
-    """A key, and what was used with it. `key` is None where it is in a file, or was removed."""
+    """A key and its use. `key` is None for a key that is in a file, or was removed."""
 
     id: str
     key: StoredKey | None
@@ -96,7 +96,7 @@ class UsedKey:
 
 
 def used_keys(keys: Iterable[StoredKey], used: Iterable[KeyUsage], today: date) -> list[UsedKey]:
-    """All keys, and those that used something, in the order of their ids."""
+    """All keys, and other keys that were used, sorted by id."""
     stored = {key.id: key for key in keys}
     of: dict[str, list[KeyUsage]] = {key: [] for key in stored}
     for each in used:
@@ -118,7 +118,7 @@ def _sum(key_id: str, day: date, days: Sequence[KeyUsage]) -> KeyUsage:
 
 
 async def list_keys(settings: ServerSettings, *, as_json: bool) -> None:
-    """Print all keys, without their secrets, and what was used with each. Raises TranscribedError."""
+    """Print all keys with their use, without secrets. Raises TranscribedError."""
     today = utc_now().date()
     async with _opened(settings) as stores:
         keys = await stores.keys.all()
@@ -140,8 +140,8 @@ async def _opened(settings: ServerSettings, *, make: bool = False) -> AsyncItera
     place = settings.transcripts
     if place == NO_TRANSCRIPTS:
         raise ConfigurationError(
-            "Keys are kept with the transcripts, and --transcripts is none. Name the file or database, or "
-            "use a file of keys: --access-keys."
+            "Keys are stored with the transcripts, but --transcripts is none. Name the file or database, "
+            "or use a file of keys: --access-keys."
         )
     if not make and _is_missing(place):
         raise ConfigurationError(
@@ -160,7 +160,7 @@ def _is_missing(place: str) -> bool:
 
 
 def _secret(file: str | None) -> str:
-    """A new one, or that in a file. Raises BadRequest."""
+    """A new secret, or the one in a file. Raises BadRequest."""
     if file is None:
         return generated_secret()
     try:
@@ -174,25 +174,25 @@ def _secret(file: str | None) -> str:
         raise BadRequest(f"The secret cannot be read from {file}: {error.strerror}.") from error
     except UnicodeDecodeError:
         raise BadRequest(
-            f"What {file} holds is not text. Put the secret there, and nothing else."
+            f"{file} is not a text file. It must contain the secret and nothing else."
         ) from None
 
 
 def _tell(line: str) -> None:
-    """To whoever types; standard output is for what programs read."""
+    """Print a line for people. Standard output is for programs."""
     click.echo(line, err=True)
 
 
 def _show(secret: str, file: str | None) -> None:
     if file is None:
-        _tell("This is its secret. It is shown this once:")
+        _tell("This is its secret, which cannot be shown again:")
         click.echo(secret)
 
 
 def _row(each: UsedKey) -> tuple[str, ...]:
     key = each.key
     known = (
-        (_ELSEWHERE,) * 4
+        (_UNKNOWN,) * 4
         if key is None
         else (key.owner, key.role.value, _day(key.created), _day(key.rotated))
     )
