@@ -50,13 +50,17 @@ def _late(still: float, whole: float, size: int) -> str:
 
 
 async def discard_body(request: Request) -> None:
-    """Take the body of a request that is refused, within bounds: clients send first and hear then."""
+    """Read the body of a refused request: at most DISCARDED_BYTES, for at most BODY_TIMEOUT.
+
+    Clients read a response only after sending everything. Nobody who was refused may stay for longer.
+    """
     size = 0
-    with suppress(ClientDisconnect, BadRequest):
-        async for chunk in body_in_time(request):
-            size += len(chunk)
-            if size > DISCARDED_BYTES:
-                return
+    with suppress(ClientDisconnect, TimeoutError):
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > DISCARDED_BYTES:
+                    return
 
 
 async def small_body(request: Request, most: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from transcribed.errors import BadRequest
-from transcribed.http.body import BODY_SECONDS, body_in_time
+from transcribed.http.body import BODY_SECONDS, BODY_TIMEOUT, DISCARDED_BYTES, body_in_time, discard_body
 
 Virtual = Callable[[Any], Any]
 
@@ -55,3 +55,22 @@ def test_what_takes_long_here_is_not_the_clients_fault(in_virtual_time: Virtual)
 def test_no_body_comes_for_ever(in_virtual_time: Virtual) -> None:
     with pytest.raises(BadRequest, match="within 6 hours"):
         in_virtual_time(read([(10, 100_000)] * int(BODY_SECONDS)))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds"),
+    [
+        ([(1, 100)] * 3, 3),
+        ([(1, DISCARDED_BYTES // 4)] * 100, 5),
+        ([(10, 1_000_000)] * 100, BODY_TIMEOUT),
+        ([(1000, 1)], BODY_TIMEOUT),
+    ],
+)
+def test_a_body_that_is_refused_is_not_listened_to_for_long(
+    in_virtual_time: Virtual, pieces: list[tuple[float, int]], seconds: float
+) -> None:
+    async def discarded() -> float:
+        await discard_body(_Request(pieces))  # type: ignore[arg-type]
+        return asyncio.get_running_loop().time()
+
+    assert in_virtual_time(discarded()) == seconds
