@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _format_option(choices: Sequence[str], told: str) -> Callable[[Any], Any]:
+def _format_option(choices: Sequence[str], description: str) -> Callable[[Any], Any]:
     return click.option(
-        "--format", "form", type=click.Choice(choices), default="text", show_default=True, help=told
+        "--format", "form", type=click.Choice(choices), default="text", show_default=True, help=description
     )
 
 

@@ -14,14 +14,14 @@ class TranscribedError(Exception):
     """The base class. Raised itself only for failures that no subclass describes."""
 
     code: ClassVar[str] = "InternalFailureException"
-    told_at_most: ClassVar[str | None] = None
+    default_client_message: ClassVar[str | None] = None
     """The message for clients, for kinds of errors whose own messages may contain paths and addresses."""
 
-    def __init__(self, message: str, told: str | None = None) -> None:
-        """`told` is the message for clients, if `message` is only for the operator of the server."""
+    def __init__(self, message: str, client_message: str | None = None) -> None:
+        """`client_message` is the message for clients, if `message` is for the server's operator only."""
         super().__init__(message)
         self.message = message
-        self.told = told or self.told_at_most or message
+        self.client_message = client_message or self.default_client_message or message
 
 
 def shown(value: object, most: int = 40) -> str:
@@ -119,20 +119,22 @@ class Conflict(TranscribedError):
 class StorageFailure(TranscribedError):
     """The store could not be read or written."""
 
-    told_at_most = "The store failed; the server's log has the cause."
+    default_client_message = "The store failed; the server's log has the cause."
 
 
 class StorageFull(StorageFailure):
     """The store is full."""
 
-    told_at_most = "The store is full. Delete something, then retry."
+    default_client_message = "The store is full. Delete something, then retry."
 
 
 class StorageUnavailable(StorageFailure):
     """The store does not answer, or refuses; this may be temporary or need a repair."""
 
     code = "ServiceUnavailableException"
-    told_at_most = "The store does not answer, or refuses; the server's log has the cause. Try again later."
+    default_client_message = (
+        "The store does not answer, or refuses; the server's log has the cause. Try again later."
+    )
 
 
 class EngineFailure(TranscribedError):
@@ -149,9 +151,11 @@ class Stopping(Unavailable):
     """The server is stopping: running requests are interrupted, and new ones are refused."""
 
     def __init__(
-        self, message: str = "The server is stopping. Try again in a moment.", told: str | None = None
+        self,
+        message: str = "The server is stopping. Try again in a moment.",
+        client_message: str | None = None,
     ) -> None:
-        super().__init__(message, told)
+        super().__init__(message, client_message)
 
 
 class UpstreamLost(Unavailable):
@@ -170,15 +174,17 @@ class LimitExceeded(TranscribedError):
 
     code = "LimitExceededException"
 
-    def __init__(self, message: str, told: str | None = None, *, retry_after: int = RETRY_SECONDS) -> None:
-        super().__init__(message, told)
+    def __init__(
+        self, message: str, client_message: str | None = None, *, retry_after: int = RETRY_SECONDS
+    ) -> None:
+        super().__init__(message, client_message)
         self.retry_after = retry_after
 
 
 class ConfigurationError(TranscribedError):
     """A setting that the server cannot start with."""
 
-    told_at_most = "The server is not configured for this; its log has the details."
+    default_client_message = "The server is not configured for this; its log has the details."
 
 
 class Disconnected(TranscribedError):

@@ -33,7 +33,7 @@ async def test_no_door_tells_paths_and_addresses_and_the_log_has_them(
         amazon.error_response(error)[2],
     ]
     for answer in answers:
-        assert error.told.encode() in answer
+        assert error.client_message.encode() in answer
         assert b"/srv" not in answer
         assert b"minio" not in answer
         assert b".incoming" not in answer
@@ -41,8 +41,8 @@ async def test_no_door_tells_paths_and_addresses_and_the_log_has_them(
 
 
 def test_a_message_for_clients_is_what_they_are_told() -> None:
-    assert BadRequest("Send less.").told == "Send less."
-    assert StorageFull(PLACE, "No room for x.").told == "No room for x."
+    assert BadRequest("Send less.").client_message == "Send less."
+    assert StorageFull(PLACE, "No room for x.").client_message == "No room for x."
 
 
 def test_every_kind_that_may_name_a_place_says_what_clients_are_told() -> None:
@@ -52,4 +52,4 @@ def test_every_kind_that_may_name_a_place_says_what_clients_are_told() -> None:
         if isinstance(kind, type) and issubclass(kind, StorageFailure)
     ]
     assert len(kinds) >= 3
-    assert all(kind("x").told != "x" for kind in kinds)
+    assert all(kind("x").client_message != "x" for kind in kinds)

@@ -1,15 +1,15 @@
-"""Who has an address: what limits for one address count by."""
+"""The subscriber to whom an address belongs, which is the unit of limits for one address."""
 
 import ipaddress
 from functools import lru_cache
 
 _NETWORK_BITS = 64
-"""The first bits of an IPv6 address: a subscriber has all addresses with the same (RFC 6177)."""
+"""The length of an IPv6 network. A subscriber has all of its addresses (RFC 6177)."""
 
 
 @lru_cache(1024)
 def subscriber(address: str) -> str:
-    """An IPv4 address, or the network of an IPv6 address; anything else as it is."""
+    """An IPv4 address, or the network of an IPv6 address. Other text is returned unchanged."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

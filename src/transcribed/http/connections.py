@@ -99,7 +99,7 @@ class Bounds:
     websockets: int
     share: float = 1.0
     proxies: Proxies = NO_PROXIES
-    """Those named, whose connections are of many clients."""
+    """The trusted proxies, each of whose connections may carry several clients."""
 
     def shared_by(self, host: str) -> bool:
         """Whether connections from an address have one address's part."""

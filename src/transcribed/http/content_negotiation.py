@@ -41,7 +41,7 @@ def _range(text: str) -> tuple[str, float] | None:
 
 
 def _fit(wanted: str, kind: str) -> int | None:
-    """How exactly a range names a type; None where it does not."""
+    """The specificity with which a media range matches a type; None if it does not match."""
     if wanted == kind:
         return _NAMED
     if wanted == f"{kind.partition('/')[0]}/*":

@@ -86,7 +86,10 @@ async def _refuse(error: AccessDenied, scope: Scope, receive: Receive, send: Sen
         # Before the WebSocket is accepted, this becomes a 403 response to the handshake.
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
         return
-    content = {"detail": error.told, "Message": error.told}  # Amazon's clients read Message.
+    content = {
+        "detail": error.client_message,
+        "Message": error.client_message,
+    }  # Amazon's clients read Message.
     await JSONResponse(content, status_of(error))(scope, receive, send)
 
 

@@ -64,18 +64,18 @@ def install(app: FastAPI) -> None:
 
 def log_hidden(error: TranscribedError) -> None:
     """Log the message of an error whose clients get another one."""
-    if error.told != error.message:
+    if error.client_message != error.message:
         _log.error("The client was not told the cause of a failure: %s", error.message)
 
 
 def with_request_id(error: TranscribedError) -> TranscribedError:
     """The error for the client, with the request's id in its message if only the log has the cause."""
     context = REQUEST.get()
-    is_hidden = error.told != error.message or error.told_at_most is not None
+    is_hidden = error.client_message != error.message or error.default_client_message is not None
     if context is None or not (is_hidden or status_of(error) == _STATUS[TranscribedError]):
         return error
     extended = copy(error)
-    extended.told = f"{error.told} Request id: {context.id}."
+    extended.client_message = f"{error.client_message} Request id: {context.id}."
     return extended
 
 
@@ -88,7 +88,7 @@ async def _answer(request: Request, error: Exception) -> Response:
     else:
         log_hidden(error)
     headers = retry_after(error) | _challenge(error)
-    return JSONResponse({"detail": with_request_id(error).told}, status, headers)
+    return JSONResponse({"detail": with_request_id(error).client_message}, status, headers)
 
 
 def retry_after(error: TranscribedError) -> dict[str, str]:
@@ -122,4 +122,4 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     else:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=cause or error)
     failure = TranscribedError("The server failed on this request; its log has the cause.")
-    return JSONResponse({"detail": with_request_id(failure).told}, 500)
+    return JSONResponse({"detail": with_request_id(failure).client_message}, 500)

@@ -122,7 +122,7 @@ def router(
         try:
             engine()
         except Unavailable as error:
-            return JSONResponse({"status": _status(error), "detail": error.told}, 503)
+            return JSONResponse({"status": _status(error), "detail": error.client_message}, 503)
         return JSONResponse({"status": "ready"})
 
     return routes

@@ -76,8 +76,8 @@ class EngineCollector(Collector):
             for engine in engines:
                 gauge.add_metric([engine.name], engine.capacity if name == "places" else lag(engine))
             yield gauge
-        for name, told in (COUNTERS | OF_REMOTE_ENGINES | OF_FAILOVER).items():
-            counter = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=["engine"])
+        for name, description in (COUNTERS | OF_REMOTE_ENGINES | OF_FAILOVER).items():
+            counter = CounterMetricFamily(f"{_PREFIX}{name}", description, labels=["engine"])
             for engine in engines:
                 for found, value in _counts(engine):
                     if found == name:
@@ -86,7 +86,7 @@ class EngineCollector(Collector):
 
 
 class KeyCollector(Collector):
-    """What each key uses, of those that asked for something since the start, and failed sign-ins."""
+    """The metrics of keys that were used since the start, and of failed sign-ins."""
 
     def __init__(self, limit: AdmissionLimit, sign_ins: SignIns) -> None:
         self._limit = limit
@@ -95,16 +95,16 @@ class KeyCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now, at each request of Prometheus."""
         accounts = self._limit.accounts.all
-        for name, told in KEY_GAUGES.items():
-            gauge = GaugeMetricFamily(f"{_PREFIX}{name}", told, labels=["key"])
+        for name, description in KEY_GAUGES.items():
+            gauge = GaugeMetricFamily(f"{_PREFIX}{name}", description, labels=["key"])
             for account in accounts:
                 open_streams = self._limit.open_streams(account)
                 gauge.add_metric(
                     [account.key or ""], open_streams if name == "key_streams" else account.seconds_today
                 )
             yield gauge
-        for name, told in KEY_COUNTERS.items():
-            counter = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=["key"])
+        for name, description in KEY_COUNTERS.items():
+            counter = CounterMetricFamily(f"{_PREFIX}{name}", description, labels=["key"])
             for account in accounts:
                 counted = {
                     "key_streams_opened": account.opened,
@@ -113,9 +113,9 @@ class KeyCollector(Collector):
                 }
                 counter.add_metric([account.key or ""], counted[name])
             yield counter
-        for name, told in OF_SIGN_INS.items():
+        for name, description in OF_SIGN_INS.items():
             count = self._sign_ins.failed if name == "sign_ins_failed" else self._sign_ins.refused
-            yield CounterMetricFamily(f"{_PREFIX}{name}", told, count)
+            yield CounterMetricFamily(f"{_PREFIX}{name}", description, count)
 
 
 def lag(engine: AdmittedEngine) -> float:

@@ -223,7 +223,7 @@ _LONGEST_REASON = 123
 def code_and_reason(error: TranscribedError) -> tuple[int, str]:
     """The close code and reason of the error's nearest class in _CLOSINGS; without one, its message."""
     code, reason = next(_CLOSINGS[kind] for kind in type(error).__mro__ if kind in _CLOSINGS)
-    return code, (reason or error.told).encode()[:_LONGEST_REASON].decode(errors="ignore")
+    return code, (reason or error.client_message).encode()[:_LONGEST_REASON].decode(errors="ignore")
 
 
 def _closing_normally(_: TranscribedError) -> tuple[int, str]:

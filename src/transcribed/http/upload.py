@@ -29,7 +29,7 @@ class UploadedFile:
 
     name: str
     media_type: str
-    """In lower case, without parameters; empty if the client sends none."""
+    """The content type in lower case, without parameters; empty if the client sends none."""
     chunks: AsyncIterator[bytes]
     _body: "_Body"
 

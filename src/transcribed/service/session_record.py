@@ -58,7 +58,7 @@ class SessionRecord:
         return Outcome.OK if self.failure in {None, _GONE, _BROKEN_OFF} else Outcome.FAILED
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def recorded(self) -> Iterator[None]:
         """Record the session's opening and end in the trail and the trace. Exceptions are re-raised."""
         trail.tell(
             Action.SESSION_OPENED,

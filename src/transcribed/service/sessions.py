@@ -22,7 +22,7 @@ ANOTHER_STREAM = "Another stream is in progress with the same session ID."
 _log = logging.getLogger(__name__)
 
 SessionKey = tuple[str, str]
-"""What a session is known by: its owner and its id."""
+"""The identity of a session: its owner and its id."""
 EventsOf = Callable[[Session], AsyncGenerator[LiveEvent, None]]
 
 

@@ -106,5 +106,8 @@ def _in_words(fields: dict[str, object], details: dict[str, str | float | bool |
     words += [f"of {fields['owner']}"] if fields["owner"] else []
     words += [f"by {fields['by']}"]
     words += [f"at {fields['address']}"] if fields["address"] else []
-    told = [fields["outcome"], *(f"{name} {value}" for name, value in details.items() if value is not None)]
-    return f"{' '.join(words)}: {', '.join(map(str, told))}"
+    parts = [
+        fields["outcome"],
+        *(f"{name} {value}" for name, value in details.items() if value is not None),
+    ]
+    return f"{' '.join(words)}: {', '.join(map(str, parts))}"

@@ -177,7 +177,7 @@ class Transcription:
 
             if request.resume_window is None:
                 async with start(timeline) as session:
-                    with record.told():
+                    with record.recorded():
                         yield LiveTranscription(
                             session_id,
                             lambda chunks: record.heard(events(session, partial(feed, chunks))),
@@ -198,7 +198,7 @@ class Transcription:
             attachment = await resumable.open()
             record.id = resumable.timeline.id
             try:
-                with record.told():
+                with record.recorded():
                     yield LiveTranscription(
                         session_id,
                         lambda chunks: record.heard(attachment.hear(partial(feed, chunks))),
@@ -265,7 +265,7 @@ class Transcription:
         )
         async with LiveSession(engine, options) as session:
             record.engine, record.id, record.recording = engine.capabilities.name, session.id, name
-            with record.told():
+            with record.recorded():
                 try:
                     yield Opened(session, feed, changes, growing)
                 finally:

@@ -266,7 +266,7 @@ class GrowingTranscript:
             )
         if isinstance(error, TranscribedError):
             _log.warning("A transcript cannot be kept: %s", error.message)
-            code, cause = error.code, error.told
+            code, cause = error.code, error.client_message
         else:
             _log.error("A transcript cannot be kept.", exc_info=error)
             code, cause = StorageFailure.code, "The server's log says why."

@@ -128,17 +128,17 @@ def changed(name: str) -> MediaChanged:
 
 def full() -> StorageFull:
     """The error for a full store."""
-    told = "There is no room left for recordings. Delete some, then retry."
-    return StorageFull(told, told)
+    client_message = "There is no room left for recordings. Delete some, then retry."
+    return StorageFull(client_message, client_message)
 
 
 def unavailable(subject: str, error: Exception) -> StorageUnavailable:
     """The error for a store that failed on `subject` (a recording's name or a word); logs the cause."""
     _log.error("The store of recordings failed on %r: %s", subject, first_line(error))
-    told = (
+    client_message = (
         "The store of recordings does not answer, or refuses. The server's log has the cause. Retry later."
     )
-    return StorageUnavailable(told, told)
+    return StorageUnavailable(client_message, client_message)
 
 
 def not_a_place(location: str, error: Exception) -> ConfigurationError:

@@ -240,9 +240,9 @@ class PostgresqlDatabase:
             (_MEANINGS[state[:length]] for length in (5, 3, 2) if state[:length] in _MEANINGS),
             (StorageFailure, "failed: {error}."),
         )
-        told = None if "{error}" in meaning else f"The transcripts {meaning}"
+        client_message = None if "{error}" in meaning else f"The transcripts {meaning}"
         message = f"The transcripts in {self.place} {meaning.format(error=self._plain(error))}"
-        return kind(message, told)
+        return kind(message, client_message)
 
     def _plain(self, error: object) -> str:
         """The text of an error, without the passwords of the address."""

@@ -124,7 +124,7 @@ class _KeptAlready(Exception):
 
 
 class _Tables:
-    """What is done in the tables for one owner and for all."""
+    """Operations on the tables, for one owner or for all."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

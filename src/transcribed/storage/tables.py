@@ -144,4 +144,4 @@ key_usage = Table(
     Column("audio_seconds", Double, nullable=False),
     Column("streams", Integer, nullable=False),
 )
-"""What each key used on a day: a number of days since the first of 1970, in UTC."""
+"""The use of each key on each day. A day is the number of days since 1970-01-01, in UTC."""

@@ -127,6 +127,6 @@ def _unknown(name: str) -> NotFound:
 
 def _failure(error: Exception) -> StorageFailure:
     if isinstance(error, OSError) and is_full(error):
-        told = "There is no room left for vocabulary filters."
-        return StorageFull(told, told)
+        client_message = "There is no room left for vocabulary filters."
+        return StorageFull(client_message, client_message)
     return StorageFailure(f"The vocabulary filters could not be read or written: {error}.")

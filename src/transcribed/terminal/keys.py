@@ -28,7 +28,7 @@ _COLUMNS = (
     *("AUDIO TODAY", "STREAMS", "AUDIO IN 30 DAYS", "STREAMS"),
 )
 _MOST_STREAMS = 2**31 - 1
-"""What every database can hold."""
+"""The largest number that every database can store."""
 _DAYS = 30
 """The period whose use is listed, in days, including today."""
 _UNKNOWN = "-"

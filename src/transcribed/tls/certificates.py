@@ -177,8 +177,8 @@ def _load(path: Path) -> Authority | None:
         authority = Authority.from_pem(read_secret(path))
     except ValueError as error:
         raise ConfigurationError(
-            f"{path} is damaged: {error}. Delete it: a new authority is then made, which clients must be "
-            "told to trust anew."
+            f"{path} is damaged: {error}. Delete it: a new authority is then created, which clients must "
+            "be told to trust."
         ) from error
     return None if authority.expires_soon(utc_now()) else authority
 

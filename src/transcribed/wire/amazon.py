@@ -97,7 +97,7 @@ def exception_message(error: TranscribedError) -> bytes:
     signature of a message.
     """
     code = error.code if error.code in EXCEPTIONS else "BadRequestException"
-    return _message("exception", code, {"Message": error.told})
+    return _message("exception", code, {"Message": error.client_message})
 
 
 def error_response(error: TranscribedError) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -106,7 +106,7 @@ def error_response(error: TranscribedError) -> tuple[int, list[tuple[str, str]],
     headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
     if isinstance(error, LimitExceeded):
         headers.append(("retry-after", str(error.retry_after)))
-    return _STATUS[code], headers, _json({"Message": error.told})
+    return _STATUS[code], headers, _json({"Message": error.client_message})
 
 
 def _message(kind: str, name: str, body: Mapping[str, Any]) -> bytes:

@@ -82,11 +82,11 @@ def encode(event: LiveEvent, form: Format) -> str | None:
 def encode_error(error: TranscribedError, form: Format) -> str:
     """Encode an error as a WebSocket message."""
     if form == "text":
-        return f"error: {error.told}"
-    told: dict[str, Any] = {"Code": error.code, "Message": error.told}
+        return f"error: {error.client_message}"
+    member: dict[str, Any] = {"Code": error.code, "Message": error.client_message}
     if isinstance(error, LimitExceeded):
-        told["RetryAfter"] = error.retry_after
-    return _json({"Error": told})
+        member["RetryAfter"] = error.retry_after
+    return _json({"Error": member})
 
 
 def _done(event: Done) -> dict[str, Any]:
@@ -101,10 +101,10 @@ def _done(event: Done) -> dict[str, Any]:
 
 
 def _speech(event: SpeechEvent) -> dict[str, Any]:
-    told: dict[str, Any] = {"Time": round(event.at, 3)}
+    member: dict[str, Any] = {"Time": round(event.at, 3)}
     if event.channel is not None:
-        told["ChannelId"] = f"ch_{event.channel}"
-    return {type(event).__name__: told}
+        member["ChannelId"] = f"ch_{event.channel}"
+    return {type(event).__name__: member}
 
 
 def _track(track: Track) -> dict[str, Any]:

@@ -44,7 +44,7 @@ _DAY_LENGTH = 8
 _REQUIRED = ("Credential", "SignedHeaders", "Date", "Signature")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _SECONDS = re.compile(r"[1-9][0-9]{0,2}")
-# A credential holds an id, or the secret of somebody who confuses the two.
+# The credential contains an id, or a secret if a client's user confuses the two.
 _SECRET_PARAMETERS = {
     "access_token",
     "x-amz-algorithm",

@@ -53,15 +53,15 @@ def result(segments: list[Segment], config: Config) -> str:
         for word in segment.words
         if word.start is not None and word.end is not None
     ]
-    told: dict[str, object] = {"result": words, "text": text} if config.words and words else {"text": text}
+    body: dict[str, object] = {"result": words, "text": text} if config.words and words else {"text": text}
     if config.max_alternatives:
-        told = {"alternatives": [{"confidence": 1.0} | told]}
-    return json.dumps(told)
+        body = {"alternatives": [{"confidence": 1.0} | body]}
+    return json.dumps(body)
 
 
 def encode_error(error: TranscribedError) -> str:
     """An error, for which Vosk has no message of its own."""
-    told: dict[str, object] = {"error": error.told}
+    body: dict[str, object] = {"error": error.client_message}
     if isinstance(error, LimitExceeded):
-        told["retry_after"] = error.retry_after
-    return json.dumps(told)
+        body["retry_after"] = error.retry_after
+    return json.dumps(body)

@@ -105,7 +105,7 @@ def test_how_a_session_ended(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def session() -> None:
-        with record.told():
+        with record.recorded():
             try:
                 async with aclosing(record.heard(_events(error))) as events:
                     record.seconds = 1.5
@@ -130,7 +130,7 @@ def test_how_a_session_ended(
 def test_a_listener_who_leaves_breaks_a_session_off(caplog: pytest.LogCaptureFixture) -> None:
     async def session() -> None:
         record = SessionRecord(engine="scripted", id="talk")
-        with record.told():
+        with record.recorded():
             async with aclosing(record.heard(_events(None))) as events:
                 await anext(events)
 

@@ -1,4 +1,4 @@
-"""Whose a transcript is. What was kept before belongs to nobody."""
+"""The owner of each transcript. Existing transcripts get the empty owner."""
 
 import sqlalchemy as sa
 from alembic import op
