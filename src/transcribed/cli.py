@@ -82,7 +82,7 @@ def _metavar(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path's own raises where there is no home
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises an error without a home folder
     if value in {None, ""}:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value).replace(home, "~")

@@ -75,7 +75,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         if settings.no_auth and _is_network(address):
             _log.warning(
                 "--no-auth: whoever can reach %s may read, replace and delete all recordings, transcripts "
-                "and vocabulary filters here, have speech recognised, and read the metrics.",
+                "and vocabulary filters, transcribe speech, and read the metrics.",
                 settings.host,
             )
         ready(Started(application.store.place, transcripts, certificate, application.access_keys.count))
@@ -126,13 +126,13 @@ def entry_rules(
     origins = Origins.of(listed(settings.allow_origin))
     if hosts.every:
         _log.warning(
-            "--allow-host * lets in requests by any name: a web page whose own name resolves to this "
-            "server (DNS rebinding) can do here what its reader can."
+            "--allow-host * accepts requests for any host name: a web page whose name resolves to this "
+            "server (DNS rebinding) can do whatever its user can."
         )
     if origins.every:
         _log.warning(
-            "--allow-origin * lets every web page use this server that somebody opens where it can be "
-            "reached: without access keys it can read and delete all that is here."
+            "--allow-origin * lets every web page that a browser with access to this server opens use it: "
+            "without access keys such a page can read and delete everything here."
         )
     return EntryRules(hosts, origins)
 

@@ -6,7 +6,7 @@ _NAMED, _KIND, _ANY = 2, 1, 0
 
 
 def negotiate(header: str | None, offered: Sequence[str]) -> str | None:
-    """The offered type that an Accept header wants most; None where it wants none of them.
+    """The offered type that an Accept header prefers; None if it accepts none of them.
 
     Among those that it wants as much, one that it names goes before one that is among "text/*", and that
     before one that is among "*/*"; then the first offered. Parameters but for q are passed over, as is

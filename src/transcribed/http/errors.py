@@ -82,7 +82,7 @@ def with_request_id(error: TranscribedError) -> TranscribedError:
 async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, TranscribedError)  # noqa: S101 - it is installed for this class
     status = status_of(error)
-    trail.tell_refused(error, f"{request.method} {request.url.path}")
+    trail.record_refusal(error, f"{request.method} {request.url.path}")
     if status == _STATUS[TranscribedError]:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     else:

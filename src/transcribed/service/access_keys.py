@@ -182,7 +182,7 @@ class AccessKeys:
             raise AccessDenied("A token makes no tokens. Use the key itself.")
         expires = (utc_now() + timedelta(seconds=seconds)).replace(microsecond=0)
         token = make_token(entry.key, role, expires)
-        trail.tell(
+        trail.record(
             Action.TOKEN_MADE,
             entry.key.id,
             owner=entry.key.owner,
@@ -411,4 +411,4 @@ def _record_changes(former: Mapping[str, AccessKey], keys: Mapping[str, AccessKe
             action = Action.KEY_CHANGED
         shown = after or before
         assert shown is not None  # noqa: S101 - the id is in one of the mappings
-        trail.tell(action, key_id, owner=shown.owner, role=shown.role.value)
+        trail.record(action, key_id, owner=shown.owner, role=shown.role.value)

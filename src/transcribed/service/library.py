@@ -61,7 +61,7 @@ class Library:
         except BaseException:
             await store.discard(staged)
             raise
-        trail.tell(Action.RECORDING_UPLOADED, name, owner=owner, bytes=staged.size)
+        trail.record(Action.RECORDING_UPLOADED, name, owner=owner, bytes=staged.size)
         await self._note(replace(staged, name=name), found)
         return name
 
@@ -85,7 +85,7 @@ class Library:
         """Delete an owner's recording. Raises InvalidName and NotFound."""
         name = valid_name(name)
         await self._store.of(owner).delete(name)
-        trail.tell(Action.RECORDING_DELETED, name, owner=owner)
+        trail.record(Action.RECORDING_DELETED, name, owner=owner)
         self._formats.pop((owner, name), None)
 
     async def open(self, owner: str, name: str) -> Source:
@@ -97,7 +97,7 @@ class Library:
         is_told = False
         async for chunk in self._store.of(media.owner).read(media, start, end):
             if not is_told:
-                trail.tell(Action.RECORDING_READ, media.name, owner=media.owner, bytes=end - start)
+                trail.record(Action.RECORDING_READ, media.name, owner=media.owner, bytes=end - start)
                 is_told = True
             yield chunk
 

@@ -80,7 +80,7 @@ class Session(Protocol):
 
     @property
     def first_audio(self) -> float | None:
-        """When the first audio came, in seconds of the monotonic clock; None where none has come."""
+        """The arrival of the first audio, in seconds of the monotonic clock; None before that."""
         ...
 
     async def __aenter__(self) -> Self:

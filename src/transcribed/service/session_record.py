@@ -60,7 +60,7 @@ class SessionRecord:
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Record the session's opening and end in the trail and the trace. Exceptions are re-raised."""
-        trail.tell(
+        trail.record(
             Action.SESSION_OPENED,
             self.id,
             owner=self.owner,
@@ -76,7 +76,7 @@ class SessionRecord:
         finally:
             if self.trace is not None:
                 self.trace.end(self)
-            trail.tell(
+            trail.record(
                 Action.SESSION_ENDED,
                 self.id,
                 owner=self.owner,

@@ -48,7 +48,7 @@ class Outcome(Enum):
     FAILED = "failed"
 
 
-def tell(
+def record(
     action: Action,
     subject: str,
     *,
@@ -87,17 +87,17 @@ def _by(context: RequestContext | None) -> str:
     return "unknown" if context.principal is None else context.principal.key or "anybody"
 
 
-def tell_refused(error: TranscribedError, door: str) -> None:
+def record_refusal(error: TranscribedError, request: str) -> None:
     """Record once in a request that access was denied; does nothing for other errors.
 
-    `door` is the method and path of the request.
+    `request` is its method and path.
     """
     context = REQUEST.get()
     if not isinstance(error, AccessDenied) or (context is not None and context.is_refused):
         return
     if context is not None:
         context.is_refused = True
-    tell(Action.ACCESS_REFUSED, door, outcome=Outcome.REFUSED, error=error.code)
+    record(Action.ACCESS_REFUSED, request, outcome=Outcome.REFUSED, error=error.code)
 
 
 def _in_words(fields: dict[str, object], details: dict[str, str | float | bool | None]) -> str:

@@ -113,7 +113,7 @@ class Transcripts:
         if query.recording is not None:
             query = replace(query, recording=valid_name(query.recording))
         page = await (self._kept if owner is None else self._kept.of(owner)).page(query)
-        trail.tell(
+        trail.record(
             Action.TRANSCRIPTS_SEARCHED,
             query.recording or "",
             owner=owner,
@@ -125,19 +125,19 @@ class Transcripts:
     async def get(self, owner: str, transcript: str) -> Transcript:
         """A whole transcript."""
         found = await self._kept.of(owner).get(transcript)
-        trail.tell(Action.TRANSCRIPT_READ, transcript, owner=owner)
+        trail.record(Action.TRANSCRIPT_READ, transcript, owner=owner)
         return found
 
     async def correct(self, owner: str, transcript: str, number: int, text: str | None) -> StoredSegment:
         """Set or, with None, remove the correction of a segment's text. Returns the changed segment."""
         segment = await self._kept.of(owner).correct(transcript, number, text)
-        trail.tell(Action.TRANSCRIPT_CORRECTED, transcript, owner=owner, segment=number)
+        trail.record(Action.TRANSCRIPT_CORRECTED, transcript, owner=owner, segment=number)
         return segment
 
     async def delete(self, owner: str, transcript: str) -> None:
         """Delete a transcript."""
         await self._kept.of(owner).delete(transcript)
-        trail.tell(Action.TRANSCRIPT_DELETED, transcript, owner=owner)
+        trail.record(Action.TRANSCRIPT_DELETED, transcript, owner=owner)
 
     async def has(self, owner: str, transcript: str) -> bool:
         """Whether an owner has a transcript with this id; True if the store fails to tell."""
@@ -325,7 +325,8 @@ async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: Wal
             )
         return step.wait.total_seconds()
     deleted = await store.delete_before(
-        now - age, lambda owner, transcript: trail.tell(Action.TRANSCRIPT_DELETED, transcript, owner=owner)
+        now - age,
+        lambda owner, transcript: trail.record(Action.TRANSCRIPT_DELETED, transcript, owner=owner),
     )
     if deleted:
         _log.info("%d transcripts older than %d days were deleted.", deleted, age.days)

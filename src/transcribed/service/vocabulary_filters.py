@@ -31,7 +31,7 @@ class VocabularyFilters:
     async def get(self, owner: str, name: str) -> tuple[str, ...]:
         """The words of a list. Raises NotFound."""
         words = await in_thread(self._stored.of(owner).get, name)
-        trail.tell(Action.FILTER_READ, name, owner=owner)
+        trail.record(Action.FILTER_READ, name, owner=owner)
         return words
 
     async def put(self, owner: str, name: str, lines: Sequence[str]) -> tuple[str, ...]:
@@ -41,13 +41,13 @@ class VocabularyFilters:
         """
         words = words_of(lines)
         await in_thread(self._stored.of(owner).put, name, words)
-        trail.tell(Action.FILTER_STORED, name, owner=owner)
+        trail.record(Action.FILTER_STORED, name, owner=owner)
         return words
 
     async def delete(self, owner: str, name: str) -> None:
         """Delete a list. Raises NotFound."""
         await in_thread(self._stored.of(owner).delete, name)
-        trail.tell(Action.FILTER_DELETED, name, owner=owner)
+        trail.record(Action.FILTER_DELETED, name, owner=owner)
 
     async def applied(self, owner: str, wanted: VocabularyFilter) -> WordFilter:
         """A filter with the words of an owner's wanted lists. Raises BadRequest for an unknown list."""

@@ -36,7 +36,7 @@ def fields(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 def test_who_asks_is_named(context: RequestContext, caplog: pytest.LogCaptureFixture) -> None:
-    trail.tell(Action.TRANSCRIPT_CORRECTED, "talk", segment=3)
+    trail.record(Action.TRANSCRIPT_CORRECTED, "talk", segment=3)
     (found,) = fields(caplog)
     assert (
         found.items()
@@ -59,22 +59,22 @@ def test_who_asks_is_named(context: RequestContext, caplog: pytest.LogCaptureFix
 def test_an_admin_does_something_to_what_is_anothers(
     context: RequestContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trail.tell(Action.RECORDING_DELETED, "talk.wav", owner="anna")
+    trail.record(Action.RECORDING_DELETED, "talk.wav", owner="anna")
     assert fields(caplog)[0].items() >= {"owner": "anna", "key": "front-desk"}.items()
 
 
 def test_the_server_does_something_by_itself(caplog: pytest.LogCaptureFixture) -> None:
-    trail.tell(Action.TRANSCRIPT_DELETED, "talk\nline", owner="")
+    trail.record(Action.TRANSCRIPT_DELETED, "talk\nline", owner="")
     assert caplog.messages == [r"transcript.deleted 'talk\nline' by the server: ok"]
 
 
 def test_a_refusal_is_told_once_in_a_request(
     context: RequestContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trail.tell_refused(NotFound("It is not there."), "GET /audio/a")
+    trail.record_refusal(NotFound("It is not there."), "GET /audio/a")
     assert not caplog.records
     for _ in range(2):
-        trail.tell_refused(UnknownClient("Nobody knows the key."), "GET /audio/a")
+        trail.record_refusal(UnknownClient("Nobody knows the key."), "GET /audio/a")
     (found,) = fields(caplog)
     assert (found["outcome"], found["error"]) == ("refused", "UnrecognizedClientException")
     assert found["subject"] == "GET /audio/a"

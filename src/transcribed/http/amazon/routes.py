@@ -73,7 +73,7 @@ class _HttpEndpoint:
 
 
 async def _refuse(error: TranscribedError, send: Send) -> None:
-    trail.tell_refused(error, f"POST {HTTP_PATH}")
+    trail.record_refusal(error, f"POST {HTTP_PATH}")
     _log.info("A stream was refused: %s", error.message)
     status, headers, body = wire.error_response(with_request_id(error))
     headers = [*headers, ("x-amzn-request-id", request_id()), ("content-length", str(len(body)))]
@@ -83,7 +83,7 @@ async def _refuse(error: TranscribedError, send: Send) -> None:
 
 
 async def _refuse_socket(error: TranscribedError, websocket: WebSocket) -> None:
-    trail.tell_refused(error, f"GET {WEBSOCKET_PATH}")
+    trail.record_refusal(error, f"GET {WEBSOCKET_PATH}")
     _log.info("A stream was refused: %s", error.message)
     await websocket.accept(agreed_subprotocol(websocket))
     transport = EventStreamSocket(websocket)

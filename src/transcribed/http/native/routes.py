@@ -38,7 +38,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
             await transport.refuse(wire.encode_error(error, form), _CLOSE_POLICY_VIOLATION, "bad query")
             return
         except TranscribedError as error:
-            trail.tell_refused(error, "GET /stream")
+            trail.record_refusal(error, "GET /stream")
             await transport.refuse(wire.encode_error(error, form), *code_and_reason(error))
             return
         conversation = NativeConversation(transcription, query, access)

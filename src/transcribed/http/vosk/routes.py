@@ -96,7 +96,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
         try:
             access = authorize(websocket, Role.TRANSCRIBE)
         except TranscribedError as error:
-            trail.tell_refused(error, f"GET {websocket.url.path}")
+            trail.record_refusal(error, f"GET {websocket.url.path}")
             await transport.refuse(wire.encode_error(error), *code_and_reason(error))
             return
         stream_handler = VoskStreamHandler(transcription, transport, access)
