@@ -215,7 +215,7 @@ async def test_a_language_that_is_not_known_is_a_bad_request(guarded: "Server") 
 
 
 async def test_what_is_asked_for_all_streams_is_asked(guarded: "Server") -> None:
-    _, error = await refusal(engine_at(guarded.url, asked={"show-speaker-label": "true"}))
+    _, error = await refusal(engine_at(guarded.url, default_parameters={"show-speaker-label": "true"}))
     assert type(error) is errors.BadRequest
     assert "show-speaker-label" in error.message
 
