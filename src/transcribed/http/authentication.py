@@ -97,11 +97,11 @@ class Authentication(AuthenticationBackend):
                 with self._sign_ins.attempt(_address(conn), link=_is_link(conn)):
                     access, signature = await self._keys.by_signature(request, utc_now())
                 return AuthCredentials(), Caller(access, signature)
-            return AuthCredentials(), Caller(await self._found(conn, in_url, offered))
+            return AuthCredentials(), Caller(await self._by_secret(conn, in_url, offered))
         except TranscribedError as error:
             return AuthCredentials(), Caller(error)
 
-    async def _found(self, conn: HTTPConnection, in_url: list[str], offered: list[str]) -> Access:
+    async def _by_secret(self, conn: HTTPConnection, in_url: list[str], offered: list[str]) -> Access:
         headers = conn.headers.getlist("authorization")
         may_be_in_url = conn.scope["type"] == "websocket" or conn.scope["method"] in {"GET", "HEAD"}
         credentials = [*headers, *in_url, *offered]
@@ -111,14 +111,14 @@ class Authentication(AuthenticationBackend):
             if len(credentials) > 1:
                 raise UnknownClient(f"The request contains more than one secret. {_HOW}")
             if headers:
-                return await self._of_header(headers[0])
+                return await self._by_header(headers[0])
             if in_url and not may_be_in_url:
                 raise MissingAuthentication(
                     f"A secret in the URL is accepted only for GET requests and WebSockets. {_HOW}"
                 )
             return await self._keys.by_secret(credentials[0])
 
-    async def _of_header(self, header: str) -> Access:
+    async def _by_header(self, header: str) -> Access:
         scheme, _, value = header.strip().partition(" ")
         match scheme.lower():
             case "bearer":

@@ -36,7 +36,7 @@ _OPEN_FOLDER = "/docs/files/"
 
 
 def is_open(path: str) -> bool:
-    """Whether everybody may have what is at a path: every page, and without a key."""
+    """Whether a path needs no key, and is accessible to pages of every origin."""
     return path in _OPEN or path.startswith(_OPEN_FOLDER)
 
 

@@ -41,7 +41,7 @@ DRAIN_SECONDS = 600.0
 """The longest that audio is recognised after its client is gone; it may have sent hours in advance."""
 
 REVOKED_SECONDS = 1.5
-"""For the last words of a client whose key lets nobody in any more."""
+"""The time for the last results of a client whose key has been removed or rotated, in seconds."""
 
 _CLOSE_NORMAL = 1000
 
@@ -242,7 +242,7 @@ async def _close_with(
 async def _drain(error: TranscribedError) -> Never:
     """Wait DRAIN_SECONDS for the recognition of audio that came before an error; then raise it."""
     await asyncio.sleep(DRAIN_SECONDS)
-    _log.warning("What a client said before it went is not all recognised: it took too long.")
+    _log.warning("The audio of a disconnected client was not recognised to its end: it took too long.")
     raise error
 
 

@@ -181,10 +181,10 @@ class _FilePart:
     def _on_headers_finished(self) -> None:
         if self.found:
             return
-        said = disposition(self._headers.get(b"content-disposition", b""))
-        if said.name == self.field_name and said.filename is not None:
+        names = disposition(self._headers.get(b"content-disposition", b""))
+        if names.name == self.field_name and names.filename is not None:
             self._wanted = self.found = True
-            self.name = said.filename
+            self.name = names.filename
             kind = self._headers.get(b"content-type", b"").decode("latin-1")
             self.media_type = kind.partition(";")[0].strip().lower()
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 LARGEST_STEP = timedelta(days=1)
 """The largest difference from the expected time at which the wall clock is trusted at once."""
-STANDING = timedelta(hours=1)
+TRUSTED_AFTER = timedelta(hours=1)
 """The time after which the wall clock is trusted after a larger step."""
 
 
@@ -41,23 +41,23 @@ class WallClock:
         `monotonic` is the monotonic clock's reading, counted from an arbitrary origin.
         """
         if self._expected is None:
-            self._believe(now, monotonic)
+            self._trust(now, monotonic)
             return None
         passed = timedelta() if self._at is None else monotonic - self._at
         by = now - (self._expected + passed)
         if abs(by) <= LARGEST_STEP:
-            self._believe(now, monotonic)
+            self._trust(now, monotonic)
             return None
         if self._at is None:
             self._at = monotonic
         known = self._step is not None and abs(by - self._step[0]) <= LARGEST_STEP
         if not known or self._step is None:
             self._step = by, monotonic
-        stood = monotonic - self._step[1]
-        if stood >= STANDING:
-            self._believe(now, monotonic)
+        unchanged = monotonic - self._step[1]
+        if unchanged >= TRUSTED_AFTER:
+            self._trust(now, monotonic)
             return None
-        return Step(by, STANDING - stood, not known)
+        return Step(by, TRUSTED_AFTER - unchanged, not known)
 
-    def _believe(self, now: datetime, monotonic: timedelta) -> None:
+    def _trust(self, now: datetime, monotonic: timedelta) -> None:
         self._expected, self._at, self._step = now, monotonic, None

@@ -141,10 +141,10 @@ class _Service:
         """Compare this machine's clock with the service's. Signatures are valid for five minutes."""
         now = utc_now()
         try:
-            theirs = parsedate_to_datetime(self._date or "")
+            service_time = parsedate_to_datetime(self._date or "")
         except ValueError:
-            return "not known: the service does not say what time it has"
-        off = (now - theirs.astimezone(UTC)).total_seconds()
+            return "unknown: the service did not send its time"
+        off = (now - service_time.astimezone(UTC)).total_seconds()
         if abs(off) > _WORST_CLOCK:
             raise ConfigurationError(
                 f"{abs(off):.0f} seconds {'fast' if off > 0 else 'slow'}; signatures would be refused. Set "

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.service.clock_steps import LARGEST_STEP, STANDING, Step, WallClock
+from transcribed.service.clock_steps import LARGEST_STEP, TRUSTED_AFTER, Step, WallClock
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -38,10 +38,10 @@ def test_a_step_is_believed_when_it_has_stood_an_hour(step: timedelta) -> None:
     assert clocks.look() is None
     clocks.pass_(HOUR)
     clocks.wall += step
-    assert clocks.look() == Step(step, STANDING, new=True)
-    clocks.pass_(STANDING / 4)
-    assert clocks.look() == Step(step, STANDING * 3 / 4, new=False), "it is said once"
-    clocks.pass_(STANDING * 3 / 4)
+    assert clocks.look() == Step(step, TRUSTED_AFTER, new=True)
+    clocks.pass_(TRUSTED_AFTER / 4)
+    assert clocks.look() == Step(step, TRUSTED_AFTER * 3 / 4, new=False), "it is said once"
+    clocks.pass_(TRUSTED_AFTER * 3 / 4)
     assert clocks.look() is None
     clocks.pass_(DAY)
     assert clocks.look() is None, "from now on it is the clock"
@@ -57,7 +57,7 @@ def test_a_step_that_is_taken_back_never_was() -> None:
     assert clocks.look() is None
     clocks.pass_(HOUR)
     clocks.wall += 3000 * DAY
-    assert clocks.look() == Step(3000 * DAY, STANDING, new=True)
+    assert clocks.look() == Step(3000 * DAY, TRUSTED_AFTER, new=True)
 
 
 def test_each_step_has_an_hour_of_its_own() -> None:
@@ -65,12 +65,12 @@ def test_each_step_has_an_hour_of_its_own() -> None:
     clocks.look()
     clocks.wall += 10 * DAY
     assert clocks.look() is not None
-    clocks.pass_(STANDING * 0.9)
+    clocks.pass_(TRUSTED_AFTER * 0.9)
     clocks.wall += 500 * DAY
-    assert clocks.look() == Step(510 * DAY, STANDING, new=True)
-    clocks.pass_(STANDING * 0.9)
+    assert clocks.look() == Step(510 * DAY, TRUSTED_AFTER, new=True)
+    clocks.pass_(TRUSTED_AFTER * 0.9)
     assert clocks.look() is not None
-    clocks.pass_(STANDING * 0.1)
+    clocks.pass_(TRUSTED_AFTER * 0.1)
     assert clocks.look() is None
 
 
@@ -81,7 +81,7 @@ def test_at_the_start_it_is_expected_near_what_was_dated_last(since: float, beli
     clocks = Clocks(newest=START - since * DAY)
     assert (clocks.look() is None) == believed
     if not believed:
-        clocks.pass_(STANDING)
+        clocks.pass_(TRUSTED_AFTER)
         assert clocks.look() is None
 
 
