@@ -5,8 +5,8 @@ WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 COPY requirements requirements
-# The secrets are for who has an index or an authority of certificates of his own: `make image` hands on those of pip here.
-# --no-deps, because the locks name all that is needed, and leave out what packages ask for and nobody runs.
+# The secrets are for a private package index or certificate authority: `make image` passes those of pip on this machine.
+# --no-deps, because the locks name all packages that are needed, and omit dependencies that are never imported.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=certificates \
     --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/transcribed \
@@ -15,8 +15,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
  && python -m pip --python /build/tools/bin/python install --no-compile --no-deps --require-hashes -r requirements/image-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-# Of Moonshine goes in its model alone, and the speech on which it is measured at the start. The networks are built here, so
-# that a container starts at once, also where it can write nothing.
+# Of Moonshine only the model is included, and the speech for the measurement at the start. The networks are built here, so
+# that a container starts at once, even if it cannot write.
 RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
  && tools=$(/build/tools/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
  && /build/tools/bin/hatchling build -t wheel -d dist \
@@ -26,9 +26,9 @@ RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig
  && cp -r $tools/moonshine_voice-*.dist-info $packages \
  && PYTHONPATH=$tools TRANSCRIBED_CACHE=/opt/transcribed/cache PYTHONDONTWRITEBYTECODE=1 \
     /opt/transcribed/bin/transcribed transcribe $packages/moonshine_voice/assets/beckett.wav
-# What nobody runs is taken out: a library for programs in C, tools for models, tests, and the data of Amazon's services but
-# for those that hand out credentials. A path that is not there ends the build: then the package has changed. At last the
-# speech is recognised with what is left.
+# Unused files are removed: a library for programs in C, tools for models, tests, and the data of Amazon's services except
+# those that provide credentials. A missing path ends the build, because the package has changed. Finally speech is
+# recognised, to check what remains.
 RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
  && cd $packages \
  && rm onnxruntime/capi/libonnxruntime.so.* \
@@ -48,7 +48,7 @@ FROM docker.io/library/python:${PYTHON}-slim-bookworm
 LABEL org.opencontainers.image.title="transcribed" \
       org.opencontainers.image.description="A real-time transcription server: speech in, words out while they are spoken, offline." \
       org.opencontainers.image.version="0.1.0"
-# Whoever the container runs as, a new volume can be written: it gets the owner and the mode of its folder here.
+# Every user can write a new volume, which gets the owner and the mode of its folder here.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent transcribed \
  && install -d -o transcribed -g transcribed -m 1777 /data/audio /data/certificates /data/transcripts /data/vocabulary-filters
 COPY --from=build /opt/transcribed /opt/transcribed
@@ -68,7 +68,7 @@ WORKDIR /data
 USER transcribed
 VOLUME /data/audio /data/certificates /data/transcripts /data/vocabulary-filters /var/tmp
 EXPOSE 3000 8443
-# http.client and not urllib, which would ask a proxy that the environment names.
+# http.client instead of urllib, which would use a proxy that the environment names.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
   CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['TRANSCRIBED_PORT']), timeout=2); c.request('GET', '/ready'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["transcribed"]

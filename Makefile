@@ -1,10 +1,10 @@
-# Needs Python 3.11 or newer and make, nothing else.
+# Requires Python 3.11 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
-# Without bytecode each of the processes that the tests start would compile everything anew.
+# Without bytecode each process that the tests start would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-image test-pythons check docs format lock image bench bench-live clean
@@ -15,11 +15,11 @@ run: $(VENV)/run
 test: $(VENV)/dev
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-# With each of Python 3.12 and 3.13 that is found.
+# With Python 3.12 and 3.13, if they are found.
 test-pythons: $(VENV)/dev
 	@$(BIN)/python tests/pythons.py $(TESTS)
 
-# Needs Docker, or podman; takes some minutes.
+# Requires Docker or podman; takes some minutes.
 test-image: $(VENV)/dev
 	@$(BIN)/python -m pytest -m image tests/image
 
@@ -37,12 +37,12 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Versions move only here; the files name no address, so that any index can serve them. After a change of what
-# pyproject.toml asks for, `make lock UPGRADE=` moves no other.
+# Only this changes versions. The files contain no URL, so that any index can serve them. After a change of the
+# dependencies in pyproject.toml, `make lock UPGRADE=` changes no other versions.
 UPGRADE := --upgrade
 LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --python-version $(1) $(UPGRADE)
-# In the image nobody runs these: they build the networks, or a package asks for them that is itself left out.
+# Packages that are not used in the image: they build the networks, or are dependencies of such packages.
 NOT_IN_THE_IMAGE := charset-normalizer colorama ml-dtypes moonshine-voice onnx protobuf requests sounddevice tqdm
 
 lock: $(BIN)/uv
@@ -79,13 +79,13 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/uv
 image: $(BIN)/uv
 	@$(BIN)/python docker/build.py
 
-# SPEECH is a folder of recordings with a manifest.jsonl, as bench/README.md describes it.
+# SPEECH is a folder of recordings with a manifest.jsonl, which bench/README.md describes.
 bench: $(VENV)/dev
 	@test -n "$(SPEECH)" || { echo "Say where the recordings are: make bench SPEECH=FOLDER"; exit 2; }
 	$(BIN)/python bench/files.py $(SPEECH)
 	$(BIN)/python bench/accuracy.py $(SPEECH)
 
-# Half an hour; all else on the machine should rest. The peers and the aligner are installed below bench/.peers, once.
+# Takes half an hour; the machine should be idle otherwise. Other servers and the aligner are installed in bench/.peers, once.
 bench-live: $(VENV)/dev
 	@test -n "$(SPEECH)" || { echo "Say where the recordings are: make bench-live SPEECH=FOLDER"; exit 2; }
 	$(BIN)/python bench/live/peers.py
