@@ -1,4 +1,4 @@
-"""Synchronization of the usage of keys with a store that several servers share."""
+"""Synchronisation of the usage of keys with a store that several servers share."""
 
 import asyncio
 import logging
@@ -10,15 +10,15 @@ from transcribed.scheduling.accounts import Accounts
 from transcribed.storage.keys import KeyUsageStore
 
 SYNC_SECONDS = 5.0
-"""The interval of synchronization, and so the delay with which a server learns of usage on others."""
+"""The interval of synchronisation, and so the delay with which a server learns of usage on others."""
 STOP_SECONDS = 5.0
-"""Seconds for the last synchronization, when the server stops."""
+"""Seconds for the last synchronisation, when the server stops."""
 
 _log = logging.getLogger(__name__)
 
 
 class AccountSync:
-    """Synchronizes accounts with a store, and so with other servers. With None nothing is stored.
+    """Synchronises accounts with a store, and so with other servers. With None nothing is stored.
 
     An async context manager: entering it reads earlier usage, leaving it writes the remaining usage.
     """
@@ -30,7 +30,7 @@ class AccountSync:
         self._failed = False
 
     async def __aenter__(self) -> Self:
-        await self._synchronize()
+        await self._synchronise()
         self._running = asyncio.create_task(self._run(), name="key-usage")
         return self
 
@@ -39,7 +39,7 @@ class AccountSync:
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._running
-                await self._synchronize()
+                await self._synchronise()
         except TimeoutError:
             _log.error("The use of keys in the last seconds is not stored: the database did not answer.")
 
@@ -49,9 +49,9 @@ class AccountSync:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(SYNC_SECONDS, self._accounts.seconds_left)):
                     await self._stopping.wait()
-            await self._synchronize()
+            await self._synchronise()
 
-    async def _synchronize(self) -> None:
+    async def _synchronise(self) -> None:
         """Write the usage of this server, then read that of all. Failures are retried the next time."""
         self._accounts.roll_over()
         unsaved = self._accounts.unsaved()
