@@ -123,18 +123,18 @@ def _name(name: str, effect: str, *needs: str) -> Parameter:
 
 
 def _names(name: str, effect: str, *needs: str) -> Parameter:
-    values = "names with commas between them, at most 3000 characters"
+    values = "names, separated by commas, at most 3000 characters"
     return Parameter(name, values, _text(r"[0-9a-zA-Z,._-]{1,3000}"), effect, *needs)
 
 
 _FILTERS = ("vocabulary-filter-name", "vocabulary-filter-names", "vocabulary-filter-method")
 _FORMAT = "transcript-format"
-_VOCABULARY = ("vocabularies", "This engine cannot be taught words.")
+_VOCABULARY = ("vocabularies", "This engine has no custom vocabularies.")
 _IDENTIFICATION = (
     "language_identification",
-    "This engine does not find out which language is spoken: send language-code.",
+    "This engine does not identify languages: send language-code.",
 )
-_PERSONAL_DATA = ("redaction", "This engine does not find personal data in what is said.")
+_PERSONAL_DATA = ("redaction", "This engine does not detect personal data.")
 
 PARAMETERS = {
     parameter.name: parameter
@@ -210,7 +210,7 @@ PARAMETERS = {
             "language-model-name",
             "A custom language model of the engine.",
             "language_model",
-            "This engine has its own language model alone.",
+            "This engine has no custom language models.",
         ),
         _switch(
             _IDENTIFYING[0],
@@ -219,7 +219,11 @@ PARAMETERS = {
         ),
         _switch(_IDENTIFYING[1], "Identifies languages that change within the stream.", *_IDENTIFICATION),
         Parameter(
-            "language-options", "languages with commas", str, "The candidate languages.", *_IDENTIFICATION
+            "language-options",
+            "languages, separated by commas",
+            str,
+            "The candidate languages.",
+            *_IDENTIFICATION,
         ),
         Parameter(
             "preferred-language", "a language", str, "The most probable candidate.", *_IDENTIFICATION
@@ -236,7 +240,13 @@ PARAMETERS = {
             "Marks personal data, and replaces it in the text: `[NAME]`.",
             *_PERSONAL_DATA,
         ),
-        Parameter("pii-entity-types", "kinds with commas", str, "The kinds of it.", *_PERSONAL_DATA),
+        Parameter(
+            "pii-entity-types",
+            "kinds, separated by commas",
+            str,
+            "The kinds of personal data.",
+            *_PERSONAL_DATA,
+        ),
     )
 }
 

@@ -218,7 +218,7 @@ def test_the_engines_language_is_meant_in_any_case() -> None:
         ({"transcript_format": "sung"}, "transcript-format is 'sung'. It may be: written, spoken."),
         ({"show_speaker_label": "true"}, "show-speaker-label is not possible here. .* tell speakers apart"),
         ({"show_speaker_label": "maybe"}, "show-speaker-label is 'maybe'. It may be: true, false."),
-        ({"vocabulary_name": "names"}, "vocabulary-name is not possible here. .* cannot be taught words"),
+        ({"vocabulary_name": "names"}, "vocabulary-name is not possible here. .* no custom vocabularies"),
         ({"vocabulary_names": "a,b"}, "vocabulary-names is not possible here"),
         ({"language_model_name": "law"}, "language-model-name is not possible here"),
         ({"identify_language": "true"}, "identify-language is not possible here. .* send language-code"),
