@@ -353,7 +353,7 @@ def _moment(name: str, text: str, day: timedelta) -> datetime:
     except (ValueError, OverflowError) as error:
         raise BadRequest(
             f"{name} is {shown(text)}. Give a date, 2026-11-25, or a time, 2026-11-25T09:30:00Z "
-            "(write a + in it as %2B)."
+            "(a + in it is written %2B)."
         ) from error
 
 
