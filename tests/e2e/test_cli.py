@@ -133,10 +133,10 @@ def test_a_terminal_shows_progress_and_the_growing_text(
 def test_help_teaches(run: Run) -> None:
     told = run("--help").stdout
     for line in [
-        "  transcribed serve                  a server on http://localhost:3000\n",
-        "  transcribed transcribe talk.mp3    the text of a recording, here in the terminal\n",
-        "  transcribed listen                 captions of the microphone, here in the terminal\n",
-        "  transcribed env                    what sends Amazon's clients to the server\n",
+        "  transcribed serve                  run a server on http://localhost:3000\n",
+        "  transcribed transcribe talk.mp3    print the text of a recording\n",
+        "  transcribed listen                 print captions of the microphone\n",
+        "  transcribed env                    print the environment for Amazon's clients\n",
     ]:
         assert line in told
 
