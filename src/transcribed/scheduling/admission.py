@@ -42,8 +42,8 @@ class StreamQuota:
 class _QuotaExceeded(LimitExceeded):
     """A quota does not permit another stream."""
 
-    def __init__(self, message: str, quota: StreamQuota | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, told: str | None = None, *, quota: StreamQuota | None = None) -> None:
+        super().__init__(message, told)
         self.quota = quota
 
 
@@ -91,7 +91,7 @@ class AdmissionLimit:
                 raise _QuotaExceeded(
                     f"{held} {quota.name} are being served, and there may be no more at once. Try again "
                     "when one of them has ended.",
-                    quota,
+                    quota=quota,
                 )
         if counted and self.full:
             raise LimitExceeded(
