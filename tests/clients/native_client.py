@@ -59,8 +59,8 @@ def decoded(content: bytes, rate: int = 16_000, channels: int = 1) -> npt.NDArra
     return samples.reshape(-1, channels)
 
 
-def native(server: "Server", audio: bytes) -> list[str]:
+def native(server: "Server", audio: bytes, query: str = "") -> list[str]:
     """The final texts that it makes of 16-bit samples of 16 kHz."""
-    texts, done = heard(server, "", audio, 3_200)
+    texts, done = heard(server, query, audio, 3_200)
     assert "AudioSeconds" in done, done
     return texts

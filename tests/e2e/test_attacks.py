@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WAIT = 10
 TEST_WAV = Path(__file__).parents[1] / "data" / "test.wav"
 MEMORY = 100 * 1024 * 1024
-_OTHERS_WAIT = 2.0
+_OTHERS_WAIT = 4.0
 
 
 def others_are_served(server: "Server") -> None:
