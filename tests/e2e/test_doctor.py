@@ -224,7 +224,7 @@ def test_a_service_without_a_clock_is_no_failure(doctor: Doctor, free_port: int)
     with late(free_port, "some time") as url:
         found = doctor(AWS_ENDPOINT_URL_TRANSCRIBE_STREAMING=url)
     assert found.code == NOT_TRIED
-    assert "not known" in found.said["clock"]
+    assert "unknown" in found.said["clock"]
 
 
 def test_where_nobody_can_be_asked_no_stream_is_opened(doctor: Doctor, service: "Server") -> None:
