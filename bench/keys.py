@@ -26,6 +26,7 @@ import signing
 
 from running import machine
 from transcribed.http.authentication import Authentication
+from transcribed.http.sign_ins import SignIns
 from transcribed.principal import Role
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.stored_keys import StoredKeys, generated_secret
@@ -93,7 +94,7 @@ async def main(key_count: int, checks: int) -> None:
                 "Bearer, a token": lambda: scope("/transcripts", b"", ("Authorization", f"Bearer {token}")),
                 "Signature Version 4": lambda: dict(request),
             }
-            backend = Authentication(keys, [SIGNED])
+            backend = Authentication(keys, SignIns(10), [SIGNED])
             print(f"{'microseconds':20} {'median':>8} {'p99':>8} {'largest':>8} {'p99, CPU':>8}")
             for way, make in made.items():
                 await measure(backend, way, make, checks)
