@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 import boto3
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
+from properties import SHARED_FIXTURES
 
 from transcribed.errors import (
     BadRequest,
@@ -705,13 +706,7 @@ async def _all_that_is_read(store: OwnersMedia) -> object:
         max_size=8,
     ),
 )
-@settings(
-    max_examples=6,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(SHARED_FIXTURES, max_examples=6)
 def test_what_one_owner_does_never_changes_what_another_reads(
     whole: MediaStore, owner: str, steps: list[tuple[str, str]]
 ) -> None:

@@ -57,7 +57,7 @@ def test_servers_go_on_with_what_a_key_used_on_another(
     options += ["--transcripts", postgresql_place, "--key-seconds-a-day", "4"]
 
     def is_full() -> bool:
-        time.sleep(0.2)
+        time.sleep(0.2)  # Each try is a stream, and `eventually` asks a hundred times a second.
         return last(two, 0) == "Error"
 
     with run_server(*options) as two:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import SHARED_FIXTURES
 
 from transcribed.errors import BadRequest, NotFound, StorageFailure
 from transcribed.principal import NOBODY
@@ -319,13 +320,7 @@ async def test_pages_go_on_where_the_one_before_ended(store: OwnersTranscripts, 
         limit=st.integers(1, 5),
     ),
 )
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(SHARED_FIXTURES, max_examples=25)
 async def test_pages_together_are_what_was_asked_for(
     whole: TranscriptStore, store: OwnersTranscripts, starts: list[int], query: Query
 ) -> None:
@@ -475,13 +470,7 @@ async def test_operators_are_words(store: OwnersTranscripts, words: str) -> None
 @given(
     words=st.text(alphabet=st.characters() | st.sampled_from(string.punctuation + " abAND"), max_size=60)
 )
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(SHARED_FIXTURES, max_examples=150)
 async def test_whatever_is_searched_is_found_or_told(store: OwnersTranscripts, words: str) -> None:
     id_ = str(uuid.uuid4())
     await store.add(info(id_))
@@ -642,13 +631,7 @@ _NAMES = ("one", "two", "three")
         max_size=10,
     ),
 )
-@settings(
-    max_examples=8,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(SHARED_FIXTURES, max_examples=8)
 async def test_what_one_owner_does_never_changes_what_another_reads(
     whole: TranscriptStore, owner: str, steps: list[tuple[str, str]]
 ) -> None:
