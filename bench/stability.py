@@ -21,7 +21,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from running import machine
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, StepKind
+from transcribed.engines.base import Effort, Hypothesis, StepKind
 from transcribed.engines.moonshine.engine import load
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import PartialRules, SegmentStream
@@ -105,7 +105,7 @@ def _said(stream: SegmentStream, audio: Samples, idle: bool) -> Iterator[tuple[H
         if end >= len(audio):
             stream.finish()
         while (step := stream.next_step()) is not None and (idle or step.kind is not StepKind.AHEAD):
-            for said in stream.step(alone=False):
+            for said in stream.step(Effort.FULL):
                 yield said, min(end, len(audio)) / SAMPLE_RATE
 
 

@@ -34,7 +34,7 @@ from running import machine
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.audio.media import MediaReader
-from transcribed.engines.base import Hypothesis
+from transcribed.engines.base import Effort, Hypothesis
 from transcribed.engines.moonshine import engine as moonshine
 from transcribed.engines.moonshine.model import Decoded, KeyValueCache
 from transcribed.engines.moonshine.segment import MoonshineSegment
@@ -118,7 +118,7 @@ def _heard(
 
     def run() -> None:
         while stream.next_step() is not None:
-            shown.extend(stream.step(alone=False))
+            shown.extend(stream.step(Effort.FULL))
 
     for start in range(0, len(audio), CHUNK):
         stream.accept(audio[start : start + CHUNK])

@@ -22,6 +22,7 @@ from transcribed.engines.amazon.engine import load as load_amazon
 from transcribed.engines.amazon.opening import AmazonEngine
 from transcribed.engines.amazon.settings import AmazonSettings
 from transcribed.engines.base import (
+    Effort,
     Engine,
     Hypothesis,
     LocalEngine,
@@ -150,8 +151,10 @@ class _Together(LevelEngine):
     def batch(self, kind: StepKind) -> int:
         return 3
 
-    def step_together(self, streams: Sequence[LocalStream]) -> Sequence[Sequence[RecognitionEvent]]:
-        return [stream.step(alone=False) for stream in streams]
+    def step_together(
+        self, streams: Sequence[LocalStream], effort: Effort
+    ) -> Sequence[Sequence[RecognitionEvent]]:
+        return [stream.step(effort) for stream in streams]
 
 
 @pytest.fixture(scope="module")

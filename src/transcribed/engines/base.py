@@ -140,6 +140,17 @@ class StepKind(Enum):
     """Recognise a segment that is likely to close soon, which only an idle machine does."""
 
 
+class Effort(Enum):
+    """How much computation a step may use. The scheduler decides it for each step, by the load."""
+
+    ALONE = "alone"
+    """No other stream is computing, so that several cores may be used."""
+    FULL = "full"
+    """The best quality on one core."""
+    REDUCED = "reduced"
+    """The machine is busy: partials at the lowest cost. Finals have the quality of FULL."""
+
+
 @dataclass(frozen=True, slots=True)
 class NextStep:
     """The next step of a stream, and since when it is due.
@@ -153,7 +164,7 @@ class NextStep:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The cost of one live stream, in seconds of CPU time on one thread.
+    """The cost of one live stream on a busy machine (Effort.REDUCED), in seconds of CPU time on one thread.
 
     `steady` is the cost of each second of audio (speech detection, finals), `partial` that of each partial.
     """
@@ -191,11 +202,8 @@ class LocalStream(Protocol):
         """Return what `step` would do now, or None if there is nothing to do. Cheap."""
         ...
 
-    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:
-        """Do the next step, one bounded computation, and return its events.
-
-        `alone` says that no other stream is computing, so that the step may use several cores.
-        """
+    def step(self, effort: Effort) -> Sequence[RecognitionEvent]:
+        """Do the next step, one bounded computation, and return its events."""
         ...
 
 
@@ -218,6 +226,16 @@ class LocalEngine(Protocol):
 
 
 @runtime_checkable
+class StepDownEngine(LocalEngine, Protocol):
+    """A LocalEngine with a cheaper version, for new streams when the machine has no room for its own."""
+
+    @property
+    def reduced(self) -> LocalEngine:
+        """The same engine with finals of lower quality at a lower cost."""
+        ...
+
+
+@runtime_checkable
 class BatchingEngine(LocalEngine, Protocol):
     """A LocalEngine that can do a step of several streams together, at a lower cost than one by one."""
 
@@ -226,7 +244,7 @@ class BatchingEngine(LocalEngine, Protocol):
         ...
 
     def step_together(
-        self, streams: Sequence[LocalStream]
+        self, streams: Sequence[LocalStream], effort: Effort
     ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
         """Do the next step of each stream; all are due for the same kind. Return their events in order.
 

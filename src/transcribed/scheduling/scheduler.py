@@ -17,6 +17,7 @@ from typing import Self, TypeAlias
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     BatchingEngine,
+    Effort,
     LocalEngine,
     NextStep,
     RecognitionEvent,
@@ -47,16 +48,16 @@ class _StepResult:
     heard: float
 
 
-def _step(streams: Sequence["_ScheduledStream"], *, alone: bool) -> Sequence[_StepResult | Exception]:
+def _step(streams: Sequence["_ScheduledStream"], effort: Effort) -> Sequence[_StepResult | Exception]:
     """Do one step of each of these streams, which share an engine. Runs in a worker thread."""
     local = [stream.local for stream in streams]
     began, backlogs = time.perf_counter(), [each.backlog for each in local]
     batching = streams[0].batching
     events: Sequence[Sequence[RecognitionEvent] | Exception]
     if len(local) == 1 or batching is None:
-        events = [local[0].step(alone=alone)]
+        events = [local[0].step(effort)]
     else:
-        events = batching.step_together(local)
+        events = batching.step_together(local, effort)
     seconds = (time.perf_counter() - began) / len(local)
     return [
         each if isinstance(each, Exception) else _StepResult(each, seconds, backlog - stream.backlog)
@@ -146,9 +147,9 @@ class Scheduler:
                 del self._candidates[candidate.stream]
                 candidate.stream.begin_step()
             self._fast_steps += not stream.live
-            alone = len(self._streams) == 1
+            effort = Effort.ALONE if len(self._streams) == 1 else Effort.FULL
             streams = [candidate.stream for candidate in batch]
-            step = self._workers.run(partial(_step, streams, alone=alone), self._step_seconds)
+            step = self._workers.run(partial(_step, streams, effort), self._step_seconds)
             step.add_done_callback(partial(self._stepped, batch))
 
     def _batch_of(self, chosen: _Candidate, now: float) -> list[_Candidate]:

@@ -11,6 +11,7 @@ import pytest
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import (
     Costs,
+    Effort,
     Hypothesis,
     LocalStream,
     NextStep,
@@ -73,7 +74,7 @@ class Listener:
         with self._alone():
             return NextStep(self.kind, self.recognised) if self._waiting else None
 
-    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
+    def step(self, effort: Effort) -> Sequence[Hypothesis]:
         with self._alone():
             self._before_step()
             self._waiting = max(0, self._waiting - len(HALF_SECOND))
@@ -98,8 +99,8 @@ class Talker(Listener):
     def backlog(self) -> float:
         return 0.0
 
-    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
-        said = super().step(alone=alone)
+    def step(self, effort: Effort) -> Sequence[Hypothesis]:
+        said = super().step(effort)
         self._waiting = 1
         return said
 
@@ -603,10 +604,10 @@ class BatchingListeners:
         return self._most if kind is StepKind.LISTEN else 1
 
     def step_together(
-        self, streams: Sequence[LocalStream]
+        self, streams: Sequence[LocalStream], effort: Effort
     ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
         self.together.append(list(streams))
-        return [stream.step(alone=False) for stream in streams]
+        return [stream.step(effort) for stream in streams]
 
 
 async def _waiting_together(engine: BatchingListeners, gate: Gate, count: int) -> list[list[str]]:
@@ -640,9 +641,9 @@ async def test_a_kind_of_step_that_an_engine_does_not_batch_is_made_alone(gate: 
 async def test_a_stream_that_fails_among_others_ends_alone(gate: Gate) -> None:
     class SecondFails(BatchingListeners):
         def step_together(
-            self, streams: Sequence[LocalStream]
+            self, streams: Sequence[LocalStream], effort: Effort
         ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
-            one, _, *others = super().step_together(streams)
+            one, _, *others = super().step_together(streams, effort)
             return [one, EngineFailure("It fell over."), *others]
 
     assert await _waiting_together(SecondFails(3, gate), gate, 3) == [["1"], ["It fell over."], ["1"]]
@@ -651,7 +652,7 @@ async def test_a_stream_that_fails_among_others_ends_alone(gate: Gate) -> None:
 async def test_a_step_that_fails_as_a_whole_ends_all_that_made_it(gate: Gate) -> None:
     class Fails(BatchingListeners):
         def step_together(
-            self, streams: Sequence[LocalStream]
+            self, streams: Sequence[LocalStream], effort: Effort
         ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
             raise EngineFailure("They fell over.")
 
@@ -730,8 +731,8 @@ async def test_what_steps_cost_decides_how_many_places_there_are() -> None:
     class Final(Listener):
         kind = StepKind.FINAL
 
-        def step(self, *, alone: bool) -> Sequence[Hypothesis]:
-            super().step(alone=alone)
+        def step(self, effort: Effort) -> Sequence[Hypothesis]:
+            super().step(effort)
             # Each takes some milliseconds, for a thousandth of a second of audio.
             threading.Event().wait(0.005)
             return (Hypothesis(0, 0.0, 0.001, "said", final=True),)
@@ -782,8 +783,8 @@ class Sayer(Listener):
         super().__init__()
         self._script = script
 
-    def step(self, *, alone: bool) -> Sequence[Hypothesis]:
-        super().step(alone=alone)
+    def step(self, effort: Effort) -> Sequence[Hypothesis]:
+        super().step(effort)
         text, final = self._script[self.steps - 1]
         return (Hypothesis(0, 0.0, 0.5 * self.steps, text, final=final),)
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transcribed.audio.buffer import SampleBuffer
+from transcribed.engines.base import Effort
 from transcribed.engines.moonshine.model import (
     SHORTEST,
     Array,
@@ -161,13 +162,19 @@ class MoonshineSegment:
         self._compared, self._compared_end = Decoded(), start
         self._whole_end: int | None = None
 
-    def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> Sequence[Word]:
+    def partial(
+        self,
+        audio: SampleBuffer,
+        end: int,
+        speech: int | None,
+        effort: Effort,  # noqa: ARG002 - there is one model
+    ) -> Sequence[Word]:
         """Return the words of an incremental result."""
         return self._words(self.recognise_incrementally(audio, end), speech)
 
-    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> Sequence[Word]:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> Sequence[Word]:
         """Return the words of the whole segment."""
-        return self._words(self.recognise_whole(audio, end, parallel=parallel), speech)
+        return self._words(self.recognise_whole(audio, end, parallel=effort is Effort.ALONE), speech)
 
     def _words(self, decoded: Decoded, speech: int | None) -> Sequence[Word]:
         believed = speech is None or is_credible(decoded, speech)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Costs, StepKind
+from transcribed.engines.base import Costs, Effort, StepKind
 from transcribed.engines.segments.recogniser import SegmentModel
 from transcribed.engines.segments.stream import PartialRules, SegmentStream
 from transcribed.engines.silero import SileroModel
@@ -58,5 +58,5 @@ def _costs_of(stream: SegmentStream, speech: Samples) -> Costs:
 def _run(stream: SegmentStream, spent: defaultdict[StepKind, list[float]]) -> None:
     while (following := stream.next_step()) is not None and following.kind is not StepKind.AHEAD:
         started = time.thread_time()
-        stream.step(alone=False)
+        stream.step(Effort.REDUCED)
         spent[following.kind].append(time.thread_time() - started)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from transcribed.audio.buffer import SampleBuffer
+from transcribed.engines.base import Effort
 from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
 
@@ -17,15 +18,12 @@ class SegmentRecogniser(Protocol):
     the model's own, uncalibrated probability.
     """
 
-    def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> Sequence[Word]:
-        """Recognise the segment up to `end` while more audio is coming, at the lowest cost."""
+    def partial(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> Sequence[Word]:
+        """Recognise the segment up to `end` while more audio is coming, at a low cost."""
         ...
 
-    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> Sequence[Word]:
-        """Recognise the segment as if it ended at `end`, with the best quality, and keep the result.
-
-        `parallel` says that no other stream is computing, so that several cores may be used.
-        """
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> Sequence[Word]:
+        """Recognise the segment as if it ended at `end`, with the best quality, and keep the result."""
         ...
 
     def has_final(self, end: int) -> bool:

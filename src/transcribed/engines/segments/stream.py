@@ -8,7 +8,7 @@ import numpy as np
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, NextStep, RecognitionEvent, StepKind
+from transcribed.engines.base import Effort, Hypothesis, NextStep, RecognitionEvent, StepKind
 from transcribed.engines.segments.recogniser import SegmentModel, SegmentRecogniser
 from transcribed.engines.silero import SileroModel, SpeechDetector
 from transcribed.options import Pace, Stability, StreamOptions
@@ -145,24 +145,24 @@ class SegmentStream:
             return NextStep(StepKind.AHEAD, self.recognised)
         return None
 
-    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:
+    def step(self, effort: Effort) -> Sequence[RecognitionEvent]:
         """Do the next step."""
-        hypotheses = self._step(alone=alone)
+        hypotheses = self._step(effort)
         events, self._events = self._events, []
         return [*events, *(each for each in hypotheses if each.final or self._partials_requested)]
 
-    def _step(self, *, alone: bool) -> Sequence[Hypothesis]:
+    def _step(self, effort: Effort) -> Sequence[Hypothesis]:
         next_step = self.next_step()
         match next_step and next_step.kind:
             case StepKind.LISTEN:
                 self._listen()
                 return ()
             case StepKind.PARTIAL:
-                return self._partial(alone=alone)
+                return self._partial(effort)
             case StepKind.AHEAD:
-                return self._ahead(alone=alone)
+                return self._ahead(effort)
             case StepKind.FINAL:
-                return self._final(alone=alone)
+                return self._final(effort)
             case _:
                 return ()
 
@@ -277,7 +277,7 @@ class SegmentStream:
 
     # --- Recognising
 
-    def _partial(self, *, alone: bool) -> Sequence[Hypothesis]:
+    def _partial(self, effort: Effort) -> Sequence[Hypothesis]:
         self._partial_due = False
         if self._live:
             self._listen()
@@ -287,18 +287,18 @@ class SegmentStream:
         end = self._pause_end if self._endpointer.paused else min(self._listened, self._audio.end)
         recogniser, speech = self._recogniser_at(start), self._endpointer.speech
         if self._live:
-            words = recogniser.partial(self._audio, end, speech)
+            words = recogniser.partial(self._audio, end, speech, effort)
         else:
-            words = recogniser.final(self._audio, end, speech, parallel=alone)
+            words = recogniser.final(self._audio, end, speech, effort)
         return self._show(start, end, words)
 
-    def _ahead(self, *, alone: bool) -> Sequence[Hypothesis]:
+    def _ahead(self, effort: Effort) -> Sequence[Hypothesis]:
         """Recognise a paused segment, so that the final is ready if the segment ends at the pause."""
         start = self._endpointer.start
         if start is None:
             return ()
         end, recogniser = self._pause_end, self._recogniser_at(start)
-        words = recogniser.final(self._audio, end, self._endpointer.speech, parallel=alone)
+        words = recogniser.final(self._audio, end, self._endpointer.speech, effort)
         return self._show(start, end, words)
 
     def _show(self, start: int, end: int, recognised: Sequence[Word]) -> Sequence[Hypothesis]:
@@ -322,12 +322,12 @@ class SegmentStream:
         self._shown, self._shown_settled = text, settled
         return (self._hypothesis(start, end, words, settled, final=False),)
 
-    def _final(self, *, alone: bool) -> Sequence[Hypothesis]:
+    def _final(self, effort: Effort) -> Sequence[Hypothesis]:
         assert self._closed is not None  # noqa: S101 - checked by next_step
         start, end = self._closed.start, self._closed.end
         # A segment that had partials must not be rejected as noise.
         speech = None if self._shown else self._closed.speech
-        words = self._words(self._recogniser_at(start).final(self._audio, end, speech, parallel=alone))
+        words = self._words(self._recogniser_at(start).final(self._audio, end, speech, effort))
         hypotheses: list[Hypothesis] = []
         text = " ".join(word.text for word in words)
         if text and text != self._shown:

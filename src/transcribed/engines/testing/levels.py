@@ -24,6 +24,7 @@ from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     Costs,
+    Effort,
     Hypothesis,
     NextStep,
     RecognitionEvent,
@@ -115,7 +116,7 @@ class LevelStream:
             return NextStep(StepKind.FINAL, self.recognised)
         return None
 
-    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - a step takes no time
+    def step(self, effort: Effort) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - a step takes no time
         """Process 0.1 s of audio, but not beyond a flush."""
         until = min([self._position + _WINDOW, *self._flushes])
         hypotheses = list(self._listen(self._audio.between(self._position, until)))

@@ -36,6 +36,7 @@ from pydantic import (
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     Costs,
+    Effort,
     Hypothesis,
     NextStep,
     RecognitionEvent,
@@ -136,7 +137,7 @@ class ScriptedStream:
             since=min(event.due, self._received / SAMPLE_RATE),
         )
 
-    def step(self, *, alone: bool) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - a step takes no time
+    def step(self, effort: Effort) -> Sequence[RecognitionEvent]:  # noqa: ARG002 - a step takes no time
         """Return the events of the next due script event. Raises EngineFailure for an error."""
         if self._is_flush_next:
             at, text = self._flushes.popleft(), self._last_partial

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis, RecognitionStream, StreamStatus
+from transcribed.engines.base import Effort, Hypothesis, RecognitionStream, StreamStatus
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.failover.stream import Counters, FailoverStream
@@ -164,7 +164,7 @@ class FatedStream:
 
     def _listen(self) -> None:
         while self._local.next_step() is not None:
-            for hypothesis in self._local.step(alone=True):
+            for hypothesis in self._local.step(Effort.ALONE):
                 self._later(hypothesis)
 
     def _later(self, said: Hypothesis | Exception | None) -> None:
@@ -323,7 +323,7 @@ def undisturbed(audio: Samples, flushed: Collection[int] = ()) -> list[Hypothesi
     local.finish()
     said: list[Hypothesis] = []
     while local.next_step() is not None:
-        said += local.step(alone=True)
+        said += local.step(Effort.ALONE)
     return said
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis
+from transcribed.engines.base import Effort, Hypothesis
 from transcribed.engines.failover.splice import Splice
 from transcribed.engines.testing.levels import LevelEngine, LevelScript, LevelStream, level
 from transcribed.options import StreamOptions
@@ -29,7 +29,7 @@ def new_stream() -> LevelStream:
 
 def said_by(stream: LevelStream, steps: int = 1_000_000) -> Iterator[Hypothesis]:
     while steps and stream.next_step() is not None:
-        yield from stream.step(alone=True)
+        yield from stream.step(Effort.ALONE)
         steps -= 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, StepKind
+from transcribed.engines.base import Effort, Hypothesis, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
 from transcribed.options import Pace, Stability, StreamOptions
@@ -91,7 +91,7 @@ def _said(
 
 def _stepped(stream: SegmentStream, idle: bool) -> Iterator[tuple[Hypothesis, dict[str, Any]]]:
     while (following := stream.next_step()) is not None and (idle or following.kind is not StepKind.AHEAD):
-        for said in stream.step(alone=False):
+        for said in stream.step(Effort.FULL):
             segment = Segment(
                 "3f", said.segment, said.start, said.end, said.text, said.final, "en-US", said.words
             )

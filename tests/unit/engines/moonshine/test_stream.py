@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis, StepKind
+from transcribed.engines.base import Effort, Hypothesis, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
 from transcribed.options import Pace, Stability, StreamOptions
@@ -22,7 +22,7 @@ each_pace = pytest.mark.parametrize("options", [FAST, LIVE], ids=["fast", "live"
 def _step_through(stream: SegmentStream) -> list[Hypothesis]:
     said: list[Hypothesis] = []
     while stream.next_step() is not None:
-        said += stream.step(alone=False)
+        said += stream.step(Effort.FULL)
     return said
 
 
@@ -182,7 +182,7 @@ def test_live_audio_is_heard_before_a_partial_is_made(moonshine: SegmentEngine, 
     while (following := stream.next_step()) is not None:
         steps.append(following.kind)
         assert following.kind is not StepKind.PARTIAL or stream.backlog <= 0.3
-        stream.step(alone=False)
+        stream.step(Effort.FULL)
     assert steps.count(StepKind.PARTIAL) == 1
 
 
@@ -202,7 +202,7 @@ def test_one_step_listens_to_half_a_second_at_most(moonshine: SegmentEngine) -> 
     stream.accept(silence(5.0))
     backlogs = [stream.backlog]
     while stream.next_step() is not None:
-        stream.step(alone=False)
+        stream.step(Effort.FULL)
         backlogs.append(stream.backlog)
     assert backlogs[0] == 5.0
     assert backlogs[-1] < 0.032

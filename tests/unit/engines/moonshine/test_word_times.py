@@ -5,6 +5,7 @@ import pytest
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
+from transcribed.engines.base import Effort
 from transcribed.engines.moonshine.segment import MoonshineSegment
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.options import Pace, StreamOptions
@@ -85,5 +86,5 @@ def _words(
     stream.finish()
     words = []
     while stream.next_step() is not None:
-        words += [word for shown in stream.step(alone=False) if shown.final for word in shown.words]
+        words += [word for shown in stream.step(Effort.FULL) if shown.final for word in shown.words]
     return [(word.text.strip(".,;").lower(), word.start or 0.0, word.end or 0.0) for word in words]

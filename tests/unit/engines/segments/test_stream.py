@@ -8,7 +8,7 @@ import pytest
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Hypothesis, StepKind
+from transcribed.engines.base import Effort, Hypothesis, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
 from transcribed.engines.silero import SileroModel
@@ -29,11 +29,11 @@ class _Counting:
     credible: bool
     ends: set[int] = field(default_factory=set)
 
-    def partial(self, audio: SampleBuffer, end: int, speech: int | None) -> list[Word]:
+    def partial(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> list[Word]:
         self.ends.clear()
         return self._words("partial", audio, end, speech)
 
-    def final(self, audio: SampleBuffer, end: int, speech: int | None, *, parallel: bool) -> list[Word]:
+    def final(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> list[Word]:
         self.ends.add(end)
         return self._words("final", audio, end, speech)
 
@@ -86,7 +86,7 @@ def _hear(
 def _step(stream: SegmentStream, said: list[Hypothesis], steps: list[StepKind]) -> None:
     while (following := stream.next_step()) is not None:
         steps.append(following.kind)
-        said += stream.step(alone=False)
+        said += stream.step(Effort.FULL)
 
 
 @pytest.mark.parametrize("pace", list(Pace))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
-from transcribed.engines.base import Hypothesis
+from transcribed.engines.base import Effort, Hypothesis
 from transcribed.engines.testing.levels import LevelEngine, LevelScript, level
 from transcribed.options import Stability, StreamOptions
 
@@ -27,10 +27,10 @@ def heard(audio: Samples, cuts: Iterable[int] = (), **options: Any) -> list[Hypo
     for start, end in pairwise(sorted({0, *cuts, len(audio)})):
         stream.accept(audio[start:end])
         while stream.next_step() is not None:
-            said += stream.step(alone=True)
+            said += stream.step(Effort.ALONE)
     stream.finish()
     while stream.next_step() is not None:
-        said += stream.step(alone=True)
+        said += stream.step(Effort.ALONE)
     assert stream.backlog == 0
     assert stream.recognised == len(audio) / SAMPLE_RATE
     return said
@@ -107,7 +107,7 @@ def test_wherever_a_flush_falls_the_words_of_both_parts_come(
     stream.accept(audio[max([0, *places]) :])
     stream.finish()
     while stream.next_step() is not None:
-        said += stream.step(alone=True)
+        said += stream.step(Effort.ALONE)
     parts = [(start, heard(audio[start:end])) for start, end in pairwise([0, *places, len(audio)])]
     apart = [(h.text, h.start + start / SAMPLE_RATE) for start, part in parts for h in part if h.final]
     assert [(h.text, h.start) for h in said if h.final] == [

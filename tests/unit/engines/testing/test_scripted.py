@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcribed.audio.formats import silence
-from transcribed.engines.base import Hypothesis, LocalStream, NextStep, StepKind
+from transcribed.engines.base import Effort, Hypothesis, LocalStream, NextStep, StepKind
 from transcribed.engines.testing.levels import LevelEngine, LevelScript
 from transcribed.engines.testing.scripted import Script, ScriptedEngine, load
 from transcribed.errors import ConfigurationError, EngineFailure
@@ -22,7 +22,7 @@ def _open(*events: dict[str, Any]) -> LocalStream:
 def _said(stream: LocalStream) -> list[Hypothesis]:
     said: list[Hypothesis] = []
     while stream.next_step() is not None:
-        said += stream.step(alone=True)
+        said += stream.step(Effort.ALONE)
     return said
 
 
@@ -70,9 +70,9 @@ def test_what_is_due_later_than_the_audio_lasts_is_not_said() -> None:
 def test_fails_where_the_script_fails() -> None:
     stream = _open({"at": 0.5, "text": "a"}, {"at": 0.5, "error": "the recogniser fell over"})
     stream.accept(silence(1.0))
-    assert [h.text for h in stream.step(alone=True)] == ["a"]
+    assert [h.text for h in stream.step(Effort.ALONE)] == ["a"]
     with pytest.raises(EngineFailure, match="fell over"):
-        stream.step(alone=True)
+        stream.step(Effort.ALONE)
 
 
 def test_each_stream_begins_at_the_start() -> None:
