@@ -56,7 +56,8 @@ class Segment:
     """A span of speech, reported repeatedly while it grows and once more when it is `final`.
 
     Segments are numbered from 0 within their session. `text` is the words, joined by spaces. `channel` is
-    counted from 0; None if all channels were mixed.
+    counted from 0; None if all channels were mixed. `model` is the name of the model that made this result;
+    None if the engine does not name its models.
     """
 
     session: str
@@ -70,6 +71,7 @@ class Segment:
     channel: int | None = None
     entities: tuple[Entity, ...] = ()
     languages: tuple[LanguageScore, ...] = ()
+    model: str | None = None
 
     @property
     def id(self) -> str:

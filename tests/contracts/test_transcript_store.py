@@ -165,6 +165,7 @@ async def test_every_field_is_kept(store: OwnersTranscripts) -> None:
         channel=1,
         entities=(entity, Entity("is", 1.5, 2.0)),
         languages=scores,
+        model="base-en",
     )
     whole = info("one", ended=START + SECOND, recording="a.wav", audio_seconds=7.5)
     for value in (segment, whole, segment.words[0], entity, scores[0]):

@@ -1,6 +1,7 @@
 """Several engines on one server, and its numbers, on a real server with the real model."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 def numbers(server: "Server") -> dict[tuple[str, str, str], float]:
     """Of each metric, by name, engine and pace."""
     families = text_string_to_metric_families(server.http.get("/metrics").text)
-    return {
-        (sample.name, sample.labels.get("engine", ""), sample.labels.get("pace", "")): sample.value
-        for family in families
-        for sample in family.samples
-    }
+    found: Counter[tuple[str, str, str]] = Counter()
+    for sample in (sample for family in families for sample in family.samples):
+        key = sample.name, sample.labels.get("engine", ""), sample.labels.get("pace", "")
+        found[key] += sample.value
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,32 @@ def test_an_engine_that_is_not_there_is_refused_with_those_that_are(both: "Serve
 def test_health_names_all_engines(both: "Server") -> None:
     health = both.http.get("/health").json()
     assert (health["engine"], health["languages"]) == ("scripted", ["en-US"])
+    assert health["models"] == []
+    assert [bool(each.pop("models")) for each in health["engines"]] == [False, True]
     assert [each.pop("places") > 0 for each in health["engines"]] == [True, True]
     assert health["engines"] == [
         {"name": name, "languages": ["en-US"], "features": [], "streams": 0}
         for name in ("scripted", "moonshine")
     ]
+
+
+def test_results_and_streams_bear_the_names_of_loaded_models(both: "Server", sentence: bytes) -> None:
+    (models,) = [each["models"] for each in both.http.get("/health").json()["engines"] if each["models"]]
+    audio = decoded(sentence).tobytes()
+    with opened(both, "&engine=moonshine") as ws:
+        ws.send(audio)
+        ws.send(bytes(64_000))
+        results = []
+        while not results or results[-1]["IsPartial"]:
+            results += json.loads(ws.recv(WAIT))["Transcript"]["Results"]
+        (running,) = both.http.get("/streams").json()
+        assert running["final_model"] == results[-1]["Model"]
+        assert running["partial_model"] == results[-2]["Model"]
+        ws.send(b"")
+        transcript = answer(ws)[1]["SessionId"]
+    assert {result["Model"] for result in results} <= set(models)
+    (kept,) = both.http.get(f"/transcripts/{transcript}").json()["Transcript"]["Results"]
+    assert kept["Model"] == results[-1]["Model"]
 
 
 def test_one_limit_holds_for_the_live_streams_of_all_engines(scripted: "Callable[..., Server]") -> None:

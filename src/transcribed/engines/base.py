@@ -29,7 +29,9 @@ class Hypothesis:
 
     Segments are numbered from 0 in the order of their audio. All hypotheses of a segment precede those of
     the next segment, and the last one is `final`. `text` is the words, joined by spaces. `language` is the
-    identified language; None if identification was not requested.
+    identified language; None if identification was not requested. `model` is the name of the model that
+    made this result, which may be another one in the segment's next result; None if the engine does not
+    name its models.
     """
 
     segment: int
@@ -41,6 +43,7 @@ class Hypothesis:
     language: str | None = None
     entities: tuple[Entity, ...] = ()
     languages: tuple[LanguageScore, ...] = ()
+    model: str | None = None
 
 
 RecognitionEvent = Hypothesis | SpeechEvent
@@ -76,13 +79,17 @@ class StreamStatus:
     """The state of one stream for monitoring; amounts of audio in seconds.
 
     `lag` is the received audio that waits to be recognised. `sent` is the audio sent to a remote service,
-    including repetitions, because the service bills them; None for local engines.
+    including repetitions, because the service bills them; None for local engines. `partial_model` and
+    `final_model` are the models that made the latest partial and the latest final; None before the first,
+    and if the engine does not name its models.
     """
 
     pace: Pace
     received: float
     lag: float
     sent: float | None = None
+    partial_model: str | None = None
+    final_model: str | None = None
 
 
 class RecognitionStream(Protocol):

@@ -24,6 +24,10 @@ class EngineHealth(BaseModel):
 
     name: str
     languages: list[str]
+    models: list[str] = Field(
+        description="The loaded models; empty if the engine does not name its models.",
+        examples=[["tiny-en"]],
+    )
     features: list[str] = Field(
         description="Parameters of Amazon's protocol that this engine supports and others do not."
     )
@@ -34,13 +38,14 @@ class EngineHealth(BaseModel):
 class Health(BaseModel):
     """`status` is `starting` until the model is loaded, then `ready`, and `stopping` during shutdown.
 
-    `engine`, `languages` and `places` are those of the default engine.
+    `engine`, `languages`, `models` and `places` are those of the default engine.
     """
 
     status: Status
     version: str
     engine: str | None = None
     languages: list[str] = []
+    models: list[str] = Field([], examples=[["tiny-en"]])
     streams: int = 0
     places: int = Field(
         0, description="The live streams that can be served well, including those that are running."
@@ -58,6 +63,14 @@ class OpenStream(BaseModel):
     lag: float = Field(description="Seconds of audio received and not yet recognised.")
     sent: float | None = Field(
         description="Seconds of audio sent to a remote engine; null for other engines."
+    )
+    partial_model: str | None = Field(
+        description="The model that made the latest partial; null before the first one, and if the engine "
+        "does not name its models.",
+        examples=["tiny-en"],
+    )
+    final_model: str | None = Field(
+        description="The model that made the latest final, likewise.", examples=["base-en"]
     )
     owner: str | None = Field(None, description="The owner, if the server uses keys.", examples=["anna"])
 
@@ -82,6 +95,7 @@ def router(
             version=version,
             engine=default.name,
             languages=list(default.capabilities.languages),
+            models=list(default.capabilities.models),
             streams=streams,
             places=default.capacity,
             lag=round(max(map(lag, loaded)), 3),
@@ -89,6 +103,7 @@ def router(
                 EngineHealth(
                     name=each.name,
                     languages=list(each.capabilities.languages),
+                    models=list(each.capabilities.models),
                     features=features(each.capabilities),
                     streams=len(each.statuses),
                     places=each.capacity,
@@ -135,6 +150,8 @@ def _open_stream(engine: str, status: StreamStatus, owner: str | None) -> OpenSt
         received=round(status.received, 3),
         lag=round(status.lag, 3),
         sent=None if status.sent is None else round(status.sent, 3),
+        partial_model=status.partial_model,
+        final_model=status.final_model,
     )
     if owner is not None:
         stream.owner = owner

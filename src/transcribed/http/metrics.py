@@ -1,6 +1,6 @@
 """`/metrics` in the format of Prometheus."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -25,8 +25,10 @@ COUNTERS = {
     "streams_opened": "Transcriptions that were started.",
     "streams_refused": "Transcriptions that were refused for lack of capacity.",
     "streams_failed": "Transcriptions that failed, or could not start, for any other reason.",
-    "finals": "Final segments.",
     "audio_received_seconds": "Audio received.",
+}
+OF_MODELS = {
+    "finals": "Final segments, by the model that made them; empty for engines that do not name theirs."
 }
 KEY_GAUGES = {
     "key_streams": "Running transcriptions of the key.",
@@ -83,6 +85,11 @@ class EngineCollector(Collector):
                     if found == name:
                         counter.add_metric([engine.name], value)
             yield counter
+        finals = CounterMetricFamily(f"{_PREFIX}finals", OF_MODELS["finals"], labels=["engine", "model"])
+        for engine in engines:
+            for model, count in _finals(engine).items():
+                finals.add_metric([engine.name, model or ""], count)
+        yield finals
 
 
 class KeyCollector(Collector):
@@ -128,11 +135,15 @@ def _counts(engine: AdmittedEngine) -> Iterator[tuple[str, float]]:
     yield "streams_opened", totals.opened
     yield "streams_refused", totals.refused
     yield "streams_failed", totals.failed
-    yield "finals", totals.finals
     yield "audio_received_seconds", totals.received
     if engine.remote:
         yield "audio_sent_seconds", engine.sent
     yield from engine.counters().items()
+
+
+def _finals(engine: AdmittedEngine) -> Mapping[str | None, int]:
+    """The finals of each model, also of those that have made none."""
+    return dict.fromkeys(engine.capabilities.models or (None,), 0) | engine.totals.finals
 
 
 def metrics_registry(

@@ -33,7 +33,7 @@ from transcribed.service.transcripts import (
 )
 from transcribed.transcript import Segment, Word
 from transcribed.wire import voices
-from transcribed.wire.results import result
+from transcribed.wire.native import result
 from transcribed.wire.subtitles import srt, vtt
 
 LONGEST_PAGE = 200
@@ -188,7 +188,17 @@ _WORDS = [
     Word("test.", 0.496, 1.024, 0.999),
 ]
 _CORRECTED = StoredSegment(
-    Segment(_ID, 0, 0.0, 1.149, "This is a test.", final=True, language="en-US", words=tuple(_WORDS)),
+    Segment(
+        _ID,
+        0,
+        0.0,
+        1.149,
+        "This is a test.",
+        final=True,
+        language="en-US",
+        words=tuple(_WORDS),
+        model="tiny-en",
+    ),
     correction="This was a test.",
 )
 _EXAMPLE = Transcript(

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Engine, Hypothesis, RecognitionStream, StreamEvent, StreamStatus
@@ -128,7 +128,8 @@ class Totals:
     """Not opened, because a limit was reached."""
     failed: int = 0
     """Ended or not opened because of another error."""
-    finals: int = 0
+    finals: Counter[str | None] = field(default_factory=Counter)
+    """By the model that made them; None for engines that do not name their models."""
     received: float = 0.0
     """Seconds of audio."""
     sent: float = 0.0
@@ -305,6 +306,8 @@ class _AdmittedStream:
         self.counted = counted
         self._over = False
         self._eviction: LimitExceeded | None = None
+        self._partial_model: str | None = None
+        self._final_model: str | None = None
         self._finishing = False
         self._received = 0.0
         # The start of the last period and of the one before: time, and seconds of audio received until
@@ -335,7 +338,8 @@ class _AdmittedStream:
         totals = self._engine.totals
         try:
             async for event in self._stream:
-                totals.finals += isinstance(event, Hypothesis) and event.final
+                if isinstance(event, Hypothesis):
+                    self._count(event)
                 yield event
             if self._eviction is not None:
                 raise self._eviction
@@ -346,6 +350,13 @@ class _AdmittedStream:
             # The limits are released before the reader learns of the end, because it may then open another
             # stream at once.
             self._end()
+
+    def _count(self, hypothesis: Hypothesis) -> None:
+        if hypothesis.final:
+            self._final_model = hypothesis.model
+            self._engine.totals.finals[hypothesis.model] += 1
+        else:
+            self._partial_model = hypothesis.model
 
     def counts_in(self, quota: StreamQuota) -> bool:
         """Whether the stream counts in a quota."""
@@ -378,7 +389,9 @@ class _AdmittedStream:
 
     @property
     def status(self) -> StreamStatus:
-        return self._stream.status
+        return replace(
+            self._stream.status, partial_model=self._partial_model, final_model=self._final_model
+        )
 
     async def aclose(self) -> None:
         try:

@@ -190,6 +190,7 @@ class LiveSession:
             channel=self._channel,
             entities=tuple(shifted(entity, self._start) for entity in hypothesis.entities),
             languages=hypothesis.languages,
+            model=hypothesis.model,
         )
 
     def _number(self, hypothesis: Hypothesis) -> int:

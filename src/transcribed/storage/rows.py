@@ -58,7 +58,7 @@ def transcript_info(row: Row[Any]) -> TranscriptInfo:
 
 def segment_row(segment: Segment) -> Fields:
     """A final segment as a row of `segments`, without its id. Raises BadRequest."""
-    check_texts(segment.language, segment.text)
+    check_texts(segment.language, segment.text, segment.model)
     if not 0 <= segment.number < MOST_SEGMENTS:
         raise BadRequest(f"A transcript has at most {MOST_SEGMENTS} segments. Begin another.")
     return {
@@ -69,6 +69,7 @@ def segment_row(segment: Segment) -> Fields:
         "words": _words_json(segment.words),
         "channel": segment.channel,
         "findings": _findings_json(segment),
+        "model": segment.model,
     }
 
 
@@ -84,6 +85,7 @@ def stored_segment(transcript: str, row: Row[Any]) -> StoredSegment:
         language=row.language,
         words=_words_from(row.words),
         channel=row.channel,
+        model=row.model,
         **_findings_from(row.findings),
     )
     return StoredSegment(segment, row.correction)

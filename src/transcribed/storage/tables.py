@@ -118,6 +118,7 @@ segments = Table(
     Column("words", Text, nullable=False),
     Column("channel", Integer),
     Column("findings", Text),
+    Column("model", Text),
 )
 
 keys = Table(

@@ -11,7 +11,7 @@ from transcribed.errors import StorageFailure, StorageFull
 from transcribed.storage.files import is_full, write_whole
 from transcribed.transcript import Segment
 from transcribed.wire import voices
-from transcribed.wire.results import result
+from transcribed.wire.native import result
 from transcribed.wire.subtitles import srt, vtt
 
 FileFormat = Literal["text", "json", "srt", "vtt"]

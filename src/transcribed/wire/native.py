@@ -16,8 +16,8 @@ from transcribed.transcript import (
     SpeechStarted,
     Track,
 )
+from transcribed.wire import results
 from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
-from transcribed.wire.results import transcript_event
 
 Format = Literal["text", "json"]
 MAX_MESSAGE_CHARACTERS = 1024
@@ -68,7 +68,7 @@ def encode(event: LiveEvent, form: Format) -> str | None:
     """Encode an event as a WebSocket message; None if the format has no message for it."""
     match event:
         case Segment():
-            return (event.text or None) if form == "text" else _json(transcript_event(event))
+            return (event.text or None) if form == "text" else _json(_transcript(event))
         case Done():
             return None if form == "text" else _json(_done(event))
         case Notice():
@@ -77,6 +77,16 @@ def encode(event: LiveEvent, form: Format) -> str | None:
             return None if form == "text" else _json({"Warning": warning})
         case SpeechStarted() | SpeechEnded():
             return None if form == "text" else _json(_speech(event))
+
+
+def _transcript(segment: Segment) -> dict[str, Any]:
+    return {"Transcript": {"Results": [result(segment)]}}
+
+
+def result(segment: Segment, *others: Segment) -> dict[str, Any]:
+    """A segment as a Result, with the model that made it; `others` become further Alternatives."""
+    made_by = {} if segment.model is None else {"Model": segment.model}
+    return results.result(segment, *others) | made_by
 
 
 def encode_error(error: TranscribedError, form: Format) -> str:

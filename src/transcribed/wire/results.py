@@ -1,4 +1,4 @@
-"""Segments as Amazon Transcribe's TranscriptEvent JSON, which the native protocol uses too.
+"""Segments as Amazon Transcribe's TranscriptEvent JSON, which the native protocol extends.
 
 The members and their types are those of Amazon's service model for StartStreamTranscription (Result,
 Alternative, Item). The Transcript is the concatenation of the Items, with a space before each pronunciation

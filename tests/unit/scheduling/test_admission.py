@@ -158,7 +158,26 @@ async def test_a_place_is_free_when_the_last_word_is_out() -> None:
     await (await engine.open(LIVE)).aclose()
     await stream.aclose()
     assert remote.streams[0].closed == 1
-    assert (engine.totals.finals, engine.totals.received, engine.totals.failed) == (1, 1.0, 0)
+    assert (engine.totals.finals, engine.totals.received, engine.totals.failed) == ({None: 1}, 1.0, 0)
+
+
+async def test_finals_are_counted_by_the_model_that_made_them() -> None:
+    said = [
+        Hypothesis(0, 0.0, 1.0, "a", final, model=model)
+        for model, final in (("tiny", False), ("base", True), ("base", True), ("tiny", True), (None, False))
+    ]
+    engine = served(_Remote(*said))
+    stream = await engine.open(LIVE)
+    await stream.finish()
+    models = [(engine.statuses[0].partial_model, engine.statuses[0].final_model) async for _ in stream]
+    assert models == [
+        ("tiny", None),
+        ("tiny", "base"),
+        ("tiny", "base"),
+        ("tiny", "tiny"),
+        (None, "tiny"),
+    ]
+    assert engine.totals.finals == {"base": 2, "tiny": 1}
 
 
 async def test_what_was_sent_elsewhere_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -172,7 +191,7 @@ async def test_what_was_sent_elsewhere_is_counted_and_logged(caplog: pytest.LogC
             [said async for said in stream]
         await stream.aclose()
     assert engine.sent == 3.0
-    assert (engine.totals.failed, engine.totals.finals) == (1, 0)
+    assert (engine.totals.failed, engine.totals.finals) == (1, {})
     assert [record.message for record in caplog.records] == [
         "A stream ended: 1.5 s of audio were received, and 3.0 s sent to remote."
     ]

@@ -80,7 +80,14 @@ class _Remote:
 
     async def __aiter__(self) -> AsyncIterator[Hypothesis | Notice]:
         yield Hypothesis(
-            0, 0.5, 1.0, "Oui.", final=True, language="fr-FR", entities=(Entity("x", 0.5, 1.0),)
+            0,
+            0.5,
+            1.0,
+            "Oui.",
+            final=True,
+            language="fr-FR",
+            entities=(Entity("x", 0.5, 1.0),),
+            model="large",
         )
         yield Notice("FailedOver", "Something else goes on.")
         yield Hypothesis(1, 1.0, 1.5, "Ja.", final=True)
@@ -94,6 +101,7 @@ async def test_a_remote_engine_may_find_the_language_out_and_tell_more_than_word
     assert isinstance(yes, Segment)
     assert isinstance(no, Segment)
     assert (yes.language, no.language) == ("fr-FR", "de-DE")
+    assert (yes.model, no.model) == ("large", None)
     assert yes.entities == (Entity("x", 10.5, 11.0),)
     assert notice == Notice("FailedOver", "Something else goes on.")
 

@@ -198,7 +198,15 @@ def check_members(structure: str, value: dict[str, Any]) -> None:
 @pytest.mark.parametrize("words", [SEGMENT.words, ()])
 def test_a_transcript_is_of_the_service_model(words: tuple[Word, ...]) -> None:
     segment = Segment(
-        "3f", 0, 0.0, 1.0, " ".join(w.text for w in words), final=False, language="en-US", words=words
+        "3f",
+        0,
+        0.0,
+        1.0,
+        " ".join(w.text for w in words),
+        final=False,
+        language="en-US",
+        words=words,
+        model="base-en",
     )
     headers, payload = decode(amazon.transcript_message(segment))
     assert headers == {

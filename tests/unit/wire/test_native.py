@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,15 @@ def test_text_is_the_words_alone() -> None:
 
 def test_a_segment_that_lost_its_words_is_no_text() -> None:
     assert native.encode(Segment("3f", 0, 0, 1, "", final=True, language="en-US"), "text") is None
+
+
+def test_json_names_the_model_that_made_the_result_if_it_has_a_name() -> None:
+    (named,) = json.loads(native.encode(replace(SEGMENT, model="base-en"), "json") or "")["Transcript"][
+        "Results"
+    ]
+    (unnamed,) = json.loads(native.encode(SEGMENT, "json") or "")["Transcript"]["Results"]
+    assert named == unnamed | {"Model": "base-en"}
+    assert "Model" not in unnamed
 
 
 def test_json_is_the_event_on_one_line() -> None:

@@ -158,6 +158,11 @@ class MoonshineModel:
         return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()), variant)
 
     @property
+    def name(self) -> str:
+        """The name of the model in results."""
+        return self._variant.name
+
+    @property
     def empty_cache(self) -> HalfArray:
         """The encoder's key-value cache before the first frame."""
         return np.empty((0, 2 * self.dimensions.encoder_layers, self.dimensions.width), np.float16)

@@ -162,6 +162,11 @@ class MoonshineSegment:
         self._compared, self._compared_end = Decoded(), start
         self._whole_end: int | None = None
 
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self._model.name
+
     def partial(
         self,
         audio: SampleBuffer,
@@ -178,7 +183,8 @@ class MoonshineSegment:
 
     def _words(self, decoded: Decoded, speech: int | None) -> Sequence[Word]:
         believed = speech is None or is_credible(decoded, speech)
-        return words_of(self._model.tokenizer, decoded) if believed else ()
+        words = words_of(self._model.tokenizer, decoded) if believed else ()
+        return [replace(word, confidence=calibrated(word.confidence or 0.0)) for word in words]
 
     def settle(self, words: int) -> None:
         """Settle the tokens of the first words."""
@@ -254,10 +260,6 @@ class MoonshineSegments:
     def recogniser(self, start: int, speech: SpeechProbabilities) -> MoonshineSegment:
         """Return a recogniser for the segment that starts at this sample."""
         return MoonshineSegment(self.networks, start, speech)
-
-    def confidence(self, probability: float) -> float:
-        """Return the confidence, calibrated on read speech."""
-        return calibrated(probability)
 
 
 def _count(samples: int, stride: int, reach: int) -> int:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 class Variant:
     """Where a model is found, and properties that its graphs do not declare; these declare its dimensions.
 
+    - `name`: the name by which users choose it, and which results bear.
     - `package`, `folder`: the installed package, and the folder in its assets.
     - `version`: the version of the graphs that `graphs` builds from the model.
     - `next_heads`: by decoder layer, the cross-attention heads that attend to the audio of the next token.
     - `latest_heads`: those that attend to the audio of the token just read.
     """
 
+    name: str
     package: str
     folder: str
     version: str
@@ -22,8 +24,16 @@ class Variant:
 
 
 VARIANTS = {
-    "tiny-en": Variant(
-        "moonshine_voice", "tiny-en", "moonshine-tiny-en-6", {3: [0], 4: [6]}, {3: [1], 4: [0]}
+    each.name: each
+    for each in (
+        Variant(
+            "tiny-en",
+            "moonshine_voice",
+            "tiny-en",
+            "moonshine-tiny-en-6",
+            {3: [0], 4: [6]},
+            {3: [1], 4: [0]},
+        ),
     )
 }
 """The models by name. The first one is the default."""

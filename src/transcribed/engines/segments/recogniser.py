@@ -15,8 +15,13 @@ class SegmentRecogniser(Protocol):
     `end`, like the segment's start, is a position in the stream in samples. `speech` is the number of
     samples with speech in between, by which the model rejects noise: then there are no words. It is None
     if the segment is known to be speech. Word times are seconds from the start of the stream; confidence is
-    the model's own, uncalibrated probability.
+    calibrated: the probability that the word is right.
     """
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model that made the last result, which may differ from result to result."""
+        ...
 
     def partial(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> Sequence[Word]:
         """Recognise the segment up to `end` while more audio is coming, at a low cost."""
@@ -43,8 +48,4 @@ class SegmentModel(Protocol):
 
         `speech` are the speech probabilities of the stream, which grow with it.
         """
-        ...
-
-    def confidence(self, probability: float) -> float:
-        """Calibrate the model's probability of a word to a confidence in [0, 1]."""
         ...

@@ -25,8 +25,8 @@ from transcribed.transcript import SpeechEnded, SpeechEvent, SpeechStarted, Word
 
 _WINDOWS_PER_STEP = 16
 """Windows in a LISTEN step (0.5 s). Larger steps hardly cost less per window."""
-_UNCERTAIN = 0.5
-"""The probability below which the last words of a partial are withheld."""
+_UNCERTAIN = 0.608
+"""The confidence below which the last words of a partial are withheld."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,11 +364,11 @@ class SegmentStream:
             words=tuple(
                 replace(
                     ending_by(word, end / SAMPLE_RATE),
-                    confidence=self._model.confidence(word.confidence or 0.0),
                     stable=i < settled if marked else None,
                 )
                 for i, word in enumerate(words)
             ),
+            model=self._recogniser_at(start).model,
         )
 
 

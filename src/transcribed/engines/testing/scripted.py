@@ -5,14 +5,15 @@ received; in `levels.py` they depend on the audio. A script is JSON:
 
     {"language": "en-US", "events": [
         {"at": 0.5, "text": "This is a"},
-        {"at": 1.0, "text": "This is a test.", "final": true},
+        {"at": 1.0, "text": "This is a test.", "final": true, "model": "large"},
         {"at": 2.0, "error": "the recogniser fell over"}
     ]}
 
 An event is due when `at` seconds of audio have been received; those with `"at": "end"` are due at the end
 of the audio. White space in a text separates words. A segment starts at the end of the one before it, and
 its words share its time equally. An event with `error` makes the stream fail. A flush makes the last
-partial final, and the script continues in the next segment.
+partial final, and the script continues in the next segment. `model` is the name of the model that the
+result bears.
 """
 
 import math
@@ -58,6 +59,7 @@ class ScriptedEvent(BaseModel):
     text: str = ""
     final: bool = False
     error: str | None = None
+    model: str | None = None
 
     @property
     def due(self) -> float:
@@ -164,6 +166,7 @@ class ScriptedStream:
             text=" ".join(words),
             final=event.final,
             words=tuple(self._words(words, end, self._stable(event))),
+            model=event.model,
         )
         if event.final:
             self._segment += 1

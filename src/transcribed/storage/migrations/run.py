@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from transcribed.errors import ConfigurationError
 
-NEWEST = "0005"
+NEWEST = "0006"
 """The newest revision."""
 VERSION_TABLE = "transcribed_version"
 _MADE = {

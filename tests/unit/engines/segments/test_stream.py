@@ -28,13 +28,16 @@ class _Counting:
     asked: list[str]
     credible: bool
     ends: set[int] = field(default_factory=set)
+    model: str | None = None
 
     def partial(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> list[Word]:
         self.ends.clear()
+        self.model = "quick"
         return self._words("partial", audio, end, speech)
 
     def final(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> list[Word]:
         self.ends.add(end)
+        self.model = "thorough"
         return self._words("final", audio, end, speech)
 
     def has_final(self, end: int) -> bool:
@@ -66,9 +69,6 @@ class _CountingModel:
     def recogniser(self, start: int, speech: SpeechProbabilities) -> _Counting:
         return _Counting(start, self.asked, self.credible)
 
-    def confidence(self, probability: float) -> float:
-        return probability / 2
-
 
 def _hear(
     model: _CountingModel, options: StreamOptions, audio: Samples
@@ -97,8 +97,14 @@ def test_a_model_brings_nothing_but_the_recogniser_of_a_segment(samples: Read, p
     assert [final.segment for final in finals] == list(range(len(finals)))
     assert len(finals) >= 2
     assert all(len(final.words) == pytest.approx(10 * (final.end - final.start), abs=1) for final in finals)
-    assert {word.confidence for final in finals for word in final.words} == {0.45}
+    assert {word.confidence for final in finals for word in final.words} == {0.9}
     assert ("partial" in model.asked) == (pace is Pace.LIVE), "a recording's partials are finals of less"
+
+
+def test_each_result_bears_the_name_of_the_model_that_made_it(samples: Read) -> None:
+    said, _ = _hear(_CountingModel(), StreamOptions(), samples("jfk.mp3"))
+    assert {each.model for each in said if each.final} == {"thorough"}
+    assert {each.model for each in said if not each.final} == {"quick", "thorough"}, "pauses ahead"
 
 
 def test_a_live_pause_is_recognised_ahead_as_the_final_that_it_becomes(samples: Read) -> None:
