@@ -50,7 +50,7 @@ LABEL org.opencontainers.image.title="transcribed" \
       org.opencontainers.image.version="0.1.0"
 # Every user can write a new volume, which gets the owner and the mode of its folder here.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent transcribed \
- && install -d -o transcribed -g transcribed -m 1777 /data/audio /data/certificates /data/transcripts /data/vocabulary-filters
+ && install -d -o transcribed -g transcribed -m 1777 /data/audio /data/certificates /data/models /data/transcripts /data/vocabulary-filters
 COPY --from=build /opt/transcribed /opt/transcribed
 ENV PATH=/opt/transcribed/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -61,12 +61,13 @@ ENV PATH=/opt/transcribed/bin:$PATH \
     TRANSCRIBED_CERTIFICATES=/data/certificates \
     TRANSCRIBED_HOST=0.0.0.0 \
     TRANSCRIBED_KEYS_KEY=/data/certificates/keys-key \
+    TRANSCRIBED_MODELS=/data/models \
     TRANSCRIBED_PORT=3000 \
     TRANSCRIBED_TRANSCRIPTS=/data/transcripts/transcripts.db \
     TRANSCRIBED_VOCABULARY_FILTERS=/data/vocabulary-filters
 WORKDIR /data
 USER transcribed
-VOLUME /data/audio /data/certificates /data/transcripts /data/vocabulary-filters /var/tmp
+VOLUME /data/audio /data/certificates /data/models /data/transcripts /data/vocabulary-filters /var/tmp
 EXPOSE 3000 8443
 # http.client instead of urllib, which would use a proxy that the environment names.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

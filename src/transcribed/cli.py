@@ -25,7 +25,7 @@ from transcribed.audio.formats import (
 from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.errors import TranscribedError
 from transcribed.principal import Role
-from transcribed.settings import RecognitionSettings, ServerSettings
+from transcribed.settings import ModelsSettings, RecognitionSettings, ServerSettings
 from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
 
@@ -131,6 +131,7 @@ def cli() -> None:
     transcribed listen                 print captions of the microphone
     transcribed env                    print the environment for Amazon's clients
     transcribed keys add phone         add a key; the server then requires keys
+    transcribed models list            list models that can be pulled
     transcribed doctor amazon          check access to Amazon Transcribe
     """  # noqa: D301 - \b is for click
 
@@ -443,6 +444,86 @@ def remove_key(*, name: str, **given: Any) -> None:
     from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
 
     _run_keys(given, lambda settings: commands.remove_key(settings, name))
+
+
+@cli.group(cls=InOrder)
+def models() -> None:
+    """List, pull and remove models.
+
+    Pulled models are selected with --model. Nothing is ever fetched but by `pull`. Proxies are those of
+    HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+
+    \b
+    transcribed models list
+    transcribed models pull small-streaming-en
+    transcribed models pull small-streaming-en --from models.tar
+    """  # noqa: D301 - \b is for click
+
+
+def _run_models(given: dict[str, Any], main: Callable[[ModelsSettings], None]) -> None:
+    settings: ModelsSettings = _settings(ModelsSettings, given)
+    try:
+        main(settings)
+    except KeyboardInterrupt:
+        click.echo("Interrupted. What has come is kept; pull again to go on.", err=True)
+        sys.exit(130)
+    except TranscribedError as error:
+        raise click.ClickException(error.message) from error
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@settings_options(ModelsSettings, "models")
+def list_models(*, as_json: bool, **given: Any) -> None:
+    """List all models: whether they were pulled, whether they run here and, if not, what is missing."""
+    from transcribed.terminal import models as commands  # noqa: PLC0415 - as above
+
+    _run_models(given, lambda settings: commands.list_models(settings, as_json=as_json))
+
+
+@models.command("pull")
+@click.argument("name")
+@click.option(
+    "--from",
+    "offered",
+    metavar="PATH",
+    help="A folder, or a tar or zip archive, that has the model's files; nothing is fetched.",
+)
+@settings_options(ModelsSettings)
+def pull_model(*, name: str, offered: str | None, **given: Any) -> None:
+    """Fetch the model NAME and verify it.
+
+    An interrupted pull goes on where it ended. Of a damaged model only the damaged files are fetched. The
+    model is used only when all of it is there and verified.
+
+    With --models-mirror models are fetched from there: from the same paths as at their origins.
+
+    For a machine without a network, pull the model on another one, and copy the folder that `transcribed
+    models path NAME` prints there.
+    """
+    from transcribed.terminal import models as commands  # noqa: PLC0415 - as above
+
+    _run_models(given, lambda settings: commands.pull_model(settings, name, offered))
+
+
+@models.command("path")
+@click.argument("name")
+@settings_options(ModelsSettings, "models")
+def model_path(*, name: str, **given: Any) -> None:
+    """Verify the pulled model NAME and print its folder."""
+    from transcribed.terminal import models as commands  # noqa: PLC0415 - as above
+
+    _run_models(given, lambda settings: commands.print_path(settings, name))
+
+
+@models.command("remove")
+@click.argument("name")
+@settings_options(ModelsSettings, "models")
+def remove_model(*, name: str, **given: Any) -> None:
+    """Remove the pulled model NAME, or what an interrupted pull of it left."""
+    from transcribed.terminal import models as commands  # noqa: PLC0415 - as above
+
+    _run_models(given, lambda settings: commands.remove_model(settings, name))
 
 
 @cli.command()

@@ -187,6 +187,14 @@ class ConfigurationError(TranscribedError):
     default_client_message = "The server is not configured for this; its log has the details."
 
 
+class DamagedModel(ConfigurationError):
+    """A folder in place of a model that is none, or whose files are missing or altered."""
+
+
+class PullFailed(TranscribedError):
+    """A model could not be pulled: its origin fails, or is not what it should be."""
+
+
 class Disconnected(TranscribedError):
     """The other end of a connection has closed it or was lost."""
 

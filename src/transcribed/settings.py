@@ -13,6 +13,7 @@ from transcribed.engines.registry import LOCAL, MODELS, REMOTE, EngineOptions
 from transcribed.http.origins import Hosts, Origins
 from transcribed.http.proxies import Proxies
 from transcribed.logs import LogFormat
+from transcribed.models.addresses import valid_mirror
 
 if TYPE_CHECKING:
     EngineName: TypeAlias = str
@@ -33,6 +34,30 @@ def _in_data_folder(name: str) -> Path:
         return platformdirs.user_data_path("transcribed") / name
     except RuntimeError:  # No home folder. In a shared folder another user could create the file first.
         return Path(name)
+
+
+class _ModelFolderSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
+
+    models: Path = Field(
+        default_factory=lambda: _in_data_folder("models"),
+        description="The folder of models that `transcribed models pull` fetches.",
+    )
+
+
+class ModelsSettings(_ModelFolderSettings):
+    """The settings of `transcribed models`."""
+
+    models_mirror: str = Field(
+        "",
+        description="The address of a mirror that models are fetched from.",
+        json_schema_extra={"metavar": "URL"},
+    )
+
+    @field_validator("models_mirror")
+    @classmethod
+    def _is_a_mirror(cls, address: str) -> str:
+        return valid_mirror(address)
 
 
 class _EngineSettings(BaseSettings):
@@ -57,7 +82,7 @@ class _EngineSettings(BaseSettings):
         return model
 
 
-class RecognitionSettings(EngineOptions, _EngineSettings):
+class RecognitionSettings(EngineOptions, _ModelFolderSettings, _EngineSettings):
     """The settings of every command that recognises speech."""
 
     def model_of(self, engine: str) -> str | None:

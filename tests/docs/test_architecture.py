@@ -21,6 +21,7 @@ def test_every_file_of_a_room_is_named_in_its_row() -> None:
     for room in (
         "audio",
         "decoding",
+        "models",
         "recognition",
         "wire",
         "storage",

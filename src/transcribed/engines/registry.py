@@ -39,6 +39,13 @@ def _amazon(options: EngineOptions, _: str | None) -> Engine:
     return engine.load(options.for_amazon())
 
 
+def lacking(family: str) -> str | None:
+    """What is missing to run models of a catalogue's family on this machine; None if nothing is."""
+    return _LACKING.get(family, "this version has no engine for it")
+
+
+_LACKING: Mapping[str, str | None] = {}
+
 LOCAL: Mapping[str, Callable[[EngineOptions, str | None], LocalEngine]] = {
     "moonshine": _moonshine,
     "scripted": _scripted,

@@ -19,6 +19,7 @@ from transcribed.service.stored_keys import StoredKeys, generated_secret
 from transcribed.settings import NO_TRANSCRIPTS, ServerSettings
 from transcribed.storage.keys import KeyUsage, StoredKey
 from transcribed.storage.opening import Stores, open_stores
+from transcribed.terminal.table import aligned
 
 _STANDARD_INPUT = "-"
 _MOST_READ = 4096
@@ -131,7 +132,7 @@ async def list_keys(settings: ServerSettings, *, as_json: bool) -> None:
         _tell("There are no keys here. Add one: transcribed keys add NAME")
     if not found:
         return
-    for line in _aligned([_COLUMNS, *map(_row, found)]):
+    for line in aligned([_COLUMNS, *map(_row, found)]):
         click.echo(line)
 
 
@@ -210,12 +211,6 @@ def _row(each: UsedKey) -> tuple[str, ...]:
 
 def _day(moment: date | None) -> str:
     return "never" if moment is None else moment.strftime("%Y-%m-%d")
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _described(each: UsedKey) -> dict[str, object]:
