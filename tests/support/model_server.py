@@ -5,11 +5,13 @@ import hashlib
 import json
 import random
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -83,8 +85,14 @@ class ModelServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.scheme = "http"
+        if certificate is not None:
+            self.scheme = "https"
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.requests: list[tuple[str, str | None]] = []
@@ -92,7 +100,7 @@ class ModelServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     def add_repository(self, repository: str, files: Mapping[str, bytes]) -> None:
         """Serve a repository as the hub does: files of more than 99 bytes are large ones."""
@@ -185,9 +193,9 @@ def drips(handler: Handler, path: str) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[ModelServer]:
-    """Run a server in a thread."""
-    with ModelServer() as server:
+def serving(certificate: Path | None = None) -> Iterator[ModelServer]:
+    """Run a server in a thread; with a certificate and its key (PEM), over TLS."""
+    with ModelServer(certificate) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

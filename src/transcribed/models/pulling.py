@@ -1,6 +1,5 @@
 """Pulling a model: from its origin, or from files that a user has, into the folder of models."""
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -226,9 +225,8 @@ def _disk(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            why = "the largest file that is allowed" if error.errno == errno.EFBIG else "the disk or quota"
             raise StorageFull(
-                f"{folder}: {why} is full. What has come is kept. Delete something, or name another folder "
-                "with --models; then pull again to go on."
+                f"There is no more room in {folder}: {error.strerror}. What has come is kept. Delete "
+                "something, or name another folder with --models; then pull again to go on."
             ) from error
         raise StorageFailure(f"{folder} cannot be written: {error.strerror}.") from error

@@ -22,13 +22,16 @@ from model_server import (
     gzipped,
     hangs,
     no_ranges,
+    serving,
 )
 
+from transcribed.clock import utc_now
 from transcribed.errors import DamagedModel, NotFound, PullFailed, StorageFailure, StorageFull
 from transcribed.models.catalogue import CatalogueModel
 from transcribed.models.fetching import Fetcher
 from transcribed.models.folder import ModelFolder
 from transcribed.models.pulling import pull
+from transcribed.tls.authority import Authority
 
 ENCODER = "/model/small/encoder.ort"
 
@@ -185,6 +188,29 @@ def test_a_proxy_is_used_and_named_when_it_fails(
         assert_whole(folder, pull(small, folder, fetcher, progress))
 
 
+def test_the_network_is_encrypted_by_who_is_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+    small: CatalogueModel,
+    folder: ModelFolder,
+    progress: Told,
+    served: ModelServer,
+    tmp_path: Path,
+) -> None:
+    authority = Authority.create("test", utc_now())
+    (tmp_path / "authority.pem").write_bytes(authority.certificate_pem)
+    (tmp_path / "server.pem").write_bytes(authority.issue(["127.0.0.1"], utc_now()))
+    with serving(tmp_path / "server.pem") as secure, Fetcher(secure.url, pauses=()) as fetcher:
+        secure.files |= served.files
+        with pytest.raises(PullFailed, match=r"certificate .* is not trusted.*REQUESTS_CA_BUNDLE"):
+            pull(small, folder, fetcher, progress)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+        secure.faults[ENCODER] = [answers(b"", 302, Location=f"{served.url}{ENCODER}")]
+        with pytest.raises(PullFailed, match="is not encrypted"):
+            pull(small, folder, fetcher, progress)
+        assert served.requests == []
+        assert_whole(folder, pull(small, folder, fetcher, progress))
+
+
 def test_the_hub_names_the_files_of_a_repository(
     whisper: CatalogueModel, folder: ModelFolder, fetcher: Fetcher, progress: Told, served: ModelServer
 ) -> None:
@@ -302,7 +328,10 @@ def largest_file(size: int) -> Iterator[None]:
 def test_a_full_disk_is_told_and_what_has_come_is_kept(
     small: CatalogueModel, folder: ModelFolder, fetcher: Fetcher, progress: Told, served: ModelServer
 ) -> None:
-    with largest_file(100_000), pytest.raises(StorageFull, match=r"What has come is kept.*pull again"):
+    with (
+        largest_file(100_000),
+        pytest.raises(StorageFull, match=r"no more room.*too large.*pull again"),
+    ):
         pull(small, folder, fetcher, progress)
     assert_not_there(folder)
     assert_whole(folder, pull(small, folder, fetcher, progress))
