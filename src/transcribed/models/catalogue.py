@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from transcribed.errors import NotFound, shown
 from transcribed.models.digests import KINDS
 
-MOONSHINE = "moonshine"
 MOONSHINE_STREAMING = "moonshine-streaming"
 WHISPER = "whisper"
 

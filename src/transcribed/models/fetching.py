@@ -1,9 +1,10 @@
 """Fetching over HTTP: files that resume where they were cut off, and JSON.
 
-The environment names proxies and certificates: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE.
+The environment names proxies (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) and certificates (SSL_CERT_FILE).
 """
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +84,8 @@ class Fetcher:
         self._pauses = pauses
         self._session = _Session()
         self._session.max_redirects = _MOST_REDIRECTS
+        if not {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} & os.environ.keys():
+            self._session.verify = os.environ.get("SSL_CERT_FILE") or True
         # Models are incompressible, and a part of a compressed file could not be resumed.
         self._session.headers.update(
             {"User-Agent": f"transcribed/{__version__}", "Accept-Encoding": "identity"}
@@ -269,7 +272,7 @@ def _failure(url: str, error: RequestException, timeout: float) -> Exception:
         case SSLError():
             message = (
                 f"The certificate of {where} is not trusted: {reason}. If it is of an authority of your "
-                "own, name its file in REQUESTS_CA_BUNDLE."
+                "own, name its file in SSL_CERT_FILE."
             )
         case Timeout():
             kind, message = _Temporary, f"{where} does not answer within {timeout:g} s."

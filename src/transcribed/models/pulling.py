@@ -127,14 +127,12 @@ def _pulled(
     progress: Progress,
     copies: Callable[[], tuple[str, str, tuple[ModelFile, ...], _Copy]],
 ) -> Path:
+    # Before the lock too, since the folder of a complete model may be read-only.
+    if (home := _found(model.name, folder)) is not None:
+        return home
     with folder.locked(model.name), _disk(folder.path):
-        try:
-            if (home := folder.find(model.name)) is not None:
-                return home
-        except DamagedModel:
-            # Somebody's own folder has no manifest and is left alone; removing that raises the error again.
-            if not (folder.path / model.name / MANIFEST).is_file():
-                raise
+        if (home := _found(model.name, folder)) is not None:
+            return home
         source, shown_source, files, copy = copies()
         if (folder.path / model.name).exists():
             folder.reopen(model.name)
@@ -160,6 +158,19 @@ def _pulled(
                 files=tuple(verified),
             )
         )
+
+
+def _found(name: str, folder: ModelFolder) -> Path | None:
+    """The folder of a model, or None if it was not pulled or is damaged.
+
+    Raises DamagedModel for a folder without manifest: it is somebody's own, and left alone.
+    """
+    try:
+        return folder.find(name)
+    except DamagedModel:
+        if not (folder.path / name / MANIFEST).is_file():
+            raise
+        return None
 
 
 def _shifted(told: Callable[[int], None], before: int) -> Callable[[int], None]:

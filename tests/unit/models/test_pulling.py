@@ -199,16 +199,22 @@ def test_the_network_is_encrypted_by_who_is_trusted(
     authority = Authority.create("test", utc_now())
     (tmp_path / "authority.pem").write_bytes(authority.certificate_pem)
     (tmp_path / "server.pem").write_bytes(authority.issue(["127.0.0.1"], utc_now()))
-    with serving(tmp_path / "server.pem") as secure, Fetcher(secure.url, pauses=()) as fetcher:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(tmp_path / "server.pem") as secure:
         secure.files |= served.files
-        with pytest.raises(PullFailed, match=r"certificate .* is not trusted.*REQUESTS_CA_BUNDLE"):
+        with (
+            Fetcher(secure.url, pauses=()) as fetcher,
+            pytest.raises(PullFailed, match=r"certificate .* is not trusted.*SSL_CERT_FILE"),
+        ):
             pull(small, folder, fetcher, progress)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
-        secure.faults[ENCODER] = [answers(b"", 302, Location=f"{served.url}{ENCODER}")]
-        with pytest.raises(PullFailed, match="is not encrypted"):
-            pull(small, folder, fetcher, progress)
-        assert served.requests == []
-        assert_whole(folder, pull(small, folder, fetcher, progress))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        with Fetcher(secure.url, pauses=()) as fetcher:
+            secure.faults[ENCODER] = [answers(b"", 302, Location=f"{served.url}{ENCODER}")]
+            with pytest.raises(PullFailed, match="is not encrypted"):
+                pull(small, folder, fetcher, progress)
+            assert served.requests == []
+            assert_whole(folder, pull(small, folder, fetcher, progress))
 
 
 def test_the_hub_names_the_files_of_a_repository(
@@ -287,6 +293,18 @@ def test_an_altered_manifest_is_found(
     with pytest.raises(DamagedModel, match=r"its model.json is altered"):
         folder.find("small")
     assert_whole(folder, pull(small, folder, fetcher, progress))
+
+
+def test_a_whole_model_in_a_folder_that_cannot_be_written_is_not_pulled_again(
+    small: CatalogueModel, folder: ModelFolder, fetcher: Fetcher, progress: Told
+) -> None:
+    home = pull(small, folder, fetcher, progress)
+    # Not even root may open a folder for writing.
+    (folder.path / ".small.lock").unlink()
+    (folder.path / ".small.lock").mkdir()
+    assert pull(small, folder, fetcher, progress) == home
+    with pytest.raises(StorageFailure, match=r"cannot be written.*--models"):
+        folder.remove("small")
 
 
 def test_two_pulls_at_once_do_not_meet(
