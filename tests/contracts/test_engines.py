@@ -33,6 +33,8 @@ from transcribed.engines.base import (
     StreamEvent,
 )
 from transcribed.engines.moonshine import engine as moonshine_engine
+from transcribed.engines.moonshine_streaming.engine import load as load_library
+from transcribed.engines.moonshine_streaming.library import package_file
 from transcribed.engines.testing.levels import LevelEngine, LevelScript, level
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.options import Pace, Stability, StreamOptions
@@ -115,6 +117,13 @@ def moonshine(environment: dict[str, str]) -> Spoken:
 
 
 @pytest.fixture(scope="module")
+def library(moonshine: Spoken) -> Spoken:
+    """The vendor's library, with the model of its package in the place of one that streams."""
+    folder = package_file("assets/tiny-en")
+    return replace(moonshine, engine=load_library(folder, "tiny-en", EndpointingRules(), "en-US"))
+
+
+@pytest.fixture(scope="module")
 def levels() -> Spoken:
     script = LevelScript(levels=_LEVELS)
     spans = [(0, 0.2), (1, 0.3), (2, 0.25), (0, 0.1), (2, 0.4), (0, 0.55), (3, 0.5), (0, 0.4), (4, 0.6)]
@@ -163,7 +172,7 @@ def together(levels: Spoken) -> Spoken:
     return replace(levels, engine=_Together(levels.engine.script))
 
 
-@pytest.fixture(scope="module", params=["scripted", "levels", "together", "moonshine", "amazon"])
+@pytest.fixture(scope="module", params=["scripted", "levels", "together", "moonshine", "library", "amazon"])
 def spoken(request: pytest.FixtureRequest) -> Spoken:
     found: Spoken = request.getfixturevalue(request.param)
     return found

@@ -15,7 +15,8 @@ class SegmentRecogniser(Protocol):
     `end`, like the segment's start, is a position in the stream in samples. `speech` is the number of
     samples with speech in between, by which the model rejects noise: then there are no words. It is None
     if the segment is known to be speech. Word times are seconds from the start of the stream; confidence is
-    calibrated: the probability that the word is right.
+    calibrated: the probability that the word is right. A model that tells none has None, and withholds from
+    partials the last words that it is not sure of.
     """
 
     @property

@@ -376,16 +376,21 @@ def without_uncertain_end(words: Sequence[Word], settled: int) -> list[Word]:
     """Return the words of a partial that may be shown while speech goes on.
 
     The audio ends within a word, which the model completes to another word with a full stop. So uncertain
-    last words are withheld, except for `settled` ones, and the punctuation after the rest.
+    last words are withheld, except for `settled` ones, and the punctuation after the rest. Without any
+    confidence, the model itself withholds words.
     """
     shown = list(words)
-    while len(shown) > settled and (shown[-1].confidence or 0.0) < _UNCERTAIN:
+    while len(shown) > settled and _is_uncertain(shown[-1]):
         shown.pop()
     if len(shown) > settled and shown:
         last = shown[-1]
         text = last.text.rstrip(".,!?;:…-")
         shown[-1:] = [replace(last, text=text)] if text else []
     return shown
+
+
+def _is_uncertain(word: Word) -> bool:
+    return word.confidence is not None and word.confidence < _UNCERTAIN
 
 
 def ending_by(word: Word, end: float) -> Word:

@@ -1,0 +1,1 @@
+"""Moonshine's streaming models, run by the vendor's library behind the segment loop."""

@@ -1,0 +1,58 @@
+"""The LocalEngine for Moonshine's streaming models."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from transcribed.engines.moonshine_streaming import trial
+from transcribed.engines.moonshine_streaming.files import architecture_of, readable_folder
+from transcribed.engines.moonshine_streaming.library import Architecture, Transcriber, package_speech
+from transcribed.engines.moonshine_streaming.segment import LibrarySegments
+from transcribed.engines.segments.engine import SegmentEngine, measured_engine
+from transcribed.errors import ConfigurationError
+from transcribed.options import Capabilities
+from transcribed.recognition.endpointing import EndpointingRules
+
+_MOST_TRANSCRIBERS = 4
+"""Each takes its own memory."""
+_TRIAL_SECONDS = 120
+
+_log = logging.getLogger(__name__)
+
+
+def load(folder: Path, name: str, endpointing: EndpointingRules, language: str) -> SegmentEngine:
+    """Load a model of the vendor's from its folder. Blocks.
+
+    `name` is that of the vendor's catalogue, such as `small-streaming-en`, and `language` what the model
+    recognises, such as `en-US`. The model is loaded once for each core, at most four times. Raises
+    ConfigurationError if files are missing or damaged, or the vendor's library is not installed.
+    """
+    architecture = architecture_of(folder, name)
+    with readable_folder(folder, name) as readable:
+        _try(readable, folder, name, architecture)
+        count = min(os.cpu_count() or 1, _MOST_TRANSCRIBERS)
+        segments = LibrarySegments(name, [Transcriber(readable, architecture) for _ in range(count)])
+    capabilities = Capabilities("moonshine", (language,), models=(name,), endpoint_silence=True)
+    return measured_engine(capabilities, segments, endpointing, package_speech(seconds=6))
+
+
+def _try(readable: Path, folder: Path, name: str, architecture: Architecture) -> None:
+    """Load the model in another process first, since a damaged one may end it."""
+    command = [sys.executable, "-m", trial.__name__, str(readable), str(int(architecture))]
+    try:
+        tried = subprocess.run(command, capture_output=True, timeout=_TRIAL_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        outcome, said = "it hangs", b""
+    else:
+        if tried.returncode == 0:
+            return
+        ended = tried.returncode < 0
+        outcome, said = "the library crashes" if ended else "the library refuses it", tried.stderr
+    if said:
+        _log.error("The vendor's library says of %s: %s", name, said.decode(errors="replace").strip())
+    raise ConfigurationError(
+        f"The model {name} in {folder} is damaged: {outcome}. "
+        f"Remove it and run: transcribed models pull {name}"
+    )
