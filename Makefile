@@ -43,7 +43,7 @@ UPGRADE := --upgrade
 LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --python-version $(1) $(UPGRADE)
 # Packages that are not used in the image: they build the networks, or are dependencies of such packages.
-NOT_IN_THE_IMAGE := colorama ml-dtypes moonshine-voice onnx protobuf sounddevice tqdm
+NOT_IN_THE_IMAGE := colorama ml-dtypes moonshine-cpp moonshine-voice onnx protobuf sounddevice tqdm
 
 lock: $(BIN)/uv
 	$(call LOCK,3.11) --extra build --extra amazon --extra postgresql pyproject.toml -o requirements/run.txt

@@ -83,9 +83,8 @@ class Graph:
         return product if matrix.bias is None else self.add("Add", [product, self.constant(matrix.bias)])
 
     def norm(self, value: str, weights: Sequence[Array], output: str = "") -> str:
-        """Add a layer normalisation; `weights` are scale and bias."""
-        scale, bias = map(self.constant, weights)
-        inputs = [value, scale, bias]
+        """Add a layer normalisation; `weights` are its scale, and its bias if it has one."""
+        inputs = [value, *map(self.constant, weights)]
         return self.add("LayerNormalization", inputs, output, axis=-1, epsilon=EPSILON)
 
     def rotation(self, frequencies: Array) -> tuple[str, str, int]:

@@ -1,8 +1,8 @@
 """Moonshine's graphs, rebuilt around the weights of the shipped ones.
 
 The shipped decoder of tiny-en has 1,800 nodes in two branches of an `If`, the encoder 700, as exported for
-any shape. They spend much of their time on shapes, masks, rotations and padding. The same quantised weights
-are used here in four graphs that process one segment at a time:
+any shape. They spend much of their time on shapes, masks, rotations and padding, and those of base-en on
+dequantising all weights in every run. The same quantised weights are used here in four graphs that process one segment at a time:
 
 - `stem`: samples → features, one for each 192 samples (12 ms), and the statistics for their normalisation.
   A feature depends on only 32 ms of audio, so that a growing segment's features are computed once.
@@ -87,7 +87,7 @@ def dimensions_of(encoder: Weights, decoder: Weights) -> Dimensions:
 def _stem(weights: Weights, sizes: Dimensions) -> ModelProto:
     """Build two convolutions. The normalisation between them is linear, so the encoder applies it later."""
     graph = Graph(sizes)
-    (first,) = weights.used_for("/Tanh_output_0")
+    (first,) = weights.constants("/conv1/Conv_output_0", "/Tanh_output_0")
     value = graph.add("Conv", ["samples", graph.constant(first)], strides=[64])
     value = graph.add("Tanh", [value])
     channels = graph.constant(np.array([1]))
@@ -109,8 +109,8 @@ def _second_convolution(weights: Weights) -> tuple[Array, Array, Array]:
 
     Scale and bias of the normalisation before it, one for each channel, are folded in.
     """
-    (scale_by,), (shift_by,) = (weights.used_for(f"/groupnorm/{part}_output_0") for part in ("Mul", "Add"))
-    kernel, bias = weights.used_for("/conv2/Conv_output_0")
+    (scale_by,), (shift_by,) = (weights.constants(f"/groupnorm/{part}_output_0") for part in ("Mul", "Add"))
+    kernel, bias = weights.constants("/conv2/Conv_output_0")
     shifted = bias + np.einsum("oik,i->o", kernel, shift_by[:, 0])
     kernel = kernel * scale_by
     return kernel, shifted, kernel.sum(axis=(1, 2))
@@ -124,19 +124,19 @@ def _encoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     value = graph.add("Add", [graph.add("Mul", [value, "scale"]), graph.constant(bias)])
     value = graph.add("Transpose", [graph.add("Gelu", [value], domain=MICROSOFT)], perm=(1, 0))
     value = graph.add("Unsqueeze", [value, graph.constant(np.array([0]))])
-    convolved = [value, *map(graph.constant, weights.used_for("/conv3/Conv_output_0"))]
+    convolved = [value, *map(graph.constant, weights.constants("/conv3/Conv_output_0"))]
     value = graph.add("Gelu", [graph.add("Conv", convolved, strides=[2])], domain=MICROSOFT)
     stream = graph.add("Transpose", [value], perm=(0, 2, 1))
 
-    rotation = graph.rotation(weights.used_for("/rotary_emb/Expand_output_0")[0])
+    rotation = graph.rotation(_frequencies(weights, "/rotary_emb"))
     # The cache [frames, 2 * layers, width] is split into keys and values [1, frames, width] of each layer.
     past = graph.add("Cast", [graph.add("Transpose", [ENCODER_PAST], perm=(1, 0, 2))], to=_FLOAT)
     past_states = graph.split(past, 2 * sizes.encoder_layers, axis=0)
     new_states: list[str] = []
     for layer in range(sizes.encoder_layers):
         at = f"/layers.{layer}"
-        normed = graph.norm(stream, weights.used_for(f"{at}/input_layernorm/LayerNormalization_output_0"))
-        projections = [weights.matrix(f"{at}/self_attn/{p}_proj/MatMul_output_0") for p in "qkv"]
+        normed = graph.norm(stream, weights.norm(f"{at}/input_layernorm"))
+        projections = [weights.linear(f"{at}/self_attn/{p}_proj") for p in "qkv"]
         query, key, value = graph.split(graph.linear(normed, *projections), 3)
         query, key = (graph.rotate(part, "position", rotation) for part in (query, key))
         new_states += [key, value]
@@ -147,17 +147,15 @@ def _encoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         attended = graph.add(
             "MultiHeadAttention", [query, key, value], domain=MICROSOFT, num_heads=sizes.heads
         )
-        attended = graph.linear(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
+        attended = graph.linear(attended, weights.linear(f"{at}/self_attn/o_proj", f"{at}/self_attn/dense"))
         stream = graph.add("Add", [stream, attended])
 
-        normed = graph.norm(
-            stream, weights.used_for(f"{at}/post_attention_layernorm/LayerNormalization_output_0")
-        )
-        expanded = graph.linear(normed, weights.matrix(f"{at}/mlp/fc1/Add_output_0"))
+        normed = graph.norm(stream, weights.norm(f"{at}/post_attention_layernorm"))
+        expanded = graph.linear(normed, weights.linear(f"{at}/mlp/fc1", f"{at}/mlp/up_proj"))
         expanded = graph.add("Gelu", [expanded], domain=MICROSOFT)
-        contracted = graph.linear(expanded, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
+        contracted = graph.linear(expanded, weights.linear(f"{at}/mlp/fc2", f"{at}/mlp/down_proj"))
         stream = graph.add("Add", [stream, contracted])
-    graph.norm(stream, weights.used_for("last_hidden_state"), output="hidden")
+    graph.norm(stream, weights.norm("last_hidden_state"), output="hidden")
     new = graph.add("Cast", [graph.add("Concat", new_states, axis=0)], to=_HALF)
     graph.add("Transpose", [new], output=ENCODER_NEW, perm=(1, 0, 2))
     inputs: dict[str, tuple[int, Shape]] = {
@@ -176,7 +174,7 @@ def _cross(weights: Weights, sizes: Dimensions) -> ModelProto:
     joined = graph.linear(
         "hidden",
         *(
-            weights.matrix(f"/model/decoder/layers.{layer}/encoder_attn/{half}_proj/MatMul_output_0")
+            weights.linear(f"/model/decoder/layers.{layer}/encoder_attn/{half}_proj")
             for layer in range(sizes.layers)
             for half in "kv"
         ),
@@ -190,7 +188,7 @@ def _cross(weights: Weights, sizes: Dimensions) -> ModelProto:
 def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     graph = Graph(sizes)
     cross, past, present = map(sizes.states, (CROSS, PAST, PRESENT))
-    rotation = graph.rotation(weights.used_for("/model/decoder/rotary_emb/Expand_output_0")[0])
+    rotation = graph.rotation(_frequencies(weights, "/model/decoder/rotary_emb"))
 
     def rotated(value: str) -> str:
         return graph.rotate(value, "position", rotation)
@@ -200,8 +198,8 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         at = f"/model/decoder/layers.{layer}"
         states = slice(2 * layer, 2 * layer + 2)
 
-        normed = graph.norm(stream, weights.used_for(f"{at}/input_layernorm/LayerNormalization_output_0"))
-        projections = [weights.matrix(f"{at}/self_attn/{p}_proj/MatMul_output_0") for p in "qkv"]
+        normed = graph.norm(stream, weights.norm(f"{at}/input_layernorm"))
+        projections = [weights.linear(f"{at}/self_attn/{p}_proj") for p in "qkv"]
         query, key, value = graph.split(graph.linear_by_row(normed, *projections), 3)
         attended = graph.new_name()
         graph.node(
@@ -212,14 +210,14 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
             num_heads=sizes.heads,
             unidirectional=1,
         )
-        attended = graph.linear_by_row(attended, weights.matrix(f"{at}/self_attn/o_proj/MatMul_output_0"))
+        attended = graph.linear_by_row(
+            attended, weights.linear(f"{at}/self_attn/o_proj", f"{at}/self_attn/dense")
+        )
         stream = graph.add("Add", [stream, attended])
 
         keys, values = cross[states]
-        normed = graph.norm(
-            stream, weights.used_for(f"{at}/post_attention_layernorm/LayerNormalization_output_0")
-        )
-        query = graph.linear_by_row(normed, weights.matrix(f"{at}/encoder_attn/q_proj/MatMul_output_0"))
+        normed = graph.norm(stream, weights.norm(f"{at}/post_attention_layernorm"))
+        query = graph.linear_by_row(normed, weights.linear(f"{at}/encoder_attn/q_proj"))
         query = graph.add("Transpose", [graph.heads(query)], perm=(0, 2, 1, 3))
         scores = graph.add(
             "FusedMatMul", [query, keys], domain=MICROSOFT, alpha=float(sizes.head_size**-0.5)
@@ -228,16 +226,16 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         attended = graph.add("MatMul", [weighted, values])
         attended = graph.joined_heads(graph.add("Transpose", [attended], perm=(0, 2, 1, 3)))
         attended = graph.linear_by_row(
-            attended, weights.matrix(f"{at}/encoder_attn/o_proj/MatMul_output_0")
+            attended, weights.linear(f"{at}/encoder_attn/o_proj", f"{at}/encoder_attn/dense")
         )
         stream = graph.add("Add", [stream, attended])
 
-        normed = graph.norm(stream, weights.used_for(f"{at}/final_layernorm/LayerNormalization_output_0"))
-        expanded = graph.linear_by_row(normed, weights.matrix(f"{at}/mlp/fc1/Add_output_0"))
+        normed = graph.norm(stream, weights.norm(f"{at}/final_layernorm"))
+        expanded = graph.linear_by_row(normed, weights.linear(f"{at}/mlp/fc1", f"{at}/mlp/up_proj"))
         up, gate = graph.split(expanded, 2)
         gate = graph.add("QuickGelu", [gate], domain=MICROSOFT, alpha=1.0)
         contracted = graph.add("Mul", [gate, up])
-        contracted = graph.linear_by_row(contracted, weights.matrix(f"{at}/mlp/fc2/Add_output_0"))
+        contracted = graph.linear_by_row(contracted, weights.linear(f"{at}/mlp/fc2", f"{at}/mlp/down_proj"))
         stream = graph.add("Add", [stream, contracted])
 
     _add_next_tokens(graph, weights, stream)
@@ -262,7 +260,7 @@ def _add_next_tokens(graph: Graph, weights: Weights, stream: str) -> None:
     vocabulary = weights.matrix("logits")
     trained = _trained(vocabulary)
     logits = graph.linear_by_row(
-        graph.norm(stream, weights.used_for("/model/decoder/norm/LayerNormalization_output_0")),
+        graph.norm(stream, weights.norm("/model/decoder/norm")),
         vocabulary.columns(trained),
     )
     chosen = graph.add("ArgMax", [logits], axis=-1, keepdims=0)
@@ -286,7 +284,12 @@ def _trained(vocabulary: Matrix) -> Array:
 
 
 def _embedding(graph: Graph, weights: Weights) -> str:
-    table, *_ = weights.used_for("/model/decoder/embed_tokens/Gather_output_0_quantized")
-    scale, zero_point = weights.used_for("/model/decoder/embed_tokens/Gather_output_0")
-    rows = graph.add("Gather", [graph.constant(table), "input_ids"], axis=0)
-    return graph.add("DequantizeLinear", [rows, graph.constant(scale), graph.constant(zero_point)])
+    table = weights.embedding("/model/decoder/embed_tokens")
+    rows = graph.add("Gather", [graph.constant(table.values), "input_ids"], axis=0)
+    scale, zero_point = (graph.constant(part[0]) for part in (table.scale, table.zero_point))
+    return graph.add("DequantizeLinear", [rows, scale, zero_point])
+
+
+def _frequencies(weights: Weights, path: str) -> Array:
+    """Return the frequencies of a rotary embedding, which tiny-en expands before they are used."""
+    return weights.constants(f"{path}/Expand_output_0", f"{path}/MatMul_output_0")[0]

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from transcribed.engines.moonshine.shipped import CPP, VOICE
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
     """Where a model is found, and properties that its graphs do not declare; these declare its dimensions.
 
     - `name`: the name by which users choose it, and which results bear.
-    - `package`, `folder`: the installed package, and the folder in its assets.
+    - `package`, `folder`: the installed package, and the folder in it.
     - `version`: the version of the graphs that `graphs` builds from the model.
     - `next_heads`: by decoder layer, the cross-attention heads that attend to the audio of the next token.
     - `latest_heads`: those that attend to the audio of the token just read.
@@ -28,11 +30,19 @@ VARIANTS = {
     for each in (
         Variant(
             "tiny-en",
-            "moonshine_voice",
-            "tiny-en",
-            "moonshine-tiny-en-6",
+            VOICE,
+            "assets/tiny-en",
+            "moonshine-tiny-en-7",
             {3: [0], 4: [6]},
             {3: [1], 4: [0]},
+        ),
+        Variant(
+            "base-en",
+            CPP,
+            "models/base-en",
+            "moonshine-base-en-1",
+            {4: [2], 5: [5], 6: [4]},
+            {4: [6]},
         ),
     )
 }

@@ -1,5 +1,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -7,7 +9,8 @@ import pytest
 
 from transcribed.audio.formats import Samples, silence
 from transcribed.engines.moonshine.model import END, START, Decoded, MoonshineModel
-from transcribed.engines.moonshine.shipped import shipped_file
+from transcribed.engines.moonshine.shipped import is_installed, shipped_file
+from transcribed.engines.moonshine.variants import VARIANTS
 from transcribed.engines.segments.engine import SegmentEngine
 
 Read = Callable[[str], Samples]
@@ -37,35 +40,44 @@ def _text(model: MoonshineModel, decoded: Decoded) -> str:
 # --- The graphs
 
 
-@pytest.fixture(scope="module")
-def shipped() -> tuple[ort.InferenceSession, ort.InferenceSession]:
-    """The encoder and decoder that the package carries, run as they are."""
+@dataclass(frozen=True)
+class Pair:
+    """The graphs that a package carries, run as they are, and the model that is built from them."""
+
+    encoder: ort.InferenceSession
+    decoder: ort.InferenceSession
+    model: MoonshineModel
+
+
+@pytest.fixture(scope="module", params=[name for name in VARIANTS if is_installed(VARIANTS[name].package)])
+def pair(request: pytest.FixtureRequest, environment: dict[str, str]) -> Pair:
+    variant = VARIANTS[request.param]
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    folder = shipped_file(variant.folder, variant.package)
     encoder, decoder = (
-        ort.InferenceSession(
-            str(shipped_file("tiny-en") / name), options, providers=["CPUExecutionProvider"]
-        )
+        ort.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
         for name in ("encoder_model.ort", "decoder_model_merged.ort")
     )
-    return encoder, decoder
+    return Pair(
+        encoder, decoder, MoonshineModel.load(Path(environment["TRANSCRIBED_CACHE"]), request.param)
+    )
 
 
-def test_the_dimensions_are_those_of_the_shipped_graphs(
-    model: MoonshineModel, shipped: tuple[ort.InferenceSession, ort.InferenceSession]
-) -> None:
-    encoder, decoder = shipped
-    pasts = [each.shape for each in decoder.get_inputs() if each.name.endswith(".decoder.key")]
-    width = encoder.run(None, _audio(silence(1.0)))[0].shape[2]
-    sizes = model.dimensions
+def test_the_dimensions_are_those_of_the_shipped_graphs(pair: Pair) -> None:
+    pasts = [each.shape for each in pair.decoder.get_inputs() if each.name.endswith(".decoder.key")]
+    width = pair.encoder.run(None, _inputs(pair.encoder, silence(1.0)))[0].shape[2]
+    sizes = pair.model.dimensions
     assert (sizes.layers, sizes.heads, sizes.head_size) == (len(pasts), pasts[0][1], pasts[0][3])
     assert sizes.width == width
-    assert model.encode(silence(1.0)).hidden.shape[2] == width
+    assert pair.model.encode(silence(1.0)).hidden.shape[2] == width
 
 
-def _audio(samples: Samples) -> dict[str, "np.ndarray"]:
-    return {"input_values": samples[None], "attention_mask": np.ones((1, len(samples)), np.int64)}
+def _inputs(encoder: ort.InferenceSession, samples: Samples) -> dict[str, "np.ndarray"]:
+    """Base-en's encoder takes no mask."""
+    every = {"input_values": samples[None], "attention_mask": np.ones((1, len(samples)), np.int64)}
+    return {each.name: every[each.name] for each in encoder.get_inputs()}
 
 
 def _greedy(decoder: ort.InferenceSession, hidden: "np.ndarray", mask: "np.ndarray") -> Iterator[int]:
@@ -73,7 +85,10 @@ def _greedy(decoder: ort.InferenceSession, hidden: "np.ndarray", mask: "np.ndarr
     inputs = [value.name for value in decoder.get_inputs()]
     outputs = [value.name for value in decoder.get_outputs()]
     past = {
-        value.name: np.zeros((1, 8, 0 if "decoder" in value.name else hidden.shape[1], 36), np.float32)
+        value.name: np.zeros(
+            (1, value.shape[1], 0 if "decoder" in value.name else hidden.shape[1], value.shape[3]),
+            np.float32,
+        )
         for value in decoder.get_inputs()
         if value.name.startswith("past")
     }
@@ -98,23 +113,18 @@ def _greedy(decoder: ort.InferenceSession, hidden: "np.ndarray", mask: "np.ndarr
         use_cache = True
 
 
-def test_the_graphs_compute_what_the_shipped_ones_do(
-    model: MoonshineModel,
-    shipped: tuple[ort.InferenceSession, ort.InferenceSession],
-    samples: Read,
-    recording: str,
-) -> None:
-    encoder, decoder = shipped
+def test_the_graphs_compute_what_the_shipped_ones_do(pair: Pair, samples: Read, recording: str) -> None:
     audio = samples(recording)
     mask = np.ones((1, len(audio)), np.int64)
-    (hidden,) = encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
-    encoded = model.encode(audio)
+    (hidden,) = pair.encoder.run(None, _inputs(pair.encoder, audio))
+    encoded = pair.model.encode(audio)
     assert encoded.hidden.shape == hidden.shape
-    # Rounded to 8 bits, the shipped encoder itself differs by half as much where the audio does by 1e-6.
+    # Rounded to 8 bits, tiny-en's shipped encoder differs from itself by half as much for audio that differs
+    # by 1e-6.
     assert np.abs(encoded.hidden - hidden).mean() < 0.1 * np.abs(hidden).mean()
-    tokens = tuple(_greedy(decoder, hidden, mask))
-    assert model.decode(encoded, Decoded(), ())[0].tokens == tokens
-    assert model.tokenizer.text(tokens).startswith(SPOKEN[recording])
+    tokens = tuple(_greedy(pair.decoder, hidden, mask))
+    assert pair.model.decode(encoded, Decoded(), ())[0].tokens == tokens
+    assert pair.model.tokenizer.text(tokens).startswith(SPOKEN[recording])
 
 
 # --- Encoding
