@@ -2,7 +2,8 @@
 
 The shipped decoder of tiny-en has 1,800 nodes in two branches of an `If`, the encoder 700, as exported for
 any shape. They spend much of their time on shapes, masks, rotations and padding, and those of base-en on
-dequantising all weights in every run. The same quantised weights are used here in four graphs that process one segment at a time:
+dequantising all weights in every run. The same quantised weights are used here in four graphs that process
+one segment at a time:
 
 - `stem`: samples → features, one for each 192 samples (12 ms), and the statistics for their normalisation.
   A feature depends on only 32 ms of audio, so that a growing segment's features are computed once.

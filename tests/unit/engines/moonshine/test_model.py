@@ -119,8 +119,8 @@ def test_the_graphs_compute_what_the_shipped_ones_do(pair: Pair, samples: Read, 
     (hidden,) = pair.encoder.run(None, _inputs(pair.encoder, audio))
     encoded = pair.model.encode(audio)
     assert encoded.hidden.shape == hidden.shape
-    # Rounded to 8 bits, tiny-en's shipped encoder differs from itself by half as much for audio that differs
-    # by 1e-6.
+    # Rounded to 8 bits, tiny-en's shipped encoder differs from itself by half as much for audio that
+    # differs by 1e-6.
     assert np.abs(encoded.hidden - hidden).mean() < 0.1 * np.abs(hidden).mean()
     tokens = tuple(_greedy(pair.decoder, hidden, mask))
     assert pair.model.decode(encoded, Decoded(), ())[0].tokens == tokens
