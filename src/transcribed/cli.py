@@ -24,6 +24,7 @@ from transcribed.audio.formats import (
 )
 from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.errors import TranscribedError
+from transcribed.options import TranscriptForm
 from transcribed.principal import Role
 from transcribed.settings import ModelsSettings, RecognitionSettings, ServerSettings
 from transcribed.terminal.writing import FileFormat
@@ -47,6 +48,16 @@ def _track_option(command: Any) -> Any:
         type=click.IntRange(min=1),
         metavar="NUMBER",
         help="The audio track, counted from 1.  [default: the one that a player would play]",
+    )(command)
+
+
+def _transcript_form_option(command: Any) -> Any:
+    return click.option(
+        "--transcript-format",
+        "transcript_form",
+        type=click.Choice([each.value for each in TranscriptForm]),
+        callback=lambda _context, _option, value: None if value is None else TranscriptForm(value),
+        help="Numbers, dates and money in digits, or as words.  [default: as the engine writes them]",
     )(command)
 
 
@@ -180,6 +191,7 @@ def serve(**given: Any) -> None:
 )
 @click.option("--force", is_flag=True, help="Also transcribe recordings that have a transcript.")
 @_track_option
+@_transcript_form_option
 @settings_options(RecognitionSettings)
 def transcribe(
     *,
@@ -188,6 +200,7 @@ def transcribe(
     output: str | None,
     force: bool,
     track: int | None,
+    transcript_form: TranscriptForm | None,
     **given: Any,
 ) -> None:
     """Transcribe recordings.
@@ -215,9 +228,13 @@ def transcribe(
     from transcribed.terminal import files as single  # noqa: PLC0415
 
     if output in {None, "-"}:
-        failed = _run(single.print_transcripts(settings, files, form, track))
+        failed = _run(single.print_transcripts(settings, files, form, track, transcript_form))
     else:
-        failed = _run(batch.transcribe_to_files(settings, files, output, form, force=force, track=track))
+        failed = _run(
+            batch.transcribe_to_files(
+                settings, files, output, form, force=force, track=track, transcript_form=transcript_form
+            )
+        )
     sys.exit(min(1, failed))
 
 
@@ -257,6 +274,7 @@ def _check_output(files: Sequence[str], form: FileFormat, output: str | None, *,
     help="The number of interleaved channels of raw samples.  [default: 1]",
 )
 @_track_option
+@_transcript_form_option
 @_format_option(["text", "json"], "One line of text for each segment, or Amazon's TranscriptEvent JSON.")
 @settings_options(RecognitionSettings)
 def listen(
@@ -268,6 +286,7 @@ def listen(
     sample_rate: int | None,
     channels: int | None,
     track: int | None,
+    transcript_form: TranscriptForm | None,
     form: Format,
     **given: Any,
 ) -> None:
@@ -304,7 +323,7 @@ def listen(
             audio = StandardInput(written)
     except TranscribedError as error:
         raise click.ClickException(error.message) from error
-    _run(live.listen(settings, audio, form, track))
+    _run(live.listen(settings, audio, form, track, transcript_form))
 
 
 @cli.command()

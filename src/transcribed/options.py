@@ -27,7 +27,10 @@ class Stability(Enum):
 
 
 class TranscriptForm(Enum):
-    """Whether numbers, times and amounts of money are written in digits or spelled out in words."""
+    """Whether numbers, times, dates and amounts of money are in digits, or spelled out in words.
+
+    Without a form they are as the engine writes them, which may be either.
+    """
 
     WRITTEN = "written"
     SPOKEN = "spoken"
@@ -126,8 +129,8 @@ def unsupported(options: StreamOptions, capabilities: Capabilities) -> tuple[str
     return tuple(name for name in OPTIONAL if getattr(options, name) and not getattr(capabilities, name))
 
 
-def has_spoken_form(language: str) -> bool:
-    """Whether this server can spell out numbers in the language itself, whatever the engine supports."""
+def has_number_forms(language: str) -> bool:
+    """Whether this server converts numbers of the language itself, whatever the engine supports."""
     return language.lower().startswith("en")
 
 

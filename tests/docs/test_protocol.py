@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 import pytest
 from fastapi.routing import APIRoute
@@ -80,7 +80,8 @@ def _choices(name: str) -> str:
         return f"{low:g} to {high:g}"
     if kind == str | None:
         return "one that is loaded" if name == "engine" else "one of the engine's"
-    kind = next((each for each in get_args(kind) if get_origin(each) is Literal), kind)
+    if type(None) in get_args(kind):
+        kind = next(each for each in get_args(kind) if each is not type(None))
     choices = [each.value for each in kind] if isinstance(kind, type) else get_args(kind)
     return ", ".join(f"`{choice}`" for choice in choices)
 

@@ -927,6 +927,38 @@ def test_the_native_front_end_refuses_what_it_cannot_speak(counting: "Callable[.
     assert error["Message"] == "transcript_format=spoken is for English alone, and not for de-DE."
 
 
+# --- The written form
+
+
+@both
+def test_numbers_are_in_digits_by_default_as_at_amazon(
+    tmp_path: Path, start_server: "Callable[..., Server]", kind: Kind
+) -> None:
+    script = tmp_path / "script.json"
+    said = "We paid twelve dollars and fifty cents"
+    events = [
+        {"at": 0.5, "text": f"{said}"},
+        {"at": "end", "text": f"{said} at half past three.", "final": True},
+    ]
+    script.write_text(json.dumps({"language": "en-US", "events": events}))
+    server = start_server("--engine", "scripted", "--script", str(script))
+    stabilised = {"enable-partial-results-stabilization": "true"}
+    with kind(server.address, PCM | stabilised) as client:
+        client.send(bytes(SECOND // 2))
+        found = [next(told := results(client.events()))]
+        client.send(bytes(SECOND // 2))
+        client.end()
+        found += told
+    partial, final = (result["Alternatives"][0] for result in found)
+    assert (partial["Transcript"], final["Transcript"]) == ("We paid $12.50", "We paid $12.50 at 3:30.")
+    assert [item["Content"] for item in final["Items"]] == ["We", "paid", "$12.50", "at", "3:30", "."]
+    stable = [item["Content"] for item in partial["Items"] if item["Stable"]]
+    assert stable == ["We", "paid"][: len(stable)]
+    asked = {"": [f"{said} at half past three."], "&transcript_format=written": [final["Transcript"]]}
+    for query, texts in asked.items():
+        assert native_heard(server, query, bytes(SECOND))[0] == texts
+
+
 # --- Sessions that outlive a connection
 
 

@@ -2,7 +2,7 @@
 
 A front end maps its client's request to a TranscriptionRequest, and events to its protocol's messages. The
 service checks the request against the engine's capabilities, and is responsible for vocabulary filters, the
-spoken form, channels, sessions, and storing transcripts.
+written and the spoken form, channels, sessions, and storing transcripts.
 """
 
 import asyncio
@@ -24,13 +24,14 @@ from transcribed.options import (
     Pace,
     StreamOptions,
     TranscriptForm,
-    has_spoken_form,
+    has_number_forms,
     ignoring_case,
     one_of,
     unsupported,
 )
 from transcribed.principal import NOBODY
 from transcribed.recognition.spoken_form import spoken_form
+from transcribed.recognition.written_form import written_form
 from transcribed.service.channels import ChannelSession
 from transcribed.service.files import FilePace, send_recording
 from transcribed.service.library import Library
@@ -292,7 +293,7 @@ class Transcription:
         if lacked:
             raise BadRequest(f"The engine {can.name} cannot do this: {', '.join(lacked)}. Ask without it.")
         spoken_here = options.transcript_form is TranscriptForm.SPOKEN and not can.transcript_form
-        if spoken_here and not has_spoken_form(meant := language or can.languages[0]):
+        if spoken_here and not has_number_forms(meant := language or can.languages[0]):
             raise BadRequest(f"The spoken form is for English alone, and not for {meant}.")
         return engine, options
 
@@ -303,15 +304,20 @@ class Transcription:
         engine, options = self._served(request)
         here = unsupported(options, engine.capabilities)
         changes: list[Callable[[Segment], Segment]] = []
-        if "transcript_form" in here and options.transcript_form is TranscriptForm.SPOKEN:
-            changes.append(spoken_form)
+        if "transcript_form" in here:
+            changes.append(spoken_form if options.transcript_form is TranscriptForm.SPOKEN else _written)
         if "vocabulary_filter" in here and options.vocabulary_filter is not None:
             if self._filters is None:
                 raise BadRequest("There are no vocabulary filters here.")
-            # After the spoken form, because a filter applies to the words as they are shown.
+            # After the form, because a filter applies to the words as they are shown.
             changes.append((await self._filters.applied(request.owner, options.vocabulary_filter)).apply)
         for_engine: dict[str, Any] = dict.fromkeys(here)
         return engine, replace(options, **for_engine), changes
+
+
+def _written(segment: Segment) -> Segment:
+    """The segment in its written form; unchanged in a language of which this server knows none."""
+    return written_form(segment) if has_number_forms(segment.language) else segment
 
 
 def _nothing() -> None:

@@ -13,7 +13,7 @@ from rich.table import Column
 
 from transcribed.errors import StorageFull, TranscribedError
 from transcribed.loading import Recognition, recognition
-from transcribed.options import StreamOptions
+from transcribed.options import StreamOptions, TranscriptForm
 from transcribed.service.threads import in_thread
 from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings
@@ -31,18 +31,20 @@ async def transcribe_to_files(
     *,
     force: bool,
     track: int | None = None,
+    transcript_form: TranscriptForm | None = None,
 ) -> int:
     """Write a transcript of each recording, unless a newer one exists. Return the number of failures.
 
     `inputs` are files, folders, or only "-" for standard input. `output` is a folder, or a file for a
-    single recording. `track` is the number of the audio track. With `force`, newer ones are replaced,
-    too. Raises StorageFull, after which nothing more can be written.
+    single recording. `track` is the number of the audio track, `transcript_form` how numbers are written.
+    With `force`, newer ones are replaced, too. Raises StorageFull, after which nothing more can be written.
     """
     planned = await in_thread(plan, inputs, output, SUFFIXES[form], force=force)
     with _ProgressDisplay(planned.jobs) as display:
         for problem in planned.problems:
             display.print(problem)
-        batch = _Batch(planned, form, display, track)
+        options = StreamOptions(partials=False, transcript_form=transcript_form)
+        batch = _Batch(planned, form, display, TranscriptionRequest(options=options, track=track))
         if planned.jobs:
             async with recognition(settings) as recogniser:
                 threads = settings.threads or os.cpu_count() or 1
@@ -58,13 +60,13 @@ async def transcribe_to_files(
 
 class _Batch:
     def __init__(
-        self, planned: Plan, form: FileFormat, display: "_ProgressDisplay", track: int | None
+        self, planned: Plan, form: FileFormat, display: "_ProgressDisplay", request: TranscriptionRequest
     ) -> None:
         # The longest recordings come first, so that all threads finish at about the same time.
         self._waiting = iter(sorted(planned.jobs, key=lambda job: -job.size))
         self._form = form
         self._display = display
-        self._request = TranscriptionRequest(options=StreamOptions(partials=False), track=track)
+        self._request = request
         self.written = 0
         self.failed = len(planned.problems)
 

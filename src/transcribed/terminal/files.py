@@ -14,7 +14,7 @@ from transcribed.audio.source import FileSource, Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.errors import NotFound, TranscribedError, UnreadableAudio
 from transcribed.loading import Recognition, recognition
-from transcribed.options import StreamOptions
+from transcribed.options import StreamOptions, TranscriptForm
 from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings
 from transcribed.terminal.display import Display
@@ -28,16 +28,23 @@ _FEWEST_BYTES = 32
 
 
 async def print_transcripts(
-    settings: RecognitionSettings, files: Sequence[str], form: FileFormat, track: int | None = None
+    settings: RecognitionSettings,
+    files: Sequence[str],
+    form: FileFormat,
+    track: int | None = None,
+    transcript_form: TranscriptForm | None = None,
 ) -> int:
-    """Print the transcripts of files ("-" is standard input). Return how many could not be read."""
+    """Print the transcripts of files ("-" is standard input). Return how many could not be read.
+
+    `track` is the number of the audio track, `transcript_form` how numbers are written.
+    """
     failed = 0
     async with recognition(settings) as recogniser:
         for file in files:
             if len(files) > 1 and form == "text":
                 print(f"==> {file} <==", flush=True)
             try:
-                await _print_transcript(recogniser, file, form, track)
+                await _print_transcript(recogniser, file, form, track, transcript_form)
             except TranscribedError as error:
                 failed += 1
                 print(f"{file}: {error.message}", file=sys.stderr)
@@ -45,7 +52,11 @@ async def print_transcripts(
 
 
 async def _print_transcript(
-    recogniser: Recognition, file: str, form: FileFormat, track: int | None
+    recogniser: Recognition,
+    file: str,
+    form: FileFormat,
+    track: int | None,
+    transcript_form: TranscriptForm | None,
 ) -> None:
     with opened(file) as source:
         progress = Progress(
@@ -58,7 +69,8 @@ async def _print_transcript(
         finals: list[Segment] = []
         lines: Format | None = form if form == "text" or form == "json" else None  # noqa: PLR1714 - for mypy
         with Display(lines, progress) as display:
-            request = TranscriptionRequest(options=StreamOptions(partials=display.visible), track=track)
+            options = StreamOptions(partials=display.visible, transcript_form=transcript_form)
+            request = TranscriptionRequest(options=options, track=track)
             events = recogniser.transcription.transcribe_upload(source, request)
             async with aclosing(events):
                 async for event in events:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from transcribed.audio.formats import InputFormat
 from transcribed.loading import recognition
+from transcribed.options import StreamOptions, TranscriptForm
 from transcribed.service.transcription import TranscriptionRequest
 from transcribed.settings import RecognitionSettings
 from transcribed.terminal.display import Display
@@ -50,16 +51,21 @@ class LiveSource(AbstractContextManager[Any], Protocol):
 
 
 async def listen(
-    settings: RecognitionSettings, source: LiveSource, form: Format, track: int | None = None
+    settings: RecognitionSettings,
+    source: LiveSource,
+    form: Format,
+    track: int | None = None,
+    transcript_form: TranscriptForm | None = None,
 ) -> None:
     """Print the transcript of live audio until the source ends, or SIGINT or SIGTERM stops it.
 
-    `track` is the number of the audio track in a container. Raises ConfigurationError, and errors of the
-    audio and the engine after the last words.
+    `track` is the number of the audio track in a container, `transcript_form` how numbers are written.
+    Raises ConfigurationError, and errors of the audio and the engine after the last words.
     """
     async with recognition(settings) as recogniser:
         status = Text(f"{source.name}: Ctrl-C ends", style="dim")
-        request = TranscriptionRequest(format=source.format, track=track)
+        options = StreamOptions(transcript_form=transcript_form)
+        request = TranscriptionRequest(options=options, format=source.format, track=track)
         with source, _stopped_by_signal(source.stop), Display(form, status) as display:
             reported = 0.0
             async with (

@@ -20,7 +20,7 @@ from transcribed.options import (
     StreamOptions,
     TranscriptForm,
     VocabularyFilter,
-    has_spoken_form,
+    has_number_forms,
     ignoring_case,
     one_of,
 )
@@ -194,8 +194,9 @@ PARAMETERS = {
         _choice(
             _FORMAT,
             _FORMATS,
-            "Numbers, times and money in digits, or as [words](#the-spoken-form): by the engine if it can, "
-            f"or else by this server in English only; by default `{_FORMATS[0]}`.",
+            "Numbers, times, dates and money [in digits](#the-written-form), or as "
+            "[words](#the-spoken-form): by the engine if it can, or else by this server in English "
+            f"only; by default `{_FORMATS[0]}`.",
             "transcript_form",
         ),
         _switch(
@@ -291,7 +292,7 @@ def stream_request(given: Mapping[str, str], can: Capabilities) -> StreamRequest
     split = _channels(values.get("enable-channel-identification"), values.get("number-of-channels"))
     _check(values, split)
     spoken_here = not can.transcript_form and values.get(_FORMAT) == "spoken"
-    if spoken_here and not (language and has_spoken_form(language)):
+    if spoken_here and not (language and has_number_forms(language)):
         raise BadRequest(
             f"{_FORMAT}=spoken is for English alone here. Leave it out, or send an English language-code."
         )

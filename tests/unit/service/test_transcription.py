@@ -118,6 +118,34 @@ async def test_recordings_and_live_audio_are_changed_alike(
         assert await texts(live.events(chunks())) == [text]
 
 
+@pytest.mark.parametrize(
+    ("language", "form", "text"),
+    [
+        ("en-US", None, "I owe five darn dollars and fifty cents."),
+        ("en-US", TranscriptForm.WRITTEN, "I owe five *** dollars and 50 cents."),
+        ("fr-FR", TranscriptForm.WRITTEN, "I owe five *** dollars and fifty cents."),
+    ],
+)
+async def test_numbers_are_in_digits_on_request_and_in_english(
+    scheduler: Scheduler,
+    decoders: Decoders,
+    tmp_path: Path,
+    language: str,
+    form: TranscriptForm | None,
+    text: str,
+) -> None:
+    said = "I owe five darn dollars and fifty cents."
+    script = {"language": language, "events": [{"at": "end", "text": said, "final": True}]}
+    engine = scheduler.run(ScriptedEngine(Script.model_validate(script)))
+    filters = VocabularyFilters(FilterFolder(tmp_path))
+    await filters.put(NOBODY, "rude", ["darn"])
+    service = Transcription(lambda _: engine, decoders, filters=filters)
+    filtered = VocabularyFilter(("rude",)) if form else None
+    options = StreamOptions(transcript_form=form, vocabulary_filter=filtered)
+    request = TranscriptionRequest(options=options)
+    assert await texts(service.transcribe_upload(MemorySource(wav()), request)) == [text]
+
+
 async def test_a_filter_is_its_owners(service: Transcription) -> None:
     options = StreamOptions(vocabulary_filter=VocabularyFilter(("rude",)))
     for owner, text in ((NOBODY, "I owe 5 *** dollars."), ("anna", "I owe 5 darn ***.")):

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import HTTPConnection
 
 from transcribed.http.access import authorize
 from transcribed.http.amazon.handler import AmazonStreamHandler, Limits
 from transcribed.http.authentication import Caller
+from transcribed.options import Capabilities, TranscriptForm
 from transcribed.principal import Role
 from transcribed.request_context import request_id
 from transcribed.service.transcription import Transcription, TranscriptionRequest
@@ -48,8 +49,9 @@ class AmazonFront:
         """
         access = authorize(connection, Role.TRANSCRIBE)
         caller: Caller = connection.user
-        request = stream_request(given(), self.transcription.capabilities(None))
-        neutral = _neutral(request, access.principal.owner)
+        can = self.transcription.capabilities(None)
+        request = stream_request(given(), can)
+        neutral = _neutral(request, can, access.principal.owner)
         live = await opened.enter_async_context(self.transcription.open_live(neutral))
         chain = None if caller.signature is None else caller.signature.chain()
         reader = wire.AudioReader(request, chain, unsigned=unsigned or chain is None)
@@ -59,9 +61,13 @@ class AmazonFront:
         )
 
 
-def _neutral(request: StreamRequest, owner: str) -> TranscriptionRequest:
+def _neutral(request: StreamRequest, can: Capabilities, owner: str) -> TranscriptionRequest:
+    options = request.options
+    if options.transcript_form is None and not can.transcript_form:
+        # Amazon's default. An engine that has forms has a default of its own, which settings may change.
+        options = replace(options, transcript_form=TranscriptForm.WRITTEN)
     return TranscriptionRequest(
-        options=request.options,
+        options=options,
         format=request.format,
         split_channels=request.split_channels,
         session_id=request.session_id,

@@ -21,7 +21,7 @@ from transcribed.options import (
     Stability,
     StreamOptions,
     TranscriptForm,
-    has_spoken_form,
+    has_number_forms,
 )
 from transcribed.service.files import FilePace
 from transcribed.service.transcription import TranscriptionRequest
@@ -40,7 +40,7 @@ class StreamQuery(BaseModel):
     sample_rate: int = Field(SAMPLE_RATE, ge=LOWEST_RATE, le=HIGHEST_RATE)
     channels: int = Field(1, ge=1, le=MOST_CHANNELS)
     language: str | None = None
-    transcript_format: TranscriptForm = TranscriptForm.WRITTEN
+    transcript_format: TranscriptForm | None = None
     events: Literal["speech"] | None = None
     endpoint_silence: float | None = Field(None, ge=SHORTEST_SILENCE, le=LONGEST_SILENCE)
     engine: str | None = None
@@ -66,7 +66,7 @@ class StreamQuery(BaseModel):
         """Raise BadRequest, with this protocol's parameter names, for unsupported combinations."""
         language = self.language or can.languages[0]
         spoken_here = self.transcript_format is TranscriptForm.SPOKEN and not can.transcript_form
-        if spoken_here and not has_spoken_form(language):
+        if spoken_here and not has_number_forms(language):
             raise BadRequest(f"transcript_format=spoken is for English alone, and not for {language}.")
         if self.events is not None and self.format != "json":
             raise BadRequest("events=speech requires format=json.")
