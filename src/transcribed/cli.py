@@ -526,10 +526,10 @@ def pull_model(*, name: str, offered: str | None, **given: Any) -> None:
 
 
 @models.command("path")
-@click.argument("name")
+@click.argument("name", required=False)
 @settings_options(ModelsSettings, "models")
-def model_path(*, name: str, **given: Any) -> None:
-    """Verify the pulled model NAME and print its folder."""
+def model_path(*, name: str | None, **given: Any) -> None:
+    """Verify the pulled model NAME and print its folder; without NAME, the folder of all models."""
     from transcribed.terminal import models as commands  # noqa: PLC0415 - as above
 
     _run_models(given, lambda settings: commands.print_path(settings, name))

@@ -4,48 +4,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-import platformdirs
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.amazon.settings import AmazonSettings
-from transcribed.engines.registry import LOCAL, MODELS, REMOTE, EngineOptions
+from transcribed.engines.registry import LOCAL, MODELS, PULLED_MODELS, REMOTE, EngineOptions
 from transcribed.http.origins import Hosts, Origins
 from transcribed.http.proxies import Proxies
 from transcribed.logs import LogFormat
 from transcribed.models.addresses import valid_mirror
+from transcribed.models.catalogue import is_name
+from transcribed.models.options import ModelOptions
+from transcribed.storage.user_folders import in_data_folder
 
 if TYPE_CHECKING:
     EngineName: TypeAlias = str
     FallbackName: TypeAlias = str
-    ModelName: TypeAlias = str
 else:
     EngineName = Literal[(*LOCAL, *REMOTE)]
     FallbackName = Literal[("none", *LOCAL)]
-    ModelName = Literal[("default", *dict.fromkeys(name for models in MODELS.values() for name in models))]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 NO_TRANSCRIPTS = "none"
 """The value of `transcripts` that keeps none."""
 
 
-def _in_data_folder(name: str) -> Path:
-    try:
-        return platformdirs.user_data_path("transcribed") / name
-    except RuntimeError:  # No home folder. In a shared folder another user could create the file first.
-        return Path(name)
-
-
-class _ModelFolderSettings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
-
-    models: Path = Field(
-        default_factory=lambda: _in_data_folder("models"),
-        description="The folder of models that `transcribed models pull` fetches.",
-    )
-
-
-class ModelsSettings(_ModelFolderSettings):
+class ModelsSettings(ModelOptions):
     """The settings of `transcribed models`."""
 
     models_mirror: str = Field(
@@ -64,7 +48,11 @@ class _EngineSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
 
     engine: EngineName = Field("moonshine", description="The engine that recognises speech.")
-    model: ModelName = Field("default", description="A model of the engine.")
+    model: str = Field(
+        "default",
+        description="A model of the engine, or one that was pulled.",
+        json_schema_extra={"metavar": "NAME"},
+    )
     fallback: FallbackName = Field(
         "none", description="The engine that takes over when a remote one, such as amazon, fails."
     )
@@ -76,13 +64,15 @@ class _EngineSettings(BaseSettings):
     @classmethod
     def _is_one_of_the_engines(cls, model: str, info: ValidationInfo) -> str:
         engine = info.data.get("engine", "")
-        models = MODELS.get(engine, ())
-        if model != "default" and model not in models:
-            raise ValueError(f"the models of the engine {engine} are: {', '.join(models) or 'default'}")
+        own = ("default", *MODELS.get(engine, ()))
+        # Which models were pulled is known when one is loaded.
+        if model not in own and not (engine in PULLED_MODELS and is_name(model)):
+            pulled = ", and those of `transcribed models list`" * (engine in PULLED_MODELS)
+            raise ValueError(f"the models of the engine {engine} are: {', '.join(own)}{pulled}")
         return model
 
 
-class RecognitionSettings(EngineOptions, _ModelFolderSettings, _EngineSettings):
+class RecognitionSettings(EngineOptions, _EngineSettings):
     """The settings of every command that recognises speech."""
 
     def model_of(self, engine: str) -> str | None:
@@ -108,14 +98,14 @@ class ServerSettings(RecognitionSettings):
     )
     tls_key: Path | None = Field(None, description="The private key of your own certificate (PEM).")
     certificates: Path = Field(
-        default_factory=lambda: _in_data_folder("certificates"),
+        default_factory=lambda: in_data_folder("certificates"),
         description="The folder of the local certificate authority, created when it is first needed.",
     )
     access_keys: Path | None = Field(
         None, description="A file of access keys, one on each line: ID SECRET [ROLE [OWNER]]."
     )
     keys_key: Path = Field(
-        default_factory=lambda: _in_data_folder("keys-key"),
+        default_factory=lambda: in_data_folder("keys-key"),
         description="The file with the key that encrypts the secrets of access keys in the database.",
     )
     no_auth: bool = Field(False, description="Let everybody do everything, without access keys.")

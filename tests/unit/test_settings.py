@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.engines.amazon.settings import FEATURES, AmazonSettings
 from transcribed.engines.moonshine.variants import VARIANTS
-from transcribed.engines.registry import LOCAL, MODELS, REMOTE
+from transcribed.engines.registry import LOCAL, MODELS, PULLED_MODELS, REMOTE
 from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.wire.amazon_parameters import PARAMETERS
 
@@ -79,8 +79,7 @@ def test_the_choices_of_engine_and_model_are_those_of_the_registry() -> None:
     fields = RecognitionSettings.model_fields
     assert get_args(fields["engine"].annotation) == (*LOCAL, *REMOTE)
     assert get_args(fields["fallback"].annotation) == ("none", *LOCAL)
-    assert get_args(fields["model"].annotation) == ("default", *VARIANTS)
-    assert set(MODELS) <= {*LOCAL, *REMOTE}
+    assert set(MODELS) | PULLED_MODELS <= {*LOCAL, *REMOTE}
 
 
 def test_a_model_is_one_of_the_engines() -> None:
@@ -91,5 +90,6 @@ def test_a_model_is_one_of_the_engines() -> None:
     assert RecognitionSettings().model_of("moonshine") is None
     with pytest.raises(ValidationError, match="the models of the engine amazon are: default"):
         RecognitionSettings(engine="amazon", model=first)
-    with pytest.raises(ValidationError, match="Input should be 'default'"):
-        RecognitionSettings(model="none-such")
+    with pytest.raises(ValidationError, match=r"the models of the engine moonshine are: .*list"):
+        RecognitionSettings(model="../none/such")
+    assert RecognitionSettings(model="small-streaming-en").model_of("moonshine") == "small-streaming-en"

@@ -6,6 +6,7 @@ imported when it is loaded, so that unused engines cost neither start-up time no
 
 from collections.abc import Callable, Mapping
 
+from transcribed.engines import pulled
 from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.engines.base import Engine, LocalEngine
 from transcribed.engines.moonshine.options import MoonshineOptions
@@ -13,13 +14,17 @@ from transcribed.engines.moonshine.variants import VARIANTS
 from transcribed.engines.segments.options import SegmentOptions
 from transcribed.engines.testing.options import ScriptedOptions
 from transcribed.errors import ConfigurationError
+from transcribed.models.options import ModelOptions
 
 
-class EngineOptions(AmazonOptions, MoonshineOptions, SegmentOptions, ScriptedOptions):
+class EngineOptions(AmazonOptions, MoonshineOptions, SegmentOptions, ScriptedOptions, ModelOptions):
     """The settings of all engines; each engine declares its own."""
 
 
 def _moonshine(options: EngineOptions, model: str | None) -> LocalEngine:
+    own = MODELS["moonshine"]
+    if model is not None and model not in own:
+        return pulled.load(options.models, model, options.endpointing, own)
     from transcribed.engines.moonshine import engine  # noqa: PLC0415 - see above
 
     return engine.load(options.cache, options.endpointing, model)
@@ -39,13 +44,6 @@ def _amazon(options: EngineOptions, _: str | None) -> Engine:
     return engine.load(options.for_amazon())
 
 
-def lacking(family: str) -> str | None:
-    """What is missing to run models of a catalogue's family on this machine; None if nothing is."""
-    return _LACKING.get(family, "this version has no engine for it")
-
-
-_LACKING: Mapping[str, str | None] = {}
-
 LOCAL: Mapping[str, Callable[[EngineOptions, str | None], LocalEngine]] = {
     "moonshine": _moonshine,
     "scripted": _scripted,
@@ -58,3 +56,5 @@ REMOTE: Mapping[str, Callable[[EngineOptions, str | None], Engine]] = {"amazon":
 """The same for remote engines."""
 MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": tuple(VARIANTS)}
 """The models of each engine that may have several. The first one is the default."""
+PULLED_MODELS = frozenset({"moonshine"})
+"""The engines that also load models of the folder `models`."""

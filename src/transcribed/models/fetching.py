@@ -281,7 +281,8 @@ def _failure(url: str, error: RequestException, timeout: float) -> Exception:
         case InvalidSchema() if "SOCKS" in str(error):
             message = "A SOCKS proxy needs another package: pip install pysocks"
         case NotConnected():
-            kind, message = _Temporary, f"{where} cannot be reached: {reason}."
+            kind = _Temporary
+            message = f"{where} cannot be reached: {reason}. Without a network, give the files with --from."
         case _:
             message = f"{where} cannot be fetched: {reason}."
     return kind(message)

@@ -18,7 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from transcribed.engines.registry import lacking
+from transcribed.engines.pulled import lacking
 from transcribed.errors import DamagedModel, NotFound
 from transcribed.models.catalogue import catalogue, did_you_mean
 from transcribed.models.folder import ModelFolder
@@ -99,9 +99,12 @@ def pull_model(settings: ModelsSettings, name: str, given: str | None) -> None:
         _tell(f"Use it with: --model {name}")
 
 
-def print_path(settings: ModelsSettings, name: str) -> None:
-    """Print the folder of a pulled model, whose files are verified. Raises TranscribedError."""
+def print_path(settings: ModelsSettings, name: str | None) -> None:
+    """Print the folder of a pulled model, whose files are verified, or of all. Raises TranscribedError."""
     folder = ModelFolder(settings.models)
+    if name is None:
+        click.echo(folder.path)
+        return
     home = folder.find(name)
     if home is None:
         known = [*catalogue().models, *folder.names()]

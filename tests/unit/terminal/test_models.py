@@ -69,8 +69,9 @@ def test_a_model_is_pulled_found_listed_and_removed(
     assert f"Pulling {MODEL} (78 MB, MIT) from {mirror.url}/{REPOSITORY}/resolve/" in done.stderr
     assert f"Pulled {MODEL} into pulled/{MODEL}." in done.stderr
     assert pulled() == "yes"
-    done = run("models", "path", MODEL, settings=settings)
-    assert (done.exit_code, done.stdout) == (0, f"pulled/{MODEL}\n")
+    for arguments, path in [((MODEL,), f"pulled/{MODEL}\n"), ((), "pulled\n")]:
+        done = run("models", "path", *arguments, settings=settings)
+        assert (done.exit_code, done.stdout) == (0, path)
     (tmp_path / "pulled" / MODEL / "model.bin").write_bytes(b"short")
     assert pulled() == "damaged"
     assert_refused(
