@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from streaming_model import write_streaming_model
 
 from transcribed.engines.moonshine_streaming.engine import load
 from transcribed.engines.moonshine_streaming.library import package_file
@@ -90,3 +91,11 @@ def test_a_first_network_in_two_files_of_garbage_is_an_error(streaming: Path) ->
     for name in ("frontend.model.ort", "frontend.weights.ort"):
         (streaming / name).write_bytes(b"no network")
     assert "do not fit together" in _load(streaming, "small-streaming-en")
+
+
+def test_a_model_that_crashes_the_library_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    write_streaming_model(tmp_path, split=False)
+    config = tmp_path / "streaming_config.json"
+    # The library copies as many bytes as these, from networks that have fewer.
+    config.write_text(config.read_text().replace('"depth": 1', '"depth": 999999'))
+    assert "the library crashes" in _load(tmp_path, "tiny-streaming-en")
