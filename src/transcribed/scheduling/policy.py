@@ -13,9 +13,19 @@ from transcribed.options import Pace
 S = TypeVar("S")
 
 PROMISED_INTERVAL = 0.7
-"""Live streams are promised a partial at least this often during speech, in seconds."""
-USABLE_SHARE = 0.7
-"""Share of the threads' time that is promised to live streams. The server itself needs some of the rest."""
+"""Live streams are promised a partial at least this often during speech, in seconds.
+
+With this interval, the latency of 95 of 100 words is about a second.
+"""
+LONGEST_WAIT = 3 * PROMISED_INTERVAL
+"""Cap of a partial's wait. A longer one is its own stream's, whose client may read nothing."""
+OVERHEAD = 0.15
+"""The part of the threads' time that the server needs for all else, until it is known under load."""
+FULL_QUALITY_PART = 0.95
+"""Of the threads' time for live streams, the part for streams that can be stepped down. The rest, and as
+much again, is for streams that are."""
+_TOLERANCE = 1.1
+"""Streams are admitted while the mean wait of partials is at most this many promised intervals."""
 MAX_EARLINESS = 1.0
 """Audio that is at most this many seconds ahead of real time, as in network bursts, is not delayed."""
 _CATCHING_UP = 0.5
@@ -113,18 +123,27 @@ def _rank(candidate: Candidate[S], now: float) -> int:
             return 4
 
 
-def capacity(costs: Costs, threads: int) -> int:
-    """How many live streams these threads can serve as promised, at least one."""
-    cost_per_second = costs.steady + costs.partial / PROMISED_INTERVAL
-    return max(1, int(USABLE_SHARE * threads / cost_per_second))
+def demand(costs: Costs, speech: float = 1.0) -> float:
+    """The seconds of a thread that a live stream needs per second, with partials as often as promised.
 
-
-def admits(live: int, most: int, interval: float) -> bool:
-    """Whether to admit one more live stream beside `live` ones, of at most `most`.
-
-    `interval` is the measured time between partials, which also shows the load of other programs. Each
-    stream adds its share to it.
+    `speech` is the part of the time in which somebody speaks. A partial covers the audio up to its start,
+    so the next one must start by the promised interval less its own time.
     """
-    if live == 0:
+    interval = max(PROMISED_INTERVAL / 2, PROMISED_INTERVAL - costs.partial)
+    return costs.steady + speech * costs.partial / interval
+
+
+def room(available: float, load: float, demand: float) -> int:
+    """How many more live streams fit beside a load. All arguments are seconds of a thread per second."""
+    return max(0, int((available - load) / demand + 1e-9))
+
+
+def admits(available: float, load: float, demand: float, wait: float) -> bool:
+    """Whether to admit one more live stream of this demand beside the load of the others.
+
+    `wait` is the mean wait of partials at present. It tells what the costs do not: it is long, too, where
+    other programs have just begun to take their time.
+    """
+    if load == 0:
         return True
-    return live < most and interval + PROMISED_INTERVAL / most <= PROMISED_INTERVAL
+    return room(available, load, demand) > 0 and wait <= _TOLERANCE * PROMISED_INTERVAL

@@ -22,13 +22,23 @@ from transcribed.engines.base import (
     NextStep,
     RecognitionEvent,
     RecognitionStream,
+    StepDownEngine,
+    StepKind,
     StreamStatus,
 )
 from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError
 from transcribed.event_queue import EventQueue
 from transcribed.options import Capabilities, Pace, StreamOptions
-from transcribed.scheduling.meter import Meter
-from transcribed.scheduling.policy import Candidate, SenderClock, admits, capacity, choose, others_to_batch
+from transcribed.scheduling.effort import StreamEffort
+from transcribed.scheduling.load import Load
+from transcribed.scheduling.meter import Meter, Step
+from transcribed.scheduling.policy import (
+    FULL_QUALITY_PART,
+    Candidate,
+    SenderClock,
+    choose,
+    others_to_batch,
+)
 from transcribed.scheduling.workers import Workers
 
 BUFFERED_SECONDS = 5.0
@@ -41,27 +51,47 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _StepResult:
-    """The events of a step, the seconds it took, and the seconds of audio that it searched for speech."""
+    """The events of a step, and the seconds that it computed.
+
+    `heard` and `recognised` are the seconds of audio that were searched for speech, and recognised first.
+    """
 
     events: Sequence[RecognitionEvent]
-    seconds: float
+    cpu: float
     heard: float
+    recognised: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Conditions:
+    """Under which conditions a step began: when, with what effort, and whether all threads were busy then.
+
+    `streams` is how many streams made the step together.
+    """
+
+    began: float
+    effort: Effort
+    busy: bool
+    streams: int
 
 
 def _step(streams: Sequence["_ScheduledStream"], effort: Effort) -> Sequence[_StepResult | Exception]:
     """Do one step of each of these streams, which share an engine. Runs in a worker thread."""
     local = [stream.local for stream in streams]
-    began, backlogs = time.perf_counter(), [each.backlog for each in local]
+    before = [(each.backlog, each.recognised) for each in local]
+    began = time.thread_time()
     batching = streams[0].batching
     events: Sequence[Sequence[RecognitionEvent] | Exception]
     if len(local) == 1 or batching is None:
         events = [local[0].step(effort)]
     else:
         events = batching.step_together(local, effort)
-    seconds = (time.perf_counter() - began) / len(local)
+    cpu = (time.thread_time() - began) / len(local)
     return [
-        each if isinstance(each, Exception) else _StepResult(each, seconds, backlog - stream.backlog)
-        for each, stream, backlog in zip(events, local, backlogs, strict=True)
+        each
+        if isinstance(each, Exception)
+        else _StepResult(each, cpu, backlog - stream.backlog, max(0.0, stream.recognised - recognised))
+        for each, stream, (backlog, recognised) in zip(events, local, before, strict=True)
     ]
 
 
@@ -81,7 +111,8 @@ class Scheduler:
         self._streams: set[_ScheduledStream] = set()
         self._candidates: dict[_ScheduledStream, Candidate[_ScheduledStream]] = {}
         self._fast_steps = 0
-        self._live = 0
+        self.load = Load(self._workers.count)
+        """The live streams of all engines, and what the machine has left for them."""
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -98,33 +129,48 @@ class Scheduler:
         """The status of each open stream."""
         return [stream.status for stream in self._streams]
 
-    def run(self, engine: LocalEngine) -> "ScheduledEngine":
-        """Wrap an engine so that this scheduler runs its streams."""
-        return ScheduledEngine(engine, self)
+    def run(self, engine: LocalEngine, *, step_down: bool = True) -> "ScheduledEngine":
+        """Wrap an engine so that this scheduler runs its streams.
 
-    def capacity(self, meter: Meter) -> int:
-        """How many live streams can be served at the costs that the meter has measured."""
-        return capacity(meter.costs, self._workers.count)
+        With `step_down`, streams that there is no room for get the engine's cheaper version, if it has one.
+        """
+        self.load.loaded(engine.costs.share)
+        return ScheduledEngine(engine, self, step_down=step_down)
 
-    def open(self, engine: LocalEngine, options: StreamOptions, meter: Meter) -> RecognitionStream:
-        """Open a stream and run its steps. Raises LimitExceeded if a live stream cannot be served well."""
+    def capacity(self, meter: Meter, part: float = 1.0) -> int:
+        """How many live streams can be served at the costs that the meter has measured.
+
+        `part` is the part of the machine that they may use.
+        """
+        return self.load.capacity(meter, asyncio.get_running_loop().time(), part)
+
+    def open(
+        self, engine: LocalEngine, options: StreamOptions, meter: Meter, part: float = 1.0
+    ) -> RecognitionStream:
+        """Open a stream and run its steps. Raises LimitExceeded if a live stream cannot be served well.
+
+        `part` is the part of the machine that all live streams together may use.
+        """
         if self._closed:
             raise Stopping
         live = options.pace is Pace.LIVE
-        if live and not admits(self._live, self.capacity(meter), meter.interval):
+        if live and not self.load.admits(meter, asyncio.get_running_loop().time(), part):
             raise LimitExceeded(
-                f"No more live streams can be served well: {self._live} are being served. Try again later."
+                f"No more live streams can be served well: {self.load.streams} are being served. "
+                "Try again later."
             )
-        stream = _ScheduledStream(engine, options, self, meter)
+        stream = _ScheduledStream(engine, options, self, meter, self.load)
         self._streams.add(stream)
-        self._live += live
+        if live:
+            self.load.opened(meter)
         return stream
 
     def remove(self, stream: "_ScheduledStream") -> None:
         """Run no more steps of a stream that has ended."""
         self._streams.discard(stream)
         self._candidates.pop(stream, None)
-        self._live -= stream.live
+        if stream.live:
+            self.load.closed(stream.meter)
 
     def offer(self, candidate: _Candidate) -> None:
         """Queue a stream's next step."""
@@ -142,47 +188,66 @@ class Scheduler:
             stream = choose(self._candidates.values(), now, only_live=not self._may_step_fast)
             if stream is None:
                 return
-            batch = self._batch_of(self._candidates[stream], now)
+            effort = self._effort_of(stream)
+            batch = self._batch_of(self._candidates[stream], effort, now)
             for candidate in batch:
                 del self._candidates[candidate.stream]
                 candidate.stream.begin_step()
             self._fast_steps += not stream.live
-            effort = Effort.ALONE if len(self._streams) == 1 else Effort.FULL
             streams = [candidate.stream for candidate in batch]
             step = self._workers.run(partial(_step, streams, effort), self._step_seconds)
-            step.add_done_callback(partial(self._stepped, batch))
+            conditions = _Conditions(now, effort, self._workers.idle == 0, len(batch))
+            step.add_done_callback(partial(self._stepped, batch, conditions))
 
-    def _batch_of(self, chosen: _Candidate, now: float) -> list[_Candidate]:
+    def _effort_of(self, stream: "_ScheduledStream") -> Effort:
+        if len(self._streams) == 1:
+            return Effort.ALONE
+        return stream.effort(self._candidates[stream].kind)
+
+    def _batch_of(self, chosen: _Candidate, effort: Effort, now: float) -> list[_Candidate]:
         """The chosen candidate, and those to step in one batch with it."""
         engine = chosen.stream.batching
         if engine is None or (most := engine.batch(chosen.kind)) <= 1:
             return [chosen]
-        same = (each for each in self._candidates.values() if each.stream.batching is engine)
+        same = (
+            each
+            for each in self._candidates.values()
+            if each.stream.batching is engine and each.stream.effort(each.kind) is effort
+        )
         return [chosen, *others_to_batch(same, chosen, now, most - 1)]
 
     @property
     def _may_step_fast(self) -> bool:
         """Whether a stream at fast pace may step. Its long steps leave one thread free for live streams."""
-        return not self._live or self._workers.count == 1 or self._fast_steps < self._workers.count - 1
+        return (
+            not self.load.streams or self._workers.count == 1 or self._fast_steps < self._workers.count - 1
+        )
 
     def _stepped(
-        self, batch: Sequence[_Candidate], step: "asyncio.Future[Sequence[_StepResult | Exception]]"
+        self,
+        batch: Sequence[_Candidate],
+        conditions: _Conditions,
+        step: "asyncio.Future[Sequence[_StepResult | Exception]]",
     ) -> None:
         self._fast_steps -= not batch[0].stream.live
         error = step.exception()
         outcomes = step.result() if error is None else [error] * len(batch)
         for candidate, outcome in zip(batch, outcomes, strict=True):
-            candidate.stream.end_step(candidate, outcome)
+            candidate.stream.end_step(candidate, conditions, outcome)
         self._dispatch()
 
 
 class ScheduledEngine:
     """An Engine whose streams a scheduler runs step by step."""
 
-    def __init__(self, engine: LocalEngine, scheduler: Scheduler) -> None:
+    def __init__(self, engine: LocalEngine, scheduler: Scheduler, *, step_down: bool) -> None:
         self._engine = engine
         self._scheduler = scheduler
-        self._meter = Meter(engine.costs)
+        reducible = isinstance(engine, StepDownEngine)
+        self._meter = Meter(engine.costs, reduces=reducible)
+        self._reduced = engine.reduced if step_down and isinstance(engine, StepDownEngine) else None
+        self._reduced_meter = Meter((self._reduced or engine).costs)
+        self._part = 1.0 if self._reduced is None else FULL_QUALITY_PART
 
     @property
     def capabilities(self) -> Capabilities:
@@ -191,12 +256,22 @@ class ScheduledEngine:
 
     @property
     def capacity(self) -> int:
-        """How many live streams can be served."""
-        return self._scheduler.capacity(self._meter)
+        """How many live streams can be served with finals of full quality."""
+        return self._scheduler.capacity(self._meter, self._part)
 
     async def open(self, options: StreamOptions) -> RecognitionStream:
-        """Open a new stream. Raises LimitExceeded and Unavailable."""
-        return self._scheduler.open(self._engine, options, self._meter)
+        """Open a new stream, on the engine's cheaper version if there is no room for full quality.
+
+        Raises LimitExceeded and Unavailable.
+        """
+        try:
+            return self._scheduler.open(self._engine, options, self._meter, self._part)
+        except LimitExceeded:
+            if self._reduced is None:
+                raise
+        stream = self._scheduler.open(self._reduced, options, self._reduced_meter, 2.0 - self._part)
+        _log.info("The machine is busy: the finals of a new stream are of lower quality.")
+        return stream
 
 
 class _ScheduledStream:
@@ -206,14 +281,21 @@ class _ScheduledStream:
     """
 
     def __init__(
-        self, engine: LocalEngine, options: StreamOptions, scheduler: Scheduler, meter: Meter
+        self,
+        engine: LocalEngine,
+        options: StreamOptions,
+        scheduler: Scheduler,
+        meter: Meter,
+        load: Load,
     ) -> None:
         self.batching = engine if isinstance(engine, BatchingEngine) else None
         self.local = engine.open(options)
         self._pace = options.pace
         self.live = options.pace is Pace.LIVE
         self._scheduler = scheduler
-        self._meter = meter
+        self.meter = meter
+        self._load = load
+        self._effort = StreamEffort()
         # Samples, and None for each flush.
         self._incoming: deque[Samples | None] = deque()
         self._incoming_samples = 0
@@ -268,11 +350,17 @@ class _ScheduledStream:
         """The current state, for monitoring."""
         return StreamStatus(self._pace, self._received, max(0.0, self._received - self._recognised))
 
+    def effort(self, kind: StepKind) -> Effort:
+        """The effort of a step of this kind, where others compute beside it."""
+        return self._effort.of(kind, self._load.rule) if self.live else Effort.FULL
+
     def begin_step(self) -> None:
         """Leave the LocalStream to a worker thread until `end_step`."""
         self._stepping = True
 
-    def end_step(self, candidate: _Candidate, outcome: _StepResult | BaseException) -> None:
+    def end_step(
+        self, candidate: _Candidate, conditions: _Conditions, outcome: _StepResult | BaseException
+    ) -> None:
         """Process the result of the step that has just run."""
         self._stepping = False
         if self._events.ended:
@@ -284,13 +372,27 @@ class _ScheduledStream:
             self._fail(outcome)
         else:
             if self.live:
-                # Time before the audio arrived is the client's delay, not ours.
-                waited = asyncio.get_running_loop().time() - max(candidate.due, self._arrival)
-                self._meter.record(candidate.kind, outcome.seconds, outcome.heard, waited, outcome.events)
+                self._record(candidate, conditions, outcome)
             for event in outcome.events:
                 self._events.put(event)
             self._proceed()
             self._has_room.set()
+
+    def _record(self, candidate: _Candidate, conditions: _Conditions, result: _StepResult) -> None:
+        now = asyncio.get_running_loop().time()
+        step = Step(
+            candidate.kind,
+            conditions.effort,
+            result.cpu,
+            (now - conditions.began) / conditions.streams,
+            result.heard,
+            result.recognised,
+            # Time before the audio arrived is the client's delay, not ours.
+            now - max(candidate.due, self._arrival),
+            result.events,
+        )
+        self.meter.record(now, step)
+        self._load.record(now, step, busy=conditions.busy)
 
     def end(self, failure: TranscribedError | None) -> None:
         """End the stream, and wake those who wait for it."""

@@ -11,13 +11,13 @@ from transcribed.options import Pace
 from transcribed.scheduling.policy import (
     MAX_EARLINESS,
     PROMISED_INTERVAL,
-    USABLE_SHARE,
     Candidate,
     SenderClock,
     admits,
-    capacity,
     choose,
+    demand,
     others_to_batch,
+    room,
 )
 
 NOW = 10.0
@@ -165,45 +165,37 @@ def test_to_wait_on_never_sends_a_stream_back(candidates: list[Candidate], now: 
 # --- Who is let in
 
 
-def test_the_capacity_is_what_the_threads_have_time_for() -> None:
-    # Each stream needs 0.05 s in a second, of the 1.4 s that two threads have to promise.
-    partial = 0.03 * PROMISED_INTERVAL
-    assert capacity(Costs(steady=0.02, partial=partial - 1e-9), 2) == 28
-    assert capacity(Costs(steady=0.02, partial=partial - 1e-9), 1) == 14
-    assert capacity(Costs(steady=0.1, partial=0.6 * PROMISED_INTERVAL), 2) == 2
+def test_a_stream_needs_its_steps_and_a_partial_in_each_promised_interval() -> None:
+    # The promise is about the end of a partial: 0.1 s of the 0.7 are its own.
+    assert demand(Costs(steady=0.02, partial=0.1)) == pytest.approx(0.02 + 0.1 / 0.6)
+    assert demand(Costs(steady=0.02, partial=0.1), speech=0.5) == pytest.approx(0.02 + 0.5 * 0.1 / 0.6)
+
+
+def test_the_room_is_what_the_threads_have_time_for() -> None:
+    assert room(available=1.7, load=0.0, demand=0.1) == 17
+    assert room(available=1.7, load=1.45, demand=0.1) == 2
+    assert room(available=1.7, load=1.7, demand=0.1) == 0
+    assert room(available=1.7, load=5.0, demand=0.1) == 0
 
 
 def test_there_is_room_for_one_stream_on_any_machine() -> None:
-    assert capacity(Costs(steady=5.0, partial=5.0), 1) == 1
-    assert admits(0, 1, interval=99.0)
+    assert admits(available=0.5, load=0.0, demand=demand(Costs(steady=5.0, partial=5.0)), wait=99.0)
 
 
-@given(
-    st.floats(1e-4, 0.5),
-    st.floats(1e-4, 0.5),
-    st.integers(1, 64),
-)
-def test_the_promise_is_kept_by_as_many_as_the_capacity_and_not_by_one_more(
-    steady: float, partial: float, threads: int
+@given(st.floats(1e-4, 0.5), st.floats(1e-4, 0.5), st.floats(0.5, 64.0))
+def test_as_many_are_let_in_as_there_is_time_for_and_not_one_more(
+    steady: float, partial: float, available: float
 ) -> None:
-    def needed(streams: int) -> float:
-        return streams * (steady + partial / PROMISED_INTERVAL)
-
-    most = capacity(Costs(steady, partial), threads)
-    assert needed(most) <= USABLE_SHARE * threads + 1e-9 or most == 1
-    assert needed(most + 1) > USABLE_SHARE * threads - 1e-9
-
-
-def test_streams_are_let_in_while_there_are_places() -> None:
-    assert admits(9, 10, interval=0.2)
-    assert not admits(10, 10, interval=0.2)
-    assert not admits(11, 10, interval=0.2)
+    one, streams = demand(Costs(steady, partial)), 1
+    while streams < 100 and admits(available, streams * one, one, wait=0.0):
+        streams += 1
+    assert streams == 1 or streams * one <= available + 1e-6
+    assert streams == 100 or (streams + 1) * one > available - 1e-6
 
 
-def test_nobody_is_let_in_who_would_make_partials_rarer_than_promised() -> None:
-    for live in (1, 5, 9):
-        assert admits(live, 10, interval=0.89 * PROMISED_INTERVAL)
-        assert not admits(live, 10, interval=0.91 * PROMISED_INTERVAL)
+def test_nobody_is_let_in_while_partials_come_more_seldom_than_promised() -> None:
+    assert admits(available=1.7, load=0.5, demand=0.1, wait=PROMISED_INTERVAL)
+    assert not admits(available=1.7, load=0.5, demand=0.1, wait=1.2 * PROMISED_INTERVAL)
 
 
 # --- When audio was spoken, and when it came

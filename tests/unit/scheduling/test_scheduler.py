@@ -1,9 +1,10 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from transcribed.engines.base import (
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
 from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
 from transcribed.options import Capabilities, Pace, StreamOptions
-from transcribed.scheduling.meter import Meter
+from transcribed.scheduling.meter import Meter, Step
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler
 
@@ -672,7 +673,7 @@ FULL = "No more live streams can be served well: 2 are being served. Try again l
 
 async def test_live_streams_are_let_in_as_far_as_there_are_places() -> None:
     async with Scheduler(1) as scheduler:
-        meter = Meter(Costs(steady=0.15, partial=0.15 * PROMISED_INTERVAL))
+        meter = Meter(Costs(steady=0.15, partial=0.12))
         assert scheduler.capacity(meter) == 2
         for _ in range(2):
             _open(scheduler, Listener(), LIVE, meter)
@@ -697,10 +698,16 @@ async def test_nobody_is_let_in_while_partials_come_seldom() -> None:
     async with Scheduler(1) as scheduler:
         meter = Meter(Costs(steady=1e-3, partial=1e-3))
         _open(scheduler, Listener(), LIVE, meter)
-        meter.interval = 1.1 * PROMISED_INTERVAL
+        now = asyncio.get_running_loop().time()
+        for _ in range(60):
+            partial = Step(
+                StepKind.PARTIAL, Effort.FULL, cpu=1e-3, taken=1e-3, waited=1.3 * PROMISED_INTERVAL
+            )
+            scheduler.load.record(now, partial, busy=False)
         with pytest.raises(LimitExceeded, match="1 are being served"):
             _open(scheduler, Listener(), LIVE, meter)
-        meter.interval = 0.6 * PROMISED_INTERVAL
+        for _ in range(60):
+            scheduler.load.record(now, replace(partial, waited=0.2), busy=False)
         _open(scheduler, Listener(), LIVE, meter)
 
 
@@ -721,7 +728,7 @@ def test_a_client_that_sends_seldom_does_not_keep_others_out(
                 for _ in range(4):
                     await stream.send(HALF_SECOND)
             await _settle()
-            assert meter.interval < 0.1
+            assert scheduler.load.wait(asyncio.get_running_loop().time()) < 0.1
             _open(scheduler, Listener(), LIVE, meter)
 
     in_virtual_time(converse())
@@ -733,17 +740,38 @@ async def test_what_steps_cost_decides_how_many_places_there_are() -> None:
 
         def step(self, effort: Effort) -> Sequence[Hypothesis]:
             super().step(effort)
-            # Each takes some milliseconds, for a thousandth of a second of audio.
-            threading.Event().wait(0.005)
-            return (Hypothesis(0, 0.0, 0.001, "said", final=True),)
+            # Each computes for some milliseconds, for a tenth of a second of audio.
+            began = time.thread_time()
+            while time.thread_time() - began < 0.005:
+                pass
+            return (Hypothesis(0, 0.0, 0.1, "said", final=True),)
 
     async with Scheduler(1) as scheduler:
         meter = Meter(Costs(steady=1e-4, partial=1e-4))
         before = scheduler.capacity(meter)
-        stream = _open(scheduler, Final(), LIVE, meter)
+        stream, _ = (_open(scheduler, each, LIVE, meter) for each in (Final(), Listener()))
         await _send(stream, 10)
         await _texts(stream)
         assert scheduler.capacity(meter) < before / 1.5
+
+
+async def test_what_waits_for_a_core_costs_nothing() -> None:
+    class Final(Listener):
+        kind = StepKind.FINAL
+
+        def step(self, effort: Effort) -> Sequence[Hypothesis]:
+            super().step(effort)
+            threading.Event().wait(0.05)
+            return (Hypothesis(0, 0.0, 0.1, "said", final=True),)
+
+    async with Scheduler(1) as scheduler:
+        meter = Meter(Costs(steady=0.02, partial=0.02))
+        before = scheduler.capacity(meter)
+        stream, _ = (_open(scheduler, each, LIVE, meter) for each in (Final(), Listener()))
+        await _send(stream, 6)
+        await _texts(stream)
+        assert meter.costs(asyncio.get_running_loop().time()).steady < 0.025
+        assert scheduler.capacity(meter) < before, "but there is less time for streams"
 
 
 @pytest.mark.parametrize("way", ["closed", "ended", "failed", "hung"])

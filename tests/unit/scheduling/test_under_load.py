@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from transcribed.engines.base import Costs, StepKind
 from transcribed.options import Pace
 from transcribed.scheduling.policy import (
+    OVERHEAD,
     PROMISED_INTERVAL,
     Candidate,
     SenderClock,
-    admits,
-    capacity,
     choose,
+    demand,
+    room,
 )
 
 LISTENING, FINALS, PARTIAL = 0.008, 0.02, 0.03
@@ -243,8 +244,12 @@ def percentile(values: Sequence[float], part: float) -> float:
     return sorted(values)[int(part * (len(values) - 1))]
 
 
-PLACES = capacity(COSTS, 2)
-"""31 streams in which somebody speaks all the time."""
+def places(threads: int) -> int:
+    """How many streams fit in which somebody speaks all the time."""
+    return room((1 - OVERHEAD) * threads, 0.0, demand(COSTS))
+
+
+PLACES = places(2)
 
 
 def test_one_stream_has_a_partial_as_soon_as_there_is_something_new() -> None:
@@ -266,7 +271,7 @@ def test_with_twice_as_many_it_is_not_so_that_some_must_be_refused() -> None:
 @pytest.mark.parametrize("times", [1, 1.25, 1.5])
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_partials_thin_out_evenly_while_finals_keep_their_time(threads: int, times: float) -> None:
-    streams = served(round(times * capacity(COSTS, threads)), threads)
+    streams = served(round(times * places(threads)), threads)
     intervals = [stream.interval for stream in streams]
     assert max(intervals) / min(intervals) < 1.3
     # A final takes up to 0.28 s itself, and on one thread it may have to wait for some others.
@@ -274,9 +279,9 @@ def test_partials_thin_out_evenly_while_finals_keep_their_time(threads: int, tim
     assert max(finals_of(streams)) < 1.3
 
 
-def test_thousands_of_streams_that_come_and_go_are_all_served_to_their_end() -> None:
+def test_a_thousand_streams_that_come_and_go_are_all_served_to_their_end() -> None:
     random, machine = Random(3), Machine(2)
-    streams = [speaker(random, 8.0) for _ in range(2_000)]
+    streams = [speaker(random, 8.0) for _ in range(1_000)]
     for number, stream in enumerate(streams):
         machine.live(stream, number * 8.0 / 30)  # 30 at a time.
     machine.run()
@@ -298,7 +303,7 @@ def test_nobody_starves_whoever_comes_together(
     threads: int, load: float, bursts: int, recordings: int, seed: int
 ) -> None:
     random, machine = Random(seed), Machine(threads)
-    live = [speaker(random, 12.0) for _ in range(max(1, round(load * capacity(COSTS, threads))))]
+    live = [speaker(random, 12.0) for _ in range(max(1, round(load * places(threads))))]
     early = [speaker(random, 12.0) for _ in range(bursts)]
     files = [Recording(0.2) for _ in range(recordings)]
     for stream in live:
@@ -363,23 +368,6 @@ def test_recordings_have_all_threads_where_nobody_is_live() -> None:
         machine.fast(recording)
     machine.run(10.0)
     assert [recording.steps for recording in recordings] == [pytest.approx(50, abs=1)] * 4
-
-
-def test_streams_are_let_in_until_the_next_would_break_the_promise() -> None:
-    """As the scheduler does it, with the interval that those who are there really have."""
-    random, machine = Random(8), Machine(2)
-    streams: list[Stream] = []
-    for _ in range(3 * PLACES):
-        recent = [wait for stream in streams for wait in stream.waits[-3:]]
-        interval = fmean(recent) if recent else 0.0
-        if admits(len(streams), PLACES, interval):
-            stream = speaker(random, 60.0)
-            streams.append(stream)
-            machine.live(stream, machine.now)
-        machine.run(machine.now + 0.2)
-    machine.run()
-    assert 0.8 * PLACES <= len(streams) <= PLACES
-    assert max(stream.interval for stream in streams) <= 1.05 * PROMISED_INTERVAL
 
 
 # --- Senders that stop for a while

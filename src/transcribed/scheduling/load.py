@@ -1,0 +1,83 @@
+"""The load of live streams on the worker threads, by which streams are admitted. It reads no clock."""
+
+from collections import Counter
+
+from transcribed.engines.base import Effort, StepKind
+from transcribed.scheduling.effort import EffortRule
+from transcribed.scheduling.meter import Average, Meter, Step
+from transcribed.scheduling.policy import LONGEST_WAIT, OVERHEAD, admits, room
+
+_WAITS_FADE = 3.0
+"""Seconds after which the wait of a partial counts by a third."""
+_ASSUMED_WAITS = 3.0
+"""Until partials say otherwise, the wait is 0, as if so many had said so: one alone says little."""
+_SHARE_FADE = 20.0
+"""The same as _WAITS_FADE for the share of threads."""
+_ASSUMED_SHARE = 2.0
+"""The share measured at loading counts like so many seconds of a thread under load."""
+
+
+class Load:
+    """The live streams of all engines on some threads, and the part of the threads' time left for them.
+
+    That part is measured while all threads are busy: other programs, the server's own work and the handing
+    over of steps have the rest. Times are seconds of any clock.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._streams: Counter[Meter] = Counter()
+        self._waits = Average(0.0, _ASSUMED_WAITS, _WAITS_FADE)
+        self._share = Average(1.0 - OVERHEAD, _ASSUMED_SHARE, _SHARE_FADE)
+        self.rule = EffortRule()
+
+    @property
+    def streams(self) -> int:
+        """The number of live streams."""
+        return self._streams.total()
+
+    def loaded(self, share: float) -> None:
+        """Take over the share of the threads' time that an engine had when it was loaded, with all busy."""
+        self._share = Average(share * (1.0 - OVERHEAD), _ASSUMED_SHARE, _SHARE_FADE)
+
+    def opened(self, meter: Meter) -> None:
+        """Count a live stream whose costs this meter measures."""
+        self._streams[meter] += 1
+
+    def closed(self, meter: Meter) -> None:
+        """Count it no longer."""
+        self._streams[meter] -= 1
+        if not self._streams[meter]:
+            del self._streams[meter]
+
+    def wait(self, now: float) -> float:
+        """The mean wait of partials, in seconds, from when their audio was spoken and had arrived."""
+        return self._waits.mean(now)
+
+    def available(self, now: float) -> float:
+        """The seconds of a thread that all live streams together can have in each second."""
+        return self._threads * self._share.mean(now)
+
+    def capacity(self, meter: Meter, now: float, part: float = 1.0) -> int:
+        """How many live streams an engine can serve beside those of other engines; at least 1.
+
+        `part` is the part of the available time that they may use.
+        """
+        demand = meter.demand(now)
+        others = self._demand(now) - self._streams[meter] * demand
+        return max(1, room(part * self.available(now), others, demand))
+
+    def admits(self, meter: Meter, now: float, part: float = 1.0) -> bool:
+        """Whether one more live stream can be served as promised."""
+        return admits(part * self.available(now), self._demand(now), meter.demand(now), self.wait(now))
+
+    def _demand(self, now: float) -> float:
+        return sum(count * meter.demand(now) for meter, count in self._streams.items())
+
+    def record(self, now: float, step: Step, *, busy: bool) -> None:
+        """Record a step of a live stream. `busy` says that all threads were busy when it began."""
+        if busy and step.effort is not Effort.ALONE:
+            self._share.add(now, step.cpu, step.taken)
+        if step.kind is StepKind.PARTIAL and step.waited > 0:
+            self._waits.add(now, min(step.waited, LONGEST_WAIT))
+            self.rule.update(now, self.wait(now))
