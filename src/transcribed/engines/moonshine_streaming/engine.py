@@ -8,7 +8,12 @@ from pathlib import Path
 
 from transcribed.engines.moonshine_streaming import trial
 from transcribed.engines.moonshine_streaming.files import architecture_of, readable_folder
-from transcribed.engines.moonshine_streaming.library import Architecture, Transcriber, package_speech
+from transcribed.engines.moonshine_streaming.library import (
+    TOKENS_PER_SECOND,
+    Architecture,
+    Transcriber,
+    package_speech,
+)
 from transcribed.engines.moonshine_streaming.segment import LibrarySegments
 from transcribed.engines.segments.engine import SegmentEngine, measured_engine
 from transcribed.errors import ConfigurationError
@@ -18,6 +23,12 @@ from transcribed.recognition.endpointing import EndpointingRules
 _MOST_TRANSCRIBERS = 4
 """Each takes its own memory."""
 _TRIAL_SECONDS = 120
+_MANY_TOKENS = {"ar", "ja", "ko", "uk", "vi", "zh"}
+"""Languages whose words have more tokens."""
+_TOKENS_PER_SECOND = 13
+"""Twice the vendor's limit for other languages."""
+_UNSPACED = {"ja", "zh"}
+"""Languages written without spaces: a segment is one word of the library."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +44,10 @@ def load(folder: Path, name: str, endpointing: EndpointingRules, language: str) 
     with readable_folder(folder, name) as readable:
         _try(readable, folder, name, architecture)
         count = min(os.cpu_count() or 1, _MOST_TRANSCRIBERS)
-        segments = LibrarySegments(name, [Transcriber(readable, architecture) for _ in range(count)])
+        spoken = language.partition("-")[0]
+        tokens = _TOKENS_PER_SECOND if spoken in _MANY_TOKENS else TOKENS_PER_SECOND
+        transcribers = [Transcriber(readable, architecture, tokens) for _ in range(count)]
+    segments = LibrarySegments(name, transcribers, spaced=spoken not in _UNSPACED)
     capabilities = Capabilities("moonshine", (language,), models=(name,), endpoint_silence=True)
     return measured_engine(capabilities, segments, endpointing, package_speech(seconds=6))
 

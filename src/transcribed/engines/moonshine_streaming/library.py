@@ -41,6 +41,8 @@ from transcribed.errors import ConfigurationError, EngineFailure
 
 CHUNK = 1_280
 """Samples (80 ms) that a streaming model takes at a time; the library leaves a shorter rest unread."""
+TOKENS_PER_SECOND = 6.5
+"""The vendor's limit for languages in Latin script."""
 _CHUNKS_AFTER = 1
 """Chunks of silence after the audio: without any, the model repeats words that are cut off."""
 _API_VERSION = 20_000
@@ -185,10 +187,16 @@ class Transcriber:
     lock: if its streams take turns, each is encoded again from its start, with the same result.
     """
 
-    def __init__(self, folder: Path, architecture: Architecture) -> None:
-        """Load a model from its folder. Raises ConfigurationError; the cause is on stderr."""
+    def __init__(
+        self, folder: Path, architecture: Architecture, tokens_per_second: float = TOKENS_PER_SECOND
+    ) -> None:
+        """Load a model from its folder. Raises ConfigurationError; the cause is on stderr.
+
+        `tokens_per_second` limits the length of a text, in case the model repeats itself.
+        """
         library = _library()
-        options = (_Option * len(_OPTIONS))(*(_Option(k.encode(), v.encode()) for k, v in _OPTIONS.items()))
+        given = {**_OPTIONS, "max_tokens_per_second": str(tokens_per_second)}
+        options = (_Option * len(given))(*(_Option(k.encode(), v.encode()) for k, v in given.items()))
         with _one_thread():
             number = library.moonshine_load_transcriber_from_files(
                 os.fsencode(folder), architecture, options, len(options), _API_VERSION

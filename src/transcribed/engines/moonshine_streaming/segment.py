@@ -9,7 +9,13 @@ from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.engines.base import Effort
 from transcribed.engines.moonshine_streaming.library import CHUNK, LibraryStream, Transcriber
-from transcribed.engines.moonshine_streaming.words import after_settled, same, timed
+from transcribed.engines.moonshine_streaming.words import (
+    after_settled,
+    beginning_said_twice,
+    said_twice,
+    same,
+    timed,
+)
 from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
 
@@ -21,10 +27,14 @@ _SECOND_START = 0.2
 
 @dataclass(frozen=True, slots=True)
 class LibrarySegments:
-    """A SegmentModel. Each transcriber serves one thread at a time."""
+    """A SegmentModel. Each transcriber serves one thread at a time.
+
+    `spaced` tells whether the language has spaces between its words.
+    """
 
     name: str
     transcribers: Sequence[Transcriber]
+    spaced: bool = True
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> "LibrarySegment":
         """Return a recogniser for the segment that starts at this sample."""
@@ -66,7 +76,7 @@ class LibrarySegment:
         speech: int | None,
         effort: Effort,  # noqa: ARG002 - there is one model
     ) -> Sequence[Word]:
-        """Return the words of the library's stream, without a last word that it has not said twice.
+        """Return the words of the library's stream, without a last one, or end, that it has not said twice.
 
         The audio may end within that word.
         """
@@ -76,10 +86,10 @@ class LibrarySegment:
         text = self._stream.extend(audio.between(self._streamed, upto)).split()
         self._streamed = upto
         before, self._text = self._text, text
-        agreed = len(before) >= len(text) and all(map(same, text, before))
         if _is_brief(speech):
             return ()
-        return self._keep(text if agreed else text[:-1], end)
+        shown = said_twice(before, text) if self._model.spaced else beginning_said_twice(before, text)
+        return self._keep(shown, end)
 
     def final(
         self,

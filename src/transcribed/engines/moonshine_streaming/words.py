@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transcribed.audio.formats import SAMPLE_RATE
+from transcribed.recognition.stabilizer import common_prefix_length
 from transcribed.recognition.vad import SpeechGate, SpeechProbabilities
 from transcribed.transcript import Word
 
@@ -35,6 +36,18 @@ def timed(texts: Sequence[str], start: int, end: int, speech: SpeechProbabilitie
         Word(text, float(begin) / SAMPLE_RATE, float(stop) / SAMPLE_RATE)
         for text, begin, stop in zip(texts, begins, ends, strict=True)
     ]
+
+
+def said_twice(before: Sequence[str], texts: Sequence[str]) -> Sequence[str]:
+    """Return the words of a result, without the last one if the result before does not have them all."""
+    agreed = len(before) >= len(texts) and all(map(same, texts, before))
+    return texts if agreed else texts[:-1]
+
+
+def beginning_said_twice(before: Sequence[str], texts: Sequence[str]) -> Sequence[str]:
+    """Return what two results begin with in common, of a language that is written without spaces."""
+    text = " ".join(texts)
+    return text[: common_prefix_length(text, " ".join(before))].split()
 
 
 def after_settled(settled: Sequence[str], texts: Sequence[str]) -> int:

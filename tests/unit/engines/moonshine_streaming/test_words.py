@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.engines.moonshine_streaming.words import after_settled, same, timed
+from transcribed.engines.moonshine_streaming.words import (
+    after_settled,
+    beginning_said_twice,
+    said_twice,
+    same,
+    timed,
+)
 from transcribed.recognition.vad import WINDOW, SpeechProbabilities
 
 _WORDS = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=30)
@@ -70,3 +76,22 @@ def test_words_are_the_same_but_for_case_and_punctuation() -> None:
     assert same("Best.", "best")
     assert not same("best", "west")
     assert not same("—", "…")
+
+
+@pytest.mark.parametrize(
+    ("before", "texts", "shown"),
+    [
+        ("", "It", ""),
+        ("It", "It was", "It"),
+        ("It was.", "It was", "It was"),
+        ("It was the", "It was", "It was"),
+        ("It was the", "It has the best", "It has the"),
+    ],
+)
+def test_a_last_word_is_shown_when_it_comes_a_second_time(before: str, texts: str, shown: str) -> None:
+    assert " ".join(said_twice(before.split(), texts.split())) == shown
+
+
+def test_without_spaces_what_two_results_begin_with_is_shown() -> None:
+    assert beginning_said_twice(["今日は良い"], ["今日は良かった"]) == ["今日は良"]
+    assert beginning_said_twice([], ["今日は"]) == []
