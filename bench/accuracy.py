@@ -20,6 +20,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from running import RunningServer, machine, running_server, transcript_of
 from transcribed.audio.media import MediaReader
 from transcribed.engines.moonshine.model import Decoded, MoonshineModel
+from transcribed.engines.moonshine.variants import LARGE
 
 READ_SETS = [
     "librispeech_train_clean_100",
@@ -46,7 +47,7 @@ def main() -> None:
     print(machine())
     print(f"{'set':30} {'files':>5} {'words':>6} {'whole':>7} {'/stream':>8}   WER, %")
     with tempfile.TemporaryDirectory() as cache, running_server(Path(cache)) as server:
-        model = MoonshineModel.load(Path(cache))
+        model = MoonshineModel.load(Path(cache), LARGE)
         total: list[tuple[str, str, str]] = []
         for name in READ_SETS + HARD_SETS:
             rows = [

@@ -17,6 +17,7 @@ from report import wer_of
 
 from transcribed.audio.media import MediaReader
 from transcribed.engines.moonshine.model import Decoded, MoonshineModel
+from transcribed.engines.moonshine.variants import LARGE
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        model = MoonshineModel.load(Path(folder))
+        model = MoonshineModel.load(Path(folder), LARGE)
 
     @cache
     def said(path: Path) -> str:

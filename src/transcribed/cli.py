@@ -70,8 +70,9 @@ def settings_options(kind: type[BaseSettings], *only: str) -> Callable[[Any], An
                 continue
             choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
             flag = field.annotation is bool
+            option = f"--{name.replace('_', '-')}"
             command = click.option(
-                f"--{name.replace('_', '-')}",
+                _switch(option) if field.default is True else option,
                 name,
                 is_flag=flag,
                 default=None,
@@ -82,6 +83,11 @@ def settings_options(kind: type[BaseSettings], *only: str) -> Callable[[Any], An
         return command
 
     return decorate
+
+
+def _switch(option: str) -> str:
+    """The two forms of a flag that is on by default."""
+    return f"{option}/--no-{option.removeprefix('--')}"
 
 
 def _metavar(field: FieldInfo) -> str:

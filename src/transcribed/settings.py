@@ -25,6 +25,11 @@ else:
     FallbackName = Literal[("none", *LOCAL)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+DEFAULT_MODEL = "auto"
+"""The value of `model` for the default model of any engine."""
+_EARLIER_NAMES = {"default": DEFAULT_MODEL, "tiny-en": "tiny", "base-en": "base"}
+"""Names of models that earlier versions took, and those that results bear."""
+
 NO_TRANSCRIPTS = "none"
 """The value of `transcripts` that keeps none."""
 
@@ -49,22 +54,32 @@ class _EngineSettings(BaseSettings):
 
     engine: EngineName = Field("moonshine", description="The engine that recognises speech.")
     model: str = Field(
-        "default",
-        description="A model of the engine, or one that was pulled.",
+        DEFAULT_MODEL,
+        description="A model of the engine, or one that was pulled; auto is the best that there is room for.",
         json_schema_extra={"metavar": "NAME"},
     )
     fallback: FallbackName = Field(
         "none", description="The engine that takes over when a remote one, such as amazon, fails."
     )
+    step_down: bool = Field(
+        True,
+        description="Serve new live streams with a smaller model, rather than refuse them, when there is "
+        "no room for the larger one.",
+    )
     threads: int = Field(
         0, ge=0, le=256, description="Threads that recognise speech; 0 means one for each core."
     )
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _by_its_name(cls, model: object) -> object:
+        return _EARLIER_NAMES.get(model, model) if isinstance(model, str) else model
 
     @field_validator("model")
     @classmethod
     def _is_one_of_the_engines(cls, model: str, info: ValidationInfo) -> str:
         engine = info.data.get("engine", "")
-        own = ("default", *MODELS.get(engine, ()))
+        own = MODELS.get(engine, (DEFAULT_MODEL,))
         # Which models were pulled is known when one is loaded.
         if model not in own and not (engine in PULLED_MODELS and is_name(model)):
             pulled = ", and those of `transcribed models list`" * (engine in PULLED_MODELS)
@@ -77,7 +92,7 @@ class RecognitionSettings(EngineOptions, _EngineSettings):
 
     def model_of(self, engine: str) -> str | None:
         """The model that an engine shall load; None means its default."""
-        return self.model if engine == self.engine and self.model != "default" else None
+        return self.model if engine == self.engine and self.model != DEFAULT_MODEL else None
 
 
 class ServerSettings(RecognitionSettings):

@@ -110,7 +110,7 @@ def scripted() -> Spoken:
 
 @pytest.fixture(scope="module")
 def moonshine(environment: dict[str, str]) -> Spoken:
-    engine = moonshine_engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules())
+    engine = moonshine_engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules(), "tiny")
     audio = np.concatenate([_read("test.wav"), silence(1.0), _read("telephone.wav")])
     finals = ("This is a test", "The seventh chapter")
     return Spoken(engine, audio, finals, 3.1, ("This is a test", "The seventh", "Chapter"))

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.engines.amazon.settings import FEATURES, AmazonSettings
-from transcribed.engines.moonshine.variants import VARIANTS
+from transcribed.engines.moonshine.variants import NAMED
 from transcribed.engines.registry import LOCAL, MODELS, PULLED_MODELS, REMOTE
 from transcribed.settings import RecognitionSettings, ServerSettings
 from transcribed.wire.amazon_parameters import PARAMETERS
@@ -83,13 +83,18 @@ def test_the_choices_of_engine_and_model_are_those_of_the_registry() -> None:
 
 
 def test_a_model_is_one_of_the_engines() -> None:
-    first = next(iter(VARIANTS))
+    first = next(iter(NAMED))
     settings = RecognitionSettings(model=first)
     assert settings.model_of("moonshine") == first
     assert settings.model_of("scripted") is None
     assert RecognitionSettings().model_of("moonshine") is None
-    with pytest.raises(ValidationError, match="the models of the engine amazon are: default"):
+    with pytest.raises(ValidationError, match="the models of the engine amazon are: auto"):
         RecognitionSettings(engine="amazon", model=first)
     with pytest.raises(ValidationError, match=r"the models of the engine moonshine are: .*list"):
         RecognitionSettings(model="../none/such")
     assert RecognitionSettings(model="small-streaming-en").model_of("moonshine") == "small-streaming-en"
+
+
+@pytest.mark.parametrize(("earlier", "name"), [("default", None), ("tiny-en", "tiny"), ("base-en", "base")])
+def test_earlier_names_of_models_go_on_working(earlier: str, name: str | None) -> None:
+    assert RecognitionSettings(model=earlier).model_of("moonshine") == name

@@ -10,7 +10,7 @@ from transcribed.engines import pulled
 from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.engines.base import Engine, LocalEngine
 from transcribed.engines.moonshine.options import MoonshineOptions
-from transcribed.engines.moonshine.variants import VARIANTS
+from transcribed.engines.moonshine.variants import AUTO, NAMED
 from transcribed.engines.segments.options import SegmentOptions
 from transcribed.engines.testing.options import ScriptedOptions
 from transcribed.errors import ConfigurationError
@@ -27,7 +27,7 @@ def _moonshine(options: EngineOptions, model: str | None) -> LocalEngine:
         return pulled.load(options.models, model, options.endpointing, own)
     from transcribed.engines.moonshine import engine  # noqa: PLC0415 - see above
 
-    return engine.load(options.cache, options.endpointing, model)
+    return engine.load(options.cache, options.endpointing, model or AUTO)
 
 
 def _scripted(options: EngineOptions, _: str | None) -> LocalEngine:
@@ -54,7 +54,7 @@ They block, and raise ConfigurationError if the engine cannot be loaded.
 """
 REMOTE: Mapping[str, Callable[[EngineOptions, str | None], Engine]] = {"amazon": _amazon}
 """The same for remote engines."""
-MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": tuple(VARIANTS)}
+MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": (AUTO, *NAMED)}
 """The models of each engine that may have several. The first one is the default."""
 PULLED_MODELS = frozenset({"moonshine"})
 """The engines that also load models of the folder `models`."""

@@ -16,7 +16,7 @@ from transcribed.recognition.endpointing import EndpointingRules
 
 @pytest.fixture(scope="session")
 def moonshine(environment: dict[str, str]) -> SegmentEngine:
-    return engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules())
+    return engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules(), "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from transcribed.engines.moonshine.outputs import (
 )
 from transcribed.engines.moonshine.shipped import shipped_file
 from transcribed.engines.moonshine.tokenizer import Tokenizer
-from transcribed.engines.moonshine.variants import VARIANTS, Variant
+from transcribed.engines.moonshine.variants import Variant
 from transcribed.engines.runtime import session
 from transcribed.recognition.repetition import length_without_loop, repeated_phrase_length
 from transcribed.recognition.stabilizer import common_prefix_length
@@ -133,12 +133,11 @@ class MoonshineModel:
         self.dimensions = _dimensions(networks)
 
     @classmethod
-    def load(cls, cache: Path, name: str | None = None) -> Self:
-        """Load the model with this name, or the default; at the first start, build its graphs into `cache`.
+    def load(cls, cache: Path, variant: Variant) -> Self:
+        """Load a model; at the first start, build its graphs into `cache`.
 
         Raises ConfigurationError if the model is not installed.
         """
-        variant = VARIANTS[name or next(iter(VARIANTS))]
         model = shipped_file(variant.folder, variant.package)
         graphs = cached_files(
             cache,

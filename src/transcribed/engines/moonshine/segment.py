@@ -167,6 +167,11 @@ class MoonshineSegment:
         """The name of the model."""
         return self._model.name
 
+    @property
+    def latest(self) -> Decoded:
+        """The latest result, or the draft that the next one starts from."""
+        return self._last
+
     def partial(
         self,
         audio: SampleBuffer,
@@ -189,6 +194,17 @@ class MoonshineSegment:
     def settle(self, words: int) -> None:
         """Settle the tokens of the first words."""
         self.settled = first_words(self._model.tokenizer, self._last, words)
+
+    def follow(self, other: "MoonshineSegment") -> None:
+        """Go on from the latest result of another model for the same segment, as a draft.
+
+        Both models must have the same tokenizer. Tokens that the other one has settled stay settled.
+        """
+        self.settled, self._last, self._whole_end = other.settled, other.latest, None
+        common = common_prefix_length(self._agreed.tokens, self._last.tokens)
+        if common < len(self._agreed.tokens):
+            self._agreed = self.settled
+            self._past = self._past.first(min(common, len(self.settled.tokens)))
 
     def recognise_incrementally(self, audio: SampleBuffer, end: int) -> Decoded:
         """Recognise [start, end) incrementally, while more audio is coming."""

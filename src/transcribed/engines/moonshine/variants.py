@@ -10,7 +10,7 @@ from transcribed.engines.moonshine.shipped import CPP, VOICE
 class Variant:
     """Where a model is found, and properties that its graphs do not declare; these declare its dimensions.
 
-    - `name`: the name by which users choose it, and which results bear.
+    - `name`: the name that results bear.
     - `package`, `folder`: the installed package, and the folder in it.
     - `version`: the version of the graphs that `graphs` builds from the model.
     - `next_heads`: by decoder layer, the cross-attention heads that attend to the audio of the next token.
@@ -25,25 +25,12 @@ class Variant:
     latest_heads: Mapping[int, Sequence[int]]
 
 
-VARIANTS = {
-    each.name: each
-    for each in (
-        Variant(
-            "tiny-en",
-            VOICE,
-            "assets/tiny-en",
-            "moonshine-tiny-en-7",
-            {3: [0], 4: [6]},
-            {3: [1], 4: [0]},
-        ),
-        Variant(
-            "base-en",
-            CPP,
-            "models/base-en",
-            "moonshine-base-en-1",
-            {4: [2], 5: [5], 6: [4]},
-            {4: [6]},
-        ),
-    )
-}
-"""The models by name. The first one is the default."""
+SMALL = Variant(
+    "tiny-en", VOICE, "assets/tiny-en", "moonshine-tiny-en-7", {3: [0], 4: [6]}, {3: [1], 4: [0]}
+)
+LARGE = Variant("base-en", CPP, "models/base-en", "moonshine-base-en-1", {4: [2], 5: [5], 6: [4]}, {4: [6]})
+
+AUTO = "auto"
+"""The name of both models together."""
+NAMED = {"base": LARGE, "tiny": SMALL}
+"""The models by the names with which users choose them."""

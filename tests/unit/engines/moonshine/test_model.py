@@ -10,7 +10,7 @@ import pytest
 from transcribed.audio.formats import Samples, silence
 from transcribed.engines.moonshine.model import END, START, Decoded, MoonshineModel
 from transcribed.engines.moonshine.shipped import is_installed, shipped_file
-from transcribed.engines.moonshine.variants import VARIANTS
+from transcribed.engines.moonshine.variants import NAMED
 from transcribed.engines.segments.engine import SegmentEngine
 
 Read = Callable[[str], Samples]
@@ -49,9 +49,9 @@ class Pair:
     model: MoonshineModel
 
 
-@pytest.fixture(scope="module", params=[name for name in VARIANTS if is_installed(VARIANTS[name].package)])
+@pytest.fixture(scope="module", params=[name for name in NAMED if is_installed(NAMED[name].package)])
 def pair(request: pytest.FixtureRequest, environment: dict[str, str]) -> Pair:
-    variant = VARIANTS[request.param]
+    variant = NAMED[request.param]
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -60,9 +60,7 @@ def pair(request: pytest.FixtureRequest, environment: dict[str, str]) -> Pair:
         ort.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
         for name in ("encoder_model.ort", "decoder_model_merged.ort")
     )
-    return Pair(
-        encoder, decoder, MoonshineModel.load(Path(environment["TRANSCRIBED_CACHE"]), request.param)
-    )
+    return Pair(encoder, decoder, MoonshineModel.load(Path(environment["TRANSCRIBED_CACHE"]), variant))
 
 
 def test_the_dimensions_are_those_of_the_shipped_graphs(pair: Pair) -> None:
