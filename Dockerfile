@@ -15,7 +15,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
  && python -m pip --python /build/tools/bin/python install --no-compile --no-deps --require-hashes -r requirements/image-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-# Of Moonshine only the model is included, and the speech for the measurement at the start. The networks are built here, so
+# Of Moonshine only the models are included, and the speech for the measurement at the start. The networks are built here, so
 # that a container starts at once, even if it cannot write.
 RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
  && tools=$(/build/tools/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
@@ -24,6 +24,11 @@ RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig
  && mkdir -p $packages/moonshine_voice/assets \
  && cp -r $tools/moonshine_voice/assets/tiny-en $tools/moonshine_voice/assets/beckett.wav $packages/moonshine_voice/assets \
  && cp -r $tools/moonshine_voice-*.dist-info $packages \
+ && if [ -d $tools/moonshine_cpp ]; then \
+      mkdir -p $packages/moonshine_cpp/models \
+      && cp -r $tools/moonshine_cpp/models/base-en $packages/moonshine_cpp/models \
+      && cp -r $tools/moonshine_cpp-*.dist-info $packages; \
+    fi \
  && PYTHONPATH=$tools TRANSCRIBED_CACHE=/opt/transcribed/cache PYTHONDONTWRITEBYTECODE=1 \
     /opt/transcribed/bin/transcribed transcribe $packages/moonshine_voice/assets/beckett.wav
 # Unused files are removed: a library for programs in C, tools for models, tests, and the data of Amazon's services except

@@ -55,7 +55,7 @@ class _EngineSettings(BaseSettings):
     engine: EngineName = Field("moonshine", description="The engine that recognises speech.")
     model: str = Field(
         DEFAULT_MODEL,
-        description="A model of the engine, or one that was pulled; auto is the best that there is room for.",
+        description="A model of the engine, or a pulled one; auto is the best that there is room for.",
         json_schema_extra={"metavar": "NAME"},
     )
     fallback: FallbackName = Field(
