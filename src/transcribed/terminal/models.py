@@ -18,10 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from transcribed.engines.moonshine.shipped import shipped_file
-from transcribed.engines.moonshine.variants import NAMED, Variant
 from transcribed.engines.pulled import lacking
-from transcribed.errors import ConfigurationError, DamagedModel, NotFound
+from transcribed.errors import DamagedModel, NotFound
 from transcribed.models.catalogue import catalogue, did_you_mean
 from transcribed.models.folder import ModelFolder
 from transcribed.models.pulling import megabytes, pull, pull_from
@@ -44,10 +42,9 @@ class ListedModel:
 
 
 def listed_models(folder: ModelFolder) -> list[ListedModel]:
-    """Models in packages, those of the catalogue, and pulled ones that it does not have any more."""
+    """All models of the catalogue, and behind them pulled ones that it does not have any more."""
     models = catalogue().models
-    listed = [_in_package(name, variant) for name, variant in NAMED.items()]
-    listed += [
+    listed = [
         ListedModel(m.name, m.language, m.size, m.licence, _state(folder, m.name), lacking(m.family))
         for m in models.values()
     ]
@@ -58,16 +55,6 @@ def listed_models(folder: ModelFolder) -> list[ListedModel]:
             lacks = lacking(manifest.family)
             listed.append(ListedModel(name, manifest.language, size, manifest.licence, "yes", lacks))
     return listed
-
-
-def _in_package(name: str, variant: Variant) -> ListedModel:
-    size, lacks = 0, None
-    try:
-        files = shipped_file(variant.folder, variant.package).iterdir()
-        size = sum(path.stat().st_size for path in files)
-    except ConfigurationError as error:
-        lacks = error.message
-    return ListedModel(name, "en", size, "MIT", "in a package", lacks)
 
 
 def _state(folder: ModelFolder, name: str) -> str:
@@ -95,10 +82,6 @@ def list_models(settings: ModelsSettings, *, as_json: bool) -> None:
 
 def pull_model(settings: ModelsSettings, name: str, given: str | None) -> None:
     """Pull a model, from the network or from `given`, a folder or an archive. Raises TranscribedError."""
-    for own, variant in NAMED.items():
-        if name in {own, variant.name}:
-            how = _in_package(own, variant).lacks or f"It is installed: --model {own}"
-            raise NotFound(f"{name} comes in a package and is not pulled. {how}")
     model = catalogue()[name]
     folder = ModelFolder(settings.models)
     with _Shown(f"{name} ({megabytes(model.size)}, {model.licence})") as progress:
@@ -179,14 +162,7 @@ class _Shown:
 
 def _row(model: ListedModel) -> tuple[str, ...]:
     runs = "yes" if model.lacks is None else f"no: {model.lacks}"
-    return (
-        model.name,
-        model.language,
-        megabytes(model.size) if model.size else "-",
-        model.licence,
-        model.pulled,
-        runs,
-    )
+    return (model.name, model.language, megabytes(model.size), model.licence, model.pulled, runs)
 
 
 def _described(model: ListedModel) -> dict[str, object]:

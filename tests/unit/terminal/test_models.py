@@ -87,8 +87,6 @@ def test_a_list_for_people_says_what_runs_here(run: Run) -> None:
     assert lines[0].split() == ["MODEL", "LANGUAGE", "SIZE", "LICENCE", "PULLED", "RUNS", "HERE"]
     (row,) = [line.split(maxsplit=5) for line in lines if line.startswith("small-streaming-en ")]
     assert row[1:5] == ["en", "142", "MB", "MIT"]
-    (row,) = [line.split(maxsplit=5) for line in lines if line.startswith("tiny ")]
-    assert row[1:] == ["en", "44", "MB", "MIT", "in a package  yes"]
 
 
 def test_wrong_commands_say_what_to_do(
@@ -96,7 +94,6 @@ def test_wrong_commands_say_what_to_do(
 ) -> None:
     assert_refused(run("models", "pull", "wisper-tiny", settings=settings), "Did you mean whisper-tiny")
     assert_refused(run("models", "path", MODEL, settings=settings), f"Run: transcribed models pull {MODEL}")
-    assert_refused(run("models", "pull", "tiny-en", settings=settings), "in a package", "--model tiny")
     assert_refused(run("models", "remove", "../x", settings=settings), "is not in pulled")
     assert_refused(
         run("models", "pull", MODEL, "--models-mirror", "mirror.example"), "--models-mirror", "https://"

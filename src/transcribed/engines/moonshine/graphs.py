@@ -27,6 +27,7 @@ from transcribed.engines.moonshine.outputs import (
     ENCODER_NEW,
     ENCODER_PAST,
     FEATURES,
+    FINAL_STATES,
     PAST,
     PRESENT,
     PROBABILITIES,
@@ -34,6 +35,7 @@ from transcribed.engines.moonshine.outputs import (
     SUMS,
     TOKENS,
     Dimensions,
+    OutputRows,
     attention,
 )
 from transcribed.engines.moonshine.weights import Array, Matrix, Weights
@@ -52,7 +54,10 @@ Of the 2,665 different tokens in the transcripts of 385 recordings, none exceede
 
 
 def build(encoder: bytes, decoder: bytes) -> list[bytes]:
-    """Build stem, encoder, cross and decoder (.onnx) from the shipped encoder and decoder (.ort)."""
+    """Build stem, encoder, cross and decoder (.onnx) from the shipped encoder and decoder (.ort).
+
+    The last file contains the output matrix, for OutputRows.
+    """
     encoder_weights, decoder_weights = Weights(encoder), Weights(decoder)
     dimensions = dimensions_of(encoder_weights, decoder_weights)
     models = (
@@ -61,7 +66,7 @@ def build(encoder: bytes, decoder: bytes) -> list[bytes]:
         _cross(decoder_weights, dimensions),
         _decoder(decoder_weights, dimensions),
     )
-    return [model.SerializeToString() for model in models]
+    return [*(model.SerializeToString() for model in models), _output_rows(decoder_weights)]
 
 
 def dimensions_of(encoder: Weights, decoder: Weights) -> Dimensions:
@@ -249,7 +254,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     for keys, values in zip(cross[::2], cross[1::2], strict=True):
         inputs[keys] = (_FLOAT, [1, sizes.heads, sizes.head_size, "frames"])
         inputs[values] = (_FLOAT, [1, sizes.heads, "frames", sizes.head_size])
-    outputs = {TOKENS: _INT64, PROBABILITIES: _FLOAT}
+    outputs = {TOKENS: _INT64, PROBABILITIES: _FLOAT, FINAL_STATES: _FLOAT}
     return graph.model(
         inputs,
         outputs | dict.fromkeys([*present, *map(attention, range(sizes.layers))], _FLOAT),
@@ -257,18 +262,25 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
 
 
 def _add_next_tokens(graph: Graph, weights: Weights, stream: str) -> None:
-    """Add the outputs TOKENS and PROBABILITIES after the last layer."""
+    """Add the outputs TOKENS, PROBABILITIES and FINAL_STATES after the last layer."""
     vocabulary = weights.matrix("logits")
     trained = _trained(vocabulary)
-    logits = graph.linear_by_row(
-        graph.norm(stream, weights.norm("/model/decoder/norm")),
-        vocabulary.columns(trained),
-    )
+    states = graph.norm(stream, weights.norm("/model/decoder/norm"), output=FINAL_STATES)
+    logits = graph.linear_by_row(states, vocabulary.columns(trained))
     chosen = graph.add("ArgMax", [logits], axis=-1, keepdims=0)
     graph.add("Gather", [graph.constant(trained), chosen], output=TOKENS, axis=0)
     distribution = graph.add("Softmax", [logits], axis=-1)
     last_axis = graph.constant(np.array([-1]))
     graph.add("ReduceMax", [distribution, last_axis], output=PROBABILITIES, keepdims=0)
+
+
+def _output_rows(weights: Weights) -> bytes:
+    """Return the output matrix, a row for each trained token, as a file for OutputRows."""
+    vocabulary = weights.matrix("logits")
+    tokens = _trained(vocabulary)
+    chosen = vocabulary.columns(tokens)
+    values = np.ascontiguousarray(chosen.values.T)
+    return OutputRows.file(tokens, values, chosen.scale.astype(np.float32), chosen.zero_point)
 
 
 def _trained(vocabulary: Matrix) -> Array:

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from transcribed.engines.moonshine.outputs import (
     ENCODER_NEW,
     ENCODER_PAST,
     FEATURES,
+    FINAL_STATES,
     PAST,
     PRESENT,
     PROBABILITIES,
@@ -32,6 +34,9 @@ from transcribed.engines.moonshine.variants import Variant
 from transcribed.engines.runtime import session
 from transcribed.recognition.repetition import length_without_loop, repeated_phrase_length
 from transcribed.recognition.stabilizer import common_prefix_length
+
+if TYPE_CHECKING:
+    from transcribed.engines.moonshine.biasing import Bias
 
 START, END = 1, 2
 _TOKENS_PER_SECOND = 6.5
@@ -126,8 +131,11 @@ class Networks:
 class MoonshineModel:
     """The loaded networks. They are stateless, and may be used by several threads at once."""
 
-    def __init__(self, networks: Networks, tokenizer: Tokenizer, variant: Variant) -> None:
+    def __init__(
+        self, networks: Networks, tokenizer: Tokenizer, variant: Variant, output: bytes | str
+    ) -> None:
         self._networks = networks
+        self._output = output
         self.tokenizer = tokenizer
         self._variant = variant
         self.dimensions = _dimensions(networks)
@@ -141,12 +149,12 @@ class MoonshineModel:
         model = shipped_file(variant.folder, variant.package)
         graphs = cached_files(
             cache,
-            ["stem.onnx", "encoder.onnx", "cross.onnx", "decoder.onnx"],
+            ["stem.onnx", "encoder.onnx", "cross.onnx", "decoder.onnx", "output.npz"],
             [model / "encoder_model.ort", model / "decoder_model_merged.ort"],
             variant.version,
             _build,
         )
-        stem, encoder, cross, decoder = graphs
+        stem, encoder, cross, decoder, output = graphs
         networks = Networks(
             stem=session(stem),
             encoder=session(encoder),
@@ -154,7 +162,7 @@ class MoonshineModel:
             cross=session(cross),
             decoder=session(decoder),
         )
-        return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()), variant)
+        return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()), variant, output)
 
     @property
     def name(self) -> str:
@@ -219,6 +227,7 @@ class MoonshineModel:
         settled: Decoded,
         draft: Sequence[int],
         past: KeyValueCache = KeyValueCache(),
+        bias: "Bias | None" = None,
     ) -> tuple[Decoded, KeyValueCache, Array]:
         """Decode greedily, starting after the settled tokens.
 
@@ -229,6 +238,9 @@ class MoonshineModel:
         So a draft saves time, and changes the text only if two tokens are almost equally probable: sums are
         rounded differently in passes of different lengths.
 
+        With a `bias`, the text follows its phrases where they are almost as probable, and the draft is
+        verified by the same rule.
+
         `past` is the cache of earlier reads, with at most as many tokens as are settled. Returns the
         tokens, the extended cache, and the attention [heads, tokens, frames] of all tokens but the settled
         ones, by the heads that follow the speech.
@@ -236,40 +248,71 @@ class MoonshineModel:
         limit = int(encoded.samples / SAMPLE_RATE * _TOKENS_PER_SECOND) + _SPARE_TOKENS
         names = self.dimensions.states(CROSS)
         cross = dict(zip(names, self._networks.cross.run(names, {"hidden": encoded.hidden}), strict=True))
-        reading = _DecoderState(self._networks.decoder, self.dimensions, self._variant, cross, past)
-        tokens, probabilities = list(settled.tokens), list(settled.probabilities)
-        unread = [START, *tokens][past.length :]
-        rest = draft = draft[: max(0, limit - len(tokens))]
-        skipped = 0
-        while True:
-            chosen, probable = (values[len(unread) - 1 :] for values in reading.read([*unread, *draft]))
-            kept = common_prefix_length(draft, chosen.tolist())
-            tokens += draft[:kept]
-            probabilities += map(float, probable[:kept])
-            reading.truncate(1 + len(tokens))
-            token = int(chosen[kept])
-            if token == END or len(tokens) >= limit:
-                break
-            tokens.append(token)
-            probabilities.append(float(probable[kept]))
-            if (phrase := repeated_phrase_length(tokens)) is not None:
-                # The last token has not been read yet, so its attention is unknown.
-                attended = reading.attention(len(settled.tokens)).mean(axis=0)
-                fewer = length_without_loop(tokens[:-1], phrase, attended)
-                if fewer is not None:
-                    del tokens[max(fewer, len(settled.tokens)) :]
-                    reading.truncate(1 + len(tokens))
-                    break
-            unread = [token]
-            if kept:
-                rest = rest[skipped + kept :]
-            skipped = _resumed(rest, token)
-            draft = rest[skipped : skipped + min(_TRIED_AT_ONCE, limit - len(tokens))] if skipped else ()
-        decoded = Decoded(tuple(tokens), tuple(probabilities[: len(tokens)]))
+        reading = DecoderState(
+            self._networks.decoder, self.dimensions, self._variant, cross, past, observed=bias is not None
+        )
+        text = Text(list(settled.tokens), list(settled.probabilities), len(settled.tokens), limit)
+        continue_greedily(reading, text, [START, *text.tokens][past.length :], draft, bias)
+        if bias is not None:
+            reading = bias.improve(reading, text)
+        decoded = Decoded(tuple(text.tokens), tuple(text.probabilities[: len(text.tokens)]))
         return decoded, reading.past, reading.attention(len(settled.tokens))
 
 
-def _resumed(rest: Sequence[int], token: int) -> int:
+@dataclass(slots=True)
+class Text:
+    """The tokens of a segment while they are decoded, and the probability of each.
+
+    The first `settled` ones stay; `limit` bounds their number.
+    """
+
+    tokens: list[int]
+    probabilities: list[float]
+    settled: int
+    limit: int
+
+
+def continue_greedily(
+    reading: "DecoderState",
+    text: Text,
+    unread: list[int],
+    draft: Sequence[int],
+    bias: "Bias | None" = None,
+) -> None:
+    """Extend a text with the most probable tokens up to its end; the last tokens may be yet `unread`."""
+    tokens, probabilities, limit = text.tokens, text.probabilities, text.limit
+    rest = draft = draft[: max(0, limit - len(tokens))]
+    skipped = 0
+    while True:
+        chosen, probable = (values[len(unread) - 1 :] for values in reading.read([*unread, *draft]))
+        kept = common_prefix_length(draft, chosen.tolist())
+        favoured = list(map(float, probable[:kept]))
+        if bias is not None and kept < len(draft):
+            kept, favoured = bias.kept(reading, tokens, draft)
+        tokens += draft[:kept]
+        probabilities += favoured
+        reading.truncate(1 + len(tokens))
+        token = int(chosen[kept])
+        if token == END or len(tokens) >= limit:
+            break
+        tokens.append(token)
+        probabilities.append(float(probable[kept]))
+        if (phrase := repeated_phrase_length(tokens)) is not None:
+            # The last token has not been read yet, so its attention is unknown.
+            attended = reading.attention(text.settled).mean(axis=0)
+            fewer = length_without_loop(tokens[:-1], phrase, attended)
+            if fewer is not None:
+                del tokens[max(fewer, text.settled) :]
+                reading.truncate(1 + len(tokens))
+                break
+        unread = [token]
+        if kept:
+            rest = rest[skipped + kept :]
+        skipped = resumed(rest, token)
+        draft = rest[skipped : skipped + min(_TRIED_AT_ONCE, limit - len(tokens))] if skipped else ()
+
+
+def resumed(rest: Sequence[int], token: int) -> int:
     """Return how much of the rest of a draft to skip after an unexpected token, or 0 to drop the rest.
 
     A draft that is wrong in one word is mostly right in the following words.
@@ -278,7 +321,37 @@ def _resumed(rest: Sequence[int], token: int) -> int:
     return nearby.index(token) + 1 if token in nearby else 0
 
 
-class _DecoderState:
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What the decoder says after each of n tokens.
+
+    `states` [n, width] are its last hidden states, `tokens` [n] the most probable next tokens,
+    `probabilities` [n] theirs.
+    """
+
+    states: Array
+    tokens: npt.NDArray[np.int64]
+    probabilities: Array
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Concatenate the outcomes of successive tokens."""
+        return cls(
+            np.concatenate([part.states for part in parts]),
+            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+        )
+
+    def first(self, count: int) -> "Outcomes":
+        """Return the first outcomes only."""
+        return Outcomes(self.states[:count], self.tokens[:count], self.probabilities[:count])
+
+    def after(self, count: int) -> "Outcomes":
+        """Return all but the first outcomes."""
+        return Outcomes(self.states[count:], self.tokens[count:], self.probabilities[count:])
+
+
+class DecoderState:
     """The decoder and its state for the audio of one segment."""
 
     def __init__(
@@ -288,16 +361,21 @@ class _DecoderState:
         variant: Variant,
         cross: Mapping[str, Array],
         past: KeyValueCache,
+        *,
+        observed: bool = False,
     ) -> None:
         self._decoder = decoder
         self._variant = variant
         self._names = sizes.states(PAST)
         layers = map(attention, variant.next_heads)
         self._wanted = [TOKENS, PROBABILITIES, *layers, *sizes.states(PRESENT)]
+        self._wanted += [FINAL_STATES] if observed else []
         self._no_past = [np.zeros((1, sizes.heads, 0, sizes.head_size), np.float32)] * len(self._names)
         self._cross = cross
         self._first = past.length
+        self._observed = observed
         self._attentions: list[list[Array]] = []
+        self._outcomes: list[Outcomes] = []
         self.past = past
 
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
@@ -312,20 +390,35 @@ class _DecoderState:
             },
         )
         layers = len(self._variant.next_heads)
-        self._attentions.append([attended[0] for attended in rest[:layers]])
+        self._attentions = [*self._attentions, [attended[0] for attended in rest[:layers]]]
+        if self._observed:
+            self._outcomes = [*self._outcomes, Outcomes(rest.pop()[0], chosen[0], probable[0])]
         self.past = KeyValueCache(tuple(rest[layers:]))
         return chosen[0], probable[0]
+
+    def fork(self, length: int) -> Self:
+        """Return a copy with the first tokens only. Neither sees what the other reads or drops."""
+        forked = copy(self)
+        forked.truncate(length)
+        return forked
+
+    def outcomes(self, position: int) -> "Outcomes":
+        """Return the outcomes of all tokens from this position on."""
+        return Outcomes.joined(self._outcomes).after(position - self._first)
 
     def truncate(self, length: int) -> None:
         """Drop all tokens from this position on."""
         extra = self.past.length - length
         self.past = self.past.first(length)
         while extra > 0:
-            latest = self._attentions.pop()
+            *self._attentions, latest = self._attentions
             kept = max(0, latest[0].shape[1] - extra)
             extra -= latest[0].shape[1] - kept
             if kept:
                 self._attentions.append([attended[:, :kept] for attended in latest])
+            if self._observed:
+                *self._outcomes, outcomes = self._outcomes
+                self._outcomes += [outcomes.first(kept)] if kept else []
 
     def attention(self, settled: int) -> Array:
         """Return the attention [heads, tokens, frames] of all tokens after the settled ones."""

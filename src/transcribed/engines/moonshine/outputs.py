@@ -3,7 +3,13 @@
 `width` is the size of a hidden state: heads x head size.
 """
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 FEATURES = "features"
 """Float16 [n, 2 * width]: the stem's output, one row for each 192 samples. Float16 halves the memory."""
@@ -22,6 +28,9 @@ TOKENS = "tokens"
 
 PROBABILITIES = "probabilities"
 """Float32 [1, n]: the probability of each of TOKENS."""
+
+FINAL_STATES = "final_states"
+"""Float32 [1, n, width]: the last hidden states; their products with OutputRows are the logits."""
 
 CROSS, PAST, PRESENT = "cross", "past", "present"
 """Prefixes of the decoder's keys and values, Float32, by layer.
@@ -53,3 +62,36 @@ class Dimensions:
 def attention(layer: int) -> str:
     """Return the name of a layer's cross-attention weights: Float32 [1, heads, n, frames]."""
     return f"attention.{layer}"
+
+
+class OutputRows:
+    """The quantised output matrix: its products with a final state are the logits of all trained tokens.
+
+    A file of numpy's (.npz) with arrays `tokens` [n], `values` [n, width], `scale` and `zero_point` [n].
+    """
+
+    def __init__(self, file: bytes | str) -> None:
+        with np.load(io.BytesIO(file) if isinstance(file, bytes) else file) as arrays:
+            tokens = arrays["tokens"]
+            self._values, self._scale = arrays["values"], arrays["scale"]
+            self._zero_point = arrays["zero_point"]
+        self._places = np.full(int(tokens.max()) + 1, -1)
+        self._places[tokens] = np.arange(len(tokens))
+
+    @staticmethod
+    def file(tokens: Any, values: Any, scale: Any, zero_point: Any) -> bytes:
+        """Return the content of such a file."""
+        file = io.BytesIO()
+        np.savez(file, tokens=tokens, values=values, scale=scale, zero_point=zero_point)
+        return file.getvalue()
+
+    def is_trained(self, token: int) -> bool:
+        """Return whether the model may yield this token."""
+        return token < len(self._places) and self._places[token] >= 0
+
+    def rows(self, tokens: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the rows [n, width] of trained tokens."""
+        at = self._places[np.asarray(tokens, np.int64)]
+        centred = self._values[at].astype(np.float32) - self._zero_point[at, None].astype(np.float32)
+        rows: npt.NDArray[np.float32] = centred * self._scale[at, None]
+        return rows

@@ -1,7 +1,9 @@
-"""The conversion of Moonshine's tokens to text."""
+"""The conversion of Moonshine's tokens to text, and back."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import pairwise
 
 _BYTE = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 _SPACE = "▁".encode()
@@ -29,6 +31,51 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return len(self._pieces)
+
+    def encode(self, text: str, usable: Callable[[int], bool] = lambda _: True) -> list[int]:
+        """Return the tokens of a text as in the model's training; a leading space is part of the first.
+
+        The neighbours that form the piece with the lowest number are joined until none do: in a byte pair
+        encoding, pieces are numbered in the order in which they were found (Sennrich, Haddow and Birch,
+        2016, "Neural Machine Translation of Rare Words with Subword Units"). Characters without a piece of
+        their own are encoded byte by byte. Tokens that are not `usable` are taken apart again; the result
+        is empty if some byte has no usable token.
+        """
+        numbers = self._numbers
+        parts: list[bytes] = []
+        for character in text:
+            piece = character.encode("utf-8", errors="replace")
+            parts += [piece] if piece in numbers else [piece[i : i + 1] for i in range(len(piece))]
+        halves: dict[bytes, tuple[bytes, bytes]] = {}
+        while len(parts) > 1:
+            ranks = [numbers.get(a + b, len(numbers)) for a, b in pairwise(parts)]
+            best = min(range(len(ranks)), key=ranks.__getitem__)
+            if ranks[best] >= len(self._pieces):
+                break
+            joined = parts[best] + parts[best + 1]
+            halves.setdefault(joined, (parts[best], parts[best + 1]))
+            parts[best : best + 2] = [joined]
+        tokens: list[int] = []
+        pending = parts[::-1]
+        while pending:
+            part = pending.pop()
+            number = numbers.get(part)
+            if number is not None and usable(number):
+                tokens.append(number)
+            elif part in halves:
+                pending += halves[part][::-1]
+            else:
+                return []
+        return tokens
+
+    @cached_property
+    def _numbers(self) -> dict[bytes, int]:
+        numbers: dict[bytes, int] = {}
+        for number, piece in enumerate(self._pieces):
+            # A letter's own piece comes after the one of its byte, and is the one in use.
+            if len(piece) == 1 or piece not in numbers:
+                numbers[piece] = number
+        return numbers
 
     def starts_word(self, token: int) -> bool:
         """Return whether the token starts with a space."""

@@ -26,9 +26,9 @@ class Variant:
 
 
 SMALL = Variant(
-    "tiny-en", VOICE, "assets/tiny-en", "moonshine-tiny-en-7", {3: [0], 4: [6]}, {3: [1], 4: [0]}
+    "tiny-en", VOICE, "assets/tiny-en", "moonshine-tiny-en-8", {3: [0], 4: [6]}, {3: [1], 4: [0]}
 )
-LARGE = Variant("base-en", CPP, "models/base-en", "moonshine-base-en-1", {4: [2], 5: [5], 6: [4]}, {4: [6]})
+LARGE = Variant("base-en", CPP, "models/base-en", "moonshine-base-en-2", {4: [2], 5: [5], 6: [4]}, {4: [6]})
 
 AUTO = "auto"
 """The name of both models together."""
