@@ -15,6 +15,7 @@ import pytest
 from amazon_environment import without_amazon
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from streaming_model import write_streaming_model
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
 from transcribed.audio.media import MediaReader
@@ -124,6 +125,20 @@ def library(moonshine: Spoken) -> Spoken:
 
 
 @pytest.fixture(scope="module")
+def streaming(moonshine: Spoken, tmp_path_factory: pytest.TempPathFactory) -> Spoken:
+    """The vendor's library with a model that streams, whose words tell the level of the audio."""
+    folder = tmp_path_factory.mktemp("streaming")
+    write_streaming_model(folder, split=True)
+    engine = load_library(folder, "tiny-streaming-en", EndpointingRules(), "en-US")
+    return replace(
+        moonshine,
+        engine=engine,
+        finals=("two two no", "no no one one no"),
+        finals_if_flushed=("two two no", "no no one", "one no"),
+    )
+
+
+@pytest.fixture(scope="module")
 def levels() -> Spoken:
     script = LevelScript(levels=_LEVELS)
     spans = [(0, 0.2), (1, 0.3), (2, 0.25), (0, 0.1), (2, 0.4), (0, 0.55), (3, 0.5), (0, 0.4), (4, 0.6)]
@@ -172,7 +187,9 @@ def together(levels: Spoken) -> Spoken:
     return replace(levels, engine=_Together(levels.engine.script))
 
 
-@pytest.fixture(scope="module", params=["scripted", "levels", "together", "moonshine", "library", "amazon"])
+@pytest.fixture(
+    scope="module", params=["scripted", "levels", "together", "moonshine", "library", "streaming", "amazon"]
+)
 def spoken(request: pytest.FixtureRequest) -> Spoken:
     found: Spoken = request.getfixturevalue(request.param)
     return found
