@@ -120,8 +120,8 @@ class ModelServer(ThreadingHTTPServer):
 Fault = Callable[[Handler, str], None]
 
 
-def cut_after(size: int) -> Fault:
-    """Declare the whole file, send only the beginning of what is asked for, and close."""
+def cut_after(size: int, *, hang: bool = False) -> Fault:
+    """Declare the whole file, send only the beginning of what is asked for, and close, or hang before."""
 
     def fault(handler: Handler, path: str) -> None:
         whole = handler.server.files[path]
@@ -133,6 +133,8 @@ def cut_after(size: int) -> Fault:
             handler.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
         handler.end_headers()
         handler.wfile.write(whole[start : start + size])
+        if hang:
+            handler.server.stopped.wait(30)
         handler.close_connection = True
 
     return fault

@@ -67,7 +67,7 @@ def _state(folder: ModelFolder, name: str) -> str:
 
 
 def _unfinished(folder: ModelFolder, name: str) -> str:
-    return "in part" if folder.unfinished(name).is_dir() else "no"
+    return "in part" if any(folder.unfinished(name).glob("*")) else "no"
 
 
 def list_models(settings: ModelsSettings, *, as_json: bool) -> None:

@@ -70,6 +70,14 @@ def test_a_pull_goes_on_where_it_was_cut_off(
     assert ranges == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-", "bytes=150001-"]
 
 
+def test_a_pull_goes_on_where_the_server_hung(
+    small: CatalogueModel, folder: ModelFolder, fetcher: Fetcher, progress: Told, served: ModelServer
+) -> None:
+    served.faults[ENCODER] = [cut_after(100_000, hang=True)]
+    assert_whole(folder, pull(small, folder, fetcher, progress))
+    assert served.requests[1] == (ENCODER, "bytes=100000-")
+
+
 def test_another_pull_goes_on_where_one_gave_up(
     small: CatalogueModel, folder: ModelFolder, fetcher: Fetcher, progress: Told, served: ModelServer
 ) -> None:

@@ -98,6 +98,16 @@ def test_wrong_commands_say_what_to_do(
     assert_refused(
         run("models", "pull", MODEL, "--models-mirror", "mirror.example"), "--models-mirror", "https://"
     )
+    done = run("models", "pull", "tiny-streaming-de", settings=settings)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "Error: " in done.stderr
+    assert (
+        f"{mirror.url}/model/tiny-streaming-de/quantized_26_08_24/adapter.ort answers with 404"
+        in done.stderr
+    )
+    lines = run("models", "list", settings=settings).stdout.splitlines()
+    (row,) = [line.split() for line in lines if line.startswith("tiny-streaming-de ")]
+    assert row[5] == "no", "nothing is there, not even a part"
     mirror.faults[f"/api/models/{REPOSITORY}"] = [answers(b"<html>", 200, Content_Type="text/html")]
     assert_refused(run("models", "pull", MODEL, settings=settings), "does not answer with JSON")
     (tmp_path / "empty").mkdir()
