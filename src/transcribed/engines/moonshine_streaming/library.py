@@ -45,6 +45,8 @@ TOKENS_PER_SECOND = 6.5
 """The vendor's limit for languages in Latin script."""
 _CHUNKS_AFTER = 1
 """Chunks of silence after the audio: without any, the model repeats words that are cut off."""
+_MOST_WAIT = 15
+"""Seconds to wait for another thread, less than the scheduler allows a step."""
 _API_VERSION = 20_000
 _FORCE_UPDATE = 1
 _LIBRARIES = {"Darwin": "libmoonshine.dylib", "Linux": "libmoonshine.so", "Windows": "moonshine.dll"}
@@ -263,10 +265,14 @@ class Transcriber:
 
         Streams are freed here and not by their finalizers, which may run in any thread at any time.
         """
-        with self._handle.lock:
+        if not self._handle.lock.acquire(timeout=_MOST_WAIT):
+            raise EngineFailure(f"The vendor's library has not answered another stream for {_MOST_WAIT} s.")
+        try:
             while self._handle.abandoned:
                 _library().moonshine_free_stream(self._handle.number, self._handle.abandoned.popleft())
             yield self._handle.number
+        finally:
+            self._handle.lock.release()
 
 
 class LibraryStream:

@@ -8,10 +8,12 @@ from streaming_model import LEVELS, WORD_SECONDS, WORDS, write_streaming_model
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Effort
+from transcribed.engines.moonshine_streaming import library
 from transcribed.engines.moonshine_streaming.engine import load
 from transcribed.engines.moonshine_streaming.files import readable_folder
 from transcribed.engines.moonshine_streaming.library import Architecture, Transcriber
 from transcribed.engines.moonshine_streaming.segment import LibrarySegment, LibrarySegments
+from transcribed.errors import EngineFailure
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.vad import SpeechProbabilities
 
@@ -95,6 +97,16 @@ def test_a_final_in_between_does_not_disturb_partials(model: LibrarySegments) ->
     for at, (_, text) in enumerate(_partials(segment, audio, 3_200)):
         assert _final(other if at % 2 else _segment(model), audio) == _text(*LEVELS_SAID)
         assert _text(*LEVELS_SAID).startswith(text)
+
+
+def test_a_stream_whose_turn_does_not_come_fails_alone(
+    model: LibrarySegments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "_MOST_WAIT", 0.01)
+    (transcriber,) = model.transcribers
+    with transcriber._mine(), pytest.raises(EngineFailure, match="has not answered"):
+        _final(_segment(model), _audio(1, 2))
+    assert _final(_segment(model), _audio(1, 2)) == _text(1, 2)
 
 
 def test_a_segment_that_ends_frees_its_stream(model: LibrarySegments) -> None:
