@@ -108,5 +108,5 @@ class Engines:
         # A local engine may be both requested and the fallback.
         if name not in self._local:
             loaded = await in_thread(LOCAL[name], self._settings, self._settings.model_of(name))
-            self._local[name] = self._scheduler.run(loaded)
+            self._local[name] = self._scheduler.run(loaded, step_down=self._settings.step_down)
         return self._local[name]

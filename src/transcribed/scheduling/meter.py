@@ -61,11 +61,11 @@ class Average:
 class Step:
     """A step of a live stream that has been done; all times in seconds.
 
-    `cpu` is for how long its thread computed, `taken` for how long the thread could do nothing else. Each
-    stream of a batch has its part of both. `heard` is the audio that was searched for speech, `recognised`
-    the audio that was recognised first in this step. `waited` is for how long the step's audio had waited
-    at the end, since it was spoken and had arrived; it is negative for a client that sends faster than real
-    time.
+    `cpu` is for how long its thread computed, for a final including what was done ahead of it; `taken` for
+    how long the thread could do nothing else. Each stream of a batch has its part of both. `heard` is the
+    audio that was searched for speech, `recognised` the audio that was recognised first in this step.
+    `waited` is for how long the step's audio had waited at the end, since it was spoken and had arrived; it
+    is negative for a client that sends faster than real time.
     """
 
     kind: StepKind
@@ -108,15 +108,15 @@ class Meter:
         match step.kind:
             case StepKind.LISTEN:
                 self._listening.add(now, step.cpu, step.heard)
-            case StepKind.FINAL | StepKind.AHEAD:
+            case StepKind.FINAL:
                 said = (each.end - each.start for each in step.events if _is_final(each))
                 self._finals.add(now, step.cpu, sum(said))
             case StepKind.PARTIAL if step.waited > 0:
                 self._speech.add(now, step.recognised, 0.0)
                 if step.effort is Effort.REDUCED or not self._reduces:
                     self._partial.add(now, step.cpu / _size(step.recognised))
-            case StepKind.PARTIAL:
-                pass  # The client sends faster than real time, so the audio has not waited.
+            case StepKind.PARTIAL | StepKind.AHEAD:
+                pass  # The client sends faster than real time; a final has the cost of what was done ahead.
         self._speech.add(now, 0.0, step.heard)
 
 

@@ -296,6 +296,7 @@ class _ScheduledStream:
         self.meter = meter
         self._load = load
         self._effort = StreamEffort()
+        self._ahead = 0.0
         # Samples, and None for each flush.
         self._incoming: deque[Samples | None] = deque()
         self._incoming_samples = 0
@@ -380,10 +381,16 @@ class _ScheduledStream:
 
     def _record(self, candidate: _Candidate, conditions: _Conditions, result: _StepResult) -> None:
         now = asyncio.get_running_loop().time()
+        ahead = self._ahead if candidate.kind is StepKind.FINAL else 0.0
+        if candidate.kind is StepKind.AHEAD:
+            self._ahead = result.cpu
+        elif candidate.kind is not StepKind.LISTEN:
+            # Speech that goes on after a pause makes the step ahead useless: a busy machine makes none.
+            self._ahead = 0.0
         step = Step(
             candidate.kind,
             conditions.effort,
-            result.cpu,
+            result.cpu + ahead,
             (now - conditions.began) / conditions.streams,
             result.heard,
             result.recognised,

@@ -14,6 +14,7 @@ from transcribed.engines.base import (
     Costs,
     Effort,
     Hypothesis,
+    LocalEngine,
     LocalStream,
     NextStep,
     RecognitionEvent,
@@ -772,6 +773,98 @@ async def test_what_waits_for_a_core_costs_nothing() -> None:
         await _texts(stream)
         assert meter.costs(asyncio.get_running_loop().time()).steady < 0.025
         assert scheduler.capacity(meter) < before, "but there is less time for streams"
+
+
+class Finisher(Listener):
+    """A LocalStream whose segments are recognised ahead, and then end or go on."""
+
+    def __init__(self, kinds: Sequence[StepKind]) -> None:
+        super().__init__()
+        self._kinds = kinds
+
+    @property
+    def kind(self) -> StepKind:  # type: ignore[override]
+        return self._kinds[min(self.steps, len(self._kinds) - 1)]
+
+    def step(self, effort: Effort) -> Sequence[Hypothesis]:
+        kind = self.kind
+        super().step(effort)
+        began = time.thread_time()
+        while kind is StepKind.AHEAD and time.thread_time() - began < 0.02:
+            pass
+        return (Hypothesis(0, 0.0, 1.0, "said", final=True),) if kind is StepKind.FINAL else ()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "costs"),
+    [
+        ([StepKind.AHEAD, StepKind.FINAL], 0.02),
+        ([StepKind.AHEAD, StepKind.LISTEN, StepKind.FINAL], 0.02),
+        ([StepKind.AHEAD, StepKind.PARTIAL, StepKind.FINAL], 0.0),
+        ([StepKind.AHEAD, StepKind.PARTIAL, StepKind.AHEAD, StepKind.FINAL], 0.02),
+    ],
+)
+async def test_work_ahead_counts_where_a_final_uses_it(kinds: Sequence[StepKind], costs: float) -> None:
+    async with Scheduler(1) as scheduler:
+        meter = Meter(Costs(steady=0.0, partial=0.02))
+        stream, _ = (_open(scheduler, each, LIVE, meter) for each in (Finisher(kinds), Listener()))
+        await _send(stream, len(kinds))
+        await _texts(stream)
+        # The final's second counts beside the thirty that are assumed.
+        measured = 31 * meter.costs(asyncio.get_running_loop().time()).steady
+        assert measured == pytest.approx(costs, abs=0.008)
+
+
+@dataclass(frozen=True)
+class SteppingDownEngine(SingleStreamEngine):
+    """A StepDownEngine whose streams need a fifth of a thread, and those of the reduced one a tenth."""
+
+    reduced: LocalEngine
+
+    @property
+    def costs(self) -> Costs:
+        return Costs(steady=0.2, partial=0.0)
+
+
+@dataclass(frozen=True)
+class CheapEngine(SingleStreamEngine):
+    @property
+    def costs(self) -> Costs:
+        return Costs(steady=0.05, partial=0.0)
+
+
+async def test_where_the_better_finals_do_not_fit_new_streams_step_down() -> None:
+    better, cheaper = Listener(), Listener()
+    async with Scheduler(1) as scheduler:
+        engine = scheduler.run(SteppingDownEngine(better, CheapEngine(cheaper)))
+        assert engine.capacity == 4
+        streams = [await engine.open(LIVE) for _ in range(5)]
+        await streams[3].send(HALF_SECOND)
+        await streams[4].send(HALF_SECOND)
+        await _settle()
+        assert (better.accepted, cheaper.accepted) == (len(HALF_SECOND), len(HALF_SECOND))
+        with pytest.raises(LimitExceeded, match="5 are being served"):
+            await engine.open(LIVE)
+        assert engine.capacity <= 4
+        for stream in streams:
+            await stream.aclose()
+        await engine.open(LIVE)
+        recordings = [await engine.open(FAST) for _ in range(9)]
+        await recordings[8].send(HALF_SECOND)
+        await _settle()
+        assert cheaper.accepted == len(HALF_SECOND), (
+            "recordings have the better finals, however many there are"
+        )
+
+
+async def test_without_step_down_streams_that_do_not_fit_are_refused() -> None:
+    async with Scheduler(1) as scheduler:
+        engine = scheduler.run(SteppingDownEngine(Listener(), CheapEngine(Listener())), step_down=False)
+        assert engine.capacity == 4
+        for _ in range(4):
+            await engine.open(LIVE)
+        with pytest.raises(LimitExceeded, match="4 are being served"):
+            await engine.open(LIVE)
 
 
 @pytest.mark.parametrize("way", ["closed", "ended", "failed", "hung"])

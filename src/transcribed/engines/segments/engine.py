@@ -1,8 +1,12 @@
 """A LocalEngine for any SegmentModel."""
 
+import os
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 
@@ -15,6 +19,10 @@ from transcribed.options import Capabilities, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
 
 _UNMEASURED = Costs(steady=0.02, partial=0.03)
+_BUSY_INTERVAL = 0.7
+"""Seconds between partials while costs are measured: so seldom they come on a busy machine."""
+_MOST_TRIALS = 16
+"""Streams with which costs are measured, even on a machine with more cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +44,44 @@ class SegmentEngine:
 def measured_engine(
     capabilities: Capabilities, model: SegmentModel, endpointing: EndpointingRules, speech: Samples
 ) -> SegmentEngine:
-    """Return an engine whose costs are measured on some speech, which also warms up the model."""
+    """Return an engine whose costs are measured on some speech, which also warms up the model.
+
+    They are those of a busy machine: as many streams as there are cores compute at the same time.
+    """
     silero = SileroModel()
-    once_a_second = PartialRules(live_interval=1.0)
-    trial = SegmentStream(model, silero, StreamOptions(), endpointing, once_a_second)
-    return SegmentEngine(capabilities, model, silero, endpointing, costs=_costs_of(trial, speech))
+    partials = PartialRules(live_interval=_BUSY_INTERVAL)
+    count = min(os.cpu_count() or 1, _MOST_TRIALS)
+    with ThreadPoolExecutor(count) as threads:
+        streams = [
+            SegmentStream(model, silero, StreamOptions(), endpointing, partials) for _ in range(count)
+        ]
+        trials = list(threads.map(lambda stream: _tried(stream, speech), streams))
+    return SegmentEngine(capabilities, model, silero, endpointing, costs=_mean(trials))
 
 
-def _costs_of(stream: SegmentStream, speech: Samples) -> Costs:
-    spent: defaultdict[StepKind, list[float]] = defaultdict(list)
-    for second in np.split(speech, range(SAMPLE_RATE, len(speech), SAMPLE_RATE)):
-        stream.accept(second)
+def _mean(trials: Sequence[Costs]) -> Costs:
+    return Costs(
+        fmean(trial.steady for trial in trials),
+        fmean(trial.partial for trial in trials),
+        fmean(trial.share for trial in trials),
+    )
+
+
+def _tried(stream: SegmentStream, speech: Samples) -> Costs:
+    began, spent = time.perf_counter(), defaultdict[StepKind, list[float]](list)
+    interval = round(_BUSY_INTERVAL * SAMPLE_RATE)
+    for new in np.split(speech, range(interval, len(speech), interval)):
+        stream.accept(new)
         _run(stream, spent)
     stream.finish()
     _run(stream, spent)
-    seconds = len(speech) / SAMPLE_RATE
+    taken, computed = time.perf_counter() - began, sum(map(sum, spent.values()))
     steady = sum(spent[StepKind.LISTEN]) + sum(spent[StepKind.FINAL])
-    return Costs(steady=steady / seconds, partial=float(np.mean(spent[StepKind.PARTIAL])))
+    return Costs(
+        steady=steady * SAMPLE_RATE / len(speech),
+        partial=fmean(spent[StepKind.PARTIAL]),
+        share=min(1.0, computed / taken),
+    )
 
 
 def _run(stream: SegmentStream, spent: defaultdict[StepKind, list[float]]) -> None:
