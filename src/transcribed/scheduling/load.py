@@ -16,6 +16,9 @@ _SHARE_FADE = 20.0
 _ASSUMED_SHARE = 2.0
 """The share measured at loading counts like so many seconds of a thread under load."""
 
+_LEAST_SHARE = 0.5
+"""The least that is believed of a share measured at loading, when other programs may be starting, too."""
+
 
 class Load:
     """The live streams of all engines on some threads, and the part of the threads' time left for them.
@@ -38,6 +41,7 @@ class Load:
 
     def loaded(self, share: float) -> None:
         """Take over the share of the threads' time that an engine had when it was loaded, with all busy."""
+        share = max(share, _LEAST_SHARE)
         self._share = Average(share * (1.0 - OVERHEAD), _ASSUMED_SHARE, _SHARE_FADE)
 
     def opened(self, meter: Meter) -> None:
