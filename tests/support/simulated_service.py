@@ -16,6 +16,7 @@ from transcribed.scheduling.effort import StreamEffort
 from transcribed.scheduling.load import Load
 from transcribed.scheduling.meter import Meter, Step
 from transcribed.scheduling.policy import Candidate, SenderClock, choose
+from transcribed.scheduling.processors import share_beside
 
 CHUNK = 0.1
 LISTENING, FINALS = 0.003, 0.017
@@ -118,8 +119,7 @@ class SimulatedService:
 
     def __init__(self, measured: Costs = COSTS, cores: int = 2, seed: int = 1) -> None:
         self.now = 0.0
-        self.others = 0
-        """Other programs that always compute. All that compute share the cores evenly."""
+        self._others = 0
         self.slower = 1.0
         """By how much everything costs more, as where others displace what is in caches."""
         self.meter = Meter(measured, reduces=True)
@@ -133,6 +133,16 @@ class SimulatedService:
         self._stepping: set[Speaker] = set()
         self._order = itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
+
+    @property
+    def others(self) -> int:
+        """Other programs that always compute. All that compute share the cores evenly."""
+        return self._others
+
+    @others.setter
+    def others(self, count: int) -> None:
+        self._others = count
+        self.load.beside(share_beside(count, self._cores, self._cores))
 
     def run(self, seconds: float) -> None:
         """Serve for so long."""

@@ -17,7 +17,7 @@ _ASSUMED_SHARE = 2.0
 """The share measured at loading counts like so many seconds of a thread under load."""
 
 _LEAST_SHARE = 0.5
-"""The least that is believed of a share measured at loading, when other programs may be starting, too."""
+"""The least share that is believed without load: at loading, other programs may be starting, too."""
 
 
 class Load:
@@ -32,6 +32,7 @@ class Load:
         self._streams: Counter[Meter] = Counter()
         self._waits = Average(0.0, _ASSUMED_WAITS, _WAITS_FADE)
         self._share = Average(1.0 - OVERHEAD, _ASSUMED_SHARE, _SHARE_FADE)
+        self._share_at_loading = self._share_now = 1.0
         self.rule = EffortRule()
 
     @property
@@ -41,8 +42,18 @@ class Load:
 
     def loaded(self, share: float) -> None:
         """Take over the share of the threads' time that an engine had when it was loaded, with all busy."""
-        share = max(share, _LEAST_SHARE)
-        self._share = Average(share * (1.0 - OVERHEAD), _ASSUMED_SHARE, _SHARE_FADE)
+        self._share_at_loading = share
+        self._assume_share()
+
+    def beside(self, share: float) -> None:
+        """Take over the share that the threads would have by what other programs use now."""
+        self._share_now = share
+        self._assume_share()
+
+    def _assume_share(self) -> None:
+        """Assume the lesser one. One that is too low is corrected before it is reached."""
+        share = max(_LEAST_SHARE, min(self._share_at_loading, self._share_now))
+        self._share.assumed = share * (1.0 - OVERHEAD)
 
     def opened(self, meter: Meter) -> None:
         """Count a live stream whose costs this meter measures."""

@@ -34,7 +34,7 @@ class Average:
 
     def __init__(self, assumed: float, weight: float, fade: float) -> None:
         """`assumed` is as if measured of an amount `weight`. `fade` is the time constant in seconds."""
-        self._assumed = assumed
+        self.assumed = assumed
         self._assumed_weight = weight
         self._fade = fade
         self._sum = self._weight = 0.0
@@ -50,7 +50,7 @@ class Average:
     def mean(self, now: float) -> float:
         """Return the average."""
         total, weight = self._faded(now)
-        return (self._assumed * self._assumed_weight + total) / (self._assumed_weight + weight)
+        return (self.assumed * self._assumed_weight + total) / (self._assumed_weight + weight)
 
     def _faded(self, now: float) -> tuple[float, float]:
         kept = math.exp(min(0.0, self._at - now) / self._fade)

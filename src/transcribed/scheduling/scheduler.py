@@ -39,12 +39,15 @@ from transcribed.scheduling.policy import (
     choose,
     others_to_batch,
 )
+from transcribed.scheduling.processors import Usage, read_usage, share_beside, used_by_others
 from transcribed.scheduling.workers import Workers
 
 BUFFERED_SECONDS = 5.0
 """Audio that a stream holds before `send` waits."""
 STEP_SECONDS = 20.0
 """Time limit of a step. Beyond it, the stream ends and its thread is replaced."""
+_USAGE_SECONDS = 5.0
+"""Time between looks at what other programs use of the machine."""
 
 _log = logging.getLogger(__name__)
 
@@ -114,15 +117,29 @@ class Scheduler:
         self.load = Load(self._workers.count)
         """The live streams of all engines, and what the machine has left for them."""
         self._closed = False
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
+        self._look_at_others(read_usage())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._closed = True
+        if self._next_look is not None:
+            self._next_look.cancel()
         for stream in list(self._streams):
             stream.end(Stopping())
         await self._workers.stop()
+
+    def _look_at_others(self, earlier: Usage | None) -> None:
+        """Note what other programs have used since `earlier`, and again after a while."""
+        if earlier is None or (now := read_usage()) is None:
+            return
+        others = used_by_others(earlier, now)
+        if others is not None:
+            self.load.beside(share_beside(others, self._workers.count, os.cpu_count() or 1))
+        loop = asyncio.get_running_loop()
+        self._next_look = loop.call_later(_USAGE_SECONDS, self._look_at_others, now)
 
     @property
     def streams(self) -> list[StreamStatus]:

@@ -46,7 +46,7 @@ def test_a_server_that_has_served_for_long_lets_in_what_fits() -> None:
 
 
 def test_a_server_beside_other_programs_lets_in_what_fits_and_more_when_they_end() -> None:
-    service = SimulatedService(Costs(COSTS.steady, COSTS.partial, share=0.7))
+    service = SimulatedService()
     service.others = 1
     assert _let_in(service) == _close_to(FITS_BESIDE)
     service.others = 0
@@ -107,6 +107,16 @@ def test_the_share_of_other_programs_is_known_from_loading() -> None:
     load = Load(4)
     load.loaded(share=0.5)
     assert load.available(0.0) == pytest.approx(2 * (1 - OVERHEAD))
+
+
+def test_the_share_of_programs_that_begin_later_is_known_before_there_is_load() -> None:
+    load = Load(4)
+    load.beside(share=0.8)
+    assert load.available(0.0) == pytest.approx(0.8 * 4 * (1 - OVERHEAD))
+    load.beside(share=0.01)
+    assert load.available(0.0) == pytest.approx(0.5 * 4 * (1 - OVERHEAD)), "it may only be a moment"
+    load.beside(share=1.0)
+    assert load.available(0.0) == pytest.approx(4 * (1 - OVERHEAD))
 
 
 def test_the_share_of_other_programs_is_measured_while_all_threads_are_busy() -> None:
