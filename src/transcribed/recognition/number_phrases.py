@@ -40,6 +40,7 @@ _MINUTES, _MOST_DAYS = 60, 31
 _MINUTES_TO_HOURS = frozenset([5, 10, 20, 25])
 """Minutes, besides a quarter and half an hour, that are named before "past" and "to"."""
 _FIRST_CENTURY, _LAST_CENTURY = 11, 21
+_THREE_DIGITS = 100
 _FIRST_OF_LAST_CENTURY = 2100
 _LONG_NUMBER, _AFTER_HUNDREDS, _MOST_EXACT = 1000, 2000, 10**15
 
@@ -109,6 +110,7 @@ _COUNTED = _UNITS | _words(
     "questions"
 )
 """Words after which two numbers in a row are neither a year nor a time: "fifteen twenty minutes"."""
+_BEFORE_HUNDREDS = _words("few several couple many of")
 _VAGUE = _words("something somethings odd ish")
 _SPANS = _words("to or")
 _OF_SECONDS = _words(
@@ -149,9 +151,9 @@ class Token(NamedTuple):
     word: int
     capital: bool
     joined: bool
-    """Whether no punctuation and no change of speaker separates it from the token before it."""
-    closing: bool
-    """Whether punctuation after it ends a phrase."""
+    """Whether no opening mark and no change of speaker separates it from the token before it."""
+    closing: str
+    """What follows it in its word and ends a phrase: punctuation, or the rest of a hyphenated word."""
     last: bool
     """Whether it is the last of its Word."""
 
@@ -191,19 +193,28 @@ class Reader:
     def at(self, i: int) -> str:
         """The token, or "" where the phrase ends, by punctuation or by the end of the text."""
         while self._joined < i:
-            if self.tokens[self._joined].closing:
+            token = self.tokens[self._joined]
+            if token.closing and not (token.closing == "," and token.text in DIGITS):
                 return ""
             following = self._joined + 1
             self.reach = max(self.reach, following)
             if following >= len(self.tokens) or not self.tokens[following].joined:
                 return ""
+            if token.closing and not self._are_digits(token.text, self.tokens[following].text):
+                return ""
             self._joined = following
         return self.tokens[i].text
 
+    @staticmethod
+    def _are_digits(one: str, other: str) -> bool:
+        """Whether two words with a comma between are digits all the same: "one, oh, oh"."""
+        return other in DIGITS and "0" in {DIGITS[one], DIGITS[other]} and "o" not in {one, other}
+
     def before(self, count: int = 1) -> str:
         """The token so many before the phrase, or "" if punctuation separates them."""
-        if self.start < count or not all(self.tokens[self.start - n].joined for n in range(count)):
-            return ""
+        for n in range(self.start, self.start - count, -1):
+            if n == 0 or not self.tokens[n].joined or self.tokens[n - 1].closing:
+                return ""
         return self.tokens[self.start - count].text
 
     def capital(self, i: int) -> bool:
@@ -549,7 +560,13 @@ def _ends_vaguely(r: Reader, i: int, low: int) -> bool:
 
 
 def _has_unit(r: Reader, i: int) -> bool:
-    return r.at(i) in _UNITS or _percent(r, i) is not None
+    return _is_unit(r, i) or _percent(r, i) is not None
+
+
+def _is_unit(r: Reader, i: int) -> bool:
+    if r.at(i) in {"square", "cubic"}:
+        return r.at(i + 1) in _UNITS or r.at(i + 1) in {"feet", "foot", "inches", "yards"}
+    return r.at(i) in _UNITS
 
 
 def _percent(r: Reader, i: int) -> int | None:
@@ -600,15 +617,21 @@ def _small(r: Reader, text: str, i: int, end: int) -> list[Piece] | None:
     """A number below 10."""
     is_coin = r.at(end) in _ALL_COINS and r.before() not in _POSSESSIVES
     is_score = r.before() == "to" and r.before(2) in NUMBER_WORDS - DIGITS.keys()
-    if is_coin or r.at(end) in _UNITS or (is_score and r.at(end) != "of"):
+    if is_coin or _is_unit(r, end) or (is_score and r.at(end) != "of"):
         return [Piece(text, end, "number")]
     following = below_hundred(r.at, end)
     if following is None or following.value < _FEWEST_IN_DIGITS or r.at(following.end) in MULTIPLIERS:
         return None
     counted = r.at(following.end)
+    # "two fifty" may be 250, 2:50 or $2.50, and "two fifty dollar bills" are two.
+    if counted in _CURRENCIES and counted.endswith("s"):
+        return _money(
+            r, _Quantity(f"{text}{following.value}", following.end, _THREE_DIGITS, plain=True), ""
+        )
+    if (after := _percent(r, following.end)) is not None:
+        return [Piece(f"{text}{following.value}%", after, "number")]
     if counted in _UNITS and counted.endswith("s"):
         return [Piece(f"{text}{following.value}", following.end, "number")]
-    # "two fifty" may be 250, 2:50 or $2.50.
     is_counted = counted in _COUNTED or counted in _CURRENCIES
     return None if is_counted else _as_spoken(r, i, following.end)
 
@@ -629,15 +652,17 @@ def _quantity(r: Reader, i: int) -> _Quantity | None:
         scale = r.at(i + 1)
         is_money = r.at(i + 2) in _CURRENCIES or r.at(i + 2) in _POUNDS
         return _Quantity("1", i + 2, SCALES[scale], scale) if is_money else None
+    if word == HUNDRED and (r.at(i + 1) != "and" or r.before() in _BEFORE_HUNDREDS | NUMBER_WORDS):
+        return None
     number = cardinal(r.at, i, joined=r.before() != "between")
     return None if number is None else _continued(r, i, number)
 
 
 def _below_one(r: Reader, i: int) -> _Quantity | None:
-    """A number that begins with "zero", or with "point" in a percentage ("at this point five people")."""
+    """A number that begins with "zero", or with "point" if it is one ("at this point five people")."""
     has_zero = r.at(i) == "zero"
     found = decimal(r.at, Digits("0", i + has_zero))
-    if found is not None and (has_zero or _percent(r, found.end) is not None):
+    if found is not None and (has_zero or _has_unit(r, found.end) or r.at(found.end) in _CURRENCIES):
         return _scaled(r, found.text, found.end, 0.5)
     is_zero = has_zero and r.at(i + 1) not in DIGITS
     return _Quantity("0", i + 1, 0, plain=True) if is_zero else None

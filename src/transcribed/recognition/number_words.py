@@ -22,7 +22,13 @@ ONES = {word: value for value, word in enumerate(_ONES, 1)}
 TEENS = {word: value for value, word in enumerate(_TEENS, 10)}
 TENS = {each: 10 * tens for tens, each in enumerate(_TENS, 2)} | {"fourty": 40}
 _THOUSAND = 1000
-SCALES = {"thousand": _THOUSAND, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {
+    "thousand": _THOUSAND,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "quadrillion": 10**15,
+}
 HUNDRED = "hundred"
 MULTIPLIERS = frozenset([HUNDRED, *SCALES])
 DIGITS = {"zero": "0", "oh": "0", "o": "0"} | {word: str(value) for word, value in ONES.items()}
@@ -79,8 +85,11 @@ def below_hundred(at: At, i: int) -> Number | None:
 
 
 def cardinal(at: At, i: int, *, joined: bool = True) -> Number | None:
-    """A number from 1. It may begin with "a hundred" or "a thousand"; "and" is part of it if `joined`."""
-    total, smallest, position = 0, 10**15, i
+    """A number from 1. It may begin with "a hundred", "hundred" or "a thousand".
+
+    "and" is part of it if `joined`.
+    """
+    total, smallest, position = 0, 10**18, i
     if at(i) == "a" and at(i + 1) in SCALES:
         smallest = SCALES[at(i + 1)]
         total, position = smallest, i + 2
@@ -102,8 +111,8 @@ def cardinal(at: At, i: int, *, joined: bool = True) -> Number | None:
 
 def _group(at: At, i: int, *, joined: bool) -> Number | None:
     """A number in front of a scale: to 999, or "fifteen hundred"."""
-    if at(i) == "a" and at(i + 1) == HUNDRED:
-        hundreds = Number(1, i + 1)
+    if at(i) == HUNDRED or (at(i) == "a" and at(i + 1) == HUNDRED):
+        hundreds = Number(1, i + (at(i) == "a"))
     elif (found := below_hundred(at, i)) is None:
         return None
     else:
@@ -160,15 +169,20 @@ def _ordinal_below_hundred(at: At, i: int) -> Number | None:
     return None if value is None else Number(value, i + 1)
 
 
-def digits(at: At, i: int) -> Digits | None:
-    """Digits spoken one by one, with "oh", "double" and "triple". A digit before "hundred" is none."""
+def digits(at: At, i: int, *, decimals: bool = False) -> Digits | None:
+    """Digits spoken one by one, with "oh", "double" and "triple".
+
+    A digit before "hundred" is none. Neither is one before "million", unless they are `decimals`.
+    """
     found = ""
+    multipliers = {HUNDRED} if decimals else MULTIPLIERS
     while True:
         times = REPEATED.get(at(i), 1)
         end = i + (2 if times > 1 else 1)
         digit = DIGITS.get(at(end - 1))
         # The letter O begins no number.
-        if digit is None or at(end) in MULTIPLIERS or (at(i) == "o" and not found):
+        is_letter = at(i) == "o" and not found and not decimals
+        if digit is None or is_letter or at(end) in multipliers:
             return Digits(found, i) if found else None
         found += digit * times
         i = end
@@ -178,8 +192,8 @@ def decimal(at: At, whole: Digits) -> Digits | None:
     """The number `whole` with "point" (or "dot") and its decimals; with several points a version."""
     text, end = whole
     while at(end) in _POINTS:
-        after = digits(at, end + 1)
-        if after is None or (len(after.text) == 1 and after.end == end + 2 and at(end + 1) == "o"):
+        after = digits(at, end + 1, decimals=True)
+        if after is None:
             number = below_hundred(at, end + 1)
             if number is not None and at(number.end) == HUNDRED:
                 number = _group(at, end + 1, joined=False)

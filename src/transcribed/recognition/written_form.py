@@ -25,6 +25,7 @@ from transcribed.transcript import Segment, Word
 _OPENING = "\"'“‘«([{¿¡"
 _CLOSING = ".,!?;:…)]}\"'”’»–—"
 _SENTENCE_END = ".!?…"
+_LETTERS_O = frozenset(["o'", "o’"])
 _AMERICAN = ("en-us", "en-ca")
 _MERIDIEMS = frozenset(["am", "pm"])
 
@@ -59,6 +60,8 @@ def _may_begin(token: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def _split(text: str) -> _Parts:
+    if text.lower() in _LETTERS_O:
+        return _Parts("", ("o",), "", "", capital=False)
     core = text.lstrip(_OPENING)
     opening = text[: len(text) - len(core)]
     stripped = core.rstrip(_CLOSING)
@@ -80,23 +83,14 @@ def _split(text: str) -> _Parts:
 
 def _tokens(spoken: Sequence[Word], parts: Sequence[_Parts]) -> list[Token]:
     tokens: list[Token] = []
-    apart, speaker = True, None
+    speaker = None
     for index, (word, each) in enumerate(zip(spoken, parts, strict=True)):
-        apart = apart or bool(each.opening) or word.speaker != speaker
-        closing, speaker = bool(each.closing or each.tail), word.speaker
+        joined = index > 0 and not each.opening and word.speaker == speaker
+        speaker = word.speaker
         last = len(each.tokens) - 1
-        tokens += [
-            Token(
-                text,
-                index,
-                each.capital,
-                joined=n > 0 or not apart,
-                closing=closing and n == last,
-                last=n == last,
-            )
-            for n, text in enumerate(each.tokens)
-        ]
-        apart = closing
+        for n, text in enumerate(each.tokens):
+            closing = each.tail + each.closing if n == last else ""
+            tokens.append(Token(text, index, each.capital, joined or n > 0, closing, n == last))
     return tokens
 
 
