@@ -3,18 +3,22 @@
     python bench/live SPEECH [--streams 1,8,16,24,32,40] [--seconds 60] [--json FILE] [--plot FILE]
     python bench/live SPEECH --server transcribed:1,24 --server whisperlive:1,2 --server whisperlivekit:1,2
     python bench/live SPEECH --streams 24,32,40 --overload 2
+    python bench/live SPEECH --streams 80 --before 24 --beside 1
     python bench/live --recording FILE --streams 1
 
 SPEECH is a folder of recordings with a manifest.jsonl, aligned once by bench/live/align.py. Each count of
 streams is a run with a new server, which one stream warms up. --overload runs a multiple of the largest
-count whose p95 was at most 1 s without a refused stream.
+count whose p95 was at most 1 s without a refused stream. With --before the server has served so many
+streams before, and with --beside so many programs compute all the time beside it.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
 
@@ -68,12 +72,26 @@ def _runs(given: argparse.Namespace) -> Iterator[Run]:
 def _run(given: argparse.Namespace, name: str, count: int) -> Run:
     materials = _materials(given, count)
     options = given.option if name in OURS else ()
-    with started(name, options, given.log) as server:
+    with _beside(given.beside), started(name, options, given.log) as server:
         drive(server, [_warming(given)], 0, "warm")
+        if given.before:
+            drive(server, _materials(given, given.before), given.spread, f"{given.seed} before")
         streams, cost = drive(server, materials, given.spread, f"{given.seed}")
     if given.keep:
         _keep(given.keep / f"{name}-{count}.json", materials, streams)
     return summarise(name, given.seconds, materials, streams, cost)
+
+
+@contextmanager
+def _beside(count: int) -> Iterator[None]:
+    """Run programs that always compute."""
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
 
 
 def _materials(given: argparse.Namespace, count: int) -> list[Material]:
@@ -115,6 +133,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=60, help="of audio for each client")
     parser.add_argument("--spread", type=float, default=5, help="seconds over which the clients start")
+    parser.add_argument("--before", type=int, help="serve so many streams before, for as long")
+    parser.add_argument("--beside", type=int, default=0, help="programs that compute beside the server")
     parser.add_argument(
         "--overload", type=float, help="offer so many times the streams that fit, at the end"
     )

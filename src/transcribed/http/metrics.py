@@ -18,7 +18,7 @@ _PREFIX = "transcribed_"
 
 GAUGES = {
     "streams": "Running transcriptions.",
-    "places": "Live streams that the engine can serve, including those that are running.",
+    "places": "Live streams that can be served with the engine's best finals, including running ones.",
     "lag_seconds": "The longest lag of a live stream: audio received and not yet recognised.",
 }
 COUNTERS = {

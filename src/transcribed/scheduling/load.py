@@ -5,7 +5,7 @@ from collections import Counter
 from transcribed.engines.base import Effort, StepKind
 from transcribed.scheduling.effort import EffortRule
 from transcribed.scheduling.meter import Average, Meter, Step
-from transcribed.scheduling.policy import LONGEST_WAIT, OVERHEAD, admits, room
+from transcribed.scheduling.policy import LONGEST_WAIT, OVERHEAD, PROMISED_INTERVAL, admits, room
 
 _WAITS_FADE = 3.0
 """Seconds after which the wait of a partial counts by a third."""
@@ -93,6 +93,8 @@ class Load:
         """Record a step of a live stream. `busy` says that all threads were busy when it began."""
         if busy and step.effort is not Effort.ALONE:
             self._share.add(now, step.cpu, step.taken)
-        if step.kind is StepKind.PARTIAL and step.waited > 0:
+        # Where even listening waits for so long, there may be no partials at all.
+        starved = step.kind is StepKind.LISTEN and step.waited > PROMISED_INTERVAL
+        if starved or (step.kind is StepKind.PARTIAL and step.waited > 0):
             self._waits.add(now, min(step.waited, LONGEST_WAIT))
             self.rule.update(now, self.wait(now))

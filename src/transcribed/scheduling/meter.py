@@ -16,7 +16,7 @@ _ASSUMED_PARTIALS = 20.0
 """The same for partials."""
 _LISTENING_PART = 0.15
 """The part of listening in the costs of listening and finals that are measured together at loading."""
-_CONSTANT_PART = 0.6
+_CONSTANT_PART = 0.7
 """The part of a partial's cost at the promised interval that does not depend on the amount of new audio."""
 _ASSUMED_SPEECH = 0.9
 """The part of the time for which speakers are assumed to speak."""

@@ -141,6 +141,19 @@ def test_the_wait_of_one_partial_says_little_and_silence_ends_it() -> None:
     assert load.wait(20.0) < 0.3
 
 
+def test_no_stream_is_let_in_where_listening_leaves_no_time_for_partials() -> None:
+    load, meter = Load(2), _meter(0.1)
+    load.opened(meter)
+    for waited in (0.4, 2.0):
+        assert load.admits(meter, 0.0)
+        for _ in range(100):
+            load.record(
+                0.0, Step(StepKind.LISTEN, Effort.FULL, 0.001, 0.001, heard=0.5, waited=waited), busy=True
+            )
+    assert not load.admits(meter, 0.0)
+    assert load.rule.effort is Effort.REDUCED
+
+
 def test_audio_that_comes_ahead_of_its_time_says_nothing_of_waits() -> None:
     load = Load(2)
     for _ in range(100):

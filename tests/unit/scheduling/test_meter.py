@@ -119,8 +119,8 @@ def test_a_stream_that_has_the_machine_for_itself_says_nothing_of_a_busy_one() -
 
 
 def test_partials_of_less_new_audio_are_converted(service: Service) -> None:
-    """Six tenths of what a partial costs at the promised interval it costs always."""
-    service.partials(0.03 * (0.6 + 0.4 * 0.2), 2_000, new=0.2 * PROMISED_INTERVAL)
+    """Seven tenths of what a partial costs at the promised interval it costs always."""
+    service.partials(0.03 * (0.7 + 0.3 * 0.2), 2_000, new=0.2 * PROMISED_INTERVAL)
     assert service.costs.partial == pytest.approx(0.03, rel=0.01)
 
 
