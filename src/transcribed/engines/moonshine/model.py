@@ -30,7 +30,7 @@ from transcribed.engines.moonshine.outputs import (
 )
 from transcribed.engines.moonshine.shipped import shipped_file
 from transcribed.engines.moonshine.tokenizer import Tokenizer
-from transcribed.engines.moonshine.variants import Variant
+from transcribed.engines.moonshine.variants import Calibration, Variant
 from transcribed.engines.runtime import session
 from transcribed.recognition.repetition import length_without_loop, repeated_phrase_length
 from transcribed.recognition.stabilizer import common_prefix_length
@@ -168,6 +168,11 @@ class MoonshineModel:
     def name(self) -> str:
         """The name of the model in results."""
         return self._variant.name
+
+    @property
+    def calibration(self) -> Calibration:
+        """What the probabilities of tokens are worth."""
+        return self._variant.calibration
 
     @property
     def empty_cache(self) -> HalfArray:
@@ -367,7 +372,7 @@ class DecoderState:
         self._decoder = decoder
         self._variant = variant
         self._names = sizes.states(PAST)
-        layers = map(attention, variant.next_heads)
+        layers = map(attention, variant.aligning_layers)
         self._wanted = [TOKENS, PROBABILITIES, *layers, *sizes.states(PRESENT)]
         self._wanted += [FINAL_STATES] if observed else []
         self._no_past = [np.zeros((1, sizes.heads, 0, sizes.head_size), np.float32)] * len(self._names)
@@ -389,7 +394,7 @@ class DecoderState:
                 **self._cross,
             },
         )
-        layers = len(self._variant.next_heads)
+        layers = len(self._variant.aligning_layers)
         self._attentions = [*self._attentions, [attended[0] for attended in rest[:layers]]]
         if self._observed:
             self._outcomes = [*self._outcomes, Outcomes(rest.pop()[0], chosen[0], probable[0])]
@@ -423,9 +428,10 @@ class DecoderState:
     def attention(self, settled: int) -> Array:
         """Return the attention [heads, tokens, frames] of all tokens after the settled ones."""
         heads_of, latest_of = self._variant.next_heads, self._variant.latest_heads
+        aligning = self._variant.aligning_layers
         layers = {
             layer: np.concatenate(parts, axis=1)[:, settled - self._first :]
-            for layer, parts in zip(heads_of, zip(*self._attentions, strict=True), strict=True)
+            for layer, parts in zip(aligning, zip(*self._attentions, strict=True), strict=True)
         }
         next_ones = [layers[layer][heads, :-1] for layer, heads in heads_of.items()]
         latest = [layers[layer][heads, 1:] for layer, heads in latest_of.items()]

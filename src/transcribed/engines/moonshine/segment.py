@@ -187,9 +187,10 @@ class MoonshineSegment:
         return self._words(self.recognise_whole(audio, end, parallel=effort is Effort.ALONE), speech)
 
     def _words(self, decoded: Decoded, speech: int | None) -> Sequence[Word]:
-        believed = speech is None or is_credible(decoded, speech)
+        calibration = self._model.calibration
+        believed = speech is None or is_credible(decoded, speech, calibration)
         words = words_of(self._model.tokenizer, decoded) if believed else ()
-        return [replace(word, confidence=calibrated(word.confidence or 0.0)) for word in words]
+        return [replace(word, confidence=calibrated(word.confidence or 0.0, calibration)) for word in words]
 
     def settle(self, words: int) -> None:
         """Settle the tokens of the first words."""

@@ -10,17 +10,11 @@ import numpy.typing as npt
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.engines.moonshine.model import Decoded
 from transcribed.engines.moonshine.tokenizer import Tokenizer
+from transcribed.engines.moonshine.variants import Calibration
 from transcribed.transcript import Word
 
-_NOISE, _BRIEF_NOISE = 0.3, 0.5
-"""Mean token probabilities below which a segment is rejected as noise: of any, and of a brief segment."""
 _BRIEF_SECONDS = 0.35
 """Seconds of speech below which a segment is brief: a single word, or a noise that resembles one."""
-_SLOPE, _OFFSET = 0.85, 0.44
-"""Maps the log-odds of a word's least probable token to those of the word being right.
-
-Fitted to recordings other than those that bench/word_times.py reports on.
-"""
 _CLIPPED = 1e-4
 
 
@@ -52,20 +46,21 @@ def first_words(tokenizer: Tokenizer, decoded: Decoded, count: int) -> Decoded:
     return decoded.first(spans[count - 1][1] if count else 0)
 
 
-def is_credible(decoded: Decoded, speech: int) -> bool:
+def is_credible(decoded: Decoded, speech: int, calibration: Calibration) -> bool:
     """Return whether tokens decoded from so many samples of speech are words, and not noise."""
-    least = _BRIEF_NOISE if speech < _BRIEF_SECONDS * SAMPLE_RATE else _NOISE
+    brief = speech < _BRIEF_SECONDS * SAMPLE_RATE
+    least = calibration.brief_noise if brief else calibration.noise
     return bool(decoded.tokens) and float(np.mean(decoded.probabilities)) >= least
 
 
-def calibrated(probability: float) -> float:
+def calibrated(probability: float, calibration: Calibration) -> float:
     """Return the probability that a word is right, given that of its least probable token.
 
     Further features, of the word or its neighbours, hardly improve the estimate, and would change the
     confidence of settled words.
     """
     clipped = min(max(probability, _CLIPPED), 1 - _CLIPPED)
-    odds = _SLOPE * math.log(clipped / (1 - clipped)) + _OFFSET
+    odds = calibration.slope * math.log(clipped / (1 - clipped)) + calibration.offset
     return 1 / (1 + math.exp(-odds))
 
 

@@ -103,7 +103,7 @@ def test_in_passing_no_more_is_encoded_than_the_last_second_and_what_is_new(
             sizes.append(len(values))
             return super().encode_features(values, normalisation, *past, **how)
 
-    counting = Counting(model._networks, model.tokenizer, model._variant)
+    counting = Counting(model._networks, model.tokenizer, model._variant, model._output)
     encoder = SegmentEncoder(counting, START)
     for end in _growing(len(spoken)):
         encoder.encode_incrementally(_buffer(spoken), end, 0.0)
@@ -249,7 +249,7 @@ def decoder(model: MoonshineModel) -> CountingSession:
 @pytest.fixture
 def counting(model: MoonshineModel, decoder: CountingSession) -> MoonshineModel:
     networks = replace(model._networks, decoder=decoder)  # type: ignore[arg-type]
-    return MoonshineModel(networks, model.tokenizer, model._variant)
+    return MoonshineModel(networks, model.tokenizer, model._variant, model._output)
 
 
 def test_a_right_draft_is_read_in_one_pass(

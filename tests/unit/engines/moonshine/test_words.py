@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.engines.moonshine.model import Decoded
 from transcribed.engines.moonshine.tokenizer import Tokenizer
+from transcribed.engines.moonshine.variants import Calibration
 from transcribed.engines.moonshine.words import (
     calibrated,
     first_words,
@@ -16,6 +17,7 @@ from transcribed.engines.moonshine.words import (
 PIECES = ["▁This", "▁is", "▁a", "▁test", ".", "▁", "ing", "▁...", "<0xE2>", "<0x82>", "<0xAC>", "'s"]
 THIS, IS, A, TEST, STOP, SPACE, ING, DOTS, E2, X82, AC, S = range(len(PIECES))
 SECOND = SAMPLE_RATE
+SURE = Calibration(slope=0.85, offset=0.44, noise=0.3, brief_noise=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +96,10 @@ def test_a_word_lasts_from_its_first_letters_to_its_last(tokenizer: Tokenizer) -
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
 def test_confidence_rises_with_probability_and_is_a_share(probabilities: list[float]) -> None:
-    found = [calibrated(probability) for probability in sorted(probabilities)]
+    found = [calibrated(probability, SURE) for probability in sorted(probabilities)]
     assert found == sorted(found)
     assert all(0 < confidence < 1 for confidence in found)
-    assert calibrated(0.5) == pytest.approx(0.61, abs=0.01)
+    assert calibrated(0.5, SURE) == pytest.approx(0.61, abs=0.01)
 
 
 # --- What is credible
@@ -118,4 +120,4 @@ def test_confidence_rises_with_probability_and_is_a_share(probabilities: list[fl
 def test_a_noise_makes_words_that_the_model_itself_doubts(
     probabilities: tuple[float, ...], speech: int, credible: bool
 ) -> None:
-    assert is_credible(Decoded((THIS,) * len(probabilities), probabilities), speech) is credible
+    assert is_credible(Decoded((THIS,) * len(probabilities), probabilities), speech, SURE) is credible
