@@ -24,6 +24,7 @@ import httpx
 import psutil
 import pytest
 from filelock import FileLock
+from model_setting import suited
 
 from transcribed.engines import moonshine
 
@@ -201,6 +202,7 @@ def running_server(
     port = port or a_free_port()
     audio, log = folder / "audio", folder / "log"
     command = [*launcher, str(TRANSCRIBED), "serve", "--port", str(port), "--audio", str(audio), *options]
+    environment = suited(environment, options)
     with ExitStack() as stack:
         output = stack.enter_context(log.open("wb"))
         process = stack.enter_context(

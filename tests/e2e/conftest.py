@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from amazon_client import KEY, SECRET
 from environments import CLIENTS, node_environment
+from model_setting import suited
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -208,11 +209,14 @@ def run(
     def command(
         *arguments: str, stdin: bytes = b"", settings: dict[str, str] | None = None, seconds: float = 30
     ) -> subprocess.CompletedProcess[str]:
+        own = {"COLUMNS": "100", "TRANSCRIBED_PORT": str(new_port())} | (settings or {})
         done = subprocess.run(
             [transcribed, *arguments],
             input=stdin,
             capture_output=True,
-            env=environment | {"COLUMNS": "100", "TRANSCRIBED_PORT": str(new_port())} | (settings or {}),
+            env=suited(environment, arguments)
+            | {"COLUMNS": "100", "TRANSCRIBED_PORT": str(new_port())}
+            | (settings or {}),
             cwd=tmp_path,
             timeout=seconds,
             check=False,
