@@ -214,9 +214,7 @@ def run(
             [transcribed, *arguments],
             input=stdin,
             capture_output=True,
-            env=suited(environment, arguments)
-            | {"COLUMNS": "100", "TRANSCRIBED_PORT": str(new_port())}
-            | (settings or {}),
+            env=suited(environment, arguments) | own,
             cwd=tmp_path,
             timeout=seconds,
             check=False,
