@@ -6,6 +6,7 @@ is given, so no stream is ever used by two threads, and no locks are needed.
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -231,7 +232,10 @@ class Scheduler:
             for each in self._candidates.values()
             if each.stream.batching is engine and each.stream.effort(each.kind) is effort
         )
-        return [chosen, *others_to_batch(same, chosen, now, most - 1)]
+        others = others_to_batch(same, chosen, now, most - 1)
+        # A batch takes longer than a step, so idle threads share the streams.
+        share = math.ceil((1 + len(others)) / self._workers.idle)
+        return [chosen, *others[: share - 1]]
 
     @property
     def _may_step_fast(self) -> bool:

@@ -2,8 +2,7 @@
 
 The shipped decoder of tiny-en has 1,800 nodes in two branches of an `If`, the encoder 700, as exported for
 any shape. They spend much of their time on shapes, masks, rotations and padding, and those of base-en on
-dequantising all weights in every run. The same quantised weights are used here in four graphs that process
-one segment at a time:
+dequantising all weights in every run. The same quantised weights are used here in four graphs:
 
 - `stem`: samples → features, one for each 192 samples (12 ms), and the statistics for their normalisation.
   A feature depends on only 32 ms of audio, so that a growing segment's features are computed once.
@@ -11,7 +10,8 @@ one segment at a time:
   With an empty cache this is the encoder as it was trained; `segment` explains the use of a cache.
 - `cross`: hidden states → keys and values of the decoder's cross-attention, once per result.
 - `decoder`: tokens, after those in a key-value cache → for each, the most probable next token and its
-  probability. The logits, 128 KB per token, never leave the graph.
+  probability. The logits, 128 KB per token, never leave the graph. It reads tokens of several streams at
+  once, because most of its time is the reading of its weights.
 
 The architecture is that of Jeffries et al., 2024, "Moonshine: Speech Recognition for Live Transcription and
 Voice Commands": three convolutions and a Transformer with rotary embeddings (interleaved, on the first 32
@@ -28,11 +28,15 @@ from transcribed.engines.moonshine.outputs import (
     ENCODER_PAST,
     FEATURES,
     FINAL_STATES,
+    FRAME_MASK,
+    INPUT,
     PAST,
+    POSITIONS,
     PRESENT,
     PROBABILITIES,
     SQUARES,
     SUMS,
+    TOKEN_MASK,
     TOKENS,
     Dimensions,
     OutputRows,
@@ -197,7 +201,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     rotation = graph.rotation(_frequencies(weights, "/model/decoder/rotary_emb"))
 
     def rotated(value: str) -> str:
-        return graph.rotate(value, "position", rotation)
+        return graph.rotate(value, POSITIONS, rotation)
 
     stream = _embedding(graph, weights)
     for layer in range(sizes.layers):
@@ -210,7 +214,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         attended = graph.new_name()
         graph.node(
             "MultiHeadAttention",
-            [rotated(query), rotated(key), value, "", "", "", *past[states]],
+            [rotated(query), rotated(key), value, "", "", TOKEN_MASK, *past[states]],
             [attended, *present[states]],
             domain=MICROSOFT,
             num_heads=sizes.heads,
@@ -228,6 +232,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         scores = graph.add(
             "FusedMatMul", [query, keys], domain=MICROSOFT, alpha=float(sizes.head_size**-0.5)
         )
+        scores = graph.add("Add", [scores, FRAME_MASK])
         weighted = graph.add("Softmax", [scores], output=attention(layer), axis=-1)
         attended = graph.add("MatMul", [weighted, values])
         attended = graph.joined_heads(graph.add("Transpose", [attended], perm=(0, 2, 1, 3)))
@@ -246,14 +251,16 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
 
     _add_next_tokens(graph, weights, stream)
     inputs: dict[str, tuple[int, Shape]] = {
-        "input_ids": (_INT64, [1, "n"]),
-        "position": (_INT64, [1]),
+        INPUT: (_INT64, ["streams", "n"]),
+        POSITIONS: (_INT64, ["streams", "n"]),
+        TOKEN_MASK: (_FLOAT, ["streams", 1, "n", "read"]),
+        FRAME_MASK: (_FLOAT, ["streams", 1, 1, "frames"]),
     }
     for name in past:
-        inputs[name] = (_FLOAT, [1, sizes.heads, "past", sizes.head_size])
+        inputs[name] = (_FLOAT, ["streams", sizes.heads, "past", sizes.head_size])
     for keys, values in zip(cross[::2], cross[1::2], strict=True):
-        inputs[keys] = (_FLOAT, [1, sizes.heads, sizes.head_size, "frames"])
-        inputs[values] = (_FLOAT, [1, sizes.heads, "frames", sizes.head_size])
+        inputs[keys] = (_FLOAT, ["streams", sizes.heads, sizes.head_size, "frames"])
+        inputs[values] = (_FLOAT, ["streams", sizes.heads, "frames", sizes.head_size])
     outputs = {TOKENS: _INT64, PROBABILITIES: _FLOAT, FINAL_STATES: _FLOAT}
     return graph.model(
         inputs,
@@ -298,7 +305,7 @@ def _trained(vocabulary: Matrix) -> Array:
 
 def _embedding(graph: Graph, weights: Weights) -> str:
     table = weights.embedding("/model/decoder/embed_tokens")
-    rows = graph.add("Gather", [graph.constant(table.values), "input_ids"], axis=0)
+    rows = graph.add("Gather", [graph.constant(table.values), INPUT], axis=0)
     scale, zero_point = (graph.constant(part[0]) for part in (table.scale, table.zero_point))
     return graph.add("DequantizeLinear", [rows, scale, zero_point])
 

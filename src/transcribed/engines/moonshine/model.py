@@ -13,20 +13,15 @@ import onnxruntime as ort
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
+from transcribed.engines.moonshine.decoder import NO_TOKENS, Decoder, KeyValueCache, Read
 from transcribed.engines.moonshine.outputs import (
     CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
     FEATURES,
-    FINAL_STATES,
-    PAST,
-    PRESENT,
-    PROBABILITIES,
     SQUARES,
     SUMS,
-    TOKENS,
     Dimensions,
-    attention,
 )
 from transcribed.engines.moonshine.shipped import shipped_file
 from transcribed.engines.moonshine.tokenizer import Tokenizer
@@ -102,22 +97,6 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyValueCache:
-    """The decoder's keys and values of the tokens read so far, [1, heads, length, head size] per layer."""
-
-    states: tuple[Array, ...] = ()
-
-    @property
-    def length(self) -> int:
-        """The number of tokens, including the start token."""
-        return int(self.states[0].shape[2]) if self.states else 0
-
-    def first(self, length: int) -> "KeyValueCache":
-        """Return the cache of the first tokens only."""
-        return KeyValueCache(tuple(state[:, :, :length] for state in self.states))
-
-
-@dataclass(frozen=True, slots=True)
 class Networks:
     """The loaded graphs. The parallel encoder is the same as the encoder, with several threads."""
 
@@ -125,7 +104,7 @@ class Networks:
     encoder: ort.InferenceSession
     parallel_encoder: ort.InferenceSession
     cross: ort.InferenceSession
-    decoder: ort.InferenceSession
+    decoder: Decoder
 
 
 class MoonshineModel:
@@ -160,7 +139,7 @@ class MoonshineModel:
             encoder=session(encoder),
             parallel_encoder=session(encoder, threads=_PARALLEL_THREADS),
             cross=session(cross),
-            decoder=session(decoder),
+            decoder=Decoder(session(decoder), list(variant.aligning_layers)),
         )
         return cls(networks, Tokenizer((model / "tokenizer.bin").read_bytes()), variant, output)
 
@@ -231,7 +210,7 @@ class MoonshineModel:
         encoded: Encoded,
         settled: Decoded,
         draft: Sequence[int],
-        past: KeyValueCache = KeyValueCache(),
+        past: KeyValueCache = NO_TOKENS,
         bias: "Bias | None" = None,
     ) -> tuple[Decoded, KeyValueCache, Array]:
         """Decode greedily, starting after the settled tokens.
@@ -254,7 +233,7 @@ class MoonshineModel:
         names = self.dimensions.states(CROSS)
         cross = dict(zip(names, self._networks.cross.run(names, {"hidden": encoded.hidden}), strict=True))
         reading = DecoderState(
-            self._networks.decoder, self.dimensions, self._variant, cross, past, observed=bias is not None
+            self._networks.decoder, self._variant, cross, past, observed=bias is not None
         )
         text = Text(list(settled.tokens), list(settled.probabilities), len(settled.tokens), limit)
         continue_greedily(reading, text, [START, *text.tokens][past.length :], draft, bias)
@@ -361,8 +340,7 @@ class DecoderState:
 
     def __init__(
         self,
-        decoder: ort.InferenceSession,
-        sizes: Dimensions,
+        decoder: Decoder,
         variant: Variant,
         cross: Mapping[str, Array],
         past: KeyValueCache,
@@ -371,35 +349,21 @@ class DecoderState:
     ) -> None:
         self._decoder = decoder
         self._variant = variant
-        self._names = sizes.states(PAST)
-        layers = map(attention, variant.aligning_layers)
-        self._wanted = [TOKENS, PROBABILITIES, *layers, *sizes.states(PRESENT)]
-        self._wanted += [FINAL_STATES] if observed else []
-        self._no_past = [np.zeros((1, sizes.heads, 0, sizes.head_size), np.float32)] * len(self._names)
         self._cross = cross
         self._first = past.length
         self._observed = observed
-        self._attentions: list[list[Array]] = []
+        self._attentions: list[Sequence[Array]] = []
         self._outcomes: list[Outcomes] = []
         self.past = past
 
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
         """Read tokens. Return the most probable next token after each, and its probability."""
-        chosen, probable, *rest = self._decoder.run(
-            self._wanted,
-            {
-                "input_ids": np.array([tokens]),
-                "position": np.array([self.past.length]),
-                **dict(zip(self._names, self.past.states or self._no_past, strict=True)),
-                **self._cross,
-            },
-        )
-        layers = len(self._variant.aligning_layers)
-        self._attentions = [*self._attentions, [attended[0] for attended in rest[:layers]]]
+        found = self._decoder.read(Read(tokens, self.past, self._cross))
+        self._attentions = [*self._attentions, found.attentions]
         if self._observed:
-            self._outcomes = [*self._outcomes, Outcomes(rest.pop()[0], chosen[0], probable[0])]
-        self.past = KeyValueCache(tuple(rest[layers:]))
-        return chosen[0], probable[0]
+            self._outcomes = [*self._outcomes, Outcomes(found.states, found.tokens, found.probabilities)]
+        self.past = found.past
+        return found.tokens, found.probabilities
 
     def fork(self, length: int) -> Self:
         """Return a copy with the first tokens only. Neither sees what the other reads or drops."""
@@ -440,10 +404,9 @@ class DecoderState:
 
 def _dimensions(networks: Networks) -> Dimensions:
     """Read the dimensions of the model from the inputs of its rebuilt graphs."""
-    inputs = {each.name: each.shape for each in networks.decoder.get_inputs()}
-    pasts = [shape for name, shape in inputs.items() if name.startswith("past.")]
     (states,) = (each.shape[1] for each in networks.encoder.get_inputs() if each.name == ENCODER_PAST)
-    return Dimensions(states // 2, len(pasts) // 2, pasts[0][1], pasts[0][3])
+    decoder = networks.decoder
+    return Dimensions(states // 2, decoder.layers, decoder.heads, decoder.head_size)
 
 
 def _build(shipped: Sequence[bytes]) -> Sequence[bytes]:

@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.engines.base import Effort
+from transcribed.engines.moonshine.decoder import NO_TOKENS
 from transcribed.engines.moonshine.model import (
     SHORTEST,
     Array,
     Decoded,
     Encoded,
     Features,
-    KeyValueCache,
     MoonshineModel,
 )
 from transcribed.engines.moonshine.words import (
@@ -157,7 +157,7 @@ class MoonshineSegment:
         self.start = start
         self.settled = Decoded()
         self._agreed = Decoded()
-        self._past = KeyValueCache()
+        self._past = NO_TOKENS
         self._last = Decoded()
         self._compared, self._compared_end = Decoded(), start
         self._whole_end: int | None = None
@@ -238,7 +238,7 @@ class MoonshineSegment:
             self._last = self._timed(decoded, self.settled, attention, 0, end)
             self._whole_end = end
             # This text is better than an incremental one, so that later results continue from it.
-            self._agreed, self._past = self.settled, KeyValueCache()
+            self._agreed, self._past = self.settled, NO_TOKENS
         return self._last
 
     def has_final(self, end: int) -> bool:

@@ -6,14 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 import numpy as np
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Costs, Effort, StepKind
+from transcribed.engines.base import Costs, Effort, LocalStream, RecognitionEvent, StepKind
 from transcribed.engines.segments.recogniser import SegmentModel
 from transcribed.engines.segments.stream import PartialRules, SegmentStream
+from transcribed.engines.segments.together import run_together
 from transcribed.engines.silero import SileroModel
 from transcribed.options import Capabilities, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
@@ -35,14 +37,30 @@ class SegmentEngine:
     endpointing: EndpointingRules
     partials: PartialRules = field(default_factory=PartialRules)
     costs: Costs = _UNMEASURED
+    together: int = 1
+    """How many streams a step serves at most. Only models that `ask` their networks gain by it."""
 
     def open(self, options: StreamOptions) -> SegmentStream:
         """Open a new stream."""
         return SegmentStream(self.model, self.silero, options, self.endpointing, self.partials)
 
+    def batch(self, kind: StepKind) -> int:
+        """Return how many streams a step of this kind may serve together."""
+        return 1 if kind is StepKind.LISTEN else self.together
+
+    def step_together(
+        self, streams: Sequence[LocalStream], effort: Effort
+    ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
+        """Do the next step of each stream, with common uses of the model's networks."""
+        return run_together([partial(stream.step, effort) for stream in streams])
+
 
 def measured_engine(
-    capabilities: Capabilities, model: SegmentModel, endpointing: EndpointingRules, speech: Samples
+    capabilities: Capabilities,
+    model: SegmentModel,
+    endpointing: EndpointingRules,
+    speech: Samples,
+    together: int = 1,
 ) -> SegmentEngine:
     """Return an engine whose costs are measured on some speech, which also warms up the model.
 
@@ -58,7 +76,7 @@ def measured_engine(
             SegmentStream(model, silero, StreamOptions(), endpointing, partials) for _ in range(count)
         ]
         trials = list(threads.map(lambda stream: _tried(stream, speech), streams))
-    return SegmentEngine(capabilities, model, silero, endpointing, costs=_mean(trials))
+    return SegmentEngine(capabilities, model, silero, endpointing, costs=_mean(trials), together=together)
 
 
 def _mean(trials: Sequence[Costs]) -> Costs:
