@@ -19,6 +19,9 @@ _ASSUMED_SHARE = 2.0
 _LEAST_SHARE = 0.5
 """The least share that is believed without load: at loading, other programs may be starting, too."""
 
+_CHANGED_SHARE = 0.1
+"""When other programs leave so much more or less than before, what was measured is forgotten."""
+
 
 class Load:
     """The live streams of all engines on some threads, and the part of the threads' time left for them.
@@ -47,6 +50,8 @@ class Load:
 
     def beside(self, share: float) -> None:
         """Take over the share that the threads would have by what other programs use now."""
+        if abs(share - self._share_now) > _CHANGED_SHARE:
+            self._share.forget()
         self._share_now = share
         self._assume_share()
 

@@ -52,6 +52,10 @@ class Average:
         total, weight = self._faded(now)
         return (self.assumed * self._assumed_weight + total) / (self._assumed_weight + weight)
 
+    def forget(self) -> None:
+        """Forget all measurements."""
+        self._sum = self._weight = 0.0
+
     def _faded(self, now: float) -> tuple[float, float]:
         kept = math.exp(min(0.0, self._at - now) / self._fade)
         return self._sum * kept, self._weight * kept
