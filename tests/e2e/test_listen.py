@@ -107,6 +107,34 @@ def test_a_container_is_told_by_its_content_and_heard_while_it_comes(
     assert process.returncode == 0
 
 
+def test_numbers_are_written_as_it_is_asked(
+    transcribed: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    script, recording = tmp_path / "script.json", tmp_path / "silence.wav"
+    events = [{"at": "end", "text": "We paid twelve dollars and 5 cents.", "final": True}]
+    script.write_text(json.dumps({"language": "en-US", "events": events}))
+    with wave.open(str(recording), "wb") as target:
+        target.setparams((1, 2, 16_000, 0, "NONE", ""))
+        target.writeframes(bytes(SECOND))
+    said = ["--engine", "scripted", "--script", str(script), "--model", "auto"]
+    for command, form, text in (
+        (["listen", "-"], "written", "We paid $12.05."),
+        (["transcribe", str(recording)], "spoken", "We paid twelve dollars and five cents."),
+        (["transcribe", str(recording), "-o", "out/"], "written", ""),
+    ):
+        done = subprocess.run(
+            [transcribed, *command, *said, "--transcript-format", form],
+            input=recording.read_bytes(),
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=WAIT,
+            check=True,
+        )
+        assert done.stdout.decode().strip() == text
+    assert (tmp_path / "out" / "silence.txt").read_text() == "We paid $12.05.\n"
+
+
 def test_a_pipe_faster_than_speech_waits_and_loses_nothing(
     listen: Listen, said: list[str], repeated: Callable[[int], bytes]
 ) -> None:

@@ -139,6 +139,8 @@ STARTS = (
 )
 """The words that a phrase may start with, besides digits."""
 _LITERAL = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
+_NOTES = re.compile(r"([$€£₹])(?:\d{1,3}(?:,\d{3})+|\d+)")
+_MINUTE = re.compile(r"[0-5]\d")
 _CLOCK = re.compile(r"\d{1,2}(?::\d\d)?")
 _TELEPHONE_NUMBER = re.compile(r"(1)?([2-9]\d\d)?([2-9]\d\d)(\d{4})")
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}
@@ -323,6 +325,8 @@ def _continues(r: Reader, i: int) -> bool:
 
 def _time(r: Reader, i: int) -> list[Piece] | None:
     if _CLOCK.fullmatch(r.at(i)) is not None:
+        if _MINUTE.fullmatch(r.at(i + 1)) is not None and _meridiem(r, i + 2) is not None:
+            return [Piece(f"{r.at(i)}:{r.at(i + 1)}", i + 2, "time")]
         return [Piece(None, i + 1, "time")] if _meridiem(r, i + 1) is not None else None
     hour = TEENS.get(r.at(i)) or ONES.get(r.at(i))
     if hour is None or hour > _NOON:
@@ -652,10 +656,15 @@ def _quantity(r: Reader, i: int) -> _Quantity | None:
         scale = r.at(i + 1)
         is_money = r.at(i + 2) in _CURRENCIES or r.at(i + 2) in _POUNDS
         return _Quantity("1", i + 2, SCALES[scale], scale) if is_money else None
-    if word == HUNDRED and (r.at(i + 1) != "and" or r.before() in _BEFORE_HUNDREDS | NUMBER_WORDS):
+    if word == HUNDRED and (r.at(i + 1) != "and" or not _may_be_one(r.before())):
         return None
     number = cardinal(r.at, i, joined=r.before() != "between")
     return None if number is None else _continued(r, i, number)
+
+
+def _may_be_one(before: str) -> bool:
+    """Whether "hundred" after this word may be one hundred."""
+    return before not in _BEFORE_HUNDREDS | NUMBER_WORDS and not before[:1].isdigit()
 
 
 def _below_one(r: Reader, i: int) -> _Quantity | None:
@@ -732,13 +741,24 @@ def _currency(r: Reader, quantity: _Quantity) -> _Currency | None:
 def _coins(r: Reader, i: int, symbol: str) -> Number | None:
     """Coins after notes: "and fifty cents", "fifty cents", or "fifty" at the end of a phrase."""
     joined = r.at(i) == "and"
-    coins = below_hundred(r.at, i + joined)
+    word = r.at(i + joined)
+    is_literal = word.isdecimal() and len(word) < len("100")
+    coins = Number(int(word), i + joined + 1) if is_literal else below_hundred(r.at, i + joined)
     if coins is None:
         return None
     if r.at(coins.end) in _COINS.get(symbol, ()):
         return Number(coins.value, coins.end + 1)
     is_last = not joined and coins.value >= _FEWEST_IN_DIGITS and not r.at(coins.end)
     return coins if is_last else None
+
+
+def _notes(r: Reader, i: int) -> list[Piece] | None:
+    """An amount that has a symbol, and coins in words after it: "$5 and fifty cents"."""
+    found = _NOTES.fullmatch(r.at(i))
+    coins = None if found is None else _coins(r, i + 1, found[1])
+    if coins is None or coins.end == i + 2:
+        return None
+    return [Piece(f"{r.at(i)}.{coins.value:02}", coins.end, "number")]
 
 
 def _money(r: Reader, quantity: _Quantity, sign: str) -> list[Piece] | None:
@@ -800,6 +820,7 @@ _RULES: Sequence[Callable[[Reader, int], list[Piece] | None]] = (
     _fraction,
     _vague,
     _span,
+    _notes,
     _amount,
 )
 """The kinds of phrases, in order of precedence."""

@@ -25,6 +25,7 @@ from transcribed.transcript import Segment, Word
 _OPENING = "\"'“‘«([{¿¡"
 _CLOSING = ".,!?;:…)]}\"'”’»–—"
 _SENTENCE_END = ".!?…"
+_SYMBOLS = frozenset("$€£₹")
 _LETTERS_O = frozenset(["o'", "o’"])
 _AMERICAN = ("en-us", "en-ca")
 _MERIDIEMS = frozenset(["am", "pm"])
@@ -55,7 +56,7 @@ def written_form(segment: Segment) -> Segment:
 
 
 def _may_begin(token: str) -> bool:
-    return token in STARTS or token[:1].isdigit()
+    return token in STARTS or token[:1].isdigit() or token[:1] in _SYMBOLS
 
 
 @lru_cache(maxsize=16384)
