@@ -20,6 +20,8 @@ README = (ROOT / "README.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocols" / "native.md").read_text()
 CLIENTS = ROOT / "tests" / "clients"
 WAIT = 20
+DEFAULT = ("--model", "auto")
+"""What the README shows is made with the default, other tests use the smaller model."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def converse(command: Command, terminal: Callable[..., Any]) -> list[str]:
 def test_make_run_prints_what_the_readme_shows(
     start_server: "Callable[..., Server]", eventually: Callable[..., None]
 ) -> None:
-    server = start_server()
+    server = start_server(*DEFAULT)
     (shown,) = blocks(README.partition("## First session")[0], "text")
     here = shown.replace("localhost:3000", f"localhost:{server.address[1]}")
     here = here.replace("/home/you/transcribed", str(server.audio.parent))
@@ -86,7 +88,7 @@ def test_the_first_session(
     terminal: Callable[..., Any],
     wscat: list[str],
 ) -> None:
-    server = start_server()
+    server = start_server(*DEFAULT)
     session = commands("First session")
     assert [command.line.split()[0] for command in session] == ["curl", "curl", "npx"]
     for command in session:
@@ -105,7 +107,10 @@ def _comparable(message: dict[str, Any]) -> str:
     return re.sub(r'"(Confidence|ProcessingSeconds)": [\d.]+', r'"\1": "…"', text)
 
 
-def test_the_json_is_what_the_server_sends(server: "Server", sentence: bytes) -> None:
+def test_the_json_is_what_the_server_sends(
+    start_server: "Callable[..., Server]", sentence: bytes
+) -> None:
+    server = start_server(*DEFAULT)
     server.upload("readme.wav", sentence)
     with connect(f"{server.stream_url}?format=json", open_timeout=WAIT) as ws:
         ws.send("readme.wav")
@@ -121,7 +126,7 @@ def test_the_json_is_what_the_server_sends(server: "Server", sentence: bytes) ->
 def test_the_transcripts(
     start_server: "Callable[..., Server]", sentence: bytes, environment: dict[str, str]
 ) -> None:
-    server = start_server()
+    server = start_server(*DEFAULT)
     server.upload("test.wav", sentence)
     with connect(f"{server.stream_url}?format=json", open_timeout=WAIT) as ws:
         ws.send("test.wav")
@@ -166,7 +171,7 @@ def test_the_terminal_commands(environment: dict[str, str]) -> None:
     shown = commands("In the terminal")
     assert len(shown) == 3
     for command in shown:
-        assert run(command.line, environment) == command.shown
+        assert run(command.line, environment | {"TRANSCRIBED_MODEL": "auto"}) == command.shown
 
 
 def test_nothing_is_sent_anywhere(tmp_path: Path, transcribed: Path, environment: dict[str, str]) -> None:

@@ -39,7 +39,7 @@ class PartialRules:
     """Live pace: the least interval, so that an idle machine responds to every message of 0.1 s."""
     most_backlog: float = 0.3
     """Live pace: a larger backlog is listened to before a partial, since it may end the segment."""
-    fast_first: float = 0.7
+    fast_first: float = 0.65
     """Fast pace: the first time."""
     fast_interval: float = 4.0
     """Fast pace: the least interval. Four seconds of audio take about 0.2 s."""
