@@ -27,8 +27,8 @@ def load(cache: Path, endpointing: EndpointingRules, model: str = AUTO) -> Local
     built at the first start. Where the large model is not installed, AUTO is the small model alone. Raises
     ConfigurationError if a model is not installed.
     """
-    # Partials of this sentence without a pause cost as much as those of a minute of read speech.
-    speech = shipped_speech("two_cities.wav", seconds=5)
+    # Partials of this beginning without a pause cost as much as those of a minute of read speech.
+    speech = shipped_speech("two_cities.wav", seconds=3)
 
     def measured(segments: SegmentModel, *variants: Variant) -> SegmentEngine:
         names = tuple(variant.name for variant in variants)
