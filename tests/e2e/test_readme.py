@@ -107,9 +107,7 @@ def _comparable(message: dict[str, Any]) -> str:
     return re.sub(r'"(Confidence|ProcessingSeconds)": [\d.]+', r'"\1": "…"', text)
 
 
-def test_the_json_is_what_the_server_sends(
-    start_server: "Callable[..., Server]", sentence: bytes
-) -> None:
+def test_the_json_is_what_the_server_sends(start_server: "Callable[..., Server]", sentence: bytes) -> None:
     server = start_server(*DEFAULT)
     server.upload("readme.wav", sentence)
     with connect(f"{server.stream_url}?format=json", open_timeout=WAIT) as ws:
