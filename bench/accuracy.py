@@ -115,7 +115,9 @@ def main() -> None:
     print(machine())
     said: Texts = {}
     with tempfile.TemporaryDirectory() as folder:
-        columns = _models(given.models.split(","), given.cache or Path(folder), given.partials)
+        columns = _models(
+            list(filter(None, given.models.split(","))), given.cache or Path(folder), given.partials
+        )
         columns |= {} if given.no_peers else {name: _peer(model) for name, model in PEERS.items()}
         for column, recognise in columns.items():
             started = time.perf_counter()
