@@ -69,6 +69,7 @@ ENV PATH=/opt/transcribed/bin:$PATH \
     TRANSCRIBED_MODELS=/data/models \
     TRANSCRIBED_PORT=3000 \
     TRANSCRIBED_TRANSCRIPTS=/data/transcripts/transcripts.db \
+    TRANSCRIBED_VOCABULARIES=/data/vocabularies \
     TRANSCRIBED_VOCABULARY_FILTERS=/data/vocabulary-filters
 WORKDIR /data
 USER transcribed

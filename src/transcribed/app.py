@@ -19,6 +19,7 @@ from transcribed.http import (
     recordings,
     tokens,
     transcripts,
+    vocabularies,
     vocabulary_filters,
 )
 from transcribed.http import errors as http_errors
@@ -31,7 +32,7 @@ from transcribed.http.relay import Relays
 from transcribed.http.sign_ins import SignIns
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.http.vosk import routes as vosk
-from transcribed.loading import Engines
+from transcribed.loading import Engines, favoured_phrases
 from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
@@ -40,10 +41,12 @@ from transcribed.service.key_usage import AccountSync
 from transcribed.service.library import Library
 from transcribed.service.transcription import Transcription
 from transcribed.service.transcripts import Transcripts
+from transcribed.service.vocabularies import Vocabularies
 from transcribed.service.vocabulary_filters import VocabularyFilters
 from transcribed.settings import NO_TRANSCRIPTS, ServerSettings
 from transcribed.storage.opening import open_stores
 from transcribed.storage.places import media_store
+from transcribed.storage.vocabularies import VocabularyFolder
 from transcribed.storage.vocabulary_filters import FilterFolder
 
 if TYPE_CHECKING:
@@ -104,12 +107,16 @@ class Application:
         self.asgi.include_router(transcripts.router(self.transcripts))
         filters = VocabularyFilters(FilterFolder(settings.vocabulary_filters))
         self.asgi.include_router(vocabulary_filters.router(filters))
+        stored = Vocabularies(VocabularyFolder(settings.vocabularies))
+        self.asgi.include_router(vocabularies.router(stored))
         self._transcription = Transcription(
             self.engine,
             self._decoders,
             library=library,
             transcripts=self.transcripts,
             filters=filters,
+            vocabularies=stored,
+            phrases=favoured_phrases(settings),
             audio_timeout=settings.audio_timeout,
             stopping=self._relays.stopping,
             tracing=None if telemetry is None else telemetry.session,

@@ -9,11 +9,12 @@ from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.registry import LOCAL, REMOTE
 from transcribed.errors import BadRequest, ConfigurationError, Unavailable, shown
-from transcribed.options import one_of
+from transcribed.options import Phrase, one_of
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import ScheduledEngine, Scheduler
 from transcribed.service.threads import in_thread
 from transcribed.service.transcription import Transcription
+from transcribed.service.vocabularies import phrases_in
 from transcribed.settings import RecognitionSettings
 from transcribed.wire.amazon_parameters import general_options
 
@@ -33,8 +34,15 @@ async def recognition(settings: RecognitionSettings) -> AsyncIterator[Recognitio
     with Decoders() as decoders:
         async with Scheduler(settings.threads or None) as scheduler:
             engines = Engines(settings, scheduler, AdmissionLimit())
+            phrases = await in_thread(favoured_phrases, settings)
             engines.publish(await engines.load())
-            yield Recognition(engines.get(None), decoders, Transcription(engines.get, decoders))
+            transcription = Transcription(engines.get, decoders, phrases=phrases)
+            yield Recognition(engines.get(None), decoders, transcription)
+
+
+def favoured_phrases(settings: RecognitionSettings) -> tuple[Phrase, ...]:
+    """Return the phrases that all streams favour. Blocks; raises ConfigurationError."""
+    return () if settings.vocabulary is None else phrases_in(settings.vocabulary)
 
 
 class Engines:
@@ -76,7 +84,13 @@ class Engines:
                     f"add --engine {' or '.join(REMOTE)}, or leave --fallback out."
                 )
             names.append(fallback)
-        return {name: await self._admitted(name) for name in dict.fromkeys(names)}
+        loaded = {name: await self._admitted(name) for name in dict.fromkeys(names)}
+        if self._settings.vocabulary and not any(each.capabilities.phrases for each in loaded.values()):
+            raise ConfigurationError(
+                f"--vocabulary has no effect on the engine {self._settings.engine}. Leave it out, or name "
+                "a vocabulary of the engine's own, if it has any."
+            )
+        return loaded
 
     def publish(self, loaded: Mapping[str, AdmittedEngine]) -> None:
         """Make loaded engines available."""

@@ -53,6 +53,19 @@ class VocabularyFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Phrase:
+    """A phrase that recognition favours: words as they are written, with spaces between.
+
+    `display` is shown in its place; None shows it with its own capital letters. `weight` multiplies the
+    bonus of the phrase.
+    """
+
+    text: str
+    display: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class LanguageIdentification:
     """A request to identify the spoken language: once, or throughout the stream if it may have `several`.
 
@@ -81,6 +94,7 @@ class StreamOptions:
     - `endpoint_silence`: seconds of silence that end a segment; None is the engine's default.
     - `language`: one of the engine's languages; None is its default.
     - `vocabularies`, `language_model`: names of custom vocabularies and of a custom model of the engine.
+    - `phrases`: the phrases to favour; the service makes them of named vocabularies.
     - `most_speakers`: how many speakers `speaker_labels` distinguishes at most.
     - `vendor_options`: options that only one engine knows, passed through to it unread.
     """
@@ -95,6 +109,7 @@ class StreamOptions:
     transcript_form: TranscriptForm | None = None
     vocabulary_filter: VocabularyFilter | None = None
     vocabularies: tuple[str, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
     language_model: str | None = None
     speaker_labels: bool = False
     most_speakers: int | None = None
@@ -114,10 +129,16 @@ class Capabilities:
     transcript_form: bool = False
     vocabulary_filter: bool = False
     vocabularies: bool = False
+    phrases: bool = False
     language_model: bool = False
     speaker_labels: bool = False
     most_speakers: bool = False
     redaction: bool = False
+
+    @property
+    def named_vocabularies(self) -> bool:
+        """Whether a stream may name vocabularies: the engine's own, or this server's."""
+        return self.vocabularies or self.phrases
 
 
 OPTIONAL = tuple(each.name for each in fields(Capabilities) if each.name in StreamOptions.__slots__)

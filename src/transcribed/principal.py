@@ -11,7 +11,7 @@ class Role(Enum):
     """The rights of a key. Each role includes the rights of those before it."""
 
     READ = "read"
-    """Read its owner's transcripts, recordings and vocabulary filters."""
+    """Read its owner's transcripts, recordings, vocabularies and vocabulary filters."""
     TRANSCRIBE = "transcribe"
     """Also create, change and delete them, and open live sessions."""
     ADMIN = "admin"

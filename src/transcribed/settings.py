@@ -66,6 +66,9 @@ class _EngineSettings(BaseSettings):
         description="Serve new live streams with a smaller model, rather than refuse them, when there is "
         "no room for the larger one.",
     )
+    vocabulary: Path | None = Field(
+        None, description="A file of phrases that all streams favour, one on each line."
+    )
     threads: int = Field(
         0, ge=0, le=256, description="Threads that recognise speech; 0 means one for each core."
     )
@@ -144,6 +147,9 @@ class ServerSettings(RecognitionSettings):
     )
     vocabulary_filters: Path = Field(
         Path("vocabulary-filters"), description="The folder of vocabulary filters (lists of words)."
+    )
+    vocabularies: Path = Field(
+        Path("vocabularies"), description="The folder of vocabularies (lists of phrases to favour)."
     )
     max_sessions: int = Field(
         0,

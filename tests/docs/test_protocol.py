@@ -79,7 +79,8 @@ def _choices(name: str) -> str:
         low, high = (getattr(bound, "ge", getattr(bound, "le", None)) for bound in field.metadata)
         return f"{low:g} to {high:g}"
     if kind == str | None:
-        return "one that is loaded" if name == "engine" else "one of the engine's"
+        others = {"engine": "one that is loaded", "vocabulary": "names, separated by commas"}
+        return others.get(name, "one of the engine's")
     if type(None) in get_args(kind):
         kind = next(each for each in get_args(kind) if each is not type(None))
     choices = [each.value for each in kind] if isinstance(kind, type) else get_args(kind)

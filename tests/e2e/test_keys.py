@@ -74,6 +74,10 @@ DOORS = {
     "GET /vocabulary-filters/{name}": Door(READ, 404),
     "PUT /vocabulary-filters/{name}": Door(TRANSCRIBE, 200, b"darn"),
     "DELETE /vocabulary-filters/{name}": Door(TRANSCRIBE, 404),
+    "GET /vocabularies": Door(READ, 200),
+    "GET /vocabularies/{name}": Door(READ, 404),
+    "PUT /vocabularies/{name}": Door(TRANSCRIBE, 200, b"Siobhan"),
+    "DELETE /vocabularies/{name}": Door(TRANSCRIBE, 404),
     "WebSocket /stream": Door(TRANSCRIBE, "it hears", query={"format": "json"}),
     "WebSocket /vosk": Door(TRANSCRIBE, "it hears"),
     "WebSocket /": Door(TRANSCRIBE, "it hears"),
@@ -132,6 +136,7 @@ def locked(
         "TRANSCRIBED_TRANSCRIPTS": str(folder / "transcripts.db"),
         "TRANSCRIBED_KEYS_KEY": str(folder / "apart" / "keys-key"),
         "TRANSCRIBED_VOCABULARY_FILTERS": str(folder / "filters"),
+        "TRANSCRIBED_VOCABULARIES": str(folder / "vocabularies"),
         "TRANSCRIBED_FAILED_SIGN_INS": "0",
         "TRANSCRIBED_LOG_LEVEL": "debug",
     }

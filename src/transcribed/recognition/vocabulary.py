@@ -7,28 +7,39 @@ its *cost* is the sum, over the tokens of the phrase so far, of how much more pr
 So a broken phrase leaves nothing behind: the text goes on from where the phrase began, as without it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_FIRST, _EACH, _MOST = 2.0, 2.0, 12.0
+_FIRST, _EACH, _MOST = 3.0, 2.0, 14.0
 """The bonus of a phrase, in nats: of any, for each token, and at most. Measured by bench/vocabulary.py."""
+_FEW, _BY_COUNT = 100, 0.5
+"""Above how many phrases the bonus of any is smaller, and by how much for each factor of e."""
+
+
+def spellings(phrase: str) -> tuple[str, ...]:
+    """Return a phrase as decoders write it, with its leading space, and without at the start of a text.
+
+    A phrase may begin a sentence, with a capital letter. Words with a hyphen may be written apart.
+    """
+    capital = phrase[:1].upper() + phrase[1:]
+    texts = [phrase, capital]
+    if "-" in phrase.strip("-"):
+        texts += [text.replace("-", " ") for text in texts]
+    return tuple(dict.fromkeys(before + text for text in texts for before in (" ", "")))
 
 
 class Node:
     """A place in the trie: the tokens of one or more phrases up to here."""
 
-    __slots__ = ("children", "depth", "ends", "weight")
+    __slots__ = ("allowance", "children", "depth", "ends")
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.children: dict[int, Node] = {}
         self.ends = False
-        self.weight = 0.0
-
-    @property
-    def allowance(self) -> float:
+        self.allowance = 0.0
         """The most that a text may give up to get here, in nats."""
-        return self.weight * min(_FIRST + _EACH * self.depth, _MOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +51,14 @@ class Match:
 
 
 class PhraseTrie:
-    """A trie of phrases, each a sequence of tokens with a weight."""
+    """A trie of phrases, each a sequence of tokens with a weight.
 
-    def __init__(self, phrases: Iterable[tuple[Sequence[int], float]]) -> None:
+    `count` is the number of phrases, each of which may have several sequences: one of many phrases gets a
+    smaller bonus, since one of many is more often similar to what was said.
+    """
+
+    def __init__(self, phrases: Iterable[tuple[Sequence[int], float]], count: int = 0) -> None:
+        first = _FIRST - _BY_COUNT * math.log(max(count, _FEW) / _FEW)
         self.root = Node(0)
         self.longest = 0
         for tokens, weight in phrases:
@@ -51,7 +67,8 @@ class PhraseTrie:
                 child = node.children.get(token)
                 if child is None:
                     child = node.children[token] = Node(node.depth + 1)
-                child.weight = max(child.weight, weight)
+                allowance = weight * min(first + _EACH * child.depth, _MOST)
+                child.allowance = max(child.allowance, allowance)
                 node = child
             node.ends = node is not self.root
             self.longest = max(self.longest, len(tokens))

@@ -27,6 +27,9 @@ class Action(Enum):
     FILTER_STORED = "vocabulary-filter.stored"
     FILTER_READ = "vocabulary-filter.read"
     FILTER_DELETED = "vocabulary-filter.deleted"
+    VOCABULARY_STORED = "vocabulary.stored"
+    VOCABULARY_READ = "vocabulary.read"
+    VOCABULARY_DELETED = "vocabulary.deleted"
     SESSION_OPENED = "session.opened"
     SESSION_ENDED = "session.ended"
     TOKEN_MADE = "token.made"  # noqa: S105 - a name

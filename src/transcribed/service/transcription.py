@@ -22,6 +22,7 @@ from transcribed.errors import BadRequest, NotFound, shown
 from transcribed.options import (
     Capabilities,
     Pace,
+    Phrase,
     StreamOptions,
     TranscriptForm,
     has_number_forms,
@@ -48,12 +49,13 @@ from transcribed.service.live_audio import Chunks, IdleTimeout, send_live
 from transcribed.service.session_record import SessionRecord, Tracing
 from transcribed.service.sessions import ResumableSession, Sessions
 from transcribed.service.transcripts import Transcripts
+from transcribed.service.vocabularies import Vocabularies, joined
 from transcribed.service.vocabulary_filters import VocabularyFilters
 from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import TranscriptSource
 from transcribed.transcript import LiveEvent, Segment
 
-_SERVED_HERE = ("transcript_form", "vocabulary_filter")
+_SERVED_HERE = ("transcript_form", "vocabulary_filter", "vocabularies")
 """The options that the service applies itself when the engine cannot."""
 
 
@@ -98,7 +100,8 @@ class Transcription:
     """The transcription service. To be closed.
 
     `engine` maps a name to an engine, and None to the default engine. A live stream ends when no audio
-    arrives for `audio_timeout` seconds. When `stopping` is set, reading of recordings stops.
+    arrives for `audio_timeout` seconds. When `stopping` is set, reading of recordings stops. All streams
+    of engines that can do so favour the `phrases`.
     """
 
     def __init__(
@@ -109,6 +112,8 @@ class Transcription:
         library: Library | None = None,
         transcripts: Callable[[], Transcripts] = lambda: Transcripts(None),
         filters: VocabularyFilters | None = None,
+        vocabularies: Vocabularies | None = None,
+        phrases: tuple[Phrase, ...] = (),
         audio_timeout: float = math.inf,
         stopping: asyncio.Event | None = None,
         tracing: Tracing | None = None,
@@ -118,6 +123,8 @@ class Transcription:
         self._library = library
         self._transcripts = transcripts
         self._filters = filters
+        self._vocabularies = vocabularies
+        self._phrases = phrases
         self._audio_timeout = audio_timeout
         self._stopping = stopping or asyncio.Event()
         self._tracing = tracing
@@ -131,9 +138,9 @@ class Transcription:
         """The capabilities of an engine. Raises BadRequest, and Unavailable until engines are loaded."""
         return self._engine(engine).capabilities
 
-    def check(self, request: TranscriptionRequest) -> None:
-        """Raise BadRequest if the engine cannot serve the request, Unavailable until engines are loaded."""
-        self._served(request)
+    async def check(self, request: TranscriptionRequest) -> None:
+        """Raise BadRequest if the request cannot be served, Unavailable until engines are loaded."""
+        await self._plan(request)
 
     # --- Live audio
 
@@ -289,7 +296,8 @@ class Transcription:
             there_are = f"Ask for {one_of(can.models)}, or for none." if can.models else "Ask for none."
             raise BadRequest(f"There is no model {shown(request.model)} here. {there_are}")
         options = replace(request.options, language=language)
-        lacked = [name.replace("_", " ") for name in unsupported(options, can) if name not in _SERVED_HERE]
+        served_here = _SERVED_HERE if can.phrases else _SERVED_HERE[:2]
+        lacked = [name.replace("_", " ") for name in unsupported(options, can) if name not in served_here]
         if lacked:
             raise BadRequest(f"The engine {can.name} cannot do this: {', '.join(lacked)}. Ask without it.")
         spoken_here = options.transcript_form is TranscriptForm.SPOKEN and not can.transcript_form
@@ -312,7 +320,21 @@ class Transcription:
             # After the form, because a filter applies to the words as they are shown.
             changes.append((await self._filters.applied(request.owner, options.vocabulary_filter)).apply)
         for_engine: dict[str, Any] = dict.fromkeys(here)
+        if "vocabularies" in here:
+            for_engine["vocabularies"] = ()
+        if engine.capabilities.phrases:
+            for_engine["phrases"] = await self._favoured(request)
         return engine, replace(options, **for_engine), changes
+
+    async def _favoured(self, request: TranscriptionRequest) -> tuple[Phrase, ...]:
+        """The phrases that a request names itself, those of its vocabularies, and those of all streams."""
+        names = request.options.vocabularies
+        if not names:
+            return joined(request.options.phrases, self._phrases)
+        if self._vocabularies is None:
+            raise BadRequest("There are no vocabularies here.")
+        found = await self._vocabularies.phrases(request.owner, names)
+        return joined(request.options.phrases, found, self._phrases)
 
 
 def _written(segment: Segment) -> Segment:

@@ -129,7 +129,7 @@ def _names(name: str, effect: str, *needs: str) -> Parameter:
 
 _FILTERS = ("vocabulary-filter-name", "vocabulary-filter-names", "vocabulary-filter-method")
 _FORMAT = "transcript-format"
-_VOCABULARY = ("vocabularies", "This engine has no custom vocabularies.")
+_VOCABULARY = ("named_vocabularies", "This engine has no custom vocabularies.")
 _IDENTIFICATION = (
     "language_identification",
     "This engine does not identify languages: send language-code.",
@@ -205,8 +205,13 @@ PARAMETERS = {
             "speaker_labels",
             "This engine does not tell speakers apart. It does channels: enable-channel-identification.",
         ),
-        _name("vocabulary-name", "A custom vocabulary of the engine.", *_VOCABULARY),
-        _names("vocabulary-names", "Custom vocabularies, one for each language.", *_VOCABULARY),
+        _name(
+            _VOCABULARIES[0],
+            "A vocabulary, whose phrases are favoured: one of this server's, or of the engine's if it has "
+            "its own.",
+            *_VOCABULARY,
+        ),
+        _names(_VOCABULARIES[1], "Several such vocabularies.", *_VOCABULARY),
         _name(
             "language-model-name",
             "A custom language model of the engine.",

@@ -282,4 +282,4 @@ async def test_where_nothing_is_stored_there_are_no_recordings(decoders: Decoder
 
 async def test_a_model_that_an_engine_has_not_is_refused(service: Transcription) -> None:
     with pytest.raises(BadRequest, match="There is no model 'large' here"):
-        service.check(replace(ANY, model="large"))
+        await service.check(replace(ANY, model="large"))

@@ -9,8 +9,9 @@ every token several times, although most segments contain no phrase.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 
 import numpy as np
@@ -20,6 +21,7 @@ from transcribed.engines.moonshine.model import (
     END,
     Array,
     DecoderState,
+    MoonshineModel,
     Outcomes,
     Text,
     continue_greedily,
@@ -27,15 +29,18 @@ from transcribed.engines.moonshine.model import (
 )
 from transcribed.engines.moonshine.outputs import OutputRows
 from transcribed.engines.moonshine.tokenizer import Tokenizer
-from transcribed.recognition.vocabulary import Match, Node, PhraseTrie
+from transcribed.options import Phrase
+from transcribed.recognition.vocabulary import Match, Node, PhraseTrie, spellings
 
 _SURE = 0.85
 """The probability of all tokens of a word from which on no phrase is tried in its place.
 
 Of 45 names that a vocabulary of 54 put right, none took the place of a surer word.
 """
-_MOST_FIRST = 4.5
+_MOST_FIRST = 5.0
 """The most that the first differing token may cost, in nats; of those names, none cost more than 4.1."""
+_NEAR = 4
+"""How many more tokens than a phrase has may say the same."""
 _TRIALS, _TRIALS_PER_TOKEN = 2, 0.1
 """The most trials in one decoding, and how many more for each token of the text."""
 
@@ -51,27 +56,48 @@ class Vocabulary:
     first_rows: Array
 
     @classmethod
-    def of(cls, phrases: Mapping[str, float], output: OutputRows, tokenizer: Tokenizer) -> "Vocabulary":
-        """Compile the spellings of phrases, each with its weight; those without tokens are left out."""
-        spelled = ((tokenizer.encode(text, output.is_trained), weight) for text, weight in phrases.items())
-        trie = PhraseTrie((tokens, weight) for tokens, weight in spelled if tokens)
+    def of(cls, phrases: Sequence[Phrase], output: OutputRows, tokenizer: Tokenizer) -> "Vocabulary":
+        """Compile phrases in all their spellings; those that the model cannot write are left out."""
+        spelled = (
+            (tokenizer.encode(text, output.is_trained), phrase.weight)
+            for phrase in phrases
+            for text in spellings(phrase.text)
+        )
+        trie = PhraseTrie(((tokens, weight) for tokens, weight in spelled if tokens), len(phrases))
         first = np.array(list(trie.root.children), np.int64)
         return cls(trie, output, tokenizer, first, output.rows(first))
 
-    def costs(self, state: Array, best: int, tokens: Sequence[int]) -> list[float]:
-        """Return how much less probable than the best token each of these is, in nats.
-
-        `state` [width] is the decoder's last hidden state before them.
-        """
-        logits = self.output.rows([best, *tokens]) @ state
-        return [max(0.0, float(logits[0] - logit)) for logit in logits[1:]]
+    def costs(self, outcomes: Outcomes, number: int, tokens: Sequence[int]) -> list[float]:
+        """Return the negative logarithm of each token's probability as the outcome of this number."""
+        logits = self.output.rows([int(outcomes.tokens[number]), *tokens]) @ outcomes.states[number]
+        least = surprisal(outcomes, number)
+        return [least + max(0.0, float(logits[0] - logit)) for logit in logits[1:]]
 
     def ends_word(self, following: int) -> bool:
-        """Return whether a word ends before this token."""
+        """Return whether a word ends before this token. Parts joined by hyphens are one word."""
         if following == END or self.tokenizer.starts_word(following):
             return True
         text = self.tokenizer.text([following])
-        return not text[:1].isalnum()
+        return not (text[:1].isalnum() or text[:1] == "-")
+
+    def letters(self, tokens: Sequence[int]) -> str:
+        """Return the letters and digits of a text, without regard to case."""
+        return "".join(filter(str.isalnum, self.tokenizer.text(tokens))).casefold()
+
+
+_VOCABULARIES = 8
+"""The vocabularies of a model that are kept for further segments and streams."""
+
+
+@lru_cache(maxsize=_VOCABULARIES)
+def vocabulary_of(model: MoonshineModel, phrases: tuple[Phrase, ...]) -> Vocabulary:
+    """Return the phrases compiled for a model: about 0.3 s for 1,000 of them, once. Blocks."""
+    return Vocabulary.of(phrases, model.output_rows, model.tokenizer)
+
+
+def surprisal(outcomes: Outcomes, number: int) -> float:
+    """Return the negative logarithm of the probability of the most probable token."""
+    return -math.log(max(float(outcomes.probabilities[number]), 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +176,25 @@ class Bias:
                 if child is None:
                     break
                 cost = self._cost(outcomes, number, draft[number])
-                found.append(_favoured(float(outcomes.probabilities[number]), cost, node, child))
+                found.append(_favoured(cost, node, child))
                 node, total = child, total + cost
                 if total > node.allowance:
                     break
                 last = number + 1 == len(draft)
                 following = int(outcomes.tokens[number + 1]) if last else draft[number + 1]
-                if node.ends and self._vocabulary.ends_word(following) and len(found) > len(longest):
+                if (
+                    node.ends
+                    and self._vocabulary.ends_word(following)
+                    and total + surprisal(outcomes, number + 1) <= node.allowance
+                    and len(found) > len(longest)
+                ):
                     longest = list(found)
         return longest or None
 
     def _cost(self, outcomes: Outcomes, number: int, token: int) -> float:
-        best = int(outcomes.tokens[number])
-        if token == best:
-            return 0.0
-        return self._vocabulary.costs(outcomes.states[number], best, [token])[0]
+        if token == outcomes.tokens[number]:
+            return surprisal(outcomes, number)
+        return self._vocabulary.costs(outcomes, number, [token])[0]
 
     def improve(self, reading: DecoderState, text: Text) -> DecoderState:
         """Put phrases in place of other words of the text. Return the reading of the changed text."""
@@ -175,7 +205,7 @@ class Bias:
             for candidate in sorted(likely, key=attrgetter("position")):
                 trials -= 1
                 tried = self._try(reading, candidate)
-                if tried is None:
+                if tried is None or self._says_the_same(text, candidate.position, tried):
                     self._failed.add(_place(text, candidate))
                     continue
                 reading = tried.reading
@@ -193,6 +223,11 @@ class Bias:
                 break
         return reading
 
+    def _says_the_same(self, text: Text, position: int, tried: _Tried) -> bool:
+        """Return whether a phrase that was read differs from the text only in case or punctuation."""
+        present = self._vocabulary.letters(text.tokens[position : position + len(tried.tokens) + _NEAR])
+        return present.startswith(self._vocabulary.letters(tried.tokens))
+
     def _candidates(self, reading: DecoderState, text: Text, start: int) -> Iterator[_Candidate]:
         """Yield the tokens that might begin or continue a phrase from a position of the text on."""
         outcomes = reading.outcomes(start)
@@ -200,6 +235,7 @@ class Bias:
         best = self._vocabulary.output.rows(outcomes.tokens[:count])
         logits = np.einsum("ij,ij->i", best, outcomes.states[:count])
         costs = logits[:, None] - outcomes.states[:count] @ self._vocabulary.first_rows.T
+        costs -= np.log(np.maximum(outcomes.probabilities[:count, None], 1e-9))
         unsure = self._unsure(text, start)
         matches = self._trie.matches(text.tokens[:start])
         for number in range(count):
@@ -239,10 +275,7 @@ class Bias:
         tokens = list(match.node.children)
         if not tokens:
             return
-        best = int(outcomes.tokens[number])
-        for token, cost in zip(
-            tokens, self._vocabulary.costs(outcomes.states[number], best, tokens), strict=True
-        ):
+        for token, cost in zip(tokens, self._vocabulary.costs(outcomes, number, tokens), strict=True):
             node = match.node.children[token]
             if match.cost + cost <= node.allowance:
                 yield _Candidate(position, token, node, match.cost + cost, cost)
@@ -250,11 +283,10 @@ class Bias:
     def _try(self, reading: DecoderState, candidate: _Candidate) -> _Tried | None:
         """Read on from a candidate along the trie; return None if no phrase there fits."""
         fork = reading.fork(1 + candidate.position)
-        before = fork.outcomes(candidate.position)
         node, total = candidate.node, candidate.cost
         path = [candidate.token]
         # The weight of the phrase before its candidate is not known; the allowance grows evenly.
-        probabilities = [_favoured(float(before.probabilities[0]), candidate.last, None, node)]
+        probabilities = [_favoured(candidate.last, None, node)]
         unread = [candidate.token]
         while True:
             chain = _only_way(node)
@@ -262,14 +294,15 @@ class Bias:
             outcomes = fork.outcomes(candidate.position + len(path))
             for number, (token, child) in enumerate(chain):
                 cost = self._cost(outcomes, number, token)
-                probabilities.append(_favoured(float(outcomes.probabilities[number]), cost, node, child))
+                probabilities.append(_favoured(cost, node, child))
                 path.append(token)
                 node, total = child, total + cost
             following = int(outcomes.tokens[len(chain)])
             if total > node.allowance:
                 return None
             if node.ends and following not in node.children:
-                fits = self._vocabulary.ends_word(following)
+                total += surprisal(outcomes, len(chain))
+                fits = self._vocabulary.ends_word(following) and total <= node.allowance
                 return _Tried(fork, path, probabilities, following) if fits else None
             options = self._continuations(
                 Match(node, total), outcomes, len(chain), candidate.position + len(path)
@@ -277,8 +310,7 @@ class Bias:
             chosen = min(options, key=attrgetter("last"), default=None)
             if chosen is None:
                 return None
-            probability = float(outcomes.probabilities[len(chain)])
-            probabilities.append(_favoured(probability, chosen.last, node, chosen.node))
+            probabilities.append(_favoured(chosen.last, node, chosen.node))
             node, total = chosen.node, chosen.cost
             path.append(chosen.token)
             unread = [chosen.token]
@@ -298,11 +330,12 @@ def _place(text: Text, candidate: _Candidate) -> tuple[int, int, int]:
     return candidate.position, candidate.token, hash(before)
 
 
-def _favoured(best: float, cost: float, before: Node | None, node: Node) -> float:
-    """Return the probability of a token with its bonus, if the best one has the probability `best`.
+def _favoured(cost: float, before: Node | None, node: Node) -> float:
+    """Return the probability of a token with its bonus, which multiplies its odds.
 
-    The bonus is the growth of the allowance; it multiplies the token's odds.
+    The bonus is the growth of the allowance.
     """
     bonus = node.allowance - (before.allowance if before is not None else 0.0)
-    odds = best * math.exp(bonus - cost)
-    return odds / (1 - best * math.exp(-cost) + odds)
+    probability = math.exp(-cost)
+    odds = probability * math.exp(bonus)
+    return odds / (1 - probability + odds)

@@ -32,7 +32,9 @@ def load(cache: Path, endpointing: EndpointingRules, model: str = AUTO) -> Local
 
     def measured(segments: SegmentModel, *variants: Variant) -> SegmentEngine:
         names = tuple(variant.name for variant in variants)
-        capabilities = Capabilities("moonshine", ("en-US",), models=names, endpoint_silence=True)
+        capabilities = Capabilities(
+            "moonshine", ("en-US",), models=names, endpoint_silence=True, phrases=True
+        )
         return measured_engine(capabilities, segments, endpointing, speech, _TOGETHER)
 
     if model != AUTO:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,7 @@ from transcribed.engines.moonshine.outputs import (
     SQUARES,
     SUMS,
     Dimensions,
+    OutputRows,
 )
 from transcribed.engines.moonshine.shipped import shipped_file
 from transcribed.engines.moonshine.tokenizer import Tokenizer
@@ -147,6 +149,11 @@ class MoonshineModel:
     def name(self) -> str:
         """The name of the model in results."""
         return self._variant.name
+
+    @cached_property
+    def output_rows(self) -> OutputRows:
+        """The output matrix, which is loaded when it is first used."""
+        return OutputRows(self._output)
 
     @property
     def calibration(self) -> Calibration:

@@ -8,7 +8,7 @@ from transcribed.engines.base import Costs, Effort, LocalStream, RecognitionEven
 from transcribed.engines.moonshine.segment import MoonshineSegment, MoonshineSegments
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
-from transcribed.options import Capabilities, StreamOptions
+from transcribed.options import Capabilities, Phrase, StreamOptions
 from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
 
@@ -59,6 +59,10 @@ class PairedSegments:
 
     large: MoonshineSegments
     small: MoonshineSegments
+
+    def favouring(self, phrases: tuple[Phrase, ...]) -> "PairedSegments":
+        """Return the models with phrases that both favour."""
+        return PairedSegments(self.large.favouring(phrases), self.small.favouring(phrases))
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> PairedSegment:
         """Return a recogniser for the segment that starts at this sample."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.engines.base import Effort
+from transcribed.engines.moonshine.biasing import Bias, vocabulary_of
 from transcribed.engines.moonshine.decoder import NO_TOKENS
 from transcribed.engines.moonshine.model import (
     SHORTEST,
@@ -25,7 +26,14 @@ from transcribed.engines.moonshine.words import (
     spoken_tokens,
     words_of,
 )
+from transcribed.options import Phrase
 from transcribed.recognition.alignment import token_scores, token_spans
+from transcribed.recognition.display_forms import (
+    DisplayForms,
+    Replacement,
+    recognised_words,
+    replaced,
+)
 from transcribed.recognition.stabilizer import common_prefix_length
 from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
@@ -149,9 +157,18 @@ class MoonshineSegment:
     """
 
     def __init__(
-        self, model: MoonshineModel, start: int, speech: SpeechProbabilities | None = None
+        self,
+        model: MoonshineModel,
+        start: int,
+        speech: SpeechProbabilities | None = None,
+        phrases: tuple[Phrase, ...] = (),
     ) -> None:
         self._model = model
+        self._bias = Bias(vocabulary_of(model, phrases)) if phrases else None
+        self._display = DisplayForms.of(phrases)
+        self._shown: Sequence[Replacement] = ()
+        self._settled_shown: Sequence[Replacement] = ()
+        self._settled_words = 0
         self._speech = speech or SpeechProbabilities()
         self._encoder = SegmentEncoder(model, start)
         self.start = start
@@ -190,11 +207,18 @@ class MoonshineSegment:
         calibration = self._model.calibration
         believed = speech is None or is_credible(decoded, speech, calibration)
         words = words_of(self._model.tokenizer, decoded) if believed else ()
-        return [replace(word, confidence=calibrated(word.confidence or 0.0, calibration)) for word in words]
+        words = [
+            replace(word, confidence=calibrated(word.confidence or 0.0, calibration)) for word in words
+        ]
+        new = self._display.replacements([word.text for word in words], self._settled_words)
+        self._shown = [*self._settled_shown, *new]
+        return replaced(words, self._shown)
 
     def settle(self, words: int) -> None:
-        """Settle the tokens of the first words."""
-        self.settled = first_words(self._model.tokenizer, self._last, words)
+        """Settle the tokens of the first words, and of the phrase that the last of them is part of."""
+        self._settled_words = recognised_words(self._shown, words)
+        self._settled_shown = [each for each in self._shown if each.low < self._settled_words]
+        self.settled = first_words(self._model.tokenizer, self._last, self._settled_words)
 
     def follow(self, other: "MoonshineSegment") -> None:
         """Go on from the latest result of another model for the same segment, as a draft.
@@ -202,6 +226,8 @@ class MoonshineSegment:
         Both models must have the same tokenizer. Tokens that the other one has settled stay settled.
         """
         self.settled, self._last, self._whole_end = other.settled, other.latest, None
+        self._settled_words, self._settled_shown = other._settled_words, other._settled_shown  # noqa: SLF001
+        self._shown = other._shown  # noqa: SLF001
         common = common_prefix_length(self._agreed.tokens, self._last.tokens)
         if common < len(self._agreed.tokens):
             self._agreed = self.settled
@@ -213,12 +239,13 @@ class MoonshineSegment:
         draft = self._last.tokens[len(agreed.tokens) :]
         part = len(agreed.tokens) / max(1, len(self._last.tokens))
         encoded = self._encoder.encode_incrementally(audio, end, min(1.0, part))
-        decoded, past, attention = self._model.decode(encoded, agreed, draft, self._past)
+        decoded, past, attention = self._model.decode(encoded, agreed, draft, self._past, self._bias)
         decoded = self._timed(decoded, agreed, attention, encoded.skipped, end)
         if end - self._compared_end >= _AGREEMENT_SAMPLES:
             common = common_prefix_length(decoded.tokens, self._compared.tokens)
             self._agreed = decoded.first(max(len(agreed.tokens), common - _UNSURE_TOKENS))
             self._compared, self._compared_end = decoded, end
+            self._try_phrases_again()
         else:
             self._agreed = agreed
         # The last agreed token is read again, since its output is the first new token.
@@ -234,12 +261,17 @@ class MoonshineSegment:
         if not self.has_final(end):
             encoded = self._encoder.encode_whole(audio, end, parallel=parallel)
             draft = self._last.tokens[len(self.settled.tokens) :]
-            decoded, _, attention = self._model.decode(encoded, self.settled, draft)
+            self._try_phrases_again()
+            decoded, _, attention = self._model.decode(encoded, self.settled, draft, bias=self._bias)
             self._last = self._timed(decoded, self.settled, attention, 0, end)
             self._whole_end = end
             # This text is better than an incremental one, so that later results continue from it.
             self._agreed, self._past = self.settled, NO_TOKENS
         return self._last
+
+    def _try_phrases_again(self) -> None:
+        if self._bias is not None:
+            self._bias.forget()
 
     def has_final(self, end: int) -> bool:
         """Return whether `final` would return the last result without computation."""
@@ -273,10 +305,15 @@ class MoonshineSegments:
     """A SegmentModel."""
 
     networks: MoonshineModel
+    phrases: tuple[Phrase, ...] = ()
+
+    def favouring(self, phrases: tuple[Phrase, ...]) -> "MoonshineSegments":
+        """Return the model with phrases to favour."""
+        return replace(self, phrases=phrases)
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> MoonshineSegment:
         """Return a recogniser for the segment that starts at this sample."""
-        return MoonshineSegment(self.networks, start, speech)
+        return MoonshineSegment(self.networks, start, speech, self.phrases)
 
 
 def _count(samples: int, stride: int, reach: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Costs, Effort, LocalStream, RecognitionEvent, StepKind
-from transcribed.engines.segments.recogniser import SegmentModel
+from transcribed.engines.segments.recogniser import FavouringModel, SegmentModel
 from transcribed.engines.segments.stream import PartialRules, SegmentStream
 from transcribed.engines.segments.together import run_together
 from transcribed.engines.silero import SileroModel
@@ -42,7 +42,10 @@ class SegmentEngine:
 
     def open(self, options: StreamOptions) -> SegmentStream:
         """Open a new stream."""
-        return SegmentStream(self.model, self.silero, options, self.endpointing, self.partials)
+        model = self.model
+        if options.phrases and isinstance(model, FavouringModel):
+            model = model.favouring(options.phrases)
+        return SegmentStream(model, self.silero, options, self.endpointing, self.partials)
 
     def batch(self, kind: StepKind) -> int:
         """Return how many streams a step of this kind may serve together."""

@@ -1,10 +1,11 @@
 """The contract of models that recognise single segments."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.engines.base import Effort
+from transcribed.options import Phrase
 from transcribed.recognition.vad import SpeechProbabilities
 from transcribed.transcript import Word
 
@@ -49,4 +50,13 @@ class SegmentModel(Protocol):
 
         `speech` are the speech probabilities of the stream, which grow with it.
         """
+        ...
+
+
+@runtime_checkable
+class FavouringModel(SegmentModel, Protocol):
+    """A SegmentModel that can favour phrases."""
+
+    def favouring(self, phrases: tuple[Phrase, ...]) -> Self:
+        """Return the model with phrases that its recognisers favour. Cheap."""
         ...

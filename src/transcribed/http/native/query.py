@@ -45,6 +45,7 @@ class StreamQuery(BaseModel):
     endpoint_silence: float | None = Field(None, ge=SHORTEST_SILENCE, le=LONGEST_SILENCE)
     engine: str | None = None
     track: int | None = Field(None, ge=1)
+    vocabulary: str | None = None
 
     def request(self, owner: str) -> TranscriptionRequest:
         """The request for each transcription of the connection, for an owner."""
@@ -56,11 +57,16 @@ class StreamQuery(BaseModel):
                 endpoint_silence=self.endpoint_silence,
                 language=self.language,
                 transcript_form=self.transcript_format,
+                vocabularies=self._vocabularies,
             ),
             format=InputFormat(self.encoding, self.sample_rate, self.channels),
             track=self.track,
             owner=owner,
         )
+
+    @property
+    def _vocabularies(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.vocabulary or "").split(",")))
 
     def check(self, can: Capabilities) -> None:
         """Raise BadRequest, with this protocol's parameter names, for unsupported combinations."""
@@ -68,6 +74,8 @@ class StreamQuery(BaseModel):
         spoken_here = self.transcript_format is TranscriptForm.SPOKEN and not can.transcript_form
         if spoken_here and not has_number_forms(language):
             raise BadRequest(f"transcript_format=spoken is for English alone, and not for {language}.")
+        if self._vocabularies and not can.named_vocabularies:
+            raise BadRequest(f"{can.name} has no vocabularies. Leave vocabulary out.")
         if self.events is not None and self.format != "json":
             raise BadRequest("events=speech requires format=json.")
         if self.endpoint_silence is not None and not can.endpoint_silence:

@@ -33,7 +33,7 @@ def router(transcription: Transcription, relays: Relays) -> APIRouter:
             query = StreamQuery.parsed(websocket.query_params)
             with suppress(Unavailable):
                 query.check(transcription.capabilities(query.engine))
-                transcription.check(query.request(access.principal.owner))
+                await transcription.check(query.request(access.principal.owner))
         except BadRequest as error:
             await transport.refuse(wire.encode_error(error, form), _CLOSE_POLICY_VIOLATION, "bad query")
             return
