@@ -30,8 +30,9 @@ class EndpointingRules:
     """Length of such a run directly after a flush. A shorter one is the end of the flushed word."""
     longest_uncertain: float = 1.0
     """The most of a run that is kept from before `onset_probability` was reached."""
-    padding_before: float = 0.8
-    """Audio before the first speech that belongs to a segment: soft onsets, and context for the model."""
+    padding_before: float = 0.2
+    """Audio before the first speech that belongs to a segment, for soft onsets. More silence, above all
+    digital, costs words: the normalisation of the model's features is that of the whole segment."""
     padding_after: float = 0.2
     """Audio after the last speech that belongs to a segment. At most `pause`."""
 

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from transcribed.engines.moonshine.model import (
-    END,
     Array,
     DecoderState,
     MoonshineModel,
@@ -27,7 +26,7 @@ from transcribed.engines.moonshine.model import (
     continue_greedily,
     resumed,
 )
-from transcribed.engines.moonshine.outputs import OutputRows
+from transcribed.engines.moonshine.outputs import END, OutputRows
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.options import Phrase
 from transcribed.recognition.vocabulary import Match, Node, PhraseTrie, spellings

@@ -6,7 +6,6 @@ half as long as four reads, or less.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,8 @@ from transcribed.engines.moonshine.outputs import (
     FRAME_MASK,
     INPUT,
     NEVER,
+    OTHER_PROBABILITIES,
+    OTHERS,
     PAST,
     POSITIONS,
     PRESENT,
@@ -50,11 +51,15 @@ class KeyValueCache:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read:
-    """Tokens of a segment to read after those in `past`. `cross` are the keys and values of its audio."""
+    """Tokens of a segment to read after those in `past`. `cross` are the keys and values of its audio.
+
+    The text does not end before `at_least` tokens: the most probable next ones are others than the end.
+    """
 
     tokens: Sequence[int]
     past: KeyValueCache
     cross: Mapping[str, Array]
+    at_least: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +95,8 @@ class Decoder:
         self._past_names, self._cross_names = sizes.states(PAST), sizes.states(CROSS)
         self._layers = len(layers)
         attentions = map(attention, layers)
-        self._wanted = [TOKENS, PROBABILITIES, FINAL_STATES, *attentions, *sizes.states(PRESENT)]
+        next_tokens = [TOKENS, PROBABILITIES, OTHERS, OTHER_PROBABILITIES]
+        self._wanted = [*next_tokens, FINAL_STATES, *attentions, *sizes.states(PRESENT)]
 
     def read(self, read: Read) -> ReadResult:
         """Read tokens, together with the reads of other streams if their steps run together."""
@@ -138,12 +144,14 @@ class Decoder:
 
     def _result(self, found: Sequence[Array], row: int, read: Read, longest: int) -> ReadResult:
         count, start = len(read.tokens), longest - read.past.length
-        chosen, probabilities, states, *rest = found
-        attentions = [each[row, :, :count, : self._frames(read)] for each in rest[: self._layers]]
-        present = (each[row : row + 1, :, start : longest + count] for each in rest[self._layers :])
+        chosen, probable, others, other_probable, states, *rest = (each[row : row + 1] for each in found)
+        goes_on = np.arange(count) + read.past.length < read.at_least
+        tokens = np.where(goes_on, others[0, :count], chosen[0, :count]).astype(np.int64)
+        probabilities = np.where(goes_on, other_probable[0, :count], probable[0, :count])
+        attentions = [each[0, :, :count, : self._frames(read)] for each in rest[: self._layers]]
+        present = (each[:, :, start : longest + count] for each in rest[self._layers :])
         past = KeyValueCache(tuple(present))
-        tokens = cast("npt.NDArray[np.int64]", chosen[row, :count])
-        return ReadResult(tokens, probabilities[row, :count], states[row, :count], attentions, past)
+        return ReadResult(tokens, probabilities, states[0, :count], attentions, past)
 
     def _frames(self, read: Read) -> int:
         return int(read.cross[self._cross_names[0]].shape[3]) if read.cross else 0

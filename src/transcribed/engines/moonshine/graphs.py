@@ -26,10 +26,13 @@ from transcribed.engines.moonshine.outputs import (
     CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
+    END,
     FEATURES,
     FINAL_STATES,
     FRAME_MASK,
     INPUT,
+    OTHER_PROBABILITIES,
+    OTHERS,
     PAST,
     POSITIONS,
     PRESENT,
@@ -261,7 +264,13 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     for keys, values in zip(cross[::2], cross[1::2], strict=True):
         inputs[keys] = (_FLOAT, ["streams", sizes.heads, sizes.head_size, "frames"])
         inputs[values] = (_FLOAT, ["streams", sizes.heads, "frames", sizes.head_size])
-    outputs = {TOKENS: _INT64, PROBABILITIES: _FLOAT, FINAL_STATES: _FLOAT}
+    outputs = {
+        TOKENS: _INT64,
+        PROBABILITIES: _FLOAT,
+        OTHERS: _INT64,
+        OTHER_PROBABILITIES: _FLOAT,
+        FINAL_STATES: _FLOAT,
+    }
     return graph.model(
         inputs,
         outputs | dict.fromkeys([*present, *map(attention, range(sizes.layers))], _FLOAT),
@@ -269,7 +278,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
 
 
 def _add_next_tokens(graph: Graph, weights: Weights, stream: str) -> None:
-    """Add the outputs TOKENS, PROBABILITIES and FINAL_STATES after the last layer."""
+    """Add the outputs for the next token, and FINAL_STATES, after the last layer."""
     vocabulary = weights.matrix("logits")
     trained = _trained(vocabulary)
     states = graph.norm(stream, weights.norm("/model/decoder/norm"), output=FINAL_STATES)
@@ -279,6 +288,10 @@ def _add_next_tokens(graph: Graph, weights: Weights, stream: str) -> None:
     distribution = graph.add("Softmax", [logits], axis=-1)
     last_axis = graph.constant(np.array([-1]))
     graph.add("ReduceMax", [distribution, last_axis], output=PROBABILITIES, keepdims=0)
+    others = graph.add("Mul", [distribution, graph.constant((trained != END).astype(np.float32))])
+    graph.add("ReduceMax", [others, last_axis], output=OTHER_PROBABILITIES, keepdims=0)
+    chosen = graph.add("ArgMax", [others], axis=-1, keepdims=0)
+    graph.add("Gather", [graph.constant(trained), chosen], output=OTHERS, axis=0)
 
 
 def _output_rows(weights: Weights) -> bytes:

@@ -19,8 +19,10 @@ from transcribed.engines.moonshine.outputs import (
     CROSS,
     ENCODER_NEW,
     ENCODER_PAST,
+    END,
     FEATURES,
     SQUARES,
+    START,
     SUMS,
     Dimensions,
     OutputRows,
@@ -35,8 +37,7 @@ from transcribed.recognition.stabilizer import common_prefix_length
 if TYPE_CHECKING:
     from transcribed.engines.moonshine.biasing import Bias
 
-START, END = 1, 2
-_TOKENS_PER_SECOND = 6.5
+_TOKENS_PER_SECOND = 10.0
 _SPARE_TOKENS = 6
 """Bounds of the tokens of a segment: so many per second, and some more."""
 SHORTEST = 2_048
@@ -219,6 +220,8 @@ class MoonshineModel:
         draft: Sequence[int],
         past: KeyValueCache = NO_TOKENS,
         bias: "Bias | None" = None,
+        *,
+        at_least: int = 0,
     ) -> tuple[Decoded, KeyValueCache, Array]:
         """Decode greedily, starting after the settled tokens.
 
@@ -230,7 +233,7 @@ class MoonshineModel:
         rounded differently in passes of different lengths.
 
         With a `bias`, the text follows its phrases where they are almost as probable, and the draft is
-        verified by the same rule.
+        verified by the same rule. `at_least` is the number of tokens before which the text does not end.
 
         `past` is the cache of earlier reads, with at most as many tokens as are settled. Returns the
         tokens, the extended cache, and the attention [heads, tokens, frames] of all tokens but the settled
@@ -240,11 +243,16 @@ class MoonshineModel:
         names = self.dimensions.states(CROSS)
         cross = dict(zip(names, self._networks.cross.run(names, {"hidden": encoded.hidden}), strict=True))
         reading = DecoderState(
-            self._networks.decoder, self._variant, cross, past, observed=bias is not None
+            self._networks.decoder,
+            self._variant,
+            cross,
+            past,
+            observed=bias is not None,
+            at_least=at_least,
         )
         text = Text(list(settled.tokens), list(settled.probabilities), len(settled.tokens), limit)
         continue_greedily(reading, text, [START, *text.tokens][past.length :], draft, bias)
-        if bias is not None:
+        if bias is not None and not at_least:
             reading = bias.improve(reading, text)
         decoded = Decoded(tuple(text.tokens), tuple(text.probabilities[: len(text.tokens)]))
         return decoded, reading.past, reading.attention(len(settled.tokens))
@@ -353,19 +361,21 @@ class DecoderState:
         past: KeyValueCache,
         *,
         observed: bool = False,
+        at_least: int = 0,
     ) -> None:
         self._decoder = decoder
         self._variant = variant
         self._cross = cross
         self._first = past.length
         self._observed = observed
+        self._at_least = at_least
         self._attentions: list[Sequence[Array]] = []
         self._outcomes: list[Outcomes] = []
         self.past = past
 
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
         """Read tokens. Return the most probable next token after each, and its probability."""
-        found = self._decoder.read(Read(tokens, self.past, self._cross))
+        found = self._decoder.read(Read(tokens, self.past, self._cross, self._at_least))
         self._attentions = [*self._attentions, found.attentions]
         if self._observed:
             self._outcomes = [*self._outcomes, Outcomes(found.states, found.tokens, found.probabilities)]

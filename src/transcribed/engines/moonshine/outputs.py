@@ -43,6 +43,12 @@ PROBABILITIES = "probabilities"
 FINAL_STATES = "final_states"
 """Float32 [streams, n, width]: the last hidden states; their products with OutputRows are the logits."""
 
+OTHERS, OTHER_PROBABILITIES = "others", "other_probabilities"
+"""As TOKENS and PROBABILITIES, of the most probable token that does not end the text."""
+
+START, END = 1, 2
+"""The tokens before and after a text."""
+
 CROSS, PAST, PRESENT = "cross", "past", "present"
 """Prefixes of the decoder's keys and values, Float32, by layer.
 

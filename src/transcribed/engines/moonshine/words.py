@@ -53,6 +53,12 @@ def is_credible(decoded: Decoded, speech: int, calibration: Calibration) -> bool
     return bool(decoded.tokens) and float(np.mean(decoded.probabilities)) >= least
 
 
+def is_likely(decoded: Decoded, first: int, calibration: Calibration) -> bool:
+    """Return whether the tokens from this one on are words, and not noise."""
+    added = decoded.probabilities[first:]
+    return bool(added) and float(np.mean(added)) >= calibration.noise
+
+
 def calibrated(probability: float, calibration: Calibration) -> float:
     """Return the probability that a word is right, given that of its least probable token.
 

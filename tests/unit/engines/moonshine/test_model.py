@@ -8,7 +8,8 @@ import onnxruntime as ort
 import pytest
 
 from transcribed.audio.formats import Samples, silence
-from transcribed.engines.moonshine.model import END, START, Decoded, MoonshineModel
+from transcribed.engines.moonshine.model import Decoded, MoonshineModel
+from transcribed.engines.moonshine.outputs import END, START
 from transcribed.engines.moonshine.shipped import is_installed, shipped_file
 from transcribed.engines.moonshine.variants import NAMED
 from transcribed.engines.segments.engine import SegmentEngine
@@ -247,3 +248,19 @@ def test_many_threads_may_use_one_model(model: MoonshineModel, samples: Read) ->
     alone = [decode(audio) for audio in recordings[:3]] * 4
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(decode, recordings)) == alone
+
+
+@pytest.mark.parametrize("more", [0, 1, 3])
+@pytest.mark.parametrize("drafted", [False, True])
+def test_a_text_that_may_not_end_yet_goes_on(
+    model: MoonshineModel, samples: Read, more: int, drafted: bool
+) -> None:
+    encoded = model.encode(samples("test.wav"))
+    ended, *_ = model.decode(encoded, Decoded(), ())
+    at_least = len(ended.tokens) + more
+    draft = ended.tokens if drafted else ()
+    longer, _, attention = model.decode(encoded, Decoded(), draft, at_least=at_least)
+    assert len(longer.tokens) >= at_least
+    assert longer.tokens[: len(ended.tokens)] == ended.tokens
+    assert END not in longer.tokens
+    assert attention.shape[1] == len(longer.tokens) == len(longer.probabilities)

@@ -12,7 +12,7 @@ from transcribed.engines.moonshine.model import Decoded, MoonshineModel
 from transcribed.engines.moonshine.pair import PairedSegments, PairEngine
 from transcribed.engines.moonshine.shipped import is_installed
 from transcribed.engines.moonshine.variants import LARGE, SMALL
-from transcribed.options import Stability, StreamOptions
+from transcribed.options import Pace, Stability, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
 from transcribed.recognition.vad import SpeechProbabilities
 
@@ -128,3 +128,18 @@ def test_the_reduced_engine_is_the_small_model_alone(pair: PairEngine) -> None:
     assert pair.reduced.capabilities.models == ("tiny-en",)
     assert pair.reduced.costs.steady < pair.costs.steady
     assert SMALL.name == "tiny-en"
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+def test_a_card_number_over_the_telephone_is_not_ended_at_once(
+    pair: PairEngine, samples: Read, pace: Pace
+) -> None:
+    audio, said = samples("card-number.wav"), []
+    stream = pair.open(StreamOptions(pace))
+    stream.accept(audio)
+    stream.finish()
+    while stream.next_step() is not None:
+        said += [each for each in stream.step(Effort.FULL) if isinstance(each, Hypothesis) and each.final]
+    assert "".join(c for each in said for c in each.text if c.isdigit()) == "4111111111111111"
+    large = pair.full.model.large.networks
+    assert large.decode(large.encode(audio), Decoded(), ())[0].tokens == (), "the model's own text"

@@ -10,6 +10,7 @@ from transcribed.engines.moonshine.words import (
     calibrated,
     first_words,
     is_credible,
+    is_likely,
     spoken_tokens,
     words_of,
 )
@@ -121,3 +122,10 @@ def test_a_noise_makes_words_that_the_model_itself_doubts(
     probabilities: tuple[float, ...], speech: int, credible: bool
 ) -> None:
     assert is_credible(Decoded((THIS,) * len(probabilities), probabilities), speech, SURE) is credible
+
+
+def test_a_continuation_is_judged_by_its_own_tokens() -> None:
+    decoded = _decoded((THIS, 0.9), (IS, 0.9), (A, 0.2), (TEST, 0.3))
+    assert is_likely(decoded, 0, SURE)
+    assert not is_likely(decoded, 2, SURE)
+    assert not is_likely(decoded, 4, SURE), "nothing was added"
