@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import jiwer
 import numpy as np
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
+from transcribed.engines.moonshine.decoder import Decoder, ReadResult
+from transcribed.engines.moonshine.decoder import Read as DecoderRead
 from transcribed.engines.moonshine.model import Decoded, KeyValueCache, MoonshineModel
 from transcribed.engines.moonshine.segment import MoonshineSegment, SegmentEncoder
 from transcribed.engines.segments.engine import SegmentEngine
@@ -225,35 +226,31 @@ def test_the_whole_is_computed_once(model: MoonshineModel, samples: Read) -> Non
 # --- Drafts
 
 
-class CountingSession:
-    """A network that runs as it is, and notes how many tokens each pass reads."""
+class CountingDecoder(Decoder):
+    """A decoder that remembers how many tokens each of its reads has."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self._session = session
+    def __init__(self, decoder: Decoder, layers: Sequence[int]) -> None:
+        super().__init__(decoder._network, layers)
         self.passes: list[int] = []
 
-    def get_inputs(self) -> list[ort.NodeArg]:
-        return self._session.get_inputs()
-
-    def run(self, names: Sequence[str], inputs: dict[str, "np.ndarray"]) -> "list[np.ndarray]":
-        if "input_ids" in inputs:
-            self.passes.append(inputs["input_ids"].shape[1])
-        return self._session.run(names, inputs)  # type: ignore[no-any-return]
+    def read(self, read: DecoderRead) -> ReadResult:
+        self.passes.append(len(read.tokens))
+        return super().read(read)
 
 
 @pytest.fixture
-def decoder(model: MoonshineModel) -> CountingSession:
-    return CountingSession(model._networks.decoder)
+def decoder(model: MoonshineModel) -> CountingDecoder:
+    return CountingDecoder(model._networks.decoder, model._variant.aligning_layers)
 
 
 @pytest.fixture
-def counting(model: MoonshineModel, decoder: CountingSession) -> MoonshineModel:
-    networks = replace(model._networks, decoder=decoder)  # type: ignore[arg-type]
+def counting(model: MoonshineModel, decoder: CountingDecoder) -> MoonshineModel:
+    networks = replace(model._networks, decoder=decoder)
     return MoonshineModel(networks, model.tokenizer, model._variant, model._output)
 
 
 def test_a_right_draft_is_read_in_one_pass(
-    counting: MoonshineModel, decoder: CountingSession, spoken: Samples
+    counting: MoonshineModel, decoder: CountingDecoder, spoken: Samples
 ) -> None:
     encoded = counting.encode(spoken)
     plain = counting.decode(encoded, Decoded(), ())[0]
@@ -266,7 +263,7 @@ def test_a_right_draft_is_read_in_one_pass(
 @pytest.mark.parametrize("wrong", ["another", "missing", "added"])
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6])
 def test_a_draft_that_is_wrong_in_one_word_costs_few_passes(
-    counting: MoonshineModel, decoder: CountingSession, spoken: Samples, place: float, wrong: str
+    counting: MoonshineModel, decoder: CountingDecoder, spoken: Samples, place: float, wrong: str
 ) -> None:
     encoded = counting.encode(spoken)
     plain = counting.decode(encoded, Decoded(), ())[0].tokens
@@ -281,7 +278,7 @@ def test_a_draft_that_is_wrong_in_one_word_costs_few_passes(
 
 
 def test_a_draft_of_another_text_costs_no_more_passes_than_none(
-    counting: MoonshineModel, decoder: CountingSession, spoken: Samples
+    counting: MoonshineModel, decoder: CountingDecoder, spoken: Samples
 ) -> None:
     encoded = counting.encode(spoken)
     plain = counting.decode(encoded, Decoded(), ())[0]
@@ -294,7 +291,7 @@ def test_a_draft_of_another_text_costs_no_more_passes_than_none(
 
 @pytest.mark.parametrize("recording", SPOKEN)
 def test_what_was_read_before_need_not_be_read_again(
-    counting: MoonshineModel, decoder: CountingSession, samples: Read, recording: str
+    counting: MoonshineModel, decoder: CountingDecoder, samples: Read, recording: str
 ) -> None:
     encoded = counting.encode(samples(recording))
     plain, past, attention = counting.decode(encoded, Decoded(), (), KeyValueCache())
