@@ -12,9 +12,13 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-_LONGEST_PHRASE = 24
+_LONGEST_PHRASE = 48
 _FEWEST_TOKENS = 12
 _FEWEST_TIMES = 3
+_LONG_PHRASE = 8
+"""Tokens from which on a phrase is suspicious as soon as a part of it is repeated."""
+_JUMP_BACK = 20
+"""Frames (24 ms) by which attention that has jumped back is behind: half a second."""
 
 _COMPARED = 8
 """How many of the last tokens are compared with those one phrase earlier."""
@@ -31,11 +35,12 @@ _LEAST_ADVANCE = 0.5
 def repeated_phrase_length(tokens: Sequence[int]) -> int | None:
     """The length in tokens of the shortest phrase that is repeated at the end of the sequence, else None.
 
-    A phrase counts as repeated from three times and twelve tokens in total on.
+    A phrase counts as repeated from three times and twelve tokens in total on, a long one when twelve
+    tokens of it come again.
     """
-    for phrase in range(1, min(_LONGEST_PHRASE, len(tokens) // _FEWEST_TIMES) + 1):
+    for phrase in range(1, min(_LONGEST_PHRASE, len(tokens)) + 1):
         times = max(_FEWEST_TIMES, -(-_FEWEST_TOKENS // phrase))
-        span = phrase * times
+        span = phrase * times if phrase < _LONG_PHRASE else phrase + _FEWEST_TOKENS
         if (
             span <= len(tokens)
             and tokens[-1] == tokens[-1 - phrase]
@@ -74,6 +79,15 @@ def length_without_loop(tokens: Sequence[int], phrase: int, attention: Array) ->
         ):
             break
         kept -= phrase
+    return _without_jump_back(medians, kept, len(tokens) - len(attention))
+
+
+def _without_jump_back(medians: npt.NDArray[np.int64], kept: int, unjudged: int) -> int:
+    """Return how many tokens to keep without those by which attention went back to the start of a loop."""
+    while (
+        kept > unjudged + 1 and medians[kept - unjudged - 1] < medians[: kept - unjudged].max() - _JUMP_BACK
+    ):
+        kept -= 1
     return kept
 
 

@@ -25,7 +25,11 @@ FRAMES = 400
         ([5, *[1, 2, 3, 4] * 3, 1], 4),  # [2, 3, 4, 1] is a phrase too
         ([5, *[1, 2, 3, 4] * 3, 9], None),
         (list(range(24)) * 3, 24),
-        (list(range(25)) * 3, None),
+        (list(range(48)) * 3, 48),
+        (list(range(49)) * 3, None),
+        ([*range(20), *range(12)], 20),  # A long one need not come again as a whole.
+        ([*range(20), *range(11)], None),
+        ([*range(7), *range(7), *range(5)], None),
         ([0, *list(range(10)) * 2, 99, *range(10)], None),
     ],
 )
@@ -44,7 +48,7 @@ def test_finds_any_phrase_behind_anything(before: list[int], phrase: list[int], 
     if len(phrase) * times >= 12:
         assert length is not None
     if length is not None:
-        tail = tokens[-max(3 * length, 12) :]
+        tail = tokens[-(max(3 * length, 12) if length < 8 else length + 12) :]
         assert tail[length:] == tail[:-length]
 
 
@@ -101,6 +105,16 @@ def test_of_a_loop_behind_a_repetition_what_was_spoken_is_kept(spoken: int) -> N
     assert kept == 2 + phrase * spoken
     cut = length_without_loop(tokens[:-2], phrase, _attending(middles)[:-2])
     assert cut == kept, "the last time need not be whole"
+
+
+def test_of_a_loop_the_way_back_to_its_start_is_dropped() -> None:
+    clause = list(range(18))
+    tokens = [90, 91, *clause, 92, 93, *clause[:14]]
+    said = [10.0 * place for place in range(2 + len(clause))]
+    middles = [*said, 30.0, 25.0, *said[2:16]]
+    assert length_without_loop(tokens, 20, _attending(middles)) == len(said)
+    spoken = [10.0 * place for place in range(len(tokens))]
+    assert length_without_loop(tokens, 20, _attending(spoken)) is None
 
 
 def test_what_is_settled_has_no_attention_and_is_not_judged() -> None:

@@ -70,6 +70,12 @@ def test_a_final_is_what_the_large_model_alone_decodes(
     assert " ".join(word.text for word in words) == _greedy(models.large.networks, audio)
 
 
+def test_a_clause_that_is_spoken_once_is_not_written_again(models: PairedSegments, samples: Read) -> None:
+    text = _greedy(models.large.networks, samples("bible.flac"))
+    assert text.startswith("But the first Bible actually dated")
+    assert text.count("printed") == text.count("1462") == 1
+
+
 def test_words_that_one_model_has_settled_stay_for_the_other(models: PairedSegments, samples: Read) -> None:
     audio = samples("jfk.mp3")
     buffer, recogniser = _buffer(audio), models.recogniser(0, SpeechProbabilities())
