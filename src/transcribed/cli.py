@@ -475,7 +475,7 @@ def remove_key(*, name: str, **given: Any) -> None:
 def models() -> None:
     """List, pull and remove models.
 
-    Pulled models are selected with --model. Nothing is ever fetched but by `pull`. Proxies are those of
+    --model of other commands selects a pulled model. Only `pull` fetches anything, through the proxies of
     HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 
     \b
@@ -518,13 +518,14 @@ def list_models(*, as_json: bool, **given: Any) -> None:
 def pull_model(*, name: str, offered: str | None, **given: Any) -> None:
     """Fetch the model NAME and verify it.
 
-    An interrupted pull goes on where it ended. Of a damaged model only the damaged files are fetched. The
-    model is used only when all of it is there and verified.
+    An interrupted pull continues where it ended. Of a damaged model only the damaged files are fetched. A
+    model can be used only when it is complete and verified.
 
-    With --models-mirror models are fetched from there: from the same paths as at their origins.
+    With --models-mirror models are fetched from that address, which must have the same paths as their
+    origins.
 
-    For a machine without a network, pull the model on another one, and copy the folder that `transcribed
-    models path NAME` prints there.
+    For a machine without a network, pull the model on another machine, copy the folder that `transcribed
+    models path NAME` prints there, and name the copy with --from.
     """
     from transcribed.terminal import models as commands  # noqa: PLC0415 - as above
 

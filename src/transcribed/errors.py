@@ -188,11 +188,11 @@ class ConfigurationError(TranscribedError):
 
 
 class DamagedModel(ConfigurationError):
-    """A folder in place of a model that is none, or whose files are missing or altered."""
+    """A folder that should be a model is not one, or its files are missing or altered."""
 
 
 class PullFailed(TranscribedError):
-    """A model could not be pulled: its origin fails, or is not what it should be."""
+    """A model could not be pulled: its source fails, or is not what it should be."""
 
 
 class Disconnected(TranscribedError):

@@ -87,8 +87,8 @@ class Engines:
         loaded = {name: await self._admitted(name) for name in dict.fromkeys(names)}
         if self._settings.vocabulary and not any(each.capabilities.phrases for each in loaded.values()):
             raise ConfigurationError(
-                f"--vocabulary has no effect on the engine {self._settings.engine}. Leave it out, or name "
-                "a vocabulary of the engine's own, if it has any."
+                f"--vocabulary has no effect on the engine {self._settings.engine} with this model. Leave "
+                "it out. Streams can name vocabularies that the engine has itself."
             )
         return loaded
 

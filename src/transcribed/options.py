@@ -29,7 +29,7 @@ class Stability(Enum):
 class TranscriptForm(Enum):
     """Whether numbers, times, dates and amounts of money are in digits, or spelled out in words.
 
-    Without a form they are as the engine writes them, which may be either.
+    By default they are as the engine writes them, some in digits and some in words.
     """
 
     WRITTEN = "written"
@@ -56,8 +56,8 @@ class VocabularyFilter:
 class Phrase:
     """A phrase that recognition favours: words as they are written, with spaces between.
 
-    `display` is shown in its place; None shows it with its own capital letters. `weight` multiplies the
-    bonus of the phrase.
+    `display` is shown in its place. With None, a phrase that has capital letters is shown as it is.
+    `weight` multiplies the bonus of the phrase.
     """
 
     text: str
@@ -94,7 +94,7 @@ class StreamOptions:
     - `endpoint_silence`: seconds of silence that end a segment; None is the engine's default.
     - `language`: one of the engine's languages; None is its default.
     - `vocabularies`, `language_model`: names of custom vocabularies and of a custom model of the engine.
-    - `phrases`: the phrases to favour; the service makes them of named vocabularies.
+    - `phrases`: the phrases to favour; the service adds those of named vocabularies.
     - `most_speakers`: how many speakers `speaker_labels` distinguishes at most.
     - `vendor_options`: options that only one engine knows, passed through to it unread.
     """

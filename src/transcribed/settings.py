@@ -28,7 +28,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 DEFAULT_MODEL = "auto"
 """The value of `model` for the default model of any engine."""
 _EARLIER_NAMES = {"default": DEFAULT_MODEL, "tiny-en": "tiny", "base-en": "base"}
-"""Names of models that earlier versions took, and those that results bear."""
+"""Other accepted names of models: those of earlier versions, and those in results."""
 
 NO_TRANSCRIPTS = "none"
 """The value of `transcripts` that keeps none."""
@@ -55,7 +55,7 @@ class _EngineSettings(BaseSettings):
     engine: EngineName = Field("moonshine", description="The engine that recognises speech.")
     model: str = Field(
         DEFAULT_MODEL,
-        description="A model of the engine, or a pulled one; auto is the best that there is room for.",
+        description="A model of the engine, or a pulled one; auto is the best one that there is room for.",
         json_schema_extra={"metavar": "NAME"},
     )
     fallback: FallbackName = Field(
@@ -83,9 +83,9 @@ class _EngineSettings(BaseSettings):
     def _is_one_of_the_engines(cls, model: str, info: ValidationInfo) -> str:
         engine = info.data.get("engine", "")
         own = MODELS.get(engine, (DEFAULT_MODEL,))
-        # Which models were pulled is known when one is loaded.
+        # The folder of pulled models is searched only when a model is loaded.
         if model not in own and not (engine in PULLED_MODELS and is_name(model)):
-            pulled = ", and those of `transcribed models list`" * (engine in PULLED_MODELS)
+            pulled = ", and pulled ones: see `transcribed models list`" * (engine in PULLED_MODELS)
             raise ValueError(f"the models of the engine {engine} are: {', '.join(own)}{pulled}")
         return model
 

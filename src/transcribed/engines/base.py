@@ -174,8 +174,8 @@ class Costs:
     """The cost of one live stream on a busy machine (Effort.REDUCED), in seconds of CPU time on one thread.
 
     `steady` is the cost of each second of audio (speech detection, finals), `partial` that of each partial.
-    `share` is the part of their time for which the threads computed, while this was measured with all of
-    them busy; other programs had the rest.
+    `share` is the share of their time for which the threads computed while the costs were measured, with
+    all threads busy; other programs had the rest.
     """
 
     steady: float

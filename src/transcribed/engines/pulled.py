@@ -1,4 +1,4 @@
-"""Pulled models as engines."""
+"""Loads pulled models as engines."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ _LIBRARY = "*moonshine.[sd][oyl]*"
 
 
 def lacking(family: str) -> str | None:
-    """What is missing to run models of a catalogue's family on this machine; None if nothing is."""
+    """Why models of a family of the catalogue cannot run on this machine; None if they can."""
     if family != MOONSHINE_STREAMING:
         return "this version has no engine for it"
     found = find_spec("moonshine_voice")
@@ -35,9 +35,9 @@ def lacking(family: str) -> str | None:
 
 
 def load(models: Path, name: str, endpointing: EndpointingRules, own: Sequence[str]) -> LocalEngine:
-    """Load a model from the folder of pulled models, whose files are verified. Blocks.
+    """Load a model from the folder of pulled models, and verify its files. Blocks.
 
-    `own` are the models that the engine has besides, for the message if there is no such model. Raises
+    `own` are the names of the engine's own models, for the message if there is no such model. Raises
     ConfigurationError if the model was not pulled, is damaged or cannot run here, and StorageFailure if it
     cannot be read.
     """

@@ -70,7 +70,7 @@ class OpenStream(BaseModel):
         examples=["tiny-en"],
     )
     final_model: str | None = Field(
-        description="The model that made the latest final, likewise.", examples=["base-en"]
+        description="The model that made the latest final; null in the same cases.", examples=["base-en"]
     )
     owner: str | None = Field(None, description="The owner, if the server uses keys.", examples=["anna"])
 

@@ -15,7 +15,7 @@ from transcribed.http.recordings import Problem
 from transcribed.options import Phrase
 from transcribed.service.vocabularies import MAX_BYTES, Vocabularies, decoded_lines
 
-# In a JSON list a letter may be escaped as \u0000.
+# In a JSON list a character may be escaped, and then takes six bytes.
 _BODY_BYTES = 8 * MAX_BYTES
 
 Name = Annotated[str, Path(description="1 to 200 letters, digits, `.`, `_`, `-`.", examples=["names"])]
@@ -45,7 +45,7 @@ class VocabularyPhrase(BaseModel):
 
     phrase: str = Field(examples=["Los Angeles"])
     display: str | None = Field(None, description="What is shown in its place.", examples=["L.A."])
-    weight: float = Field(1.0, description="A factor of its bonus.")
+    weight: float = Field(1.0, description="A factor of how much the phrase is favoured.")
 
 
 class Vocabulary(BaseModel):

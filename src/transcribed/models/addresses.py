@@ -4,7 +4,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 def valid_mirror(url: str) -> str:
-    """The address of a mirror as it is; empty for none. Raises ValueError if it is no HTTP address."""
+    """Return the address of a mirror, or "" for none. Raises ValueError if it is not an HTTP address."""
     parts = urlsplit(url)
     is_address = (
         parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment)
@@ -15,7 +15,7 @@ def valid_mirror(url: str) -> str:
 
 
 def mirrored(url: str, mirror: str) -> str:
-    """The address on a mirror, which has the same paths as the origins; `url` itself without a mirror."""
+    """The address on a mirror, which has the same paths as the origins; `url` itself for mirror ""."""
     if not mirror:
         return url
     return mirror.rstrip("/") + urlunsplit(urlsplit(url)._replace(scheme="", netloc=""))

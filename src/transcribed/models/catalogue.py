@@ -55,8 +55,8 @@ class ModelFile(_Record):
 class CatalogueModel(_Record):
     """A model that can be pulled.
 
-    It has either an `address` and `files` below it, or a `repository` on the hub, which lists its files
-    itself; `bytes` is then its approximate size.
+    It has either an `address` and `files` below it, or a `repository` on the hub. The hub lists the files
+    of a repository itself, so `bytes` is then the approximate size.
     """
 
     name: Name
@@ -102,7 +102,7 @@ class Catalogue:
 
 
 def did_you_mean(name: str, names: Sequence[str] | dict[str, CatalogueModel]) -> str:
-    """A sentence that suggests similar names, preceded by a space; empty if there is none."""
+    """A sentence that suggests similar names, with a space before it; empty if there are none."""
     similar = difflib.get_close_matches(name.lower(), names, _MOST_SIMILAR, _SIMILAR)
     return f" Did you mean {' or '.join(similar)}?" if similar else ""
 

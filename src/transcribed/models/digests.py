@@ -8,7 +8,7 @@ from typing import Protocol
 import google_crc32c
 
 CRC32C = "crc32c"
-"""Reliable against accidents, and as fast as a file is read. Moonshine publishes it."""
+"""Detects accidental damage, and is as fast as reading a file. Moonshine publishes it."""
 SHA256 = "sha256"
 """The hub publishes it for large files."""
 GIT_BLOB = "git-blob"

@@ -1,4 +1,4 @@
-"""Fetching over HTTP: files that resume where they were cut off, and JSON.
+"""Fetches files over HTTP, resuming those that were cut off, and JSON.
 
 The environment names proxies (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) and certificates (SSL_CERT_FILE).
 """
@@ -31,7 +31,7 @@ from transcribed.errors import PullFailed, shown
 from transcribed.models.addresses import mirrored, shown_address
 
 Progress = Callable[[int], None]
-"""Called with the number of bytes of a file that are there."""
+"""Called with the number of bytes of a file that have been stored."""
 
 _BLOCK = 1 << 18
 _LARGEST_JSON = 4 << 20
@@ -51,7 +51,7 @@ class _Temporary(Exception):
 
 
 class _Session(requests.Session):
-    """Does not follow a redirect from HTTPS to HTTP, where a model could be replaced on its way."""
+    """A session that refuses redirects from HTTPS to HTTP, where a model could be replaced on its way."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
@@ -63,11 +63,11 @@ class _Session(requests.Session):
 
 
 class Fetcher:
-    """Fetches from the origins of models, or from a mirror that has the same paths as they.
+    """Fetches from the origins of models, or from a mirror that has the same paths.
 
-    `timeout` is the seconds to wait for a connection, and for each next byte. A file that brings less than
-    `slowest` bytes in that time counts as stalled. `pauses` are the seconds to wait before the next tries
-    after a failure that may be temporary; a try that brings something starts them anew.
+    `timeout` is the seconds to wait for a connection, and for further data. A file of which fewer than
+    `slowest` bytes arrive in that time counts as stalled. `pauses` are the seconds to wait before each
+    further try after a failure that may be temporary. A try in which data arrives starts them anew.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Fetcher:
         self._session.max_redirects = _MOST_REDIRECTS
         if not {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} & os.environ.keys():
             self._session.verify = os.environ.get("SSL_CERT_FILE") or True
-        # Models are incompressible, and a part of a compressed file could not be resumed.
+        # Models cannot be compressed further, and a compressed file could not be resumed.
         self._session.headers.update(
             {"User-Agent": f"transcribed/{__version__}", "Accept-Encoding": "identity"}
         )
@@ -103,7 +103,7 @@ class Fetcher:
         self._session.close()
 
     def address(self, url: str) -> str:
-        """Where `url` is fetched from: on the mirror, if there is one. A password in it is masked."""
+        """Where `url` is fetched from: on the mirror, if there is one. User and password are left out."""
         return shown_address(self._mirrored(url))
 
     def json(self, url: str) -> Any:
@@ -111,10 +111,10 @@ class Fetcher:
         return self._trying(lambda _: self._json(self._mirrored(url)), lambda: 0)
 
     def file(self, url: str, path: Path, size: int, progress: Progress) -> None:
-        """Fetch a file of `size` bytes, starting behind those that are in `path` already.
+        """Fetch a file of `size` bytes, starting after those that are already in `path`.
 
-        Raises PullFailed if it cannot be fetched whole; what has come is kept. Raises OSError if the file
-        cannot be written.
+        Raises PullFailed if the whole file cannot be fetched; the bytes that have arrived are kept. Raises
+        OSError if the file cannot be written.
         """
 
         def done() -> int:
@@ -123,7 +123,10 @@ class Fetcher:
         self._trying(lambda resume: self._file(self._mirrored(url), path, size, progress, resume), done)
 
     def _trying(self, fetch: Callable[[bool], Any], done: Callable[[], int]) -> Any:
-        """Call until it succeeds, fails for good, or brings nothing more for as long as `pauses`."""
+        """Call `fetch` until it succeeds, fails permanently, or has brought no data in all further tries.
+
+        `done` returns the number of bytes that have been stored. `fetch` is told whether to resume.
+        """
         pauses = iter(self._pauses)
         resume = True
         while True:
@@ -137,7 +140,7 @@ class Fetcher:
                 if pause is None:
                     kept = " What has come is kept; pull again to go on." if after else ""
                     raise PullFailed(f"{error.message}{kept}") from error
-                # A server that cannot resume is asked for all of it.
+                # A server that does not support ranges is asked for the whole file.
                 resume = not isinstance(error, _NotResumed)
                 time.sleep(min(max(pause, error.pause), _LONGEST_PAUSE))
 
@@ -196,7 +199,10 @@ class Fetcher:
             )
 
     def _blocks(self, url: str, response: requests.Response, most: int) -> Iterator[bytes]:
-        """The content as it comes. Raises PullFailed if it is longer, _Temporary if it stalls or fails."""
+        """The content as it arrives. Raises PullFailed if it is too long, _Temporary if it stalls or fails.
+
+        `most` is the largest number of bytes.
+        """
         came, since, began = 0, 0, time.monotonic()
         try:
             while block := response.raw.read1(_BLOCK, decode_content=True):
@@ -234,7 +240,7 @@ class Fetcher:
 
 
 class _NotResumed(_Temporary):
-    """An answer to a range request that is not the range."""
+    """The response to a range request is not the range."""
 
 
 def _raise_for_status(url: str, response: requests.Response) -> None:
@@ -289,7 +295,7 @@ def _failure(url: str, error: RequestException, timeout: float) -> Exception:
 
 
 def _reason(error: BaseException) -> str:
-    """What is at the bottom of nested errors, on one line."""
+    """The message of the innermost of nested errors, on one line."""
     while True:
         nested = (getattr(error, "reason", None), *error.args, error.__cause__)
         inner = next((each for each in nested if isinstance(each, BaseException)), None)

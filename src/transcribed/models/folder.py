@@ -43,7 +43,7 @@ class ModelFolder:
         self.path = path.expanduser()
 
     def names(self) -> list[str]:
-        """The names of the models whose files are all there, in full length; their content is not read."""
+        """The names of the models whose files all exist and have their sizes; their content is not read."""
         try:
             found = sorted(entry.name for entry in os.scandir(self.path) if is_name(entry.name))
         except (FileNotFoundError, NotADirectoryError):
@@ -55,7 +55,7 @@ class ModelFolder:
     def find(self, name: str) -> Path | None:
         """The folder of a model whose files are verified by CRC32C, or None if it was not pulled.
 
-        Raises DamagedModel if the folder is no model, or a file is missing or altered, and
+        Raises DamagedModel if the folder is not a pulled model, or a file is missing or altered, and
         StorageFailure if it cannot be read.
         """
         manifest = self.manifest(name)
@@ -65,7 +65,7 @@ class ModelFolder:
             if (why := self.fault(self.path / name, file, only=CRC32C)) is not None:
                 raise DamagedModel(
                     f"The model {name} in {self.path / name} is damaged: {why}. "
-                    f"Pull it again, which fetches what is damaged only: transcribed models pull {name}"
+                    f"Pull it again, which fetches only the damaged files: transcribed models pull {name}"
                 )
         return self.path / name
 
@@ -96,8 +96,8 @@ class ModelFolder:
     def fault(home: Path, file: ModelFile, only: str | None = None) -> str | None:
         """What is wrong with a file in a model's folder; None if its size and digests are right.
 
-        `only` names the one kind of digest to compare, if the file has it. Raises StorageFailure if the
-        file cannot be read.
+        `only` limits the comparison to one kind of digest, if the manifest has that kind. Raises
+        StorageFailure if the file cannot be read.
         """
         path = home / file.name
         try:
@@ -115,11 +115,11 @@ class ModelFolder:
         return None
 
     def unfinished(self, name: str) -> Path:
-        """The folder in which a model is before it is complete."""
+        """The folder that contains a model until it is complete."""
         return self.path / f".{name}.part"
 
     def finish(self, manifest: Manifest) -> Path:
-        """Make a model of the unfinished folder, whose files are verified. Raises OSError."""
+        """Turn the unfinished folder, whose files are verified, into a model. Raises OSError."""
         unfinished, home = self.unfinished(manifest.name), self.path / manifest.name
         write_whole(unfinished / MANIFEST, manifest.model_dump_json(indent=1).encode(), mode=0o644)
         unfinished.replace(home)
@@ -127,14 +127,18 @@ class ModelFolder:
         return home
 
     def reopen(self, name: str) -> None:
-        """Make an unfinished folder of a damaged model, to fetch what is damaged. Raises OSError."""
+        """Turn a damaged model into an unfinished folder, to fetch the damaged files. Raises OSError."""
         home = self.path / name
         (home / MANIFEST).unlink()
         shutil.rmtree(self.unfinished(name), ignore_errors=True)
         home.replace(self.unfinished(name))
 
     def remove(self, name: str) -> Path:
-        """Remove a model, whole or unfinished; its path. Raises NotFound, PullFailed or StorageFailure."""
+        """Remove a model, complete or not, and return its path.
+
+        Raises NotFound if there is none, PullFailed if another process is changing it, DamagedModel if the
+        folder is not a pulled model, and StorageFailure if it cannot be removed.
+        """
         home, unfinished = self.path / name, self.unfinished(name)
         if not is_name(name) or not (os.path.lexists(home) or unfinished.exists()):
             raise NotFound(
@@ -156,7 +160,10 @@ class ModelFolder:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Exclude other processes from changing a model. Raises PullFailed if one is, or StorageFailure."""
+        """Exclude other processes from changing a model.
+
+        Raises PullFailed if another process is changing it, and StorageFailure if nothing can be written.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / f".{name}.lock", timeout=0)
@@ -177,7 +184,7 @@ class ModelFolder:
             lock.release()
 
     def _refuse_foreign(self, name: str) -> None:
-        """Raise DamagedModel if the folder of that name has no manifest: it is somebody's own."""
+        """Raise DamagedModel if the folder of that name has no manifest, so that it is not ours."""
         if not (self.path / name / MANIFEST).is_file():
             self.manifest(name)
 

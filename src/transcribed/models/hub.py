@@ -43,18 +43,18 @@ class _Repository(BaseModel):
 
 
 def listing(repository: str) -> str:
-    """The address of what the hub tells about a repository."""
+    """The address at which the hub describes a repository."""
     return f"{HUB}/api/models/{repository}?blobs=true"
 
 
 def revision(repository: str, found: object) -> Revision:
-    """The current revision, from what the hub answers. Raises PullFailed if that is something else.
+    """The current revision, from the hub's response `found`. Raises PullFailed if that is something else.
 
     Source: https://huggingface.co/docs/hub/api, `?blobs=true`.
     """
     try:
         told = _Repository.model_validate(found)
-        # Only what belongs to the model has to be as expected.
+        # Other files of the repository may be of any form.
         siblings = [
             TypeAdapter(_Sibling).validate_python(each)
             for each in told.siblings

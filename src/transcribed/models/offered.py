@@ -1,7 +1,7 @@
 """Files that a user has: a folder, or a tar or zip archive.
 
-Nothing is unpacked by its name in the archive: the content of the files that a model consists of is copied
-to names of our own. Links and devices in an archive do not count.
+Names in an archive never become paths: the content of the files that belong to a model is copied to files
+that the server names. Links and devices in an archive are ignored.
 """
 
 import lzma
@@ -40,7 +40,7 @@ Folder = Mapping[str, OfferedFile]
 
 
 class Offered:
-    """The folders of `path`, each with its files."""
+    """The folders in a user's folder or archive `path`, each with its files."""
 
     def __init__(self, path: Path, files: Mapping[PurePosixPath, OfferedFile]) -> None:
         self._path = path
@@ -49,7 +49,10 @@ class Offered:
             self._folders[name.parent][name.name] = file
 
     def folder(self, names: Collection[str], what: str) -> Folder:
-        """The folder, the one least deep, that has files of all these names. Raises PullFailed."""
+        """The least deep folder that has files of all these names. Raises PullFailed if there is none.
+
+        `what` is for the error message: what the files should be.
+        """
         wanted = set(names)
         complete = [place for place, files in self._folders.items() if wanted <= files.keys()]
         if complete:
@@ -75,7 +78,7 @@ def _named(names: list[str]) -> str:
 
 @contextmanager
 def offered(path: Path) -> Iterator[Offered]:
-    """Open a folder or an archive. Raises PullFailed if it is none or is damaged, also while it is read."""
+    """Open a folder or an archive. Raises PullFailed if it is neither, or turns out to be damaged."""
     try:
         if path.is_dir():
             yield Offered(path, dict(_in_folder(path)))

@@ -1,4 +1,4 @@
-"""The setting that every command with models has."""
+"""The setting that all commands with models have."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pulling a model: from its origin, or from files that a user has, into the folder of models."""
+"""Pulls a model into the folder of models, from its origin or from files that a user has."""
 
 import os
 import shutil
@@ -27,19 +27,20 @@ _SPARE = 1 << 20
 
 
 class Progress(Protocol):
-    """Is told how far a pull is."""
+    """Is told the progress of a pull."""
 
     def total(self, size: int, source: str) -> None:
-        """The bytes of the whole model, and where it comes from. Called once, unless the model is there."""
+        """The size of the model in bytes, and its source. Called once, if anything is to be pulled."""
 
     def done(self, size: int) -> None:
-        """The bytes that are there, those of an earlier, interrupted pull included."""
+        """The bytes of the model that have been stored, including those of an earlier, interrupted pull."""
 
 
 def pull(model: CatalogueModel, folder: ModelFolder, fetcher: "Fetcher", progress: Progress) -> Path:
-    """Fetch what is missing of a model, and return its folder. Blocks.
+    """Fetch the missing files of a model, and return its folder. Blocks.
 
-    Raises PullFailed, StorageFull or StorageFailure. What has come until then is kept for the next pull.
+    Raises PullFailed, StorageFull or StorageFailure, and DamagedModel if the folder of its name is not a
+    pulled model. The files that have been fetched until then are kept for the next pull.
     """
 
     def copies() -> tuple[str, str, tuple[ModelFile, ...], _Copy]:
@@ -59,8 +60,8 @@ def pull(model: CatalogueModel, folder: ModelFolder, fetcher: "Fetcher", progres
 def pull_from(model: CatalogueModel, folder: ModelFolder, path: Path, progress: Progress) -> Path:
     """Take a model from a folder or an archive, and return its folder. Blocks. Raises as `pull`.
 
-    The files are verified as fetched ones are. If the hub lists the model's files, their digests must be
-    in a manifest beside them, as in the folder of a pulled model.
+    The files are verified like fetched files. If the hub lists the model's files, a manifest beside them
+    must contain their digests, as in the folder of a pulled model.
     """
     with offered(path) as found:
         if model.files:
@@ -69,8 +70,8 @@ def pull_from(model: CatalogueModel, folder: ModelFolder, path: Path, progress: 
         else:
             given = found.folder(
                 [MANIFEST, "model.bin"],
-                f"the model {model.name} with the digests of its files. Make it of the folder that "
-                f"`transcribed models pull {model.name}` fills on a machine with a network",
+                f"the model {model.name} with the digests of its files, as it is in the folder that "
+                f"`transcribed models path {model.name}` prints on a machine where it was pulled",
             )
             files = _of_manifest(given[MANIFEST], model.name, path)
             given = found.folder([MANIFEST, *(file.name for file in files)], f"the model {model.name}")
@@ -127,7 +128,7 @@ def _pulled(
     progress: Progress,
     copies: Callable[[], tuple[str, str, tuple[ModelFile, ...], _Copy]],
 ) -> Path:
-    # Before the lock too, since the folder of a complete model may be read-only.
+    # Also without the lock, since the folder of a complete model may be read-only.
     if (home := _found(model.name, folder)) is not None:
         return home
     with folder.locked(model.name), _disk(folder.path):
@@ -163,7 +164,7 @@ def _pulled(
 def _found(name: str, folder: ModelFolder) -> Path | None:
     """The folder of a model, or None if it was not pulled or is damaged.
 
-    Raises DamagedModel for a folder without manifest: it is somebody's own, and left alone.
+    Raises DamagedModel for a folder without manifest, which is not ours and must not be changed.
     """
     try:
         return folder.find(name)
@@ -178,7 +179,7 @@ def _shifted(told: Callable[[int], None], before: int) -> Callable[[int], None]:
 
 
 def _verified(unfinished: Path, file: ModelFile, copy: _Copy, told: Callable[[int], None]) -> ModelFile:
-    """Copy a file, and return it with its CRC32C. One that is wrong is copied once more, from the start."""
+    """Copy a file, and return it with its CRC32C. If its digest is wrong, it is copied once more."""
     path = unfinished / file.name
     for last in (False, True):
         copy(file, path, told)
@@ -197,7 +198,7 @@ def _verified(unfinished: Path, file: ModelFile, copy: _Copy, told: Callable[[in
 
 
 def _keep_only(unfinished: Path, files: tuple[ModelFile, ...]) -> None:
-    """Remove what an earlier pull, perhaps of another revision, left and is of no use."""
+    """Remove other files, which an earlier pull of another revision may have left."""
     names = {file.name for file in files}
     for entry in list(os.scandir(unfinished)):
         if entry.name in names and entry.is_file(follow_symlinks=False):
@@ -225,13 +226,13 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def megabytes(size: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes in megabytes, as text."""
     return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{size / 1e6:.2g} MB"  # noqa: PLR2004
 
 
 @contextmanager
 def _disk(folder: Path) -> Iterator[None]:
-    """Convert errors of the disk."""
+    """Convert OSError to StorageFull or StorageFailure."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Shows phrases as their vocabulary writes them, in place of the words that were recognised."""
+"""Replaces recognised words by the display forms of phrases."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from transcribed.options import Phrase
 from transcribed.transcript import Word
 
 _CORE = re.compile(r"(\W*)(.*?)((?:['\u2019][sS]?)?\W*)", re.DOTALL)
-"""The marks before a word, the word, and what follows: a genitive's ending, and marks."""
+"""The marks before a word, the word, and what follows it: the ending of a genitive, and marks."""
 _PARTS = re.compile(r"[\s-]+")
 
 
@@ -30,7 +30,7 @@ class DisplayForms:
 
     @classmethod
     def of(cls, phrases: Iterable[Phrase]) -> "DisplayForms":
-        """Return the display forms of phrases; one without shows the capital letters of its text."""
+        """Return the display forms of phrases. A phrase without one that has capitals is shown as it is."""
         shown: dict[tuple[str, ...], str] = {}
         for phrase in phrases:
             display = phrase.display or (phrase.text if phrase.text != phrase.text.lower() else "")
@@ -39,9 +39,10 @@ class DisplayForms:
         return cls(shown)
 
     def replacements(self, texts: Sequence[str], start: int = 0) -> list[Replacement]:
-        """Return what to replace in the texts of words from `start` on; the longest phrase comes first.
+        """Return what to replace in the texts of words from index `start` on.
 
-        Words are compared without regard to case, hyphens and the marks around them.
+        Of phrases that begin at the same word, the longest is used. Words are compared without regard to
+        case, hyphens and the marks around them.
         """
         found: list[Replacement] = []
         if not self._longest:
@@ -72,14 +73,18 @@ class DisplayForms:
 
     def _display(self, split: Sequence[re.Match[str] | None], low: int, high: int) -> str | None:
         cores = [each[2] for each in split[low:high] if each is not None]
-        # A mark between two words is a boundary of phrases.
+        # A phrase does not extend across a punctuation mark.
         if any(_marks(each)[1] for each in split[low : high - 1]):
             return None
         return self._shown.get(tuple(part for core in cores for part in _parts(core)))
 
 
 def replaced(words: Sequence[Word], replacements: Sequence[Replacement]) -> list[Word]:
-    """Return words with replacements, which keep the times and the least confidence of the words."""
+    """Return words with replacements made.
+
+    The new words have the times and confidences of those that they replace. If their numbers differ, the
+    new words divide the time by their lengths, and each has the lowest confidence.
+    """
     shown: list[Word] = []
     position = 0
     for each in replacements:
@@ -92,9 +97,9 @@ def replaced(words: Sequence[Word], replacements: Sequence[Replacement]) -> list
 
 
 def recognised_words(replacements: Sequence[Replacement], shown: int) -> int:
-    """Return how many recognised words the first `shown` words stand for.
+    """Return the number of recognised words that the first `shown` words stand for.
 
-    Part of a replacement stands for all of it.
+    If the last of these is within a replacement, all words of the replacement count.
     """
     for each in replacements:
         if shown <= each.low:
@@ -131,5 +136,5 @@ def _marks(split: re.Match[str] | None) -> tuple[str, str]:
 
 
 def _joined(text: str, after: str) -> str:
-    """The marks after a word, without a full stop that the word ends with itself."""
+    """The marks after a word, without a full stop if the word already ends with one."""
     return after[1:] if text.endswith(".") and after.startswith(".") else after

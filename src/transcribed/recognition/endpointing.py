@@ -32,7 +32,7 @@ class EndpointingRules:
     """The most of a run that is kept from before `onset_probability` was reached."""
     padding_before: float = 0.2
     """Audio before the first speech that belongs to a segment, for soft onsets. More silence, above all
-    digital, costs words: the normalisation of the model's features is that of the whole segment."""
+    digital silence, causes wrong words: the model's features are normalised over the whole segment."""
     padding_after: float = 0.2
     """Audio after the last speech that belongs to a segment. At most `pause`."""
 

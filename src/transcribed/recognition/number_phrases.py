@@ -5,7 +5,8 @@ numbers from 10 in digits, smaller ones as words unless they are part of an amou
 measure or a string of digits. Where a number can be read in two ways, the words around it decide; in doubt
 words stay.
 
-Each rule reads the phrase through a Reader, which records how far the rule looks.
+Each rule is a function `(reader, index)`. It returns the pieces of the phrase that begins at this token, or
+None if it does not apply. It reads tokens through the Reader, which records how far the rule looks.
 """
 
 import re
@@ -67,10 +68,10 @@ _CODES = _words(
     "chapter section version figure bus number zip building terminal ward locker boeing exit psalm article"
 )
 _WEAK_CODES = _words("number code pin zip bus exit building")
-"""Of these words, those after which a number below 10 stays a word: "number one"."""
+"""Those of _CODES after which a number below 10 stays a word: "number one"."""
 _TELEPHONE = _words("phone telephone cell mobile fax call dial text hotline reach")
 _NEAR = 8
-"""For so many words one of these tells that digits are a telephone number."""
+"""One of the words above within so many tokens before digits tells that they are a telephone number."""
 _STREETS = _words(
     "street st avenue ave road rd drive lane boulevard blvd court place way terrace square highway parkway "
     "circle crescent close broadway"
@@ -163,7 +164,8 @@ class Token(NamedTuple):
 class Piece(NamedTuple):
     """The text of one written word without its punctuation, and the index after the last token replaced.
 
-    `text` is None if the word stays as it is. `kind` is what it is, where the next phrase depends on it.
+    `text` is None if the word stays as it is. `kind` says what the word is if the next phrase depends on
+    that: "number", "time", "day", "month", or the name of a month that may be another word.
     """
 
     text: str | None
@@ -174,8 +176,8 @@ class Piece(NamedTuple):
 class Reader:
     """Reads the tokens of a phrase from `start` on. `kind` is that of the piece before it.
 
-    `reach` is the index of the last token on which a decision depended: the number of tokens, if it was
-    the end of the text.
+    `reach` is the index of the last token on which a decision depended. It is the number of tokens if a
+    decision depended on the end of the text.
     """
 
     def __init__(self, tokens: Sequence[Token], *, american: bool) -> None:
@@ -209,11 +211,11 @@ class Reader:
 
     @staticmethod
     def _are_digits(one: str, other: str) -> bool:
-        """Whether two words with a comma between are digits all the same: "one, oh, oh"."""
+        """Whether two words with a comma between them are still one string of digits: "one, oh, oh"."""
         return other in DIGITS and "0" in {DIGITS[one], DIGITS[other]} and "o" not in {one, other}
 
     def before(self, count: int = 1) -> str:
-        """The token so many before the phrase, or "" if punctuation separates them."""
+        """The token `count` places before the phrase, or "" if punctuation separates them."""
         for n in range(self.start, self.start - count, -1):
             if n == 0 or not self.tokens[n].joined or self.tokens[n - 1].closing:
                 return ""
@@ -342,7 +344,7 @@ def _time(r: Reader, i: int) -> list[Piece] | None:
 
 
 def _is_time(r: Reader, hour: int, minute: Number, *, has_oh: bool) -> bool:
-    """Whether two numbers that end a phrase, or precede other words, are rather a time than a year."""
+    """Whether an hour and a minute without "o'clock", "am" or "pm" are a time, and not a year or a code."""
     following = r.at(minute.end)
     if _continues(r, minute.end) or following in _COUNTED or following in _CURRENCIES:
         return False
@@ -502,7 +504,7 @@ def _with_pairs(r: Reader, found: Digits) -> Digits:
 
 
 def _grouped(r: Reader, text: str) -> str:
-    """North American telephone numbers are grouped, if they are called so."""
+    """Digits with dashes if they are a North American telephone number and the words before say so."""
     recent = {token.text for token in r.tokens[max(0, r.start - _NEAR) : r.start]}
     found = _TELEPHONE_NUMBER.fullmatch(text)
     if found is None or not r.american or not recent & _TELEPHONE:
@@ -542,7 +544,7 @@ def _fraction(r: Reader, i: int) -> list[Piece] | None:
 
 
 def _span(r: Reader, i: int) -> list[Piece] | None:
-    """A number below 10 is in digits if a span ends with one in digits: "5 to 10"."""
+    """A number below 10 that begins a span whose second number is in digits: the "5" of "5 to 10"."""
     if (low := ONES.get(r.at(i))) is None:
         return None
     between = r.at(i + 1) == "and" and r.before() == "between"
@@ -594,7 +596,7 @@ def _vague(r: Reader, i: int) -> list[Piece] | None:
 
 
 def _amount(r: Reader, i: int) -> list[Piece] | None:
-    """A quantity with what it counts."""
+    """A quantity with the unit or currency that it counts, if there is one."""
     is_difference = r.kind == "number" or r.before() in NUMBER_WORDS
     has_sign = r.at(i) in {"minus", "negative"} and not is_difference
     quantity = _quantity(r, i + has_sign)
@@ -641,7 +643,7 @@ def _small(r: Reader, text: str, i: int, end: int) -> list[Piece] | None:
 
 
 def _as_spoken(r: Reader, i: int, end: int) -> list[Piece]:
-    """Words that stay as they are."""
+    """Pieces for words that stay as they are."""
     return [Piece(None, n + 1) for n in range(i, end) if r.tokens[n].last]
 
 
@@ -693,7 +695,7 @@ def _continued(r: Reader, i: int, number: Number) -> _Quantity:
 
 
 def _is_moment(r: Reader, end: int) -> bool:
-    """Whether "one point five" that ends here is rather "at one point, five"."""
+    """Whether "one point five" that ends here means "at one point, five"."""
     is_amount = r.at(end) in MULTIPLIERS or _has_unit(r, end)
     return r.before() in {"at", "this", "that", "any"} and not is_amount
 
@@ -823,4 +825,4 @@ _RULES: Sequence[Callable[[Reader, int], list[Piece] | None]] = (
     _notes,
     _amount,
 )
-"""The kinds of phrases, in order of precedence."""
+"""The rules, in order of precedence."""

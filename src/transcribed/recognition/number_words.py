@@ -1,8 +1,8 @@
 """Parses English number words: "two hundred and five" is 205, "oh double five" the digits 055.
 
 The functions read words through `at(index)`, which returns a word in lower case, or "" where the phrase
-ends. So a caller knows how far a decision has looked. Results contain the index after the last word; they
-are None if there is no such number.
+ends. So the caller, who provides `at`, learns which words a decision depends on. Results contain the index
+after the last word. They are None if no such number begins at the index `i`.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ NUMBER_WORDS = frozenset([*DIGITS, *TEENS, *TENS, *MULTIPLIERS, *REPEATED]) - {"
 ORDINAL_WORDS = frozenset([*ORDINAL_ONES, *_ORDINAL_TEENS, *_ORDINAL_TENS, *_ORDINAL_SCALES])
 PARTS = NUMBER_WORDS | ORDINAL_WORDS | frozenset(_DENOMINATORS) | frozenset(_PLURAL_DENOMINATORS)
 PARTS |= frozenset(PLURAL_TENS)
-"""Words that parts of a hyphenated number may be."""
+"""The words that may be parts of a hyphenated number."""
 
 
 class Number(NamedTuple):
@@ -110,7 +110,7 @@ def cardinal(at: At, i: int, *, joined: bool = True) -> Number | None:
 
 
 def _group(at: At, i: int, *, joined: bool) -> Number | None:
-    """A number in front of a scale: to 999, or "fifteen hundred"."""
+    """A number that may stand before a scale such as "thousand": up to 999, or "fifteen hundred"."""
     if at(i) == HUNDRED or (at(i) == "a" and at(i + 1) == HUNDRED):
         hundreds = Number(1, i + (at(i) == "a"))
     elif (found := below_hundred(at, i)) is None:
@@ -172,7 +172,7 @@ def _ordinal_below_hundred(at: At, i: int) -> Number | None:
 def digits(at: At, i: int, *, decimals: bool = False) -> Digits | None:
     """Digits spoken one by one, with "oh", "double" and "triple".
 
-    A digit before "hundred" is none. Neither is one before "million", unless they are `decimals`.
+    A digit before "hundred" does not count, nor does one before "million" unless these are `decimals`.
     """
     found = ""
     multipliers = {HUNDRED} if decimals else MULTIPLIERS
@@ -205,7 +205,7 @@ def decimal(at: At, whole: Digits) -> Digits | None:
 
 
 def fraction(at: At, i: int) -> tuple[int, int, int] | None:
-    """A fraction in lowest terms below 1: its numerator, its denominator, and the index after it."""
+    """A fraction below 1 in lowest terms: its numerator, its denominator, and the index after it."""
     numerator = below_hundred(at, i)
     if numerator is None:
         return None

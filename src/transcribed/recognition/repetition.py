@@ -16,9 +16,9 @@ _LONGEST_PHRASE = 48
 _FEWEST_TOKENS = 12
 _FEWEST_TIMES = 3
 _LONG_PHRASE = 8
-"""Tokens from which on a phrase is suspicious as soon as a part of it is repeated."""
+"""The least number of tokens of a phrase that is suspicious as soon as a part of it is repeated."""
 _JUMP_BACK = 20
-"""Frames (24 ms) by which attention that has jumped back is behind: half a second."""
+"""If attention is more than so many frames (24 ms) behind its furthest place, it has jumped back."""
 
 _COMPARED = 8
 """How many of the last tokens are compared with those one phrase earlier."""
@@ -35,8 +35,8 @@ _LEAST_ADVANCE = 0.5
 def repeated_phrase_length(tokens: Sequence[int]) -> int | None:
     """The length in tokens of the shortest phrase that is repeated at the end of the sequence, else None.
 
-    A phrase counts as repeated from three times and twelve tokens in total on, a long one when twelve
-    tokens of it come again.
+    A phrase counts as repeated if it stands there at least three times, with at least twelve tokens in
+    total. A phrase of eight tokens or more counts as soon as twelve tokens after it repeat its tokens.
     """
     for phrase in range(1, min(_LONGEST_PHRASE, len(tokens)) + 1):
         times = max(_FEWEST_TIMES, -(-_FEWEST_TOKENS // phrase))
@@ -83,7 +83,10 @@ def length_without_loop(tokens: Sequence[int], phrase: int, attention: Array) ->
 
 
 def _without_jump_back(medians: npt.NDArray[np.int64], kept: int, unjudged: int) -> int:
-    """Return how many tokens to keep without those by which attention went back to the start of a loop."""
+    """Return how many tokens to keep, without last tokens during which attention has jumped back.
+
+    `medians` are the median frames of the last tokens, and `unjudged` is the number of tokens before these.
+    """
     while (
         kept > unjudged + 1 and medians[kept - unjudged - 1] < medians[: kept - unjudged].max() - _JUMP_BACK
     ):

@@ -1,10 +1,11 @@
 """Phrases that a decoder favours, as a trie of tokens.
 
-This is shallow fusion with a list of phrases, as Zhao et al., 2019, "Shallow-Fusion End-to-End Contextual
-Biasing" describe it: each token of a phrase gets a bonus, which grows along the phrase and is taken back if
-the phrase breaks off. The trie says how much log-probability a text may give up to follow a phrase:
-its *cost* is the sum, over the tokens of the phrase so far, of how much more probable the best token was.
-So a broken phrase leaves nothing behind: the text goes on from where the phrase began, as without it.
+The method is derived from shallow fusion with a list of phrases (Zhao et al., 2019, "Shallow-Fusion
+End-to-End Contextual Biasing"): each token of a phrase gets a bonus, which is taken back if the phrase
+breaks off. Here the bonus of all tokens so far is the *allowance* of a node. The *cost* of a phrase is the
+sum of the negative logarithms of the probabilities of its tokens, in nats. A decoder follows a phrase only
+if it costs no more than its allowance. Otherwise the text is as without the phrase, so that no bonus has
+to be taken back.
 """
 
 import math
@@ -12,15 +13,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _FIRST, _EACH, _MOST = 3.0, 2.0, 14.0
-"""The bonus of a phrase, in nats: of any, for each token, and at most. Measured by bench/vocabulary.py."""
+"""The bonus of a phrase in nats: a constant, an amount for each token, and the most in total.
+
+Measured by bench/vocabulary.py.
+"""
 _FEW, _BY_COUNT = 100, 0.5
-"""Above how many phrases the bonus of any is smaller, and by how much for each factor of e."""
+"""Above this number of phrases the constant is smaller, by so many nats for each factor of e."""
 
 
 def spellings(phrase: str) -> tuple[str, ...]:
-    """Return a phrase as decoders write it, with its leading space, and without at the start of a text.
+    """Return the spellings of a phrase: with a leading space, and without one for the start of a text.
 
-    A phrase may begin a sentence, with a capital letter. Words with a hyphen may be written apart.
+    A phrase at the beginning of a sentence has a capital first letter. Words with a hyphen may also be
+    written as separate words.
     """
     capital = phrase[:1].upper() + phrase[1:]
     texts = [phrase, capital]
@@ -39,12 +44,12 @@ class Node:
         self.children: dict[int, Node] = {}
         self.ends = False
         self.allowance = 0.0
-        """The most that a text may give up to get here, in nats."""
+        """The most that the tokens up to here may cost, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The end of a text as the beginning of a phrase. `cost` is what the text gave up for it, in nats."""
+    """A node that the end of a text has reached. `cost` is that of the tokens up to it, in nats."""
 
     node: Node
     cost: float = 0.0
@@ -53,8 +58,8 @@ class Match:
 class PhraseTrie:
     """A trie of phrases, each a sequence of tokens with a weight.
 
-    `count` is the number of phrases, each of which may have several sequences: one of many phrases gets a
-    smaller bonus, since one of many is more often similar to what was said.
+    `count` is the number of phrases, each of which may have several sequences. The more phrases there are,
+    the smaller is the bonus of each, since some of many phrases more often sound like what was said.
     """
 
     def __init__(self, phrases: Iterable[tuple[Sequence[int], float]], count: int = 0) -> None:
@@ -76,7 +81,7 @@ class PhraseTrie:
     def after(self, matches: Sequence[Match], token: int, costs: Sequence[float] = ()) -> list[Match]:
         """Return the matches after one more token, which may also begin a phrase.
 
-        `costs` are what the token costs each match; none if the token was the most probable one.
+        `costs` has the cost of the token for each match, and for the root; without it the token is free.
         """
         following = []
         for number, match in enumerate((*matches, Match(self.root))):
@@ -86,7 +91,7 @@ class PhraseTrie:
         return following
 
     def matches(self, tokens: Sequence[int]) -> list[Match]:
-        """Return the matches at the end of tokens, which cost nothing."""
+        """Return the matches at the end of tokens, which count as free."""
         found: list[Match] = []
         for token in tokens[-self.longest :] if self.longest else ():
             found = self.after(found, token)

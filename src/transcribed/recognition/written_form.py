@@ -1,8 +1,8 @@
 """Writes spoken numbers as people write them: "twelve dollars and fifty cents" as "$12.50".
 
-The text is read from left to right, phrase by phrase. What becomes of a phrase depends on the words before
-it, on its own, and on at most a few after it. A written word is settled when all words that it depends on
-are. So the written form of settled words never changes.
+The text is read from left to right, phrase by phrase. The written form of a phrase depends on the words
+before it, on its own words, and on at most a few words after it. A written word is settled when all words
+that it depends on are. So the written form of settled words never changes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,7 +75,7 @@ def _split(text: str) -> _Parts:
     numbers = 0
     while numbers < len(split) and split[numbers] in PARTS:
         numbers += 1
-    # "one-way" and "first-class" are no numbers.
+    # "one-way" and "first-class" are not numbers.
     if numbers == 0 or (numbers == 1 and split[0] in ONES) or split[0] in ORDINAL_WORDS:
         return whole
     tail = stripped[len("-".join(split[:numbers])) :]

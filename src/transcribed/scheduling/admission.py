@@ -129,7 +129,7 @@ class Totals:
     failed: int = 0
     """Ended or not opened because of another error."""
     finals: Counter[str | None] = field(default_factory=Counter)
-    """By the model that made them; None for engines that do not name their models."""
+    """The number of finals by the model that made them; None if the engine does not name its models."""
     received: float = 0.0
     """Seconds of audio."""
     sent: float = 0.0

@@ -6,32 +6,32 @@ from transcribed.engines.base import Effort, StepKind
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 
 _REDUCED_ABOVE = 0.45
-"""Mean wait of partials, in seconds, above which they are made with less effort."""
+"""The mean wait of partials, in seconds, above which their effort is reduced."""
 _RESTORED_BELOW = 0.2
-"""Mean wait below which they get full effort again, with which it should not rise above the other."""
+"""The mean wait below which they get full effort again. With full effort it should stay below the above."""
 _SHORTEST_TIME = 5.0
-"""Seconds for which the effort stays reduced at least."""
+"""The least number of seconds for which the effort stays reduced."""
 _LONGEST_TIME = 160.0
-"""The same after full effort has repeatedly proved too much."""
+"""The same after full effort has repeatedly been too much."""
 _PROVED = 30.0
-"""Seconds after which full effort has proved possible."""
+"""Seconds of full effort after which the machine is known to have room for it."""
 
 
 class EffortRule:
-    """The effort of new segments on the whole machine, from the mean wait of its partials.
+    """The effort of new segments of all streams, from the mean wait of partials.
 
-    Where full effort proves too much soon after it was restored, it is tried again after twice the time.
+    If full effort is too much soon after it was restored, it stays reduced twice as long as before.
     """
 
     def __init__(self) -> None:
         self.effort = Effort.FULL
         self.overloaded = False
-        """Whether waits are longer than promised, so that open segments must change, too."""
+        """Whether waits are longer than promised, so that the effort of open segments must change, too."""
         self._since = -math.inf
         self._time = _SHORTEST_TIME
 
     def update(self, now: float, wait: float) -> None:
-        """Decide anew, from the mean wait of partials."""
+        """Decide anew, from the mean wait of partials in seconds. `now` is the time, in seconds."""
         self.overloaded = wait > PROMISED_INTERVAL
         spent = now - self._since
         if self.effort is Effort.FULL and wait > _REDUCED_ABOVE:

@@ -8,26 +8,26 @@ from transcribed.scheduling.meter import Average, Meter, Step
 from transcribed.scheduling.policy import LONGEST_WAIT, OVERHEAD, PROMISED_INTERVAL, admits, room
 
 _WAITS_FADE = 3.0
-"""Seconds after which the wait of a partial counts by a third."""
+"""Seconds after which the wait of a partial has about a third of its weight."""
 _ASSUMED_WAITS = 3.0
-"""Until partials say otherwise, the wait is 0, as if so many had said so: one alone says little."""
+"""The wait assumed at first, 0, weighs like so many partials, so that one partial changes little."""
 _SHARE_FADE = 20.0
-"""The same as _WAITS_FADE for the share of threads."""
+"""Like _WAITS_FADE, for the share of the threads' time."""
 _ASSUMED_SHARE = 2.0
-"""The share measured at loading counts like so many seconds of a thread under load."""
+"""The share that is assumed before there is load weighs like so many seconds of a thread under load."""
 
 _LEAST_SHARE = 0.5
-"""The least share that is believed without load: at loading, other programs may be starting, too."""
+"""The least share that is assumed without load: at loading, other programs may be starting, too."""
 
 _CHANGED_SHARE = 0.1
-"""When other programs leave so much more or less than before, what was measured is forgotten."""
+"""If the share that other programs leave changes by more than this, earlier measurements are dropped."""
 
 
 class Load:
-    """The live streams of all engines on some threads, and the part of the threads' time left for them.
+    """The live streams of all engines, and the share of the threads' time that is available to them.
 
-    That part is measured while all threads are busy: other programs, the server's own work and the handing
-    over of steps have the rest. Times are seconds of any clock.
+    The share is measured while all threads are busy. The rest is used by other programs, the server's own
+    work and the handing over of steps. Times are seconds of any clock.
     """
 
     def __init__(self, threads: int) -> None:
@@ -44,28 +44,28 @@ class Load:
         return self._streams.total()
 
     def loaded(self, share: float) -> None:
-        """Take over the share of the threads' time that an engine had when it was loaded, with all busy."""
+        """Set the share of the threads' time in which they computed while an engine was loaded."""
         self._share_at_loading = share
         self._assume_share()
 
     def beside(self, share: float) -> None:
-        """Take over the share that the threads would have by what other programs use now."""
+        """Set the share of the threads' time that other programs leave at present."""
         if abs(share - self._share_now) > _CHANGED_SHARE:
             self._share.forget()
         self._share_now = share
         self._assume_share()
 
     def _assume_share(self) -> None:
-        """Assume the lesser one. One that is too low is corrected before it is reached."""
+        """Assume the lesser share. If it is too low, the load corrects it before it limits anything."""
         share = max(_LEAST_SHARE, min(self._share_at_loading, self._share_now))
         self._share.assumed = share * (1.0 - OVERHEAD)
 
     def opened(self, meter: Meter) -> None:
-        """Count a live stream whose costs this meter measures."""
+        """Count one more live stream whose costs this meter measures."""
         self._streams[meter] += 1
 
     def closed(self, meter: Meter) -> None:
-        """Count it no longer."""
+        """Count one live stream less of this meter."""
         self._streams[meter] -= 1
         if not self._streams[meter]:
             del self._streams[meter]
@@ -75,13 +75,13 @@ class Load:
         return self._waits.mean(now)
 
     def available(self, now: float) -> float:
-        """The seconds of a thread that all live streams together can have in each second."""
+        """The seconds of thread time per second that are available to all live streams together."""
         return self._threads * self._share.mean(now)
 
     def capacity(self, meter: Meter, now: float, part: float = 1.0) -> int:
         """How many live streams an engine can serve beside those of other engines; at least 1.
 
-        `part` is the part of the available time that they may use.
+        `part` is the part of the available time that all live streams may use.
         """
         demand = meter.demand(now)
         others = self._demand(now) - self._streams[meter] * demand
@@ -98,7 +98,7 @@ class Load:
         """Record a step of a live stream. `busy` says that all threads were busy when it began."""
         if busy and step.effort is not Effort.ALONE:
             self._share.add(now, step.cpu, step.taken)
-        # Where even listening waits for so long, there may be no partials at all.
+        # On an overloaded machine listening waits so long that there may be no partials at all.
         starved = step.kind is StepKind.LISTEN and step.waited > PROMISED_INTERVAL
         if starved or (step.kind is StepKind.PARTIAL and step.waited > 0):
             self._waits.add(now, min(step.waited, LONGEST_WAIT))

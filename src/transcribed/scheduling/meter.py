@@ -1,4 +1,4 @@
-"""Measures the cost of live streams on this machine while they run. It reads no clock: times are given."""
+"""Measures the cost of live streams on this machine while they run. It reads no clock."""
 
 import math
 from collections.abc import Sequence
@@ -9,31 +9,31 @@ from transcribed.engines.base import Costs, Effort, Hypothesis, RecognitionEvent
 from transcribed.scheduling.policy import LONGEST_WAIT, PROMISED_INTERVAL, demand
 
 _COSTS_FADE = 30.0
-"""Seconds after which a measurement of costs counts by a third of its weight."""
+"""Seconds after which a measurement of costs has about a third of its weight."""
 _ASSUMED_AUDIO = 30.0
-"""What was measured at loading counts like so many seconds of audio of streams."""
+"""The costs measured at loading weigh like so many seconds of audio of streams."""
 _ASSUMED_PARTIALS = 20.0
-"""The same for partials."""
+"""The cost of a partial measured at loading weighs like so many partials."""
 _LISTENING_PART = 0.15
-"""The part of listening in the costs of listening and finals that are measured together at loading."""
+"""The part of listening in the cost of listening and finals, which are measured together at loading."""
 _CONSTANT_PART = 0.7
 """The part of a partial's cost at the promised interval that does not depend on the amount of new audio."""
 _ASSUMED_SPEECH = 0.9
-"""The part of the time for which speakers are assumed to speak."""
+"""The part of a stream that is assumed to be speech."""
 _ASSUMED_SPEECH_AUDIO = 200.0
-"""How many seconds of audio that assumption counts like: streams that begin are silent for a moment."""
+"""That assumption weighs like so many seconds of audio, since new streams are silent for a moment."""
 _LEAST_SPEECH = 0.75
-"""A stream is taken to be in speech for this part of the time at least, since silent speakers may speak."""
+"""The least part of a stream that counts as speech, since silent speakers may speak at any time."""
 
 
 class Average:
-    """An average over amounts of something, which fade: it returns to what was assumed at first.
+    """A weighted average of measurements whose weights fade, so that it returns to an assumed value.
 
-    So neither a busy hour nor an idle one counts for ever. Times are in seconds of any clock.
+    So neither a busy hour nor an idle one has a lasting effect. Times are in seconds of any clock.
     """
 
     def __init__(self, assumed: float, weight: float, fade: float) -> None:
-        """`assumed` is as if measured of an amount `weight`. `fade` is the time constant in seconds."""
+        """`assumed` is a value with a constant `weight`. `fade` is the time constant in seconds."""
         self.assumed = assumed
         self._assumed_weight = weight
         self._fade = fade
@@ -41,7 +41,7 @@ class Average:
         self._at = -math.inf
 
     def add(self, now: float, total: float, weight: float = 1.0) -> None:
-        """Add a measurement: so much in total, of an amount `weight`."""
+        """Add a measurement: the total of an amount `weight`, so that their quotient is averaged."""
         self._sum, self._weight = self._faded(now)
         self._sum += total
         self._weight += weight
@@ -65,11 +65,11 @@ class Average:
 class Step:
     """A step of a live stream that has been done; all times in seconds.
 
-    `cpu` is for how long its thread computed, for a final including what was done ahead of it; `taken` for
-    how long the thread could do nothing else. Each stream of a batch has its part of both. `heard` is the
-    audio that was searched for speech, `recognised` the audio that was recognised first in this step.
-    `waited` is for how long the step's audio had waited at the end, since it was spoken and had arrived; it
-    is negative for a client that sends faster than real time.
+    `cpu` is the CPU time of the step; that of a final includes the step that recognised it ahead. `taken`
+    is the elapsed time for which the thread was occupied. In a batch, both are divided by the number of
+    streams. `heard` is the audio that was searched for speech, `recognised` the audio that was recognised
+    for the first time. `waited` is the time from when the audio had been spoken and had arrived until the
+    end of the step; it is negative for a client that sends faster than real time.
     """
 
     kind: StepKind
@@ -83,14 +83,14 @@ class Step:
 
 
 class Meter:
-    """The cost of an engine's live streams while the machine is busy, from the costs measured at loading.
+    """The cost of an engine's live streams on a busy machine. It begins with the costs measured at loading.
 
-    Costs are the times for which threads computed, so that waiting for a core is none. Those of partials
-    are of REDUCED effort and at the promised interval: one that covers less new audio is converted.
+    Costs are CPU times of threads, so that waiting for a core costs nothing. The cost of a partial is that
+    at the promised interval: the cost of one that covers another amount of new audio is converted.
     """
 
     def __init__(self, measured: Costs, *, reduces: bool = False) -> None:
-        """`reduces` says that partials of reduced effort cost less, so that only those count."""
+        """With `reduces`, partials of reduced effort cost less than others, and only those count."""
         self._reduces = reduces
         self._listening = Average(_LISTENING_PART * measured.steady, _ASSUMED_AUDIO, _COSTS_FADE)
         self._finals = Average((1 - _LISTENING_PART) * measured.steady, _ASSUMED_AUDIO, _COSTS_FADE)
@@ -102,13 +102,13 @@ class Meter:
         return Costs(self._listening.mean(now) + self._finals.mean(now), self._partial.mean(now))
 
     def demand(self, now: float) -> float:
-        """The seconds of a thread that a stream needs per second, with partials as often as promised."""
+        """The seconds of thread time per second that a stream needs, with partials as often as promised."""
         return demand(self.costs(now), min(1.0, max(_LEAST_SPEECH, self._speech.mean(now))))
 
     def record(self, now: float, step: Step) -> None:
         """Record a step that ended `now`."""
         if step.effort is Effort.ALONE:
-            return  # It also computes on other cores, and has their caches for itself.
+            return  # Such a step may use several cores, and has the caches of the processor for itself.
         match step.kind:
             case StepKind.LISTEN:
                 self._listening.add(now, step.cpu, step.heard)
@@ -120,7 +120,7 @@ class Meter:
                 if step.effort is Effort.REDUCED or not self._reduces:
                     self._partial.add(now, step.cpu / _size(step.recognised))
             case StepKind.PARTIAL | StepKind.AHEAD:
-                pass  # The client sends faster than real time; a final has the cost of what was done ahead.
+                pass  # A partial for a client that is too fast; the cost of AHEAD is part of a final's.
         self._speech.add(now, 0.0, step.heard)
 
 

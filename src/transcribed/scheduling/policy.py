@@ -18,12 +18,12 @@ PROMISED_INTERVAL = 0.7
 With this interval, the latency of 95 of 100 words is about a second.
 """
 LONGEST_WAIT = 3 * PROMISED_INTERVAL
-"""Cap of a partial's wait. A longer one is its own stream's, whose client may read nothing."""
+"""Cap of a partial's wait. Longer waits are caused by the stream's own client, which may read nothing."""
 OVERHEAD = 0.15
-"""The part of the threads' time that the server needs for all else, until it is known under load."""
+"""The part of the threads' time that the server needs for other work, assumed until it is measured."""
 FULL_QUALITY_PART = 0.95
-"""Of the threads' time for live streams, the part for streams that can be stepped down. The rest, and as
-much again, is for streams that are."""
+"""The part of the threads' time that may be used when a stream with finals of full quality is opened, if it
+can step down instead. When one that steps down is opened, it is as much above 1 as this is below."""
 _TOLERANCE = 1.1
 """Streams are admitted while the mean wait of partials is at most this many promised intervals."""
 MAX_EARLINESS = 1.0
@@ -134,15 +134,15 @@ def demand(costs: Costs, speech: float = 1.0) -> float:
 
 
 def room(available: float, load: float, demand: float) -> int:
-    """How many more live streams fit beside a load. All arguments are seconds of a thread per second."""
+    """How many more live streams fit beside a load. All arguments are seconds of thread time per second."""
     return max(0, int((available - load) / demand + 1e-9))
 
 
 def admits(available: float, load: float, demand: float, wait: float) -> bool:
     """Whether to admit one more live stream of this demand beside the load of the others.
 
-    `wait` is the mean wait of partials at present. It tells what the costs do not: it is long, too, where
-    other programs have just begun to take their time.
+    `wait` is the mean wait of partials at present, in seconds. It shows what the costs do not yet show, as
+    when other programs have just begun. The first stream is always admitted.
     """
     if load == 0:
         return True

@@ -1,4 +1,4 @@
-"""How much of the machine's processors other programs use, by the counters of Linux."""
+"""Measures how much of the machine's processors other programs use, by the counters of Linux."""
 
 import os
 import time
@@ -7,16 +7,17 @@ from pathlib import Path
 
 _COUNTERS = Path("/proc/stat")
 _SHORTEST = 1.0
-"""Counters are too coarse for shorter times, in seconds."""
+"""The shortest time, in seconds, for which the counters are fine enough."""
 _IDLE = (3, 4)
-"""The positions of the times in which a processor waits, alone and for a disk."""
+"""The positions of the idle times: without work, and waiting for a disk."""
 _TIMES = 8
-"""Times of guests follow, which are included in others. The last is what other virtual machines took."""
+"""The number of times that are read; the last is that of other virtual machines. The times of guests, which
+follow, are included in the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the counters said at some time; all in seconds, the last two in those of a processor."""
+    """The counters at the time `at`, in seconds: processor time of all programs, and of this process."""
 
     at: float
     busy: float
@@ -24,7 +25,7 @@ class Usage:
 
 
 def read_usage() -> Usage | None:
-    """Read the counters; None where there are none."""
+    """Read the counters; None on systems without them."""
     try:
         counters = _COUNTERS.read_text(encoding="ascii")
     except OSError:
@@ -33,7 +34,7 @@ def read_usage() -> Usage | None:
 
 
 def busy_seconds(counters: str, ticks: int) -> float:
-    """Return for how many seconds processors were busy since the start, of counters in ticks per second."""
+    """Return the seconds of processor time since the start of the machine, by counters in ticks."""
     times = counters.partition("\n")[0].split()[1 : 1 + _TIMES]
     return sum(int(each) for position, each in enumerate(times) if position not in _IDLE) / ticks
 
@@ -47,8 +48,9 @@ def used_by_others(earlier: Usage, later: Usage) -> float | None:
 
 
 def share_beside(others: float, threads: int, processors: int) -> float:
-    """Return the share of their time for which threads compute that always could, beside other programs.
+    """Return the share of their time for which busy threads can compute beside other programs.
 
-    `others` is how many processors those use. All get the same share, if there are more than processors.
+    `others` is the number of processors that other programs use. If there are fewer processors than busy
+    threads and programs, all get the same share.
     """
     return min(1.0, processors / (threads + others))

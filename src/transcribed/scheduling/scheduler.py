@@ -48,16 +48,17 @@ BUFFERED_SECONDS = 5.0
 STEP_SECONDS = 20.0
 """Time limit of a step. Beyond it, the stream ends and its thread is replaced."""
 _USAGE_SECONDS = 5.0
-"""Time between looks at what other programs use of the machine."""
+"""Seconds between measurements of the processors that other programs use."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _StepResult:
-    """The events of a step, and the seconds that it computed.
+    """The events of a step, and its CPU time in seconds.
 
-    `heard` and `recognised` are the seconds of audio that were searched for speech, and recognised first.
+    `heard` is the audio that was searched for speech, `recognised` the audio that was recognised for the
+    first time, both in seconds.
     """
 
     events: Sequence[RecognitionEvent]
@@ -68,9 +69,9 @@ class _StepResult:
 
 @dataclass(frozen=True, slots=True)
 class _Conditions:
-    """Under which conditions a step began: when, with what effort, and whether all threads were busy then.
+    """The conditions of a step: when it began, its effort, and whether all threads were busy then.
 
-    `streams` is how many streams made the step together.
+    `streams` is the number of streams in the batch.
     """
 
     began: float
@@ -116,7 +117,7 @@ class Scheduler:
         self._candidates: dict[_ScheduledStream, Candidate[_ScheduledStream]] = {}
         self._fast_steps = 0
         self.load = Load(self._workers.count)
-        """The live streams of all engines, and what the machine has left for them."""
+        """The live streams of all engines, and the share of the threads' time available to them."""
         self._closed = False
         self._next_look: asyncio.TimerHandle | None = None
 
@@ -133,7 +134,7 @@ class Scheduler:
         await self._workers.stop()
 
     def _look_at_others(self, earlier: Usage | None) -> None:
-        """Note what other programs have used since `earlier`, and again after a while."""
+        """Measure how much other programs have used since `earlier`, and repeat it periodically."""
         if earlier is None or (now := read_usage()) is None:
             return
         others = used_by_others(earlier, now)
@@ -158,7 +159,7 @@ class Scheduler:
     def capacity(self, meter: Meter, part: float = 1.0) -> int:
         """How many live streams can be served at the costs that the meter has measured.
 
-        `part` is the part of the machine that they may use.
+        `part` is the part of the available time that all live streams may use.
         """
         return self.load.capacity(meter, asyncio.get_running_loop().time(), part)
 
@@ -167,7 +168,7 @@ class Scheduler:
     ) -> RecognitionStream:
         """Open a stream and run its steps. Raises LimitExceeded if a live stream cannot be served well.
 
-        `part` is the part of the machine that all live streams together may use.
+        `part` is the part of the available time that all live streams together may use.
         """
         if self._closed:
             raise Stopping
@@ -291,7 +292,7 @@ class ScheduledEngine:
             if self._reduced is None:
                 raise
         stream = self._scheduler.open(self._reduced, options, self._reduced_meter, 2.0 - self._part)
-        _log.info("The machine is busy: the finals of a new stream are of lower quality.")
+        _log.info("The machine is busy: all results of a new stream are of lower quality.")
         return stream
 
 
@@ -373,7 +374,7 @@ class _ScheduledStream:
         return StreamStatus(self._pace, self._received, max(0.0, self._received - self._recognised))
 
     def effort(self, kind: StepKind) -> Effort:
-        """The effort of a step of this kind, where others compute beside it."""
+        """The effort of a step of this kind while other streams are open."""
         return self._effort.of(kind, self._load.rule) if self.live else Effort.FULL
 
     def begin_step(self) -> None:
@@ -406,7 +407,7 @@ class _ScheduledStream:
         if candidate.kind is StepKind.AHEAD:
             self._ahead = result.cpu
         elif candidate.kind is not StepKind.LISTEN:
-            # Speech that goes on after a pause makes the step ahead useless: a busy machine makes none.
+            # The step ahead was useless, since speech went on. A busy machine does no such steps.
             self._ahead = 0.0
         step = Step(
             candidate.kind,

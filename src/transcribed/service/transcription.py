@@ -332,7 +332,7 @@ class Transcription:
         if not names:
             return joined(request.options.phrases, self._phrases)
         if self._vocabularies is None:
-            raise BadRequest("There are no vocabularies here.")
+            raise BadRequest("There are no stored vocabularies here. Leave the names of vocabularies out.")
         found = await self._vocabularies.phrases(request.owner, names)
         return joined(request.options.phrases, found, self._phrases)
 

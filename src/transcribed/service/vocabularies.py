@@ -13,7 +13,7 @@ from transcribed.wire.vocabulary import MOST_PHRASES, decoded_lines, phrases_of
 __all__ = ["MAX_BYTES", "Vocabularies", "decoded_lines", "joined", "phrases_in"]
 
 _MOST_FILE_BYTES = 4 * 1024**2
-"""The most bytes of a vocabulary for all streams."""
+"""The most bytes of the file of a vocabulary for all streams."""
 
 
 class Vocabularies(WordLists):
@@ -28,9 +28,9 @@ class Vocabularies(WordLists):
         return _stored_phrases(name, await self.lines(owner, name))
 
     async def put(self, owner: str, name: str, lines: Sequence[str]) -> tuple[Phrase, ...]:
-        """Store a vocabulary as its lines. Returns its phrases.
+        """Store the lines of a vocabulary. Returns its phrases.
 
-        Raises BadRequest, TooLarge and StorageFull.
+        Raises BadRequest for a line that is not valid or too many vocabularies, TooLarge and StorageFull.
         """
         phrases = phrases_of(lines)
         if sum(len(line.encode()) + 1 for line in lines) > MAX_BYTES:
@@ -45,9 +45,9 @@ class Vocabularies(WordLists):
 
 
 def joined(*vocabularies: Sequence[Phrase]) -> tuple[Phrase, ...]:
-    """The phrases of several vocabularies; of equal ones, the first counts.
+    """The phrases of several vocabularies. Of phrases that differ only in case, the first is used.
 
-    Raises BadRequest for too many.
+    Raises BadRequest for more than MOST_PHRASES.
     """
     found: dict[str, Phrase] = {}
     for phrases in vocabularies:
@@ -61,7 +61,7 @@ def joined(*vocabularies: Sequence[Phrase]) -> tuple[Phrase, ...]:
 
 
 def phrases_in(file: Path) -> tuple[Phrase, ...]:
-    """The phrases of a file. Blocks. Raises ConfigurationError, which names the file."""
+    """The phrases of a file. Blocks. Raises ConfigurationError, which names the file and the fault."""
     try:
         with file.open("rb") as opened:
             content = opened.read(_MOST_FILE_BYTES + 1)

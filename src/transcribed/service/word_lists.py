@@ -12,7 +12,7 @@ from transcribed.storage.word_lists import WordListFolder
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """The actions of the trail on a kind of word lists."""
+    """The actions on a kind of word lists, as the audit trail names them."""
 
     stored: Action
     read: Action
@@ -27,7 +27,7 @@ class WordLists:
         self._actions = actions
 
     async def names(self, owner: str | None) -> list[tuple[str, str]]:
-        """The names of an owner's lists, or with None of all owners', sorted, each with its owner."""
+        """The names of an owner's lists, or with None of all lists, sorted, each with its owner."""
 
         def found() -> list[tuple[str, str]]:
             owners = self._stored.owners() if owner is None else [owner]

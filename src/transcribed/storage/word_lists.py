@@ -11,7 +11,7 @@ from transcribed.storage.owners import owners_in, place_of
 from transcribed.storage.private import make_private_folder
 
 MAX_LISTS = 100
-"""The most lists; Amazon's limit."""
+"""The most lists of a kind that an owner may have; Amazon's limit."""
 
 _NAME = re.compile(r"[0-9a-zA-Z._-]{1,200}")
 _SUFFIX = ".txt"
@@ -19,7 +19,7 @@ _SUFFIX = ".txt"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of word lists: its name for messages, the path of its routes, and what a line holds."""
+    """A kind of word lists: its names for messages, the path of its routes, and what a line contains."""
 
     name: str
     plural: str
@@ -56,7 +56,7 @@ class WordListFolder:
         return OwnersWordLists(self._folder, place_of(owner), self._kind)
 
     def owners(self) -> list[str]:
-        """All who may have lists, sorted; NOBODY is always among them. Raises StorageFailure."""
+        """All owners who may have lists, sorted; NOBODY is always among them. Raises StorageFailure."""
         try:
             return owners_in(self._folder)
         except OSError as error:

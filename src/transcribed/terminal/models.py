@@ -31,7 +31,10 @@ _COLUMNS = ("MODEL", "LANGUAGE", "SIZE", "LICENCE", "PULLED", "RUNS HERE")
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model of the catalogue, or one that was pulled. `lacks` is why it cannot run here, or None."""
+    """A model of the catalogue, or one that was pulled. `size` is in bytes.
+
+    `lacks` is why the model cannot run here; None if it can.
+    """
 
     name: str
     language: str
@@ -42,7 +45,7 @@ class ListedModel:
 
 
 def listed_models(folder: ModelFolder) -> list[ListedModel]:
-    """All models of the catalogue, and behind them pulled ones that it does not have any more."""
+    """All models of the catalogue, and after them pulled models that are no longer in it."""
     models = catalogue().models
     listed = [
         ListedModel(m.name, m.language, m.size, m.licence, _state(folder, m.name), lacking(m.family))
@@ -92,7 +95,7 @@ def pull_model(settings: ModelsSettings, name: str, given: str | None) -> None:
 
             with Fetcher(settings.models_mirror) as fetcher:
                 home = pull(model, folder, fetcher, progress)
-    _tell(f"Pulled {name} into {home}." if progress.began else f"{name} is in {home} already, and whole.")
+    _tell(f"Pulled {name} into {home}." if progress.began else f"{name} is already complete in {home}.")
     if (lacks := lacking(model.family)) is not None:
         _tell(f"It cannot run here: {lacks}.")
     else:
@@ -116,7 +119,7 @@ def print_path(settings: ModelsSettings, name: str | None) -> None:
 def remove_model(settings: ModelsSettings, name: str) -> None:
     """Remove a pulled model, or what an interrupted pull left. Raises TranscribedError."""
     home = ModelFolder(settings.models).remove(name)
-    _tell(f"Removed {home}. A server that uses the model goes on until it stops.")
+    _tell(f"Removed {home}. A running server that has loaded the model is not affected.")
 
 
 class _Shown:

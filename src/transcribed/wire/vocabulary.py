@@ -1,4 +1,4 @@
-"""Files of vocabularies: a list of phrases, or Amazon Transcribe's table of them.
+"""Parses vocabularies: a list of phrases, or Amazon Transcribe's table of them.
 
 A list has one phrase on each line. A table has columns separated by tabs, whose names are on its first
 line: Phrase, and optionally DisplayAs, IPA, SoundsLike (in any order) and Weight, which is this project's
@@ -15,7 +15,7 @@ from transcribed.errors import BadRequest, TooLarge, shown
 from transcribed.options import Phrase
 
 MOST_PHRASES = 10_000
-"""The most phrases of a stream, from all its vocabularies: 70 MB and 3 s of work for a model, once."""
+"""The most phrases of a stream, from all its vocabularies. They take 70 MB and 3 s, once for each model."""
 MOST_CHARACTERS = 256
 """The most characters of a phrase and of its display form; Amazon's limit."""
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 3.0
@@ -27,18 +27,22 @@ _MARKS = set("'\u2019-.&/+#_ ")
 
 
 def decoded_lines(content: bytes) -> list[str]:
-    """Return the lines of a file. Raises BadRequest if it is not UTF-8 text."""
+    """Return the lines of a vocabulary. Raises BadRequest if it is not UTF-8 text."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise BadRequest("The vocabulary is not a text in UTF-8. Save it so, one phrase on each line.")
+        raise BadRequest("The vocabulary is not a text in UTF-8. Save it as UTF-8, one phrase a line.")
     return text.splitlines()
 
 
 def phrases_of(lines: Sequence[str]) -> tuple[Phrase, ...]:
-    """Return the phrases of lines, without duplicates. Raises BadRequest and TooLarge."""
+    """Return the phrases of a vocabulary's lines, without duplicates.
+
+    Raises BadRequest for a line that is not valid or contradicts another, and if there are no phrases.
+    Raises TooLarge for more than MOST_PHRASES.
+    """
     found: dict[str, tuple[int, Phrase]] = {}
     for number, phrase in _table(lines) if _is_table(lines) else _list(lines):
         _check(number, phrase)
@@ -100,7 +104,7 @@ def _table(lines: Sequence[str]) -> Iterator[tuple[int, Phrase]]:
 
 
 def _spoken(entry: str) -> str:
-    """Return the words of an entry of Amazon's."""
+    """Return the words of an entry of the column Phrase, as they are spoken."""
     words = [word for word in re.split(r"[\s-]+", entry) if word]
     plain = [word.replace(".", "") if _ACRONYM.fullmatch(word) else word for word in words]
     # "A.B.C.-s" is the plural of an acronym.
@@ -117,7 +121,7 @@ def _weight(number: int, text: str) -> float:
     if not _LEAST_WEIGHT <= weight <= _MOST_WEIGHT:
         raise BadRequest(
             f"Line {number} of the vocabulary has the weight {shown(text)}. It may be {_LEAST_WEIGHT} to "
-            f"{_MOST_WEIGHT:g}; 1 is as without."
+            f"{_MOST_WEIGHT:g}; without a weight it is 1."
         )
     return weight
 

@@ -1,11 +1,11 @@
 """Decoding that favours phrases (`recognition.vocabulary`), on top of greedy decoding.
 
-After greedy decoding, the places are looked for where the text is not sure of a word and where a phrase, by
-its first differing token, might be meant. From there the decoder reads the phrase, which tells the whole
-cost of it, and the text goes on from its end; if the cost is too high, the text stays as it was. A phrase
-in a draft is verified in the pass that verifies the draft. So a segment without a likely phrase costs
-nothing but a few products of vectors, and a wrong beginning of a phrase is never kept. Beams would read
-every token several times, although most segments contain no phrase.
+After greedy decoding, a *trial* is made at places where a word is doubtful and where the first token of a
+phrase that differs from the text is cheap. In a trial the decoder reads the phrase, which tells its whole
+cost. If the cost is within the allowance of the phrase, the text continues from the end of the phrase,
+otherwise it stays as it was. A phrase in a draft is verified in the pass that verifies the draft. So a
+segment without a likely phrase costs only a few products of vectors, and a wrong beginning of a phrase is
+never kept. Beam search would read every token several times, although most segments contain no phrase.
 """
 
 import math
@@ -32,14 +32,14 @@ from transcribed.options import Phrase
 from transcribed.recognition.vocabulary import Match, Node, PhraseTrie, spellings
 
 _SURE = 0.85
-"""The probability of all tokens of a word from which on no phrase is tried in its place.
+"""A word all of whose tokens have at least this probability is never replaced by a phrase.
 
-Of 45 names that a vocabulary of 54 put right, none took the place of a surer word.
+None of 45 names that a vocabulary of 54 corrected replaced a more probable word.
 """
 _MOST_FIRST = 5.0
-"""The most that the first differing token may cost, in nats; of those names, none cost more than 4.1."""
+"""The most that the first differing token may cost, in nats. None of those names cost more than 4.1."""
 _NEAR = 4
-"""How many more tokens than a phrase has may say the same."""
+"""The same letters may take so many more tokens in the text than in a phrase."""
 _TRIALS, _TRIALS_PER_TOKEN = 2, 0.1
 """The most trials in one decoding, and how many more for each token of the text."""
 
@@ -90,7 +90,7 @@ _VOCABULARIES = 8
 
 @lru_cache(maxsize=_VOCABULARIES)
 def vocabulary_of(model: MoonshineModel, phrases: tuple[Phrase, ...]) -> Vocabulary:
-    """Return the phrases compiled for a model: about 0.3 s for 1,000 of them, once. Blocks."""
+    """Return the phrases compiled for a model. Blocks; the first time 0.1 to 0.3 s for 1,000 phrases."""
     return Vocabulary.of(phrases, model.output_rows, model.tokenizer)
 
 
@@ -103,7 +103,7 @@ def surprisal(outcomes: Outcomes, number: int) -> float:
 class _Candidate:
     """A token that begins or continues a phrase at a position of the text, where the text has another.
 
-    `cost` includes the token, of which `last` is its own.
+    `cost`, in nats, is that of the phrase up to and including the token, and `last` that of the token.
     """
 
     position: int
@@ -124,7 +124,7 @@ class _Tried:
 
 
 class Bias:
-    """Favours the phrases of a vocabulary while one segment is decoded again and again.
+    """Favours the phrases of a vocabulary while one growing segment is decoded repeatedly.
 
     A phrase that did not fit is not tried again at the same place until `forget` is called.
     """
@@ -135,13 +135,13 @@ class Bias:
         self._failed: set[tuple[int, int, int]] = set()
 
     def forget(self) -> None:
-        """Try phrases again that did not fit, since there is more audio."""
+        """Allow trials of phrases that did not fit, since there is more audio."""
         self._failed.clear()
 
     def kept(
         self, reading: DecoderState, tokens: Sequence[int], draft: Sequence[int]
     ) -> tuple[int, list[float]]:
-        """Return how many tokens of a draft to keep, which was just read, and their probabilities.
+        """Return how many tokens of a draft that was just read to keep, and their probabilities.
 
         A token is kept if it is the most probable one, or part of a phrase that does not cost too much.
         `tokens` precede the draft.
@@ -166,7 +166,7 @@ class Bias:
     def _phrase(
         self, matches: Sequence[Match], draft: Sequence[int], position: int, outcomes: Outcomes
     ) -> list[float] | None:
-        """Return the probabilities of the longest phrase that a draft has from a position on, if any."""
+        """Return the probabilities of the longest phrase that a draft contains at a position, if any."""
         longest: list[float] = []
         for match in (*matches, Match(self._trie.root)):
             node, total, found = match.node, match.cost, list[float]()
@@ -196,7 +196,7 @@ class Bias:
         return self._vocabulary.costs(outcomes, number, [token])[0]
 
     def improve(self, reading: DecoderState, text: Text) -> DecoderState:
-        """Put phrases in place of other words of the text. Return the reading of the changed text."""
+        """Replace doubtful words of the text by phrases. Return the decoder's state for the new text."""
         start = text.settled
         trials = _TRIALS + int(_TRIALS_PER_TOKEN * (len(text.tokens) - start))
         while trials > 0:
@@ -250,7 +250,7 @@ class Bias:
             matches = self._trie.after(matches, own)
 
     def _unsure(self, text: Text, start: int) -> list[bool]:
-        """Return for each position, and for the end, whether its word is unsure from there on."""
+        """Return for each position, and for the end, whether the rest of its word is doubtful."""
         unsure, least = [True], 1.0
         for position in range(min(len(text.tokens), len(text.probabilities)) - 1, start - 1, -1):
             least = min(least, text.probabilities[position])
@@ -284,7 +284,7 @@ class Bias:
         fork = reading.fork(1 + candidate.position)
         node, total = candidate.node, candidate.cost
         path = [candidate.token]
-        # The weight of the phrase before its candidate is not known; the allowance grows evenly.
+        # The node before the candidate's is not known here, so the whole allowance counts as bonus.
         probabilities = [_favoured(candidate.last, None, node)]
         unread = [candidate.token]
         while True:

@@ -1,7 +1,7 @@
 """The decoder network, which reads tokens of one segment, or of segments of several streams at once.
 
-Most of a read's time is the reading of the network's weights. For one token each of four segments it takes
-half as long as four reads, or less.
+A read is one run of the network. Most of its time is the reading of the network's weights from memory. So
+one read of a token of each of four segments takes at most half as long as four reads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class KeyValueCache:
 class Read:
     """Tokens of a segment to read after those in `past`. `cross` are the keys and values of its audio.
 
-    The text does not end before `at_least` tokens: the most probable next ones are others than the end.
+    The text has at least `at_least` tokens: before that, the end is never the most probable next token.
     """
 
     tokens: Sequence[int]
@@ -66,9 +66,9 @@ class Read:
 class ReadResult:
     """The result for n tokens of a segment.
 
-    `tokens` [n] are the most probable next tokens, `probabilities` [n] theirs, `states` [n, width] the last
-    hidden states, `attentions` by layer the weights [heads, n, frames] of the cross-attention. `past` is
-    the cache that includes these tokens.
+    `tokens` [n] are the most probable next tokens, `probabilities` [n] those of these tokens, `states`
+    [n, width] the last hidden states, `attentions` by layer the weights [heads, n, frames] of the
+    cross-attention. `past` is the cache that includes the n tokens that were read.
     """
 
     tokens: npt.NDArray[np.int64]
@@ -103,7 +103,7 @@ class Decoder:
         return ask(self, read)
 
     def answer(self, questions: Sequence[Read], memo: Memo) -> Sequence[ReadResult]:
-        """Read tokens of each segment. Single tokens and several are read apart, to save padding."""
+        """Read tokens of each segment: single tokens in one run and several in another, to save padding."""
         results: dict[int, ReadResult] = {}
         for single in (True, False):
             chosen = [i for i, read in enumerate(questions) if (len(read.tokens) == 1) is single]
@@ -170,10 +170,11 @@ class Decoder:
     def _with_cross(
         self, reads: Sequence[Read], memo: Memo
     ) -> tuple[Sequence[Read], Mapping[str, Array], int]:
-        """Return rows for these reads, keys and values of their audio with zeros behind it, and its length.
+        """Return rows for these reads, the joined keys and values of their audio, and their frames.
 
-        Copying these takes as long as half a read. So they are kept while at least half of their rows are
-        used; rows of segments that are finished are read in vain.
+        Shorter audio is followed by zeros. Joining takes as long as half a read. So the joined keys and
+        values are kept while at least half of their rows are used, and rows of finished segments are
+        computed although nobody uses them.
         """
         members, joined, frames = memo.get("cross", ((), {}, 0))
         places = {id(cross): place for place, cross in enumerate(members)}

@@ -17,7 +17,7 @@ from transcribed.recognition.endpointing import EndpointingRules
 _log = logging.getLogger(__name__)
 
 _TOGETHER = 4
-"""More streams together save little more, and the first of them waits longer."""
+"""The most streams in a batch. More would save little more, and the first of them would wait longer."""
 
 
 def load(cache: Path, endpointing: EndpointingRules, model: str = AUTO) -> LocalEngine:
@@ -27,7 +27,7 @@ def load(cache: Path, endpointing: EndpointingRules, model: str = AUTO) -> Local
     built at the first start. Where the large model is not installed, AUTO is the small model alone. Raises
     ConfigurationError if a model is not installed.
     """
-    # Partials of this beginning without a pause cost as much as those of a minute of read speech.
+    # This speech begins without a pause, so its partials cost as much as those of a minute of read speech.
     speech = shipped_speech("two_cities.wav", seconds=3)
 
     def measured(segments: SegmentModel, *variants: Variant) -> SegmentEngine:

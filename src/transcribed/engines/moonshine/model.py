@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _TOKENS_PER_SECOND = 10.0
 _SPARE_TOKENS = 6
-"""Bounds of the tokens of a segment: so many per second, and some more."""
+"""A segment has at most so many tokens per second of audio, and these more."""
 SHORTEST = 2_048
 """Shorter audio is padded with silence to this many samples."""
 _PARALLEL_THREADS = min(2, os.cpu_count() or 1)
@@ -158,7 +158,7 @@ class MoonshineModel:
 
     @property
     def calibration(self) -> Calibration:
-        """What the probabilities of tokens are worth."""
+        """The calibration of the probabilities of the model's tokens."""
         return self._variant.calibration
 
     @property
@@ -226,11 +226,11 @@ class MoonshineModel:
         """Decode greedily, starting after the settled tokens.
 
         `draft` is a guess at the tokens that follow the settled ones, usually the result for slightly less
-        of the same audio. The first pass reads settled tokens and draft at once, at little more than the
-        cost of one token, and accepts the part of the draft that greedy decoding would have chosen
-        (Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via Speculative Decoding").
-        So a draft saves time, and changes the text only if two tokens are almost equally probable: sums are
-        rounded differently in passes of different lengths.
+        of the same audio, or that of another model. The first pass reads settled tokens and draft at once,
+        at little more than the cost of one token, and accepts the part of the draft that greedy decoding
+        would have chosen (Leviathan, Kalman and Matias, 2023, "Fast Inference from Transformers via
+        Speculative Decoding"). So a draft saves time, and changes the text only if two tokens are almost
+        equally probable: sums are rounded differently in passes of different lengths.
 
         With a `bias`, the text follows its phrases where they are almost as probable, and the draft is
         verified by the same rule. `at_least` is the number of tokens before which the text does not end.
@@ -278,7 +278,7 @@ def continue_greedily(
     draft: Sequence[int],
     bias: "Bias | None" = None,
 ) -> None:
-    """Extend a text with the most probable tokens up to its end; the last tokens may be yet `unread`."""
+    """Extend a text with the most probable tokens up to its end. `unread` are its last, unread tokens."""
     tokens, probabilities, limit = text.tokens, text.probabilities, text.limit
     rest = draft = draft[: max(0, limit - len(tokens))]
     skipped = 0
@@ -322,10 +322,10 @@ def resumed(rest: Sequence[int], token: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What the decoder says after each of n tokens.
+    """The decoder's outputs after each of n tokens.
 
     `states` [n, width] are its last hidden states, `tokens` [n] the most probable next tokens,
-    `probabilities` [n] theirs.
+    `probabilities` [n] those of these tokens.
     """
 
     states: Array

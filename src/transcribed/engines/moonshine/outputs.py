@@ -32,7 +32,7 @@ POSITIONS = "positions"
 TOKEN_MASK, FRAME_MASK = "token_mask", "frame_mask"
 """Float32 [streams, 1, n, past + n] and [streams, 1, 1, frames]: 0, or NEVER for padding."""
 NEVER = -1e4
-"""Added to the score of a key, it makes the weight of the key exactly zero."""
+"""Added to the score of a key, this makes the weight of the key exactly zero."""
 
 TOKENS = "tokens"
 """Int64 [streams, n]: the most probable token after each input token."""
@@ -44,7 +44,7 @@ FINAL_STATES = "final_states"
 """Float32 [streams, n, width]: the last hidden states; their products with OutputRows are the logits."""
 
 OTHERS, OTHER_PROBABILITIES = "others", "other_probabilities"
-"""As TOKENS and PROBABILITIES, of the most probable token that does not end the text."""
+"""Like TOKENS and PROBABILITIES, for the most probable token other than END."""
 
 START, END = 1, 2
 """The tokens before and after a text."""
@@ -85,7 +85,8 @@ def attention(layer: int) -> str:
 class OutputRows:
     """The quantised output matrix: its products with a final state are the logits of all trained tokens.
 
-    A file of numpy's (.npz) with arrays `tokens` [n], `values` [n, width], `scale` and `zero_point` [n].
+    It is stored in a file of numpy (.npz) with the arrays `tokens` [n], `values` [n, width], `scale` [n]
+    and `zero_point` [n].
     """
 
     def __init__(self, file: bytes | str) -> None:
@@ -98,7 +99,7 @@ class OutputRows:
 
     @staticmethod
     def file(tokens: Any, values: Any, scale: Any, zero_point: Any) -> bytes:
-        """Return the content of such a file."""
+        """Return the content of the file for these arrays."""
         file = io.BytesIO()
         np.savez(file, tokens=tokens, values=values, scale=scale, zero_point=zero_point)
         return file.getvalue()

@@ -1,4 +1,4 @@
-"""A large and a small model together: finals of the large one, and under load partials of the small one."""
+"""A large and a small model together: finals by the large one, and under load partials by the small one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from transcribed.transcript import Word
 class PairedSegment:
     """A SegmentRecogniser.
 
-    Finals are what the large model alone decodes. With Effort.REDUCED, partials come from the small model,
-    whose tokens are the draft that the large one verifies in one pass.
+    Finals have the text that the large model would decode alone. With Effort.REDUCED, partials come from
+    the small model, and its latest tokens are the draft that the large model verifies for the final.
     """
 
     def __init__(self, large: MoonshineSegment, small: MoonshineSegment) -> None:
@@ -97,5 +97,5 @@ class PairEngine:
     def step_together(
         self, streams: Sequence[LocalStream], effort: Effort
     ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
-        """Do the next step of each stream, with common uses of the networks."""
+        """Do the next step of each stream, with common runs of the networks."""
         return self.full.step_together(streams, effort)

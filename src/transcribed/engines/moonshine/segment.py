@@ -42,7 +42,7 @@ from transcribed.transcript import Word
 _REENCODED_FRAMES = 42
 """The last frames (1 s) of an incremental encoding, encoded again the next time, with audio after them."""
 _LEAST_FRAMES = 250
-"""The least frames (6 s) that the last words of a growing segment are decoded from."""
+"""The least number of frames (6 s) that the last words of a growing segment are decoded from."""
 _CONTEXT_FRAMES = 150
 """The frames (3.6 s) kept before the probable position of the first word that is decoded again."""
 _AGREEMENT_SAMPLES = 8_000
@@ -54,10 +54,10 @@ _UNSURE_TOKENS = 2
 """The last tokens, which are decoded again in any case, since more audio may change them."""
 
 _MISSED_SPEECH = 9_600
-"""The speech (0.6 s) after the end of a text from which on the model is made to go on.
+"""The least speech (0.6 s) after the end of a text for which the text is continued.
 
 In speech without context, such as digits and letters, base-en often ends the text at once, with a
-probability of 0.6 to 0.95, and yet mostly hears right when it may not end.
+probability of 0.6 to 0.95, although it mostly hears right when it may not end.
 """
 _CONTINUED = 3
 """How often a text is continued at most."""
@@ -225,15 +225,15 @@ class MoonshineSegment:
         return replaced(words, self._shown)
 
     def settle(self, words: int) -> None:
-        """Settle the tokens of the first words, and of the phrase that the last of them is part of."""
+        """Settle the tokens of the first words, and of the whole display form that the last is part of."""
         self._settled_words = recognised_words(self._shown, words)
         self._settled_shown = [each for each in self._shown if each.low < self._settled_words]
         self.settled = first_words(self._model.tokenizer, self._last, self._settled_words)
 
     def follow(self, other: "MoonshineSegment") -> None:
-        """Go on from the latest result of another model for the same segment, as a draft.
+        """Take the latest result of another model for the same segment as the draft of the next result.
 
-        Both models must have the same tokenizer. Tokens that the other one has settled stay settled.
+        Both models must have the same tokenizer. Tokens that the other model has settled stay settled.
         """
         self.settled, self._last, self._whole_end = other.settled, other.latest, None
         self._settled_words, self._settled_shown = other._settled_words, other._settled_shown  # noqa: SLF001
@@ -264,9 +264,9 @@ class MoonshineSegment:
         return decoded
 
     def recognise_whole(self, audio: SampleBuffer, end: int, *, parallel: bool = False) -> Decoded:
-        """Recognise [start, end) as a whole, or return the last result if it was the same.
+        """Recognise [start, end) as a whole. If the last result was the same, it is returned again.
 
-        `parallel` is that of MoonshineModel.encode.
+        `parallel` also uses a second core.
         """
         if not self.has_final(end):
             encoded = self._encoder.encode_whole(audio, end, parallel=parallel)
@@ -297,7 +297,7 @@ class MoonshineSegment:
         return found
 
     def _speech_after(self, decoded: Decoded, end: int) -> int:
-        """Return the samples of speech after the last word."""
+        """Return the number of samples of speech after the last word."""
         begin = decoded.spans[-1][1] if decoded.spans else self.start
         at = np.arange(begin + WINDOW // 2, end, WINDOW)
         return WINDOW * int(np.count_nonzero(self._speech.at(at) >= SpeechGate.OPENS_AT))

@@ -1,4 +1,4 @@
-"""Files of the installed package that carries a model: its graphs, and recordings of speech."""
+"""Files of the installed packages that contain models: the models' graphs, and recordings of speech."""
 
 from importlib.util import find_spec
 from itertools import islice
@@ -11,7 +11,7 @@ from transcribed.audio.media import BLOCK_SECONDS, MediaReader
 from transcribed.errors import ConfigurationError
 
 VOICE, CPP = "moonshine_voice", "moonshine_cpp"
-"""The packages that carry models: tiny-en and base-en. The second one is for Linux on x86-64 only."""
+"""The packages that contain tiny-en and base-en. The second one is for Linux on x86-64 only."""
 _DISTRIBUTIONS = {VOICE: "moonshine-voice==0.0.73", CPP: "moonshine-cpp==0.1.4"}
 
 
@@ -33,7 +33,7 @@ def is_installed(package: str) -> bool:
 
 
 def shipped_speech(name: str, seconds: int) -> Samples:
-    """Return the first seconds of a recording in the package."""
+    """Return the first seconds of a recording in the package VOICE, as samples."""
     with shipped_file(f"assets/{name}").open("rb") as file, MediaReader(file) as media:
         blocks = list(islice(media.blocks(), round(seconds / BLOCK_SECONDS)))
     return np.concatenate(blocks)[: seconds * SAMPLE_RATE]

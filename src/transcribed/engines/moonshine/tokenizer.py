@@ -35,11 +35,11 @@ class Tokenizer:
     def encode(self, text: str, usable: Callable[[int], bool] = lambda _: True) -> list[int]:
         """Return the tokens of a text as in the model's training; a leading space is part of the first.
 
-        The neighbours that form the piece with the lowest number are joined until none do: in a byte pair
+        Repeatedly, the two neighbours are joined that form the piece with the lowest number: in a byte pair
         encoding, pieces are numbered in the order in which they were found (Sennrich, Haddow and Birch,
         2016, "Neural Machine Translation of Rare Words with Subword Units"). Characters without a piece of
-        their own are encoded byte by byte. Tokens that are not `usable` are taken apart again; the result
-        is empty if some byte has no usable token.
+        their own are encoded byte by byte. Tokens that are not `usable` are split again; the result is
+        empty if some part has no usable token.
         """
         numbers = self._numbers
         parts: list[bytes] = []

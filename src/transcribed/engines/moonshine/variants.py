@@ -8,7 +8,7 @@ from transcribed.engines.moonshine.shipped import CPP, VOICE
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the token probabilities of a model are worth. Every model is sure of itself in its own way.
+    """How the token probabilities of a model are to be read, which differs from model to model.
 
     - `slope`, `offset`: map the log-odds of a word's least probable token to those of the word being right.
     - `noise`, `brief_noise`: the mean token probability below which a segment is rejected as noise, and
@@ -25,13 +25,14 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Where a model is found, and properties that its graphs do not declare; these declare its dimensions.
+    """Where a model is installed, and the properties that its graphs do not declare.
 
-    - `name`: the name that results bear.
+    - `name`: the name of the model in results.
     - `package`, `folder`: the installed package, and the folder in it.
     - `version`: the version of the graphs that `graphs` builds from the model.
     - `next_heads`: by decoder layer, the cross-attention heads that attend to the audio of the next token.
     - `latest_heads`: those that attend to the audio of the token just read.
+    - `calibration`: how the probabilities of its tokens are to be read.
     """
 
     name: str

@@ -55,11 +55,11 @@ _FOLDED: Mapping[str, Callable[..., Array]] = {
     "Add": np.add,
     "Transpose": np.transpose,
 }
-"""Operations on constants, by which base-en's graphs dequantise their weights."""
+"""The operations with which base-en's graphs dequantise their weights, and which are computed here."""
 
 
 class Weights:
-    """Constants of a graph, found by the output of the node that uses them, or by the path of its module.
+    """The constants of a graph, found by the output of a node that uses them, or by the path of a module.
 
     The decoder's file contains the decoder twice, as the branches of an `If` node. The else branch, without
     a key-value cache, is read, because only that one projects the encoder's output.
@@ -130,7 +130,7 @@ class Weights:
         return self.constants(*(path + end for path in paths for end in ends))
 
     def embedding(self, path: str) -> Matrix:
-        """Return the embedding at this path; of its [tokens, width], scale and zero point are [width]."""
+        """Return the embedding at this path: values [tokens, width], scale and zero point [width]."""
         output = f"{path}/Gather_output_0"
         if self._kinds[output] == "Gather":
             (table,) = (name for name in self._inputs_of[output] if self._is_constant(name))

@@ -54,7 +54,7 @@ def is_credible(decoded: Decoded, speech: int, calibration: Calibration) -> bool
 
 
 def is_likely(decoded: Decoded, first: int, calibration: Calibration) -> bool:
-    """Return whether the tokens from this one on are words, and not noise."""
+    """Return whether the tokens from the index `first` on are words, and not noise."""
     added = decoded.probabilities[first:]
     return bool(added) and float(np.mean(added)) >= calibration.noise
 

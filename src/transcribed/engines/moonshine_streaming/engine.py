@@ -21,14 +21,14 @@ from transcribed.options import Capabilities
 from transcribed.recognition.endpointing import EndpointingRules
 
 _MOST_TRANSCRIBERS = 4
-"""Each takes its own memory."""
+"""The most copies of a model, each of which takes memory of its own."""
 _TRIAL_SECONDS = 120
 _MANY_TOKENS = {"ar", "ja", "ko", "uk", "vi", "zh"}
 """Languages whose words have more tokens."""
 _TOKENS_PER_SECOND = 13
 """Twice the vendor's limit for other languages."""
 _UNSPACED = {"ja", "zh"}
-"""Languages written without spaces: a segment is one word of the library."""
+"""Languages written without spaces: the library returns a segment as one word."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +36,10 @@ _log = logging.getLogger(__name__)
 def load(folder: Path, name: str, endpointing: EndpointingRules, language: str) -> SegmentEngine:
     """Load a model of the vendor's from its folder. Blocks.
 
-    `name` is that of the vendor's catalogue, such as `small-streaming-en`, and `language` what the model
-    recognises, such as `en-US`. The model is loaded once for each core, at most four times. Raises
-    ConfigurationError if files are missing or damaged, or the vendor's library is not installed.
+    `name` is the model's name in the vendor's catalogue, such as `small-streaming-en`, and `language` the
+    language that it recognises, such as `en-US`. The model is loaded once for each core, at most four
+    times. Raises ConfigurationError if files are missing or damaged, or the vendor's library is not
+    installed.
     """
     architecture = architecture_of(folder, name)
     with readable_folder(folder, name) as readable:
@@ -53,7 +54,7 @@ def load(folder: Path, name: str, endpointing: EndpointingRules, language: str) 
 
 
 def _try(readable: Path, folder: Path, name: str, architecture: Architecture) -> None:
-    """Load the model in another process first, since a damaged one may end it."""
+    """Load the model in another process first, since a damaged model may crash its process."""
     command = [sys.executable, "-m", trial.__name__, str(readable), str(int(architecture))]
     try:
         tried = subprocess.run(command, capture_output=True, timeout=_TRIAL_SECONDS, check=False)  # noqa: S603
@@ -65,7 +66,7 @@ def _try(readable: Path, folder: Path, name: str, architecture: Architecture) ->
         ended = tried.returncode < 0
         outcome, said = "the library crashes" if ended else "the library refuses it", tried.stderr
     if said:
-        _log.error("The vendor's library says of %s: %s", name, said.decode(errors="replace").strip())
+        _log.error("The vendor's library about %s: %s", name, said.decode(errors="replace").strip())
     raise ConfigurationError(
         f"The model {name} in {folder} is damaged: {outcome}. "
         f"Remove it and run: transcribed models pull {name}"

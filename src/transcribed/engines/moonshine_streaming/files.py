@@ -24,7 +24,7 @@ _LARGEST = 1_000_000
 
 
 def architecture_of(folder: Path, name: str) -> Architecture:
-    """Return the architecture of a model by its files, of one that does not stream also by its name.
+    """Return the architecture of a model. Its files tell whether it streams, its name tells its size.
 
     Raises ConfigurationError if files are missing or the configuration cannot be read.
     """
@@ -46,11 +46,11 @@ def architecture_of(folder: Path, name: str) -> Architecture:
 
 @contextmanager
 def readable_folder(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a folder of the model that this version of the library can read.
+    """Yield a folder from which the library of moonshine-voice 0.0.73 can load the model.
 
-    Models of August 2026 and later have their first network in two files, and the library of
-    moonshine-voice 0.0.73 reads one. For these it is a temporary folder with both joined, which is deleted
-    afterwards: files that the library has loaded remain readable to it.
+    Models of August 2026 and later have their first network in two files, and this version reads only one.
+    For these, the folder is a temporary one with both files joined. It is deleted afterwards, which does
+    not affect files that the library has loaded.
     """
     if not _has(folder, _PAIR):
         yield folder
@@ -89,7 +89,7 @@ def _check_config(path: Path, name: str) -> None:
 
 
 def _join(network: Path, weights: Path, joined: Path) -> None:
-    """Write a network whose inputs are its weights, given by another network, as one with weights."""
+    """Join a network whose inputs are its weights with another network that outputs these weights."""
     source = session(str(weights))
     names = [output.name for output in source.get_outputs()]
     values = dict(zip(names, source.run(names, {}), strict=True))

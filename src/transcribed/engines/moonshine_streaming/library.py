@@ -1,7 +1,8 @@
 """The vendor's shared library (in the package moonshine-voice), through its C API `moonshine-c-api.h`.
 
-The library writes the causes of its errors to stderr and returns a number. Its own voice activity detection
-is off (`vad_threshold` 0), so that all audio given in one call or stream is one line of its transcript.
+The library writes the causes of its errors to stderr, and returns a number. Its own voice activity
+detection is off (`vad_threshold` 0), so that all audio of one call or stream becomes one line of its
+transcript.
 """
 
 import os
@@ -42,11 +43,11 @@ from transcribed.errors import ConfigurationError, EngineFailure
 CHUNK = 1_280
 """Samples (80 ms) that a streaming model takes at a time; the library leaves a shorter rest unread."""
 TOKENS_PER_SECOND = 6.5
-"""The vendor's limit for languages in Latin script."""
+"""The vendor's limit of tokens per second of audio, for languages in Latin script."""
 _CHUNKS_AFTER = 1
-"""Chunks of silence after the audio: without any, the model repeats words that are cut off."""
+"""Chunks of silence after the audio. Without them, the model repeats words that are cut off."""
 _MOST_WAIT = 15
-"""Seconds to wait for another thread, less than the scheduler allows a step."""
+"""Seconds to wait for another thread; must be less than the time limit of a step."""
 _API_VERSION = 20_000
 _FORCE_UPDATE = 1
 _LIBRARIES = {"Darwin": "libmoonshine.dylib", "Linux": "libmoonshine.so", "Windows": "moonshine.dll"}
@@ -104,7 +105,7 @@ class _Option(Structure):
 
 def package_file(name: str) -> Path:
     """Return the path of a file of the vendor's package. Raises ConfigurationError without the package."""
-    # The package is not imported: it needs more packages than its library does.
+    # The package is not imported, since it would need further packages, unlike its library.
     found = find_spec("moonshine_voice")
     for folder in (found and found.submodule_search_locations) or ():
         if (path := Path(folder) / name).exists():
@@ -158,9 +159,10 @@ def _library() -> CDLL:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Make the library compute in the calling thread: its own threads would compete with the scheduler's.
+    """Make a model that is loaded now compute in the calling thread only.
 
-    It reads the environment while it loads a model.
+    The library's own threads would compete with the scheduler's. It reads the environment variable while it
+    loads a model.
     """
     before = os.environ.get(_ONE_THREAD)
     os.environ[_ONE_THREAD] = "1"
@@ -209,7 +211,7 @@ class Transcriber:
             )
         self._handle = _Handle(number, Lock(), deque())
         self._streams: WeakSet[LibraryStream] = WeakSet()
-        # At the end of the process the library's threads may be gone before it.
+        # Not at the end of the process, when the library's threads may already have ended.
         finalize(self, library.moonshine_free_transcriber, number).atexit = False
 
     def transcribe(self, samples: Samples) -> str:

@@ -76,9 +76,10 @@ class LibrarySegment:
         speech: int | None,
         effort: Effort,  # noqa: ARG002 - there is one model
     ) -> Sequence[Word]:
-        """Return the words of the library's stream, without a last one, or end, that it has not said twice.
+        """Return the words of the library's stream, as far as its previous result had them too.
 
-        The audio may end within that word.
+        That concerns the last word, within which the audio may end. Of a language without spaces it
+        concerns the end of the text.
         """
         if self._stream is None:
             self._stream = self._model.least_used().stream()
@@ -108,9 +109,9 @@ class LibrarySegment:
         return self._final
 
     def _is_credible(self, texts: Sequence[str], samples: Samples) -> bool:
-        """Return whether the words of a brief segment are heard again if it begins later.
+        """Return whether a brief segment has the same words with silence in front of it.
 
-        The library tells no probabilities, and what the model makes of a noise depends on such a detail.
+        The library states no probabilities. For a noise, the words of the model change with such a detail.
         """
         later = np.concatenate([silence(_SECOND_START), samples])
         again = self._model.least_used().transcribe(later).split()
@@ -121,7 +122,7 @@ class LibrarySegment:
         return self._final_end == end
 
     def settle(self, words: int) -> None:
-        """Keep the first words of the last result, whatever later ones begin with."""
+        """Keep the first words of the last result, whatever the first words of later results are."""
         self._settled = list(self._last[:words])
         if self._last is not self._final:
             self._final_end = None

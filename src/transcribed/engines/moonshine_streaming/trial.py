@@ -1,6 +1,6 @@
-"""A program that loads a model and recognises some noise, to see in a process of its own whether it can.
+"""A program that loads a model and recognises some noise, to find out whether the model works.
 
-A model whose files do not fit together makes the vendor's library end the process.
+It is a process of its own, because the vendor's library crashes if a model's files do not fit together.
 """
 
 import sys

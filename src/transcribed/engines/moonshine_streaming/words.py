@@ -1,4 +1,4 @@
-"""Words of a model that tells only a text: their times, and their agreement with settled words."""
+"""The words of a model that returns only text: their times, and their agreement with settled words."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from transcribed.recognition.vad import SpeechGate, SpeechProbabilities
 from transcribed.transcript import Word
 
 _LETTERS_OF_A_WORD = 2
-"""Letters that a word is longer than it is written: short words are spoken more slowly."""
+"""Letters that are added to the length of each word, since short words are spoken more slowly."""
 _STEP = 128
 """The resolution of times in samples (8 ms)."""
 
 
 def timed(texts: Sequence[str], start: int, end: int, speech: SpeechProbabilities) -> list[Word]:
-    """Spread words over the speech within the samples [start, end), each by its number of letters.
+    """Give words times within the samples [start, end): spread over the speech, by numbers of letters.
 
-    They are spread over all of it if there is too little speech.
+    If there is too little speech, they are spread over the whole range.
     """
     if not texts:
         return []
@@ -39,21 +39,21 @@ def timed(texts: Sequence[str], start: int, end: int, speech: SpeechProbabilitie
 
 
 def said_twice(before: Sequence[str], texts: Sequence[str]) -> Sequence[str]:
-    """Return the words of a result, without the last one if the result before does not have them all."""
+    """Return the words of a result, without the last one if the result before has not all of them."""
     agreed = len(before) >= len(texts) and all(map(same, texts, before))
     return texts if agreed else texts[:-1]
 
 
 def beginning_said_twice(before: Sequence[str], texts: Sequence[str]) -> Sequence[str]:
-    """Return what two results begin with in common, of a language that is written without spaces."""
+    """Return the common beginning of two results in a language that is written without spaces."""
     text = " ".join(texts)
     return text[: common_prefix_length(text, " ".join(before))].split()
 
 
 def after_settled(settled: Sequence[str], texts: Sequence[str]) -> int:
-    """Return how many of the first words of a new result are the settled ones, heard perhaps differently.
+    """Return how many of the first words of a new result correspond to the settled words.
 
-    It is the beginning of the result with the least edit distance from them, in letters.
+    They may differ from these. The beginning with the least edit distance in letters is chosen.
     """
     count = len(settled)
     if len(texts) >= count and all(map(same, settled, texts)):

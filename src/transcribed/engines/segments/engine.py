@@ -22,9 +22,9 @@ from transcribed.recognition.endpointing import EndpointingRules
 
 _UNMEASURED = Costs(steady=0.02, partial=0.03)
 _BUSY_INTERVAL = 0.7
-"""Seconds between partials while costs are measured: so seldom they come on a busy machine."""
+"""Seconds between partials while costs are measured, as on a busy machine."""
 _MOST_TRIALS = 16
-"""Streams with which costs are measured, even on a machine with more cores."""
+"""The most streams with which costs are measured, also on a machine with more cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SegmentEngine:
     partials: PartialRules = field(default_factory=PartialRules)
     costs: Costs = _UNMEASURED
     together: int = 1
-    """How many streams a step serves at most. Only models that `ask` their networks gain by it."""
+    """How many streams are batched at most. Only models that `ask` their networks become cheaper by it."""
 
     def open(self, options: StreamOptions) -> SegmentStream:
         """Open a new stream."""
@@ -54,7 +54,7 @@ class SegmentEngine:
     def step_together(
         self, streams: Sequence[LocalStream], effort: Effort
     ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
-        """Do the next step of each stream, with common uses of the model's networks."""
+        """Do the next step of each stream, with common runs of the model's networks."""
         return run_together([partial(stream.step, effort) for stream in streams])
 
 
@@ -67,12 +67,13 @@ def measured_engine(
 ) -> SegmentEngine:
     """Return an engine whose costs are measured on some speech, which also warms up the model.
 
-    They are those of a busy machine: as many streams as there are cores compute at the same time.
+    The costs are those of a busy machine: as many streams as there are cores, at most 16, compute at the
+    same time. `together` is the most streams in a batch. Blocks for some seconds.
     """
     silero = SileroModel()
     partials = PartialRules(live_interval=_BUSY_INTERVAL)
     count = min(os.cpu_count() or 1, _MOST_TRIALS)
-    # The first steps are slower.
+    # The first steps of a process are slower, and must not count.
     _tried(SegmentStream(model, silero, StreamOptions(), endpointing, partials), speech[: 2 * SAMPLE_RATE])
     with ThreadPoolExecutor(count) as threads:
         streams = [

@@ -14,10 +14,10 @@ class SegmentRecogniser(Protocol):
     """The recognition of one segment. It is never used by two threads at once.
 
     `end`, like the segment's start, is a position in the stream in samples. `speech` is the number of
-    samples with speech in between, by which the model rejects noise: then there are no words. It is None
-    if the segment is known to be speech. Word times are seconds from the start of the stream; confidence is
-    calibrated: the probability that the word is right. A model that tells none has None, and withholds from
-    partials the last words that it is not sure of.
+    samples with speech in between; a model that takes the segment for noise returns no words. `speech` is
+    None if the segment is known to be speech. Word times are seconds from the start of the stream. The
+    confidence of a word is the calibrated probability that it is right. It is None if the model states no
+    probabilities; then the model itself withholds uncertain last words from partials.
     """
 
     @property
@@ -58,5 +58,5 @@ class FavouringModel(SegmentModel, Protocol):
     """A SegmentModel that can favour phrases."""
 
     def favouring(self, phrases: tuple[Phrase, ...]) -> Self:
-        """Return the model with phrases that its recognisers favour. Cheap."""
+        """Return a version of the model whose recognisers favour phrases. Cheap."""
         ...

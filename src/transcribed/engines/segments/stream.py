@@ -376,8 +376,8 @@ def without_uncertain_end(words: Sequence[Word], settled: int) -> list[Word]:
     """Return the words of a partial that may be shown while speech goes on.
 
     The audio ends within a word, which the model completes to another word with a full stop. So uncertain
-    last words are withheld, except for `settled` ones, and the punctuation after the rest. Without any
-    confidence, the model itself withholds words.
+    last words are withheld, except for `settled` ones, and the punctuation after the rest. A model without
+    confidences withholds words itself.
     """
     shown = list(words)
     while len(shown) > settled and _is_uncertain(shown[-1]):

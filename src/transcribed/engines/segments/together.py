@@ -1,8 +1,8 @@
-"""Runs steps of several streams so that their uses of a network become one use of it.
+"""Runs steps of several streams so that one run of a network serves all of them.
 
 A step is ordinary code, which asks a network whenever it needs a result. `run_together` runs each step as a
-coroutine (a greenlet) up to its next question, answers the questions of all of them at once, and goes on.
-Outside of `run_together` a question is answered immediately.
+coroutine (a greenlet) up to its next question, answers the questions of all steps together, and lets the
+steps continue. Outside of `run_together` a question is answered immediately.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 Memo = dict[str, Any]
-"""What a network keeps between the questions of one `run_together`."""
+"""Anything that a network stores between its answers in one call of `run_together`."""
 
 
 class Network(Protocol[Q_contra, A_co]):
-    """A network that answers several questions at a lower cost than each by itself."""
+    """A network that answers several questions together at a lower cost than one by one."""
 
     def answer(self, questions: Sequence[Q_contra], memo: Memo) -> Sequence[A_co]:
         """Return the answers in the order of the questions."""
@@ -42,9 +42,9 @@ def ask(network: Network[Q, A], question: Q) -> A:
 
 
 def run_together(steps: Sequence[Callable[[], T]]) -> list[T | Exception]:
-    """Run steps together, and return what each returned or raised.
+    """Run steps together, and return what each returned or raised, in their order.
 
-    An exception of a network is raised, since it concerns all of the steps.
+    Raises an exception of a network, since it concerns all steps.
     """
     outcomes: dict[int, T | Exception] = {}
 
