@@ -5,8 +5,8 @@
 SPEECH is a folder with a manifest.jsonl (path, text, duration_s). Recordings are decoded whole. The
 vocabularies are 50 rare names and words of the recordings, chosen from the references alone, and 1,000
 names (names.txt: cities, surnames and first names; a few occur in the recordings). "Elsewhere" are the
-recordings that have none of the 50. The cost is the CPU time of encoding and
-decoding, as a ratio to that without.
+recordings that have none of the 50. The cost is the CPU time of encoding and decoding, as a ratio to that
+without a vocabulary.
 """
 
 import argparse

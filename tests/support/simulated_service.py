@@ -1,4 +1,4 @@
-"""A service of live streams in virtual time: its policy, its meters and its load are the real ones.
+"""Simulates a service of live streams in virtual time, with the policy, meters and load of the scheduler.
 
 Steps have given costs with noise, on cores that other programs and the server itself use, too. The same
 seed gives the same run. Times are in seconds.

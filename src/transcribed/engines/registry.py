@@ -57,4 +57,4 @@ REMOTE: Mapping[str, Callable[[EngineOptions, str | None], Engine]] = {"amazon":
 MODELS: Mapping[str, tuple[str, ...]] = {"moonshine": (AUTO, *NAMED)}
 """The models of each engine that may have several. The first one is the default."""
 PULLED_MODELS = frozenset({"moonshine"})
-"""The engines that also load models of the folder `models`."""
+"""The engines that can also load models from the folder of pulled models."""

@@ -12,8 +12,7 @@ received; in `levels.py` they depend on the audio. A script is JSON:
 An event is due when `at` seconds of audio have been received; those with `"at": "end"` are due at the end
 of the audio. White space in a text separates words. A segment starts at the end of the one before it, and
 its words share its time equally. An event with `error` makes the stream fail. A flush makes the last
-partial final, and the script continues in the next segment. `model` is the name of the model that the
-result bears.
+partial final, and the script continues in the next segment. `model` is the name of the model in the result.
 """
 
 import math

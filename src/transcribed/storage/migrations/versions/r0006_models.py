@@ -8,5 +8,5 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add it."""
+    """Add the column `model` to the segments."""
     op.add_column("segments", sa.Column("model", sa.Text()))
