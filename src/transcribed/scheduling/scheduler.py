@@ -407,7 +407,7 @@ class _ScheduledStream:
         if candidate.kind is StepKind.AHEAD:
             self._ahead = result.cpu
         elif candidate.kind is not StepKind.LISTEN:
-            # The step ahead was useless, since speech went on. A busy machine does no such steps.
+            # After a partial it does not count: speech went on. A busy machine does no steps ahead.
             self._ahead = 0.0
         step = Step(
             candidate.kind,
