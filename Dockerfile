@@ -22,7 +22,8 @@ RUN packages=$(/opt/transcribed/bin/python -c 'import sysconfig; print(sysconfig
  && /build/tools/bin/hatchling build -t wheel -d dist \
  && python -m pip --python /opt/transcribed/bin/python install --no-compile --no-deps --no-index dist/*.whl \
  && mkdir -p $packages/moonshine_voice/assets \
- && cp -r $tools/moonshine_voice/assets/tiny-en $tools/moonshine_voice/assets/beckett.wav $packages/moonshine_voice/assets \
+ && cp -r $tools/moonshine_voice/assets/tiny-en $tools/moonshine_voice/assets/beckett.wav \
+    $tools/moonshine_voice/assets/two_cities.wav $packages/moonshine_voice/assets \
  && cp -r $tools/moonshine_voice-*.dist-info $packages \
  && if [ -d $tools/moonshine_cpp ]; then \
       mkdir -p $packages/moonshine_cpp/models \
@@ -55,7 +56,8 @@ LABEL org.opencontainers.image.title="transcribed" \
       org.opencontainers.image.version="0.1.0"
 # Every user can write a new volume, which gets the owner and the mode of its folder here.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent transcribed \
- && install -d -o transcribed -g transcribed -m 1777 /data/audio /data/certificates /data/models /data/transcripts /data/vocabulary-filters
+ && install -d -o transcribed -g transcribed -m 1777 /data/audio /data/certificates /data/models /data/transcripts \
+    /data/vocabularies /data/vocabulary-filters
 COPY --from=build /opt/transcribed /opt/transcribed
 ENV PATH=/opt/transcribed/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -73,7 +75,7 @@ ENV PATH=/opt/transcribed/bin:$PATH \
     TRANSCRIBED_VOCABULARY_FILTERS=/data/vocabulary-filters
 WORKDIR /data
 USER transcribed
-VOLUME /data/audio /data/certificates /data/models /data/transcripts /data/vocabulary-filters /var/tmp
+VOLUME /data/audio /data/certificates /data/models /data/transcripts /data/vocabularies /data/vocabulary-filters /var/tmp
 EXPOSE 3000 8443
 # http.client instead of urllib, which would use a proxy that the environment names.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

@@ -268,6 +268,7 @@ def test_the_session_of_the_readme_outlives_the_container(composition: Compositi
     assert said == "This is a test."
     client.http("PUT", "/vocabulary-filters/words", content="test\n")
     assert client.filtered("words") == "This is a ***."
+    client.http("PUT", "/vocabularies/names", content="Peter Schoeffer\n")
     bundle = composition("exec", "-T", "transcribed", "cat", "/data/certificates/bundle.pem")
     trust = ssl.create_default_context(cadata=bundle)
     encrypted = f"https://localhost:{composition.variables['TRANSCRIBED_TLS_PORT']}/ready"
@@ -282,6 +283,7 @@ def test_the_session_of_the_readme_outlives_the_container(composition: Compositi
     assert client.streamed("test.wav")[-1] == "This is a test."
     assert client.http("GET", f"/transcripts/{session}.txt").text == "This is a test.\n"
     assert client.filtered("words") == "This is a ***."
+    assert "Schoeffer" in client.http("GET", "/vocabularies/names").text
     assert httpx.get(encrypted, verify=trust).status_code == 200
 
 
@@ -294,6 +296,7 @@ def test_any_user_can_run_it(run: Callable[..., Client]) -> None:
     assert client.http("GET", f"/transcripts/{session}.txt").text == "This is a test.\n"
     client.http("PUT", "/vocabulary-filters/words", content="test\n")
     assert client.filtered("words") == "This is a ***."
+    client.http("PUT", "/vocabularies/names", content="Peter Schoeffer\n")
 
 
 def test_a_folder_that_it_cannot_write_is_told(engine: Engine, image: str, tmp_path: Path) -> None:

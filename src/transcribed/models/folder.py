@@ -128,10 +128,11 @@ class ModelFolder:
 
     def reopen(self, name: str) -> None:
         """Turn a damaged model into an unfinished folder, to fetch the damaged files. Raises OSError."""
-        home = self.path / name
-        (home / MANIFEST).unlink()
-        shutil.rmtree(self.unfinished(name), ignore_errors=True)
-        home.replace(self.unfinished(name))
+        unfinished = self.unfinished(name)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        # In this order, so that at no time there is a folder without a manifest under the model's name.
+        (self.path / name).replace(unfinished)
+        (unfinished / MANIFEST).unlink()
 
     def remove(self, name: str) -> Path:
         """Remove a model, complete or not, and return its path.
