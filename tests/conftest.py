@@ -283,7 +283,7 @@ def model_cache(pytestconfig: pytest.Config, environment_alone: dict[str, str]) 
                 shutil.rmtree(old)
             unfinished = folder.with_name("unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            own = environment_alone | {"TRANSCRIBED_CACHE": str(unfinished), "TRANSCRIBED_MODEL": "auto"}
+            own = environment_alone | {"TRANSCRIBED_CACHE": str(unfinished)}
             command = [TRANSCRIBED, "transcribe", TEST_WAV]
             done = subprocess.run(
                 command, env=own, capture_output=True, text=True, timeout=100, check=False
@@ -301,8 +301,6 @@ def environment_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     own.pop("PYTHONDONTWRITEBYTECODE", None)
     # All tests are one address to a server, and many of them show it what is no key.
     own["TRANSCRIBED_FAILED_SIGN_INS"] = "0"
-    # Servers start faster with the small model. Tests of the default select it.
-    own["TRANSCRIBED_MODEL"] = "tiny"
     return own | {"TRANSCRIBED_CERTIFICATES": str(tmp_path_factory.mktemp("certificates"))}
 
 

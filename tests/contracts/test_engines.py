@@ -133,8 +133,8 @@ def streaming(moonshine: Spoken, tmp_path_factory: pytest.TempPathFactory) -> Sp
     return replace(
         moonshine,
         engine=engine,
-        finals=("two two no", "no no one one no"),
-        finals_if_flushed=("two two no", "no no one", "one no"),
+        finals=("two two no", "no one one no"),
+        finals_if_flushed=("two two no", "no one", "one no"),
     )
 
 

@@ -214,7 +214,7 @@ def run(
             [transcribed, *arguments],
             input=stdin,
             capture_output=True,
-            env=suited(environment, arguments) | own,
+            env=suited(environment | own, arguments),
             cwd=tmp_path,
             timeout=seconds,
             check=False,

@@ -293,7 +293,7 @@ def _texts(found: Iterator[amazon.Event]) -> Iterator[str]:
         ({"sample-rate": "7999"}, "sample-rate"),
         ({"media-encoding": "mp3"}, "media-encoding"),
         ({"show-speaker-label": "true"}, "show-speaker-label"),
-        ({"vocabulary-name": "mine"}, "vocabulary-name"),
+        ({"vocabulary-name": "mine"}, "PUT /vocabularies/mine"),
         ({"nonsense": "1"}, "nonsense"),
         ({"vocabulary-filter-name": "unknown"}, "PUT /vocabulary-filters/unknown"),
     ],

@@ -67,8 +67,8 @@ def test_health_names_all_engines(both: "Server") -> None:
     assert [bool(each.pop("models")) for each in health["engines"]] == [False, True]
     assert [each.pop("places") > 0 for each in health["engines"]] == [True, True]
     assert health["engines"] == [
-        {"name": name, "languages": ["en-US"], "features": [], "streams": 0}
-        for name in ("scripted", "moonshine")
+        {"name": name, "languages": ["en-US"], "features": features, "streams": 0}
+        for name, features in (("scripted", []), ("moonshine", ["vocabulary-name", "vocabulary-names"]))
     ]
 
 

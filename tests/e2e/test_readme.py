@@ -169,7 +169,7 @@ def test_the_terminal_commands(environment: dict[str, str]) -> None:
     shown = commands("In the terminal")
     assert len(shown) == 3
     for command in shown:
-        assert run(command.line, environment | {"TRANSCRIBED_MODEL": "auto"}) == command.shown
+        assert run(command.line, environment) == command.shown
 
 
 def test_nothing_is_sent_anywhere(tmp_path: Path, transcribed: Path, environment: dict[str, str]) -> None:

@@ -30,9 +30,9 @@ class EndpointingRules:
     """Length of such a run directly after a flush. A shorter one is the end of the flushed word."""
     longest_uncertain: float = 1.0
     """The most of a run that is kept from before `onset_probability` was reached."""
-    padding_before: float = 0.2
-    """Audio before the first speech that belongs to a segment, for soft onsets. More silence, above all
-    digital silence, causes wrong words: the model's features are normalised over the whole segment."""
+    padding_before: float = 0.4
+    """Audio before the first speech that belongs to a segment, for soft onsets. More silence costs words,
+    since the model normalises its features over the whole segment; less costs punctuation."""
     padding_after: float = 0.2
     """Audio after the last speech that belongs to a segment. At most `pause`."""
 

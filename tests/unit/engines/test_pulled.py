@@ -57,9 +57,9 @@ def test_a_model_without_an_engine_is_refused(tmp_path: Path) -> None:
         ("small-streaming-en", "is not in .*Run: transcribed models pull small-streaming-en"),
         (
             "small-streaming",
-            r"There is no model .*Did you mean small-streaming-.*here are tiny-en",
+            r"There is no model .*Did you mean small-streaming-.*here are auto, base, tiny",
         ),
-        ("q", r"There is no model 'q'\. The models here are tiny-en.*transcribed models list"),
+        ("q", r"There is no model 'q'\. The models here are auto, base, tiny.*transcribed models list"),
     ],
 )
 def test_a_model_that_is_not_there_is_told_how_to_get(name: str, message: str, tmp_path: Path) -> None:
