@@ -114,14 +114,18 @@ def moonshine(environment: dict[str, str]) -> Spoken:
     engine = moonshine_engine.load(Path(environment["TRANSCRIBED_CACHE"]), EndpointingRules(), "tiny")
     audio = np.concatenate([_read("test.wav"), silence(1.0), _read("telephone.wav")])
     finals = ("This is a test", "The seventh chapter")
-    return Spoken(engine, audio, finals, 3.1, ("This is a test", "The seventh", "Chapter"))
+    return Spoken(engine, audio, finals, 3.1, ("This is a test", "The seven", "Chapter"))
 
 
 @pytest.fixture(scope="module")
 def library(moonshine: Spoken) -> Spoken:
     """The vendor's library, with the model of its package in the place of one that streams."""
     folder = package_file("assets/tiny-en")
-    return replace(moonshine, engine=load_library(folder, "tiny-en", EndpointingRules(), "en-US"))
+    return replace(
+        moonshine,
+        engine=load_library(folder, "tiny-en", EndpointingRules(), "en-US"),
+        finals_if_flushed=("This is a test", "The seventh", "Chapter"),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -619,7 +619,7 @@ def talkative(
     tmp_path: Path, start_server: "Callable[..., Server]", keys: list[str]
 ) -> "Callable[..., Server]":
     """Starts a server that says 14 MB about six seconds: more than lies between it and a client."""
-    words = " ".join(["nineteen"] * 2000)
+    words = " ".join(["somebody"] * 2000)
     events = [
         {"at": round(0.1 * number, 1), "text": f"{number} {words}", "final": True}
         for number in range(1, TOLD + 1)

@@ -49,6 +49,8 @@ _STAYS = {
     "transcribed.service.live.SessionTimeline": 1,
     "transcribed.transcript.Segment": 64,
     "transcribed.transcript.Word": 64,
+    # asyncio keeps up to a hundred cancelled timers, each with the context that it was set in.
+    "transcribed.request_context.RequestContext": 100,
 }
 
 
