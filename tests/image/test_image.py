@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 WAV = ROOT / "tests" / "data" / "test.wav"
 IMAGE = "transcribed-test"
-MEGABYTES = 600
+MEGABYTES = 800
 WAIT = 60
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges:true")
 
