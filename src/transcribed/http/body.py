@@ -1,6 +1,7 @@
-"""Reading of request bodies, with limits of size and time."""
+"""Reading of request bodies, with limits of size and time, and of JSON lists in them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -81,3 +82,17 @@ async def small_body(request: Request, most: int) -> bytes:
     if size > most:
         raise TooLarge(f"The body is larger than {most} bytes, the most that is taken here.")
     return bytes(body)
+
+
+def json_strings(text: str, items: str) -> list[str]:
+    """Parse a body that begins like a JSON list. Raises BadRequest if it is not a list of strings.
+
+    `items` are what the list should contain, for the message.
+    """
+    try:
+        found: list[str] = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body begins like a JSON list, but is not valid JSON.") from None
+    if not all(isinstance(item, str) for item in found):
+        raise BadRequest(f"The JSON list contains something other than a string. Send {items}.")
+    return found

@@ -1,15 +1,13 @@
 """Vocabularies over HTTP: list, store, read, delete."""
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
-from transcribed.errors import BadRequest
 from transcribed.http.access import Reader, Transcriber
-from transcribed.http.body import small_body
+from transcribed.http.body import json_strings, small_body
 from transcribed.http.owners import OwnerParameter, owner_of_item, owner_of_list, shows_owner
 from transcribed.http.recordings import Problem
 from transcribed.options import Phrase
@@ -121,10 +119,4 @@ def _lines(body: bytes) -> list[str]:
     lines = decoded_lines(body)
     if not "".join(lines[:1]).lstrip().startswith("["):
         return lines
-    try:
-        phrases: list[str] = json.loads("\n".join(lines))
-    except (ValueError, RecursionError):
-        raise BadRequest("The body begins like a JSON list, but is not valid JSON.") from None
-    if not all(isinstance(phrase, str) for phrase in phrases):
-        raise BadRequest("The JSON list contains something other than a string. Send phrases.")
-    return [" ".join(phrase.split()) for phrase in phrases]
+    return [" ".join(phrase.split()) for phrase in json_strings("\n".join(lines), "phrases")]

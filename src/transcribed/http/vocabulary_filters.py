@@ -1,6 +1,5 @@
 """Vocabulary filters over HTTP: list, store, read, delete."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -8,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from transcribed.errors import BadRequest
 from transcribed.http.access import Reader, Transcriber
-from transcribed.http.body import small_body
+from transcribed.http.body import json_strings, small_body
 from transcribed.http.owners import OwnerParameter, owner_of_item, owner_of_list, shows_owner
 from transcribed.http.recordings import Problem
 from transcribed.service.vocabulary_filters import MAX_BYTES, VocabularyFilters
@@ -106,10 +105,4 @@ def _lines(body: bytes) -> list[str]:
         raise BadRequest("The body is not UTF-8. Send the words as UTF-8.") from None
     if not text.lstrip().startswith("["):
         return text.splitlines()
-    try:
-        words: list[str] = json.loads(text)
-    except (ValueError, RecursionError):
-        raise BadRequest("The body begins like a JSON list, but is not valid JSON.") from None
-    if not all(isinstance(word, str) for word in words):
-        raise BadRequest("The JSON list contains something other than a string. Send words.")
-    return words
+    return json_strings(text, "words")
