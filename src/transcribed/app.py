@@ -32,6 +32,7 @@ from transcribed.http.relay import Relays
 from transcribed.http.sign_ins import SignIns
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.http.vosk import routes as vosk
+from transcribed.http.web import routes as web
 from transcribed.loading import Engines, favoured_phrases
 from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
@@ -102,6 +103,7 @@ class Application:
         self.asgi.add_middleware(AuthenticationMiddleware, backend=authentication)
         http_errors.install(self.asgi)
         documentation.install(self.asgi)
+        self.asgi.include_router(web.router())
         self.asgi.include_router(recordings.router(library))
         self._relays = Relays()
         self.asgi.include_router(transcripts.router(self.transcripts))

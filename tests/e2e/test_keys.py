@@ -54,6 +54,9 @@ DOORS = {
     "GET /docs": Door(OPEN, 200, pages=True),
     "GET /docs/files/favicon.png": Door(OPEN, 200, pages=True),
     "GET /redoc": Door(OPEN, 200, pages=True),
+    "GET /": Door(OPEN, 200),
+    "GET /live/{id}": Door(OPEN, 200),
+    "GET /web/{file}": Door(OPEN, 200),
     "GET /health": Door(OPEN, 200, pages=True),
     "GET /live": Door(OPEN, 200),
     "GET /ready": Door(OPEN, 200),
@@ -84,7 +87,10 @@ DOORS = {
     "POST /stream-transcription": Door(TRANSCRIBE, "it hears"),
     "WebSocket /stream-transcription-websocket": Door(TRANSCRIBE, "it hears", query=PCM),
 }
-NAMES = {"name": "unknown", "transcript": _UNKNOWN_TRANSCRIPT, "form": "txt", "number": "0"}
+NAMES = {"name": "unknown", "transcript": _UNKNOWN_TRANSCRIPT, "form": "txt", "number": "0"} | {
+    "id": "unknown",
+    "file": "favicon.svg",
+}
 
 
 def doors_of(router: Any) -> Iterator[str]:

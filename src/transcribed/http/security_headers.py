@@ -21,6 +21,9 @@ PAGE_POLICY = (
 `connect-src 'self'` includes its WebSockets.
 """
 
+PAGE_PERMISSIONS = "camera=(), display-capture=(self), geolocation=(), microphone=(self)"
+"""The Permissions-Policy of those pages, which transcribe a microphone or the sound of a tab."""
+
 _HEADERS = {
     # Responses depend on the key of the request, and may change at any time.
     "Cache-Control": "private, no-cache",
