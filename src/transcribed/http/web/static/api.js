@@ -1,0 +1,133 @@
+/** Requests to this server: with the key of the session, and with errors that say what to do. */
+import { key, signIn } from "./keys.js";
+
+/** The address under which the server is reached, with a slash at its end. */
+export const base = new URL("..", import.meta.url);
+
+/** A request that failed. `status` is 0 if the server did not answer at all. */
+export class ApiError extends Error {
+  constructor(message, status = 0, retryAfter = null) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The address of a path such as `audio/talk.wav`, whose parts are already encoded. */
+export function url(path, query = {}) {
+  const address = new URL(path.replace(/^\//, ""), base);
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== "") address.searchParams.set(name, value);
+  }
+  return address;
+}
+
+/** A part of a path, encoded. */
+export const part = encodeURIComponent;
+
+const authorization = () => (key() ? { Authorization: `Bearer ${key()}` } : {});
+
+/**
+ * Send a request. `json` is sent as JSON; `query` becomes parameters; the rest is for `fetch`. A server that
+ * wants a key has it asked for, once, unless `quiet`. Resolves to the Response; rejects with an ApiError.
+ */
+export async function request(path, { query, json, quiet = false, headers = {}, ...rest } = {}) {
+  const send = async () => {
+    const own = json === undefined ? {} : { "Content-Type": "application/json" };
+    const body = json === undefined ? rest.body : JSON.stringify(json);
+    try {
+      return await fetch(url(path, query), { ...rest, body, headers: { ...authorization(), ...own, ...headers } });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError("The server does not answer. Is it running, and are you connected?");
+    }
+  };
+  let answer = await send();
+  if (answer.status === 401 && !quiet && (await signIn("This server asks for an access key."))) answer = await send();
+  if (!answer.ok && answer.status !== 304) throw await problem(answer);
+  return answer;
+}
+
+async function problem(answer) {
+  const body = await answer.json().catch(() => null);
+  const retry = Number(answer.headers.get("Retry-After"));
+  const text = typeof body?.detail === "string" ? body.detail : `The server answered ${answer.status} ${answer.statusText}.`;
+  return new ApiError(text, answer.status, retry > 0 ? retry : null);
+}
+
+/** The JSON of a GET request. */
+export const getJson = async (path, options) => (await request(path, options)).json();
+
+/**
+ * Upload a recording. `onprogress(fraction)` is called as it goes; `signal` cancels it. Resolves to the name
+ * under which it is stored; rejects with an ApiError, or with an AbortError.
+ */
+export async function upload(file, { name = file.name, onprogress = () => {}, signal } = {}) {
+  const send = () =>
+    new Promise((resolve, reject) => {
+      // fetch does not tell how much of a body has been sent.
+      const sending = new XMLHttpRequest();
+      sending.open("POST", url("audio"));
+      for (const [header, value] of Object.entries(authorization())) sending.setRequestHeader(header, value);
+      sending.upload.onprogress = (event) => event.lengthComputable && onprogress(event.loaded / event.total);
+      sending.onload = () => resolve(sending);
+      sending.onerror = () => reject(new ApiError("The upload was cut off. Is the server running, and are you connected?"));
+      sending.onabort = () => reject(new DOMException("The upload was cancelled.", "AbortError"));
+      signal?.addEventListener("abort", () => sending.abort());
+      const form = new FormData();
+      form.append("file", file, name);
+      sending.send(form);
+    });
+  signal?.throwIfAborted();
+  let done = await send();
+  if (done.status === 401 && (await signIn("This server asks for an access key."))) done = await send();
+  let body = null;
+  try {
+    body = JSON.parse(done.responseText);
+  } catch {
+    // A proxy answered, and not with JSON.
+  }
+  if (done.status !== 200) {
+    throw new ApiError(body?.detail || `The server answered ${done.status}.`, done.status);
+  }
+  return body;
+}
+
+/** The address of a WebSocket. The key is not in it: see `protocols`. */
+export function socketUrl(path, query = {}) {
+  const address = url(path, query);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  return address;
+}
+
+/** The subprotocols with which a WebSocket carries the key. */
+export const protocols = () => (key() ? ["transcribed", `transcribed.bearer.${key()}`] : []);
+
+let token = null;
+
+/**
+ * An address that `<audio>`, `<a download>` and other elements without headers can use. Where the server
+ * uses keys it contains a token that only reads, for an hour.
+ */
+export async function readableUrl(path, query = {}) {
+  if (!key()) return url(path, query).href;
+  if (token?.of !== key() || token.until < Date.now()) token = await newToken();
+  return url(path, { ...query, access_token: token.text }).href;
+}
+
+/** The address of a recording for `<audio>`. */
+export const mediaUrl = (name) => readableUrl(`audio/${part(name)}`);
+
+async function newToken() {
+  const of = key();
+  const until = Date.now() + 50 * 60 * 1000;
+  try {
+    const answer = await request("tokens", { method: "POST", json: { seconds: 3600, role: "read" } });
+    return { of, until, text: (await answer.json()).token };
+  } catch (error) {
+    // Who signed in with a token cannot make another one.
+    if (error.status === 403) return { of, until, text: of };
+    throw error;
+  }
+}

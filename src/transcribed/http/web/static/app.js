@@ -1,0 +1,180 @@
+/** The shell: shows the part of the page that the address names, the state of the server, and the theme. */
+import { base, getJson } from "./api.js";
+import { h, icon } from "./dom.js";
+import { changes, key, signIn, signOut } from "./keys.js";
+import { toast } from "./toast.js";
+
+const ROUTES = {
+  listen: { module: "./listen.js", title: "Listen" },
+  library: { module: "./library.js", title: "Library" },
+  transcript: { module: "./transcript.js", title: "Transcript", member: "id", within: "library" },
+  recording: { module: "./transcript.js", title: "Recording", member: "name", within: "library" },
+};
+const HEALTH_SECONDS = 10;
+
+// --- The parts
+
+/** What `#/transcript/ID?t=12` names: the route, its parameters and the query. */
+function place(hash) {
+  const [path, search = ""] = hash.replace(/^#\/?/, "").split("?");
+  const [first, ...rest] = path.split("/");
+  const route = Object.hasOwn(ROUTES, first) ? first : "listen";
+  const parameters = { route, query: new URLSearchParams(search) };
+  const { member } = ROUTES[route];
+  if (member) parameters[member] = decoded(rest.join("/"));
+  return parameters;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+const main = document.getElementById("main");
+let unmount = null;
+let shown = 0;
+
+async function show() {
+  if (location.hash === "#main") return; // The link that skips the navigation.
+  const parameters = place(location.hash);
+  const { module, title, within } = ROUTES[parameters.route];
+  const number = ++shown;
+  const root = h("div", { class: "view" });
+  await leave();
+  if (number !== shown) return;
+  for (const link of document.querySelectorAll("nav a[data-route]")) {
+    const current = link.dataset.route === (within ?? parameters.route);
+    link.toggleAttribute("data-current", current);
+    if (current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.body.dataset.view = parameters.route;
+  document.title = `${title} – transcribed`;
+  main.replaceChildren(root);
+  let mounted;
+  try {
+    mounted = await (await import(module)).mount(root, parameters);
+  } catch (error) {
+    console.warn(error);
+    root.replaceChildren(
+      h(
+        "div",
+        { class: "empty" },
+        h("h1", {}, "This part of the page could not be shown"),
+        h("p", {}, error.message),
+        h("button", { class: "button primary", type: "button", onclick: () => location.reload() }, "Load the page again"),
+      ),
+    );
+    return;
+  }
+  if (number === shown) unmount = mounted;
+  else await mounted?.();
+}
+
+async function leave() {
+  const leaving = unmount;
+  unmount = null;
+  try {
+    await leaving?.();
+  } catch (error) {
+    toast(error.message, { kind: "error" });
+  }
+}
+
+addEventListener("hashchange", () => {
+  main.focus({ preventScroll: true });
+  show();
+});
+
+// --- The server
+
+const state = document.getElementById("server-state");
+const away = document.getElementById("away");
+let checking = 0;
+
+async function check() {
+  clearTimeout(checking);
+  try {
+    const health = await getJson("health", { quiet: true, signal: AbortSignal.timeout(5000) });
+    away.hidden = true;
+    const words = {
+      starting: "Starting…",
+      stopping: "Stopping…",
+      ready: health.places > 0 && health.streams >= health.places ? "Full" : "Ready",
+    };
+    const text = words[health.status] ?? health.status;
+    if (state.textContent !== text) state.textContent = text;
+    state.dataset.state = text.replace("…", "").toLowerCase();
+    state.title = `${health.streams} of ${health.places ?? "?"} places in use. Version ${health.version}.`;
+  } catch {
+    state.textContent = "Away";
+    state.dataset.state = "away";
+    state.removeAttribute("title");
+    away.textContent = `The server at ${base.host} does not answer. Trying again every few seconds; nothing that is shown here is lost.`;
+    away.hidden = false;
+  }
+  checking = setTimeout(check, HEALTH_SECONDS * (away.hidden ? 1000 : 300));
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(checking) : check()));
+
+// --- The key
+
+const signing = document.getElementById("sign-in");
+
+function showKey() {
+  signing.textContent = key() ? "Sign out" : "Sign in";
+  if (key()) signing.hidden = false;
+}
+
+signing.addEventListener("click", () => {
+  if (key()) {
+    signOut();
+    location.reload();
+  } else signIn();
+});
+changes.addEventListener("change", showKey);
+
+async function askForKey() {
+  try {
+    await getJson("streams", { quiet: true });
+  } catch (error) {
+    if (error.status !== 401) return true;
+    signing.hidden = false;
+    return signIn("This server asks for an access key.");
+  }
+  return true;
+}
+
+// --- The theme
+
+const themes = document.getElementById("theme");
+const isDark = () =>
+  (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+
+function showTheme() {
+  themes.replaceChildren(icon(isDark() ? "sun" : "moon"));
+  themes.setAttribute("aria-label", isDark() ? "Light colours" : "Dark colours");
+  themes.title = themes.getAttribute("aria-label");
+}
+
+themes.addEventListener("click", () => {
+  const theme = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem("theme", theme);
+  } catch {
+    // Storage is denied: the theme lasts as long as the page.
+  }
+  showTheme();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
+
+showTheme();
+showKey();
+show();
+check();
+askForKey().then((signed) => signed && key() && changes.dispatchEvent(new Event("change")));
