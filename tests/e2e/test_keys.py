@@ -67,6 +67,7 @@ DOORS = {
     "GET /audio": Door(READ, 200),
     "GET /audio/{name}": Door(READ, 404),
     "HEAD /audio/{name}": Door(READ, 404),
+    "GET /audio/{name}/peaks": Door(READ, 404),
     "DELETE /audio/{name}": Door(TRANSCRIBE, 404),
     "GET /transcripts": Door(READ, 200),
     "GET /transcripts/{transcript}": Door(READ, 404),

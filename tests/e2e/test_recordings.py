@@ -221,6 +221,27 @@ def test_an_upload_replaces_what_had_its_name(server: "Server", sentence: bytes)
     assert names(server).count("replaced.wav") == 1
 
 
+def test_the_peaks_of_a_recording_are_on_the_timeline_of_its_transcript(
+    server: "Server", sentence: bytes
+) -> None:
+    server.upload("peaks.wav", sentence)
+    answer = server.http.get("/audio/peaks.wav/peaks")
+    found = answer.json()
+    assert (found["SampleRate"], found["SecondsPerPeak"]) == (16000, 0.02)
+    assert found["Duration"] == pytest.approx(1.149, abs=0.01)
+    assert len(found["Peaks"]) == 2 * 58
+    assert max(found["Peaks"]) > 20
+    assert min(found["Peaks"]) < -20
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert server.http.get("/audio/peaks.wav/peaks", headers=known).status_code == 304
+
+    coarse = server.http.get("/audio/peaks.wav/peaks", params={"points": 10}, headers=known).json()
+    assert (coarse["SecondsPerPeak"], len(coarse["Peaks"])) == (0.12, 2 * 10)
+    assert coarse["Peaks"][1::2] == [max(found["Peaks"][at : at + 12]) for at in range(0, 116, 12)]
+    for points in ("0", "20001", "many"):
+        assert server.http.get(f"/audio/peaks.wav/peaks?points={points}").status_code == 400
+
+
 def test_what_is_deleted_is_gone(server: "Server", sentence: bytes) -> None:
     server.upload("deleted.wav", sentence)
 

@@ -1,14 +1,18 @@
 """Recordings over HTTP: upload, list, download, delete."""
 
+import json
 import mimetypes
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Path, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_pascal
 from starlette.responses import StreamingResponse
 
+from transcribed.audio.formats import SAMPLE_RATE
+from transcribed.audio.peaks import Peaks
 from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
 from transcribed.http.access import Reader, Transcriber
 from transcribed.http.owners import OwnerParameter, owner_of_item, owner_of_list, shows_owner
@@ -18,6 +22,9 @@ from transcribed.http.upload import uploaded_file
 from transcribed.principal import Principal
 from transcribed.service.library import Library, Recording
 from transcribed.transcript import Track
+
+MOST_POINTS = 20_000
+"""The most pairs of peaks in a response."""
 
 Name = Annotated[str, Path(description="The name that the upload returned.", examples=["test.wav"])]
 
@@ -82,6 +89,20 @@ class ListedRecording(BaseModel):
     )
     tracks: list[ListedTrack] | None = Field(None, description="All audio tracks, if there are several.")
     owner: str | None = Field(None, description="The owner, if the server uses keys.", examples=["anna"])
+
+
+class Waveform(BaseModel):
+    """The peaks of a recording, from which a waveform is drawn."""
+
+    model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True)
+
+    sample_rate: int = Field(description="Samples a second of the decoded audio.", examples=[SAMPLE_RATE])
+    seconds_per_peak: float = Field(description="A multiple of 0.02.", examples=[0.02])
+    duration: float = Field(description="Seconds.", examples=[1.149])
+    peaks: list[int] = Field(
+        description="The lowest and highest sample of each span, in turn; -127 to 127.",
+        examples=[[-3, 4, -90, 101]],
+    )
 
 
 class Problem(BaseModel):
@@ -186,6 +207,37 @@ def router(library: Library) -> APIRouter:
         status = 206 if span else 200
         return StreamingResponse(_joined(first, chunks), status, headers, media_type=_media_type(name))
 
+    @routes.get(
+        "/{name}/peaks",
+        summary="The waveform of a recording",
+        response_model=Waveform,
+        responses=_problems(400, 404, 409, 415, 429)
+        | {304: {"description": "The recording has not changed."}},
+    )
+    async def peaks(
+        name: Name,
+        *,
+        principal: Reader,
+        points: Annotated[
+            int, Query(ge=1, le=MOST_POINTS, description="The most pairs in the response.")
+        ] = MOST_POINTS,
+        if_none_match: Annotated[
+            str | None,
+            Header(alias="If-None-Match", description="ETags; if one matches, the response is 304."),
+        ] = None,
+        owner: OwnerParameter = None,
+    ) -> Response:
+        """The lowest and highest samples of successive spans, on the timeline of transcripts.
+
+        They are computed when they are first asked for, which takes seconds for an hour of audio.
+        """
+        media = await library.find(owner_of_item(principal, owner), name)
+        headers = {"ETag": f'"{media.version.strip(chr(34))}-{points}"'}
+        if is_known(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        content = _waveform((await library.peaks(media)).of_at_most(points))
+        return Response(content, headers=headers, media_type="application/json")
+
     @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
     async def delete(name: Name, principal: Transcriber, owner: OwnerParameter = None) -> None:
         """Deletes the recording permanently."""
@@ -214,6 +266,17 @@ async def _joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[b
     yield first
     async for chunk in others:
         yield chunk
+
+
+def _waveform(peaks: Peaks) -> str:
+    """The peaks as JSON. It has tens of thousands of numbers, for which a model would take long."""
+    members = {
+        "SampleRate": SAMPLE_RATE,
+        "SecondsPerPeak": round(peaks.seconds_per_pair, 3),
+        "Duration": round(peaks.duration, 3),
+        "Peaks": peaks.pairs.ravel().tolist(),
+    }
+    return json.dumps(members, separators=(",", ":"))
 
 
 def _media_type(name: str) -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from transcribed.audio.formats import AudioFormat
+from transcribed.audio.peaks import Peaks
 from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.decoding.messages import format_from_json, format_to_json
 from transcribed.errors import EngineFailure, TooLarge, TranscribedError, UnreadableAudio
 from transcribed.service import trail
 from transcribed.service.trail import Action
+from transcribed.service.waveforms import Waveforms
 from transcribed.storage.media import MediaStore, StoredMedia
 from transcribed.storage.names import valid_name
 
@@ -41,6 +43,7 @@ class Library:
         self._store = store
         self._decoders = decoders
         self._max_bytes = max_bytes
+        self._waveforms = Waveforms(store, decoders)
         self._formats: dict[tuple[str, str], tuple[str, AudioFormat | None]] = {}
         self._looking: dict[StoredMedia, asyncio.Task[None]] = {}
         self._at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
@@ -87,6 +90,7 @@ class Library:
         await self._store.of(owner).delete(name)
         trail.record(Action.RECORDING_DELETED, name, owner=owner)
         self._formats.pop((owner, name), None)
+        self._waveforms.forget(owner, name)
 
     async def open(self, owner: str, name: str) -> Source:
         """Open an owner's recording; the caller closes it. Raises InvalidName and NotFound."""
@@ -101,8 +105,15 @@ class Library:
                 is_told = True
             yield chunk
 
+    async def peaks(self, media: StoredMedia) -> Peaks:
+        """The peaks of a recording's default track. Raises UnreadableAudio and LimitExceeded."""
+        peaks = await self._waveforms.of(media)
+        trail.record(Action.RECORDING_READ, media.name, owner=media.owner, bytes=peaks.pairs.nbytes)
+        return peaks
+
     async def aclose(self) -> None:
-        """Stop probing files in the background."""
+        """Stop probing files, and computing waveforms, in the background."""
+        await self._waveforms.aclose()
         for task in list(self._looking.values()):
             task.cancel()
         await asyncio.gather(*self._looking.values(), return_exceptions=True)
