@@ -16,9 +16,6 @@ from transcribed.recognition.endpointing import EndpointingRules
 
 _log = logging.getLogger(__name__)
 
-_TOGETHER = 4
-"""The most streams in a batch. More would save little more, and the first of them would wait longer."""
-
 
 def load(cache: Path, endpointing: EndpointingRules, model: str = AUTO) -> LocalEngine:
     """Load one of the models NAMED, or with AUTO the large and the small one together. Blocks.
@@ -35,7 +32,7 @@ def load(cache: Path, endpointing: EndpointingRules, model: str = AUTO) -> Local
         capabilities = Capabilities(
             "moonshine", ("en-US",), models=names, endpoint_silence=True, phrases=True
         )
-        return measured_engine(capabilities, segments, endpointing, speech, _TOGETHER)
+        return measured_engine(capabilities, segments, endpointing, speech)
 
     if model != AUTO:
         return measured(MoonshineSegments(MoonshineModel.load(cache, NAMED[model])), NAMED[model])

@@ -2,7 +2,8 @@
 
 The shipped decoder of tiny-en has 1,800 nodes in two branches of an `If`, the encoder 700, as exported for
 any shape. They spend much of their time on shapes, masks, rotations and padding, and those of base-en on
-dequantising all weights in every run. The same quantised weights are used here in four graphs:
+dequantising all weights in every run. The same quantised weights are used here in four graphs that process
+one segment at a time:
 
 - `stem`: samples → features, one for each 192 samples (12 ms), and the statistics for their normalisation.
   A feature depends on only 32 ms of audio, so that a growing segment's features are computed once.
@@ -10,8 +11,7 @@ dequantising all weights in every run. The same quantised weights are used here 
   With an empty cache this is the encoder as it was trained; `segment` explains the use of a cache.
 - `cross`: hidden states → keys and values of the decoder's cross-attention, once per result.
 - `decoder`: tokens, after those in a key-value cache → for each, the most probable next token and its
-  probability. The logits, 128 KB per token, never leave the graph. It reads tokens of several streams at
-  once, because most of its time is the reading of its weights.
+  probability. The logits, 128 KB per token, never leave the graph.
 
 The architecture is that of Jeffries et al., 2024, "Moonshine: Speech Recognition for Live Transcription and
 Voice Commands": three convolutions and a Transformer with rotary embeddings (interleaved, on the first 32
@@ -29,17 +29,15 @@ from transcribed.engines.moonshine.outputs import (
     END,
     FEATURES,
     FINAL_STATES,
-    FRAME_MASK,
     INPUT,
     OTHER_PROBABILITIES,
     OTHERS,
     PAST,
-    POSITIONS,
+    POSITION,
     PRESENT,
     PROBABILITIES,
     SQUARES,
     SUMS,
-    TOKEN_MASK,
     TOKENS,
     Dimensions,
     OutputRows,
@@ -60,12 +58,13 @@ Of the 2,665 different tokens in the transcripts of 385 recordings, none exceede
 """
 
 
-def build(encoder: bytes, decoder: bytes) -> list[bytes]:
+def build(encoder: bytes, decoder: bytes, *, signed: bool) -> list[bytes]:
     """Build stem, encoder, cross and decoder (.onnx) from the shipped encoder and decoder (.ort).
 
-    The last file contains the output matrix, for OutputRows.
+    With `signed`, all weights are signed bytes; the results are the same. The last file contains the output
+    matrix, for OutputRows.
     """
-    encoder_weights, decoder_weights = Weights(encoder), Weights(decoder)
+    encoder_weights, decoder_weights = (Weights(each, signed=signed) for each in (encoder, decoder))
     dimensions = dimensions_of(encoder_weights, decoder_weights)
     models = (
         _stem(encoder_weights, dimensions),
@@ -204,7 +203,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
     rotation = graph.rotation(_frequencies(weights, "/model/decoder/rotary_emb"))
 
     def rotated(value: str) -> str:
-        return graph.rotate(value, POSITIONS, rotation)
+        return graph.rotate(value, POSITION, rotation)
 
     stream = _embedding(graph, weights)
     for layer in range(sizes.layers):
@@ -217,7 +216,7 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         attended = graph.new_name()
         graph.node(
             "MultiHeadAttention",
-            [rotated(query), rotated(key), value, "", "", TOKEN_MASK, *past[states]],
+            [rotated(query), rotated(key), value, "", "", "", *past[states]],
             [attended, *present[states]],
             domain=MICROSOFT,
             num_heads=sizes.heads,
@@ -235,7 +234,6 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
         scores = graph.add(
             "FusedMatMul", [query, keys], domain=MICROSOFT, alpha=float(sizes.head_size**-0.5)
         )
-        scores = graph.add("Add", [scores, FRAME_MASK])
         weighted = graph.add("Softmax", [scores], output=attention(layer), axis=-1)
         attended = graph.add("MatMul", [weighted, values])
         attended = graph.joined_heads(graph.add("Transpose", [attended], perm=(0, 2, 1, 3)))
@@ -254,16 +252,14 @@ def _decoder(weights: Weights, sizes: Dimensions) -> ModelProto:
 
     _add_next_tokens(graph, weights, stream)
     inputs: dict[str, tuple[int, Shape]] = {
-        INPUT: (_INT64, ["streams", "n"]),
-        POSITIONS: (_INT64, ["streams", "n"]),
-        TOKEN_MASK: (_FLOAT, ["streams", 1, "n", "read"]),
-        FRAME_MASK: (_FLOAT, ["streams", 1, 1, "frames"]),
+        INPUT: (_INT64, [1, "n"]),
+        POSITION: (_INT64, [1]),
     }
     for name in past:
-        inputs[name] = (_FLOAT, ["streams", sizes.heads, "past", sizes.head_size])
+        inputs[name] = (_FLOAT, [1, sizes.heads, "past", sizes.head_size])
     for keys, values in zip(cross[::2], cross[1::2], strict=True):
-        inputs[keys] = (_FLOAT, ["streams", sizes.heads, sizes.head_size, "frames"])
-        inputs[values] = (_FLOAT, ["streams", sizes.heads, "frames", sizes.head_size])
+        inputs[keys] = (_FLOAT, [1, sizes.heads, sizes.head_size, "frames"])
+        inputs[values] = (_FLOAT, [1, sizes.heads, "frames", sizes.head_size])
     outputs = {
         TOKENS: _INT64,
         PROBABILITIES: _FLOAT,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.moonshine.cache import cached_files
-from transcribed.engines.moonshine.decoder import NO_TOKENS, Decoder, KeyValueCache, Read
+from transcribed.engines.moonshine.decoder import NO_TOKENS, Decoder, KeyValueCache
 from transcribed.engines.moonshine.outputs import (
     CROSS,
     ENCODER_NEW,
@@ -30,7 +30,7 @@ from transcribed.engines.moonshine.outputs import (
 from transcribed.engines.moonshine.shipped import shipped_file
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.engines.moonshine.variants import Calibration, Variant
-from transcribed.engines.runtime import session
+from transcribed.engines.runtime import prefers_signed_weights, session
 from transcribed.recognition.repetition import length_without_loop, repeated_phrase_length
 from transcribed.recognition.stabilizer import common_prefix_length
 
@@ -129,12 +129,13 @@ class MoonshineModel:
         Raises ConfigurationError if the model is not installed.
         """
         model = shipped_file(variant.folder, variant.package)
+        signed = prefers_signed_weights()
         graphs = cached_files(
             cache,
             ["stem.onnx", "encoder.onnx", "cross.onnx", "decoder.onnx", "output.npz"],
             [model / "encoder_model.ort", model / "decoder_model_merged.ort"],
-            variant.version,
-            _build,
+            f"{variant.version}-signed" if signed else variant.version,
+            partial(_build, signed=signed),
         )
         stem, encoder, cross, decoder, output = graphs
         networks = Networks(
@@ -375,7 +376,7 @@ class DecoderState:
 
     def read(self, tokens: Sequence[int]) -> tuple[npt.NDArray[np.int64], Array]:
         """Read tokens. Return the most probable next token after each, and its probability."""
-        found = self._decoder.read(Read(tokens, self.past, self._cross, self._at_least))
+        found = self._decoder.read(tokens, self.past, self._cross, self._at_least)
         self._attentions = [*self._attentions, found.attentions]
         if self._observed:
             self._outcomes = [*self._outcomes, Outcomes(found.states, found.tokens, found.probabilities)]
@@ -426,9 +427,9 @@ def _dimensions(networks: Networks) -> Dimensions:
     return Dimensions(states // 2, decoder.layers, decoder.heads, decoder.head_size)
 
 
-def _build(shipped: Sequence[bytes]) -> Sequence[bytes]:
+def _build(shipped: Sequence[bytes], *, signed: bool) -> Sequence[bytes]:
     # Imported only for the very first start, since onnx is large.
     from transcribed.engines.moonshine.graphs import build  # noqa: PLC0415
 
     encoder, decoder = shipped
-    return build(encoder, decoder)
+    return build(encoder, decoder, signed=signed)

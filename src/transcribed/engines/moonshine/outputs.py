@@ -24,24 +24,19 @@ The second axis has the keys and values of the first layer, then those of the se
 """
 
 INPUT = "input_ids"
-"""Int64 [streams, n]: the tokens that the decoder reads."""
+"""Int64 [1, n]: the tokens that the decoder reads."""
 
-POSITIONS = "positions"
-"""Int64 [streams, n]: the position of each of them in its segment."""
-
-TOKEN_MASK, FRAME_MASK = "token_mask", "frame_mask"
-"""Float32 [streams, 1, n, past + n] and [streams, 1, 1, frames]: 0, or NEVER for padding."""
-NEVER = -1e4
-"""Added to the score of a key, this makes the weight of the key exactly zero."""
+POSITION = "position"
+"""Int64 [1]: the position of the first of them in its segment."""
 
 TOKENS = "tokens"
-"""Int64 [streams, n]: the most probable token after each input token."""
+"""Int64 [1, n]: the most probable token after each input token."""
 
 PROBABILITIES = "probabilities"
-"""Float32 [streams, n]: the probability of each of TOKENS."""
+"""Float32 [1, n]: the probability of each of TOKENS."""
 
 FINAL_STATES = "final_states"
-"""Float32 [streams, n, width]: the last hidden states; their products with OutputRows are the logits."""
+"""Float32 [1, n, width]: the last hidden states; their products with OutputRows are the logits."""
 
 OTHERS, OTHER_PROBABILITIES = "others", "other_probabilities"
 """Like TOKENS and PROBABILITIES, for the most probable token other than END."""
@@ -52,9 +47,8 @@ START, END = 1, 2
 CROSS, PAST, PRESENT = "cross", "past", "present"
 """Prefixes of the decoder's keys and values, Float32, by layer.
 
-CROSS: of the audio, keys [streams, heads, head size, frames] and values [streams, heads, frames, head
-size]. PAST: of earlier tokens, [streams, heads, tokens, head size]. PRESENT: the same including the input
-tokens.
+CROSS: of the audio, keys [1, heads, head size, frames] and values [1, heads, frames, head size]. PAST: of
+earlier tokens, [1, heads, tokens, head size]. PRESENT: the same including the input tokens.
 """
 
 
@@ -78,7 +72,7 @@ class Dimensions:
 
 
 def attention(layer: int) -> str:
-    """Return the name of a layer's cross-attention weights: Float32 [streams, heads, n, frames]."""
+    """Return the name of a layer's cross-attention weights: Float32 [1, heads, n, frames]."""
     return f"attention.{layer}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transcribed.audio.buffer import SampleBuffer
-from transcribed.engines.base import Costs, Effort, LocalStream, RecognitionEvent, StepKind
+from transcribed.engines.base import Costs, Effort
 from transcribed.engines.moonshine.segment import MoonshineSegment, MoonshineSegments
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
@@ -71,7 +71,7 @@ class PairedSegments:
 
 @dataclass(frozen=True, slots=True)
 class PairEngine:
-    """A StepDownEngine and BatchingEngine: `full` has both models, `reduced` the small one alone."""
+    """A StepDownEngine: `full` has both models, `reduced` the small one alone."""
 
     full: SegmentEngine
     reduced: SegmentEngine
@@ -89,13 +89,3 @@ class PairEngine:
     def open(self, options: StreamOptions) -> SegmentStream:
         """Open a new stream."""
         return self.full.open(options)
-
-    def batch(self, kind: StepKind) -> int:
-        """Return how many streams a step of this kind may serve together."""
-        return self.full.batch(kind)
-
-    def step_together(
-        self, streams: Sequence[LocalStream], effort: Effort
-    ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
-        """Do the next step of each stream, with common runs of the networks."""
-        return self.full.step_together(streams, effort)

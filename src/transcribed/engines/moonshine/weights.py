@@ -44,6 +44,12 @@ class Matrix:
         width = values.shape[1]
         return cls(values, np.broadcast_to(scale, width), np.broadcast_to(zero_point, width), bias)
 
+    def signed(self) -> Self:
+        """Return the same matrix with signed values, where they are unsigned."""
+        if self.values.dtype != np.uint8:
+            return self
+        return replace(self, values=_signed(self.values), zero_point=_signed(self.zero_point))
+
     def columns(self, chosen: Array) -> Self:
         """Select outputs by their indices; the matrix must have no bias."""
         return type(self)(self.values[:, chosen], self.scale[chosen], self.zero_point[chosen])
@@ -61,11 +67,14 @@ _FOLDED: Mapping[str, Callable[..., Array]] = {
 class Weights:
     """The constants of a graph, found by the output of a node that uses them, or by the path of a module.
 
+    With `signed`, all matrices have signed values, with which the same products are computed.
+
     The decoder's file contains the decoder twice, as the branches of an `If` node. The else branch, without
     a key-value cache, is read, because only that one projects the encoder's output.
     """
 
-    def __init__(self, shipped: bytes) -> None:
+    def __init__(self, shipped: bytes, *, signed: bool = False) -> None:
+        self._signed = signed
         outer = InferenceSession.GetRootAs(shipped, 0).Model().Graph()
         graphs = [outer]
         for node in _list(outer, "Nodes"):
@@ -114,7 +123,10 @@ class Weights:
 
     def matrix(self, *outputs: str) -> Matrix:
         """Return the matrix of the linear layer with the first of these outputs that exists."""
-        output = self._first_of(outputs)
+        found = self._matrix(self._first_of(outputs))
+        return found.signed() if self._signed else found
+
+    def _matrix(self, output: str) -> Matrix:
         bias = None
         if self._kinds[output] == "Add":
             bias, output = self._with_tensor(output)
@@ -171,6 +183,10 @@ class Weights:
         (values,) = map(self._constant, self._inputs_of[cast])
         zero_point = np.rint(-offset / scale).astype(values.dtype)
         return Matrix.with_one_scale(values, scale.reshape(()), zero_point.reshape(()))
+
+
+def _signed(values: Array) -> Array:
+    return (values.astype(np.int16) - 128).astype(np.int8)
 
 
 def _list(table: Any, field: str) -> list[Any]:

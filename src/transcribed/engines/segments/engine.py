@@ -6,16 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import fmean
 
 import numpy as np
 
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Costs, Effort, LocalStream, RecognitionEvent, StepKind
+from transcribed.engines.base import Costs, Effort, StepKind
 from transcribed.engines.segments.recogniser import FavouringModel, SegmentModel
 from transcribed.engines.segments.stream import PartialRules, SegmentStream
-from transcribed.engines.segments.together import run_together
 from transcribed.engines.silero import SileroModel
 from transcribed.options import Capabilities, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
@@ -37,8 +35,6 @@ class SegmentEngine:
     endpointing: EndpointingRules
     partials: PartialRules = field(default_factory=PartialRules)
     costs: Costs = _UNMEASURED
-    together: int = 1
-    """How many streams are batched at most. Only models that `ask` their networks become cheaper by it."""
 
     def open(self, options: StreamOptions) -> SegmentStream:
         """Open a new stream."""
@@ -47,28 +43,17 @@ class SegmentEngine:
             model = model.favouring(options.phrases)
         return SegmentStream(model, self.silero, options, self.endpointing, self.partials)
 
-    def batch(self, kind: StepKind) -> int:
-        """Return how many streams a step of this kind may serve together."""
-        return 1 if kind is StepKind.LISTEN else self.together
-
-    def step_together(
-        self, streams: Sequence[LocalStream], effort: Effort
-    ) -> Sequence[Sequence[RecognitionEvent] | Exception]:
-        """Do the next step of each stream, with common runs of the model's networks."""
-        return run_together([partial(stream.step, effort) for stream in streams])
-
 
 def measured_engine(
     capabilities: Capabilities,
     model: SegmentModel,
     endpointing: EndpointingRules,
     speech: Samples,
-    together: int = 1,
 ) -> SegmentEngine:
     """Return an engine whose costs are measured on some speech, which also warms up the model.
 
     The costs are those of a busy machine: as many streams as there are cores, at most 16, compute at the
-    same time. `together` is the most streams in a batch. Blocks for some seconds.
+    same time. Blocks for some seconds.
     """
     silero = SileroModel()
     partials = PartialRules(live_interval=_BUSY_INTERVAL)
@@ -80,7 +65,7 @@ def measured_engine(
             SegmentStream(model, silero, StreamOptions(), endpointing, partials) for _ in range(count)
         ]
         trials = list(threads.map(lambda stream: _tried(stream, speech), streams))
-    return SegmentEngine(capabilities, model, silero, endpointing, costs=_mean(trials), together=together)
+    return SegmentEngine(capabilities, model, silero, endpointing, costs=_mean(trials))
 
 
 def _mean(trials: Sequence[Costs]) -> Costs:

@@ -285,11 +285,9 @@ class SegmentStream:
         if start is None or self._closed is not None:
             return ()
         end = self._pause_end if self._endpointer.paused else min(self._listened, self._audio.end)
-        recogniser, speech = self._recogniser_at(start), self._endpointer.speech
-        if self._live:
-            words = recogniser.partial(self._audio, end, speech, effort)
-        else:
-            words = recogniser.final(self._audio, end, speech, effort)
+        # At fast pace, partials must not keep the final waiting, whatever the machine could do.
+        effort = effort if self._live else Effort.REDUCED
+        words = self._recogniser_at(start).partial(self._audio, end, self._endpointer.speech, effort)
         return self._show(start, end, words)
 
     def _ahead(self, effort: Effort) -> Sequence[Hypothesis]:

@@ -1,5 +1,5 @@
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import jiwer
@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.moonshine.decoder import Decoder, ReadResult
-from transcribed.engines.moonshine.decoder import Read as DecoderRead
+from transcribed.engines.moonshine.decoder import Array, Decoder, ReadResult
 from transcribed.engines.moonshine.model import Decoded, KeyValueCache, MoonshineModel
 from transcribed.engines.moonshine.segment import MoonshineSegment, SegmentEncoder
 from transcribed.engines.segments.engine import SegmentEngine
@@ -233,9 +232,11 @@ class CountingDecoder(Decoder):
         super().__init__(decoder._network, layers)
         self.passes: list[int] = []
 
-    def read(self, read: DecoderRead) -> ReadResult:
-        self.passes.append(len(read.tokens))
-        return super().read(read)
+    def read(
+        self, tokens: Sequence[int], past: KeyValueCache, cross: Mapping[str, Array], at_least: int = 0
+    ) -> ReadResult:
+        self.passes.append(len(tokens))
+        return super().read(tokens, past, cross, at_least)
 
 
 @pytest.fixture

@@ -27,12 +27,14 @@ class _Counting:
     start: int
     asked: list[str]
     credible: bool
+    efforts: set[Effort]
     ends: set[int] = field(default_factory=set)
     model: str | None = None
 
     def partial(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> list[Word]:
         self.ends.clear()
         self.model = "quick"
+        self.efforts.add(effort)
         return self._words("partial", audio, end, speech)
 
     def final(self, audio: SampleBuffer, end: int, speech: int | None, effort: Effort) -> list[Word]:
@@ -65,9 +67,11 @@ class _CountingModel:
 
     credible: bool = True
     asked: list[str] = field(default_factory=list)
+    efforts: set[Effort] = field(default_factory=set)
+    """The efforts of partials."""
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> _Counting:
-        return _Counting(start, self.asked, self.credible)
+        return _Counting(start, self.asked, self.credible, self.efforts)
 
 
 def _hear(
@@ -98,7 +102,7 @@ def test_a_model_brings_nothing_but_the_recogniser_of_a_segment(samples: Read, p
     assert len(finals) >= 2
     assert all(len(final.words) == pytest.approx(10 * (final.end - final.start), abs=1) for final in finals)
     assert {word.confidence for final in finals for word in final.words} == {0.9}
-    assert ("partial" in model.asked) == (pace is Pace.LIVE), "a recording's partials are finals of less"
+    assert model.efforts == {Effort.FULL if pace is Pace.LIVE else Effort.REDUCED}, "a file's final is due"
 
 
 def test_each_result_bears_the_name_of_the_model_that_made_it(samples: Read) -> None:
