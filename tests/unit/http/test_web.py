@@ -81,6 +81,32 @@ def test_other_files_and_pages_without_their_path_are_not_found(get: Get) -> Non
         assert get(path).status_code == 404, path
 
 
-def test_the_page_is_small() -> None:
-    sizes = {name: len((files("transcribed.http.web") / "static" / name).read_bytes()) for name in NAMES}
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
+def _loaded(names: set[str]) -> set[str]:
+    """The files, and all that they import at once."""
+    found: set[str] = set()
+    while names:
+        found |= names
+        imports = {
+            address
+            for name in names
+            if name.endswith(".js")
+            for address in re.findall(r"""\bfrom\s+["']\./([^"']+)["']""", _text(name))
+        }
+        names = imports - found
+    return found
+
+
+def _text(name: str) -> str:
+    return (files("transcribed.http.web") / "static" / name).read_text()
+
+
+def test_every_part_of_the_page_is_small() -> None:
+    for page in ("index.html", "live.html"):
+        named = re.findall(
+            r'<(?:link|script|img)\b[^>]*?(?:href|src)="(?:/|\.\./)?web/([^"]*)"', _text(page)
+        )
+        shell = _loaded({page, *named})
+        modules = set(re.findall(r"""module: ["']\./([^"']+)["']""", "".join(map(_text, shell))))
+        for part in modules or {page}:
+            sizes = {name: len(_text(name).encode()) for name in shell | _loaded({part} & set(NAMES))}
+            assert sum(sizes.values()) <= MOST_BYTES, (page, part, sizes)
