@@ -1,6 +1,6 @@
 """The recall of rare names with a vocabulary of them, and what vocabularies cost elsewhere.
 
-    python bench/vocabulary.py SPEECH [--model tiny|base]
+    python bench/vocabulary.py SPEECH [--model tiny|base] [--every N]
 
 SPEECH is a folder with a manifest.jsonl (path, text, duration_s). Recordings are decoded whole. The
 vocabularies are 50 rare names and words of the recordings, chosen from the references alone, and 1,000
@@ -11,11 +11,13 @@ without a vocabulary.
 
 import argparse
 import json
+import os
 import re
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import jiwer
@@ -25,7 +27,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from running import machine
 from transcribed.audio.formats import Samples
 from transcribed.audio.media import MediaReader
-from transcribed.engines.moonshine.biasing import Bias, vocabulary_of
+from transcribed.engines.moonshine.biasing import Bias, Vocabulary
 from transcribed.engines.moonshine.model import Decoded, MoonshineModel
 from transcribed.engines.moonshine.variants import NAMED
 from transcribed.options import Phrase
@@ -65,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("speech", type=Path)
     parser.add_argument("--model", choices=list(NAMED), default="tiny")
+    parser.add_argument("--every", type=int, default=1, help="Use only every n-th recording.")
     given = parser.parse_args()
     names = re.split(r"[|\n]", NAMES.strip())
     many = Path(__file__).with_name("names.txt").read_text().splitlines()
@@ -77,22 +80,23 @@ def main() -> None:
         (entry["text"], _samples(given.speech / entry["path"]))
         for entry in map(json.loads, (given.speech / "manifest.jsonl").read_text().splitlines())
         if entry["text"] and entry["path"].split("/")[0] in SETS and entry["duration_s"] <= LONGEST
-    ]
+    ][:: given.every]
     print(machine())
     with tempfile.TemporaryDirectory() as cache:
         model = MoonshineModel.load(Path(cache), NAMED[given.model])
-        outcomes = {}
+        compiled: dict[str, Vocabulary | None] = {}
         for title, phrases in vocabularies.items():
-            began = time.process_time()
-            if phrases:
-                vocabulary_of(model, phrases)
-                print(f"{title}: compiled in {time.process_time() - began:.2f} s")
-            outcomes[title] = Outcome()
+            compiled[title] = _compiled(title, phrases, model) if phrases else None
+        made_up = dict.fromkeys(
+            one[: len(one) // 2] + other[len(other) // 2 :] for one in many for other in many[::50]
+        )
+        _compiled("10,000 made-up names", tuple(map(Phrase, islice(made_up, 10_000))), model)
+        outcomes = {title: Outcome() for title in vocabularies}
         for text, samples in recordings:
             # The vocabularies take turns, so that other load on the machine affects all.
-            for title, phrases in vocabularies.items():
+            for title, vocabulary in compiled.items():
                 began = time.process_time()
-                said = _decoded(model, samples, phrases)
+                said = _decoded(model, samples, vocabulary)
                 outcomes[title].seconds += time.process_time() - began
                 outcomes[title].texts.append(said)
                 outcomes[title].found += sum(_count(name, text, said) for name in names)
@@ -119,8 +123,22 @@ def _report(references: Sequence[str], names: Sequence[str], outcomes: dict[str,
         )
 
 
-def _decoded(model: MoonshineModel, samples: Samples, phrases: tuple[Phrase, ...]) -> str:
-    bias = Bias(vocabulary_of(model, phrases)) if phrases else None
+def _compiled(title: str, phrases: tuple[Phrase, ...], model: MoonshineModel) -> Vocabulary:
+    model.output_rows.is_trained(0)
+    before, began = _resident(), time.process_time()
+    vocabulary = Vocabulary.of(phrases, model)
+    print(f"{title}: {time.process_time() - began:.2f} s, {_resident() - before:.0f} MB to compile")
+    return vocabulary
+
+
+def _resident() -> float:
+    """Return this process's memory in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _decoded(model: MoonshineModel, samples: Samples, vocabulary: Vocabulary | None) -> str:
+    bias = None if vocabulary is None else Bias(vocabulary)
     return model.tokenizer.text(model.decode(model.encode(samples), Decoded(), (), bias=bias)[0].tokens)
 
 

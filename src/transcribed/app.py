@@ -179,7 +179,7 @@ class Application:
         """
         opening = asyncio.create_task(self._open_transcripts())
         try:
-            loaded = await self._engines.load(self._settings.more_engines)
+            loaded = await self._engines.load(self._settings.more_engines, opening)
         finally:
             place = await opening
         self._engines.publish(loaded)

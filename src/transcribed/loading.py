@@ -1,10 +1,13 @@
 """Loads the engines that the settings select, for the server and for the terminal commands."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from transcribed.decoding.decoders import Decoders
+from transcribed.engines.base import MeasurableEngine
 from transcribed.engines.failover.engine import FailoverEngine
 from transcribed.engines.failover.rules import FailoverRules
 from transcribed.engines.registry import LOCAL, REMOTE
@@ -54,6 +57,7 @@ class Engines:
         self._limit = limit
         self._local: dict[str, ScheduledEngine] = {}
         self._loaded: Mapping[str, AdmittedEngine] = {}
+        self._beside: asyncio.Future[Any] | None = None
 
     @property
     def all(self) -> list[AdmittedEngine]:
@@ -74,8 +78,14 @@ class Engines:
             )
         return found
 
-    async def load(self, others: Iterable[str] = ()) -> Mapping[str, AdmittedEngine]:
-        """Load the default engine, others by name, and the fallback. Raises ConfigurationError."""
+    async def load(
+        self, others: Iterable[str] = (), beside: "asyncio.Future[Any] | None" = None
+    ) -> Mapping[str, AdmittedEngine]:
+        """Load the default engine, others by name, and the fallback. Raises ConfigurationError.
+
+        The costs of local engines are measured when `beside` is done, which computes at the same time.
+        """
+        self._beside = beside
         names, fallback = [self._settings.engine, *others], self._settings.fallback
         if fallback in LOCAL:
             if not REMOTE.keys() & set(names):
@@ -122,5 +132,9 @@ class Engines:
         # A local engine may be both requested and the fallback.
         if name not in self._local:
             loaded = await in_thread(LOCAL[name], self._settings, self._settings.model_of(name))
+            if isinstance(loaded, MeasurableEngine):
+                if self._beside is not None:
+                    await asyncio.wait([self._beside])
+                loaded = await in_thread(loaded.measured)
             self._local[name] = self._scheduler.run(loaded, step_down=self._settings.step_down)
         return self._local[name]

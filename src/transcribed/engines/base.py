@@ -8,7 +8,7 @@ thread each step runs, and adapts them to the asynchronous contract.
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from transcribed.audio.formats import Samples
 from transcribed.options import Capabilities, Pace, StreamOptions
@@ -231,7 +231,19 @@ class LocalEngine(Protocol):
         ...
 
     def open(self, options: StreamOptions) -> LocalStream:
-        """Open a new stream. Cheap."""
+        """Open a new stream. Cheap, but blocks while phrases are compiled that no open stream has."""
+        ...
+
+
+@runtime_checkable
+class MeasurableEngine(LocalEngine, Protocol):
+    """A LocalEngine whose costs are measured after it is loaded."""
+
+    def measured(self) -> Self:
+        """Return the engine with the costs that it has on this machine. Blocks.
+
+        Nothing else should compute meanwhile: what does counts as the load of other programs.
+        """
         ...
 
 

@@ -65,11 +65,11 @@ class Average:
 class Step:
     """A step of a live stream that has been done; all times in seconds.
 
-    `cpu` is the CPU time of the step; that of a final includes the step that recognised it ahead. `taken`
-    is the elapsed time for which the thread was occupied. In a batch, both are divided by the number of
-    streams. `heard` is the audio that was searched for speech, `recognised` the audio that was recognised
-    for the first time. `waited` is the time from when the audio had been spoken and had arrived until the
-    end of the step; it is negative for a client that sends faster than real time.
+    `cpu` is the CPU time of the step, and `taken` the elapsed time for which the thread was occupied.
+    `ahead` is the CPU time of the earlier step that recognised a final ahead. In a batch, these are divided
+    by the number of streams. `heard` is the audio that was searched for speech, `recognised` the audio that
+    was recognised for the first time. `waited` is the time from when the audio had been spoken and had
+    arrived until the end of the step; it is negative for a client that sends faster than real time.
     """
 
     kind: StepKind
@@ -80,6 +80,7 @@ class Step:
     recognised: float = 0.0
     waited: float = 0.0
     events: Sequence[RecognitionEvent] = ()
+    ahead: float = 0.0
 
 
 class Meter:
@@ -114,7 +115,7 @@ class Meter:
                 self._listening.add(now, step.cpu, step.heard)
             case StepKind.FINAL:
                 said = (each.end - each.start for each in step.events if _is_final(each))
-                self._finals.add(now, step.cpu, sum(said))
+                self._finals.add(now, step.cpu + step.ahead, sum(said))
             case StepKind.PARTIAL if step.waited > 0:
                 self._speech.add(now, step.recognised, 0.0)
                 if step.effort is Effort.REDUCED or not self._reduces:

@@ -20,6 +20,7 @@ from transcribed.engines.base import (
     BatchingEngine,
     Effort,
     LocalEngine,
+    LocalStream,
     NextStep,
     RecognitionEvent,
     RecognitionStream,
@@ -164,25 +165,36 @@ class Scheduler:
         return self.load.capacity(meter, asyncio.get_running_loop().time(), part)
 
     def open(
-        self, engine: LocalEngine, options: StreamOptions, meter: Meter, part: float = 1.0
+        self,
+        engine: LocalEngine,
+        options: StreamOptions,
+        meter: Meter,
+        part: float = 1.0,
+        local: LocalStream | None = None,
     ) -> RecognitionStream:
         """Open a stream and run its steps. Raises LimitExceeded if a live stream cannot be served well.
 
-        `part` is the part of the available time that all live streams together may use.
+        `part` is the part of the available time that all live streams together may use. `local` is the
+        engine's stream if it is open already.
         """
+        self.check_room(options.pace, meter, part)
+        local = engine.open(options) if local is None else local
+        stream = _ScheduledStream(engine, local, options.pace, self, meter)
+        self._streams.add(stream)
+        if stream.live:
+            self.load.opened(meter)
+        return stream
+
+    def check_room(self, pace: Pace, meter: Meter, part: float) -> None:
+        """Raise LimitExceeded if one more stream of this pace cannot be served well."""
         if self._closed:
             raise Stopping
-        live = options.pace is Pace.LIVE
-        if live and not self.load.admits(meter, asyncio.get_running_loop().time(), part):
+        now = asyncio.get_running_loop().time()
+        if pace is Pace.LIVE and not self.load.admits(meter, now, part):
             raise LimitExceeded(
                 f"No more live streams can be served well: {self.load.streams} are being served. "
                 "Try again later."
             )
-        stream = _ScheduledStream(engine, options, self, meter, self.load)
-        self._streams.add(stream)
-        if live:
-            self.load.opened(meter)
-        return stream
 
     def remove(self, stream: "_ScheduledStream") -> None:
         """Run no more steps of a stream that has ended."""
@@ -287,13 +299,23 @@ class ScheduledEngine:
         Raises LimitExceeded and Unavailable.
         """
         try:
-            return self._scheduler.open(self._engine, options, self._meter, self._part)
+            return await self._open(self._engine, options, self._meter, self._part)
         except LimitExceeded:
             if self._reduced is None:
                 raise
-        stream = self._scheduler.open(self._reduced, options, self._reduced_meter, 2.0 - self._part)
+        stream = await self._open(self._reduced, options, self._reduced_meter, 2.0 - self._part)
         _log.info("The machine is busy: all results of a new stream are of lower quality.")
         return stream
+
+    async def _open(
+        self, engine: LocalEngine, options: StreamOptions, meter: Meter, part: float
+    ) -> RecognitionStream:
+        local = None
+        if options.phrases:
+            self._scheduler.check_room(options.pace, meter, part)
+            # The engine may compile the phrases, for which neither the event loop nor a step may wait.
+            local = await asyncio.to_thread(engine.open, options)
+        return self._scheduler.open(engine, options, meter, part, local)
 
 
 class _ScheduledStream:
@@ -305,18 +327,18 @@ class _ScheduledStream:
     def __init__(
         self,
         engine: LocalEngine,
-        options: StreamOptions,
+        local: LocalStream,
+        pace: Pace,
         scheduler: Scheduler,
         meter: Meter,
-        load: Load,
     ) -> None:
         self.batching = engine if isinstance(engine, BatchingEngine) else None
-        self.local = engine.open(options)
-        self._pace = options.pace
-        self.live = options.pace is Pace.LIVE
+        self.local = local
+        self._pace = pace
+        self.live = pace is Pace.LIVE
         self._scheduler = scheduler
         self.meter = meter
-        self._load = load
+        self._load = scheduler.load
         self._effort = StreamEffort()
         self._ahead = 0.0
         # Samples, and None for each flush.
@@ -412,13 +434,14 @@ class _ScheduledStream:
         step = Step(
             candidate.kind,
             conditions.effort,
-            result.cpu + ahead,
+            result.cpu,
             (now - conditions.began) / conditions.streams,
             result.heard,
             result.recognised,
             # Time before the audio arrived is the client's delay, not ours.
             now - max(candidate.due, self._arrival),
             result.events,
+            ahead,
         )
         self.meter.record(now, step)
         self._load.record(now, step, busy=conditions.busy)

@@ -3,14 +3,14 @@
 A token is a JWT (RFC 7519), signed with HMAC-SHA-256 by a key that is derived from the access key's secret.
 So every server that has the key can verify its tokens, no token is stored, and all become invalid with the
 key or its secret.
+
+The library of tokens is slow to import: it is imported with the first token.
 """
 
 import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-
-import jwt
 
 from transcribed.errors import AccessDenied, ExpiredToken
 from transcribed.principal import Principal, Role
@@ -32,6 +32,8 @@ def make_token(key: AccessKey, role: Role | None, expires: datetime) -> str:
             f"The key {key.id} has the role {key.role.value}, and its tokens cannot have a greater one. "
             f"Use {key.role.value} or a lesser role."
         )
+    import jwt  # noqa: PLC0415 - slow to import
+
     claims = {"sub": key.owner, "role": role.value, "exp": expires}
     return jwt.encode(claims, _signing_key(key), _ALGORITHM, {"kid": key.id})
 
@@ -43,6 +45,8 @@ def read_token(token: str, key_of: Callable[[str], AccessKey | None]) -> tuple[P
     """
     if token.count(".") != _PARTS - 1 or len(token) > _LONGEST:
         return None
+    import jwt  # noqa: PLC0415 - slow to import
+
     try:
         key = key_of(str(jwt.get_unverified_header(token).get("kid")))
         if key is None:

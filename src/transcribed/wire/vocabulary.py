@@ -1,9 +1,10 @@
 """Parses vocabularies: a list of phrases, or Amazon Transcribe's table of them.
 
 A list has one phrase on each line. A table has columns separated by tabs, whose names are on its first
-line: Phrase, and optionally DisplayAs, IPA, SoundsLike (in any order) and Weight, which is this project's
-own. As in Amazon's tables, IPA and SoundsLike have no effect; in the column Phrase, hyphens stand between
-words, and letters with full stops are an acronym.
+line: Phrase, and in any order at least one of DisplayAs, IPA, SoundsLike, and Weight, which is this
+project's own. Without a tab, a first line "Phrase" is a phrase: Amazon's tables have several columns. As in
+Amazon's tables, IPA and SoundsLike have no effect; in the column Phrase, hyphens stand between words, and
+letters with full stops are an acronym.
 https://docs.aws.amazon.com/transcribe/latest/dg/custom-vocabulary-create-table.html
 """
 
@@ -61,7 +62,7 @@ def phrases_of(lines: Sequence[str]) -> tuple[Phrase, ...]:
 
 
 def _is_table(lines: Sequence[str]) -> bool:
-    return bool(lines) and _PHRASE in _cells(lines[0].lower())
+    return bool(lines) and "\t" in lines[0] and _PHRASE in _cells(lines[0].lower())
 
 
 def _cells(line: str) -> list[str]:

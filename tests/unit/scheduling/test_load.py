@@ -155,6 +155,14 @@ def test_no_stream_is_let_in_where_listening_leaves_no_time_for_partials() -> No
     assert load.rule.effort is Effort.REDUCED
 
 
+def test_a_step_ahead_counts_in_the_time_of_its_own_thread_alone() -> None:
+    load = Load(2)
+    for _ in range(500):
+        load.record(0.0, Step(StepKind.AHEAD, Effort.FULL, 0.2, 0.4), busy=True)
+        load.record(0.0, Step(StepKind.FINAL, Effort.FULL, 0.05, 0.1, ahead=0.2), busy=True)
+    assert load.available(0.0) == pytest.approx(2 * 0.5, abs=0.05)
+
+
 def test_audio_that_comes_ahead_of_its_time_says_nothing_of_waits() -> None:
     load = Load(2)
     for _ in range(100):

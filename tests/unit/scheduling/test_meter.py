@@ -87,6 +87,11 @@ def test_comes_to_what_listening_and_finals_cost_for_each_second_of_audio(servic
 def test_work_ahead_counts_with_the_final_that_it_saves(service: Service) -> None:
     service.ahead(1.0, 100)
     assert service.costs.steady == pytest.approx(MEASURED.steady)
+    said = Hypothesis(0, 0.0, 5.0, "said", final=True)
+    for now in range(100):
+        step = Step(StepKind.FINAL, Effort.FULL, 0.1, 0.2, events=(said,), ahead=0.4)
+        service.meter.record(float(now), step)
+    assert service.meter.costs(100.0).steady == pytest.approx(0.5 / 5.0, abs=0.02)
 
 
 def test_a_single_step_changes_little_and_what_is_past_counts_no_more(service: Service) -> None:

@@ -22,8 +22,8 @@ from transcribed.engines.base import (
     StepKind,
 )
 from transcribed.engines.testing.scripted import Script, ScriptedEngine
-from transcribed.errors import EngineFailure, LimitExceeded, TranscribedError, Unavailable
-from transcribed.options import Capabilities, Pace, StreamOptions
+from transcribed.errors import EngineFailure, LimitExceeded, Stopping, TranscribedError, Unavailable
+from transcribed.options import Capabilities, Pace, Phrase, StreamOptions
 from transcribed.scheduling.meter import Meter, Step
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler
@@ -987,3 +987,40 @@ async def test_an_engine_is_run_with_its_capabilities() -> None:
         assert len(scheduler.streams) == 1
         await _send(stream, 2)
         assert await _texts(stream) == ["Das", "Das ist"]
+
+
+@dataclass(frozen=True)
+class CompilingEngine(SingleStreamEngine):
+    """A LocalEngine that takes long to open a stream with phrases."""
+
+    compile: Callable[[], object]
+
+    def open(self, options: StreamOptions) -> LocalStream:
+        if options.phrases:
+            self.compile()
+        return self.stream
+
+
+async def test_a_stream_with_phrases_is_opened_while_others_are_recognised(gate: Gate) -> None:
+    async with Scheduler(1) as scheduler:
+        other = _open(scheduler, Listener(), LIVE)
+        engine = scheduler.run(CompilingEngine(Listener(), gate))
+        opening = asyncio.create_task(engine.open(StreamOptions(phrases=(Phrase("Siobhan"),))))
+        await gate.reached()
+        await _send(other, 2)
+        assert await _texts(other) == ["1", "2"]
+        assert not opening.done()
+        gate.open()
+        stream = await opening
+        await _send(stream, 1)
+        assert await _texts(stream) == ["1"]
+
+
+async def test_a_stream_that_is_being_opened_at_the_end_is_refused(gate: Gate) -> None:
+    async with Scheduler(1) as scheduler:
+        engine = scheduler.run(CompilingEngine(Listener(), gate))
+        opening = asyncio.create_task(engine.open(StreamOptions(phrases=(Phrase("Siobhan"),))))
+        await gate.reached()
+    gate.open()
+    with pytest.raises(Stopping):
+        await opening

@@ -38,6 +38,18 @@ def test_amazons_table() -> None:
     )
 
 
+@pytest.mark.parametrize("first", ["Phrase", "phrase", " PHRASE "])
+def test_a_list_may_begin_with_the_name_of_a_column(first: str) -> None:
+    assert parsed(f"{first}\nJean-Luc\n") == (Phrase(first.strip()), Phrase("Jean-Luc"))
+    assert parsed("DisplayAs\nPhrase\n") == (Phrase("DisplayAs"), Phrase("Phrase"))
+
+
+def test_a_table_has_a_tab_on_its_first_line() -> None:
+    assert parsed("Phrase\tIPA\nJean-Luc\n") == (Phrase("Jean Luc"),)
+    with pytest.raises(BadRequest, match=r"Line 2 .* has a tab"):
+        parsed("Phrase\nJean-Luc\tJL\n")
+
+
 def test_columns_come_in_any_order_and_a_weight_is_ours() -> None:
     assert parsed("weight\tDisplayAs\tphrase\n2\tL.A.\tLos Angeles\n\t\tBerlin\n") == (
         Phrase("Los Angeles", "L.A.", 2.0),
@@ -59,6 +71,7 @@ def test_columns_come_in_any_order_and_a_weight_is_ours() -> None:
         ("--\n", "Line 1"),
         ("a\tb\n", "Line 1 .* has a tab"),
         ("Phrase\tShown\nx\ty\n", "The columns of a vocabulary are"),
+        ("Phrase\t\nx\ty\n", "The columns of a vocabulary are"),
         ("Phrase\tPhrase\nx\ty\n", "The columns of a vocabulary are"),
         ("Phrase\tDisplayAs\nx\ty\tz\n", "Line 2 .* has 3 columns"),
         ("Phrase\tDisplayAs\n\ty\n", "Line 2 .* nothing in the column Phrase"),

@@ -11,8 +11,9 @@ never kept. Beam search would read every token several times, although most segm
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import attrgetter
+from threading import Lock
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from transcribed.engines.moonshine.model import (
 from transcribed.engines.moonshine.outputs import END, OutputRows
 from transcribed.engines.moonshine.tokenizer import Tokenizer
 from transcribed.options import Phrase
+from transcribed.recognition.display_forms import DisplayForms
 from transcribed.recognition.vocabulary import Match, Node, PhraseTrie, spellings
 
 _SURE = 0.85
@@ -44,7 +46,11 @@ _TRIALS, _TRIALS_PER_TOKEN = 2, 0.1
 """The most trials in one decoding, and how many more for each token of the text."""
 
 
-@dataclass(frozen=True, slots=True)
+_KEPT_PHRASES = 10_000
+"""Vocabularies that no stream uses are kept for further streams up to this number of phrases in total."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Vocabulary:
     """Phrases as tokens of a model, with the model's output rows of their first tokens."""
 
@@ -53,10 +59,12 @@ class Vocabulary:
     tokenizer: Tokenizer
     first: npt.NDArray[np.int64]
     first_rows: Array
+    display: DisplayForms
 
     @classmethod
-    def of(cls, phrases: Sequence[Phrase], output: OutputRows, tokenizer: Tokenizer) -> "Vocabulary":
+    def of(cls, phrases: Sequence[Phrase], model: MoonshineModel) -> "Vocabulary":
         """Compile phrases in all their spellings; those that the model cannot write are left out."""
+        output, tokenizer = model.output_rows, model.tokenizer
         spelled = (
             (tokenizer.encode(text, output.is_trained), phrase.weight)
             for phrase in phrases
@@ -64,7 +72,7 @@ class Vocabulary:
         )
         trie = PhraseTrie(((tokens, weight) for tokens, weight in spelled if tokens), len(phrases))
         first = np.array(list(trie.root.children), np.int64)
-        return cls(trie, output, tokenizer, first, output.rows(first))
+        return cls(trie, output, tokenizer, first, output.rows(first), DisplayForms.of(phrases))
 
     def costs(self, outcomes: Outcomes, number: int, tokens: Sequence[int]) -> list[float]:
         """Return the negative logarithm of each token's probability as the outcome of this number."""
@@ -84,14 +92,40 @@ class Vocabulary:
         return "".join(filter(str.isalnum, self.tokenizer.text(tokens))).casefold()
 
 
-_VOCABULARIES = 8
-"""The vocabularies of a model that are kept for further segments and streams."""
+class Vocabularies:
+    """The compiled vocabularies of a model, for use by several threads.
 
+    Those of open streams are shared, and the latest ones are kept for further streams.
+    """
 
-@lru_cache(maxsize=_VOCABULARIES)
-def vocabulary_of(model: MoonshineModel, phrases: tuple[Phrase, ...]) -> Vocabulary:
-    """Return the phrases compiled for a model. Blocks; the first time 0.1 to 0.3 s for 1,000 phrases."""
-    return Vocabulary.of(phrases, model.output_rows, model.tokenizer)
+    def __init__(self, model: MoonshineModel, most_kept: int = _KEPT_PHRASES) -> None:
+        self._model = model
+        self._most_kept = most_kept
+        self._used: WeakValueDictionary[tuple[Phrase, ...], Vocabulary] = WeakValueDictionary()
+        self._kept: list[tuple[int, Vocabulary]] = []
+        self._lock = Lock()
+
+    def of(self, phrases: tuple[Phrase, ...]) -> Vocabulary:
+        """Return the phrases compiled for the model.
+
+        Blocks: the first time 0.1 to 0.3 s for 1,000 phrases. One vocabulary is compiled at a time.
+        """
+        found = self._used.get(phrases)
+        if found is None:
+            with self._lock:
+                found = self._used.get(phrases)
+                if found is None:
+                    found = self._used[phrases] = Vocabulary.of(phrases, self._model)
+                    self._keep(len(phrases), found)
+        return found
+
+    def _keep(self, count: int, vocabulary: Vocabulary) -> None:
+        kept, room = [(count, vocabulary)], self._most_kept - count
+        for each in self._kept:
+            room -= each[0]
+            if room >= 0:
+                kept.append(each)
+        self._kept = kept
 
 
 def surprisal(outcomes: Outcomes, number: int) -> float:
@@ -103,11 +137,13 @@ def surprisal(outcomes: Outcomes, number: int) -> float:
 class _Candidate:
     """A token that begins or continues a phrase at a position of the text, where the text has another.
 
-    `cost`, in nats, is that of the phrase up to and including the token, and `last` that of the token.
+    It leads from the node `before` to `node`. `cost`, in nats, is that of the phrase up to and including
+    the token, and `last` that of the token.
     """
 
     position: int
     token: int
+    before: Node
     node: Node
     cost: float
     last: float
@@ -266,7 +302,7 @@ class Bias:
             cost = max(0.0, float(costs[number]))
             within_word = position > 0 and not self._vocabulary.tokenizer.starts_word(token)
             if cost <= node.allowance and not within_word:
-                yield _Candidate(position, token, node, cost, cost)
+                yield _Candidate(position, token, self._trie.root, node, cost, cost)
 
     def _continuations(
         self, match: Match, outcomes: Outcomes, number: int, position: int
@@ -277,15 +313,14 @@ class Bias:
         for token, cost in zip(tokens, self._vocabulary.costs(outcomes, number, tokens), strict=True):
             node = match.node.children[token]
             if match.cost + cost <= node.allowance:
-                yield _Candidate(position, token, node, match.cost + cost, cost)
+                yield _Candidate(position, token, match.node, node, match.cost + cost, cost)
 
     def _try(self, reading: DecoderState, candidate: _Candidate) -> _Tried | None:
         """Read on from a candidate along the trie; return None if no phrase there fits."""
         fork = reading.fork(1 + candidate.position)
         node, total = candidate.node, candidate.cost
         path = [candidate.token]
-        # The node before the candidate's is not known here, so the whole allowance counts as bonus.
-        probabilities = [_favoured(candidate.last, None, node)]
+        probabilities = [_favoured(candidate.last, candidate.before, node)]
         unread = [candidate.token]
         while True:
             chain = _only_way(node)
@@ -329,12 +364,13 @@ def _place(text: Text, candidate: _Candidate) -> tuple[int, int, int]:
     return candidate.position, candidate.token, hash(before)
 
 
-def _favoured(cost: float, before: Node | None, node: Node) -> float:
+def _favoured(cost: float, before: Node, node: Node) -> float:
     """Return the probability of a token with its bonus, which multiplies its odds.
 
-    The bonus is the growth of the allowance.
+    The bonus is the growth of the allowance. So if the text has the first tokens of a phrase without a
+    bonus, their part of the allowance does not make the rest of the phrase look surer.
     """
-    bonus = node.allowance - (before.allowance if before is not None else 0.0)
+    bonus = node.allowance - before.allowance
     probability = math.exp(-cost)
     odds = probability * math.exp(bonus)
     return odds / (1 - probability + odds)

@@ -4,10 +4,15 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 
 from transcribed.storage.files import write_whole
 
 _log = logging.getLogger(__name__)
+
+_MAKING = Lock()
+"""Files are made one after the other, since making them takes much memory."""
+_BLOCK = 1 << 20
 
 
 def cached_files(
@@ -22,13 +27,12 @@ def cached_files(
     The key is the hash of the sources and `version`, which must change whenever `make` does. Several
     processes may fill the cache at once: each writes its own files and renames them into place.
     """
-    contents = [source.read_bytes() for source in sources]
-    key = hashlib.sha256(b"".join(contents)).hexdigest()[:16]
-    home = folder / f"{version}-{key}"
+    home = folder / f"{version}-{_digest(sources)[:16]}"
     paths = [home / name for name in names]
     if all(path.exists() for path in paths):
         return [str(path) for path in paths]
-    made = make(contents)
+    with _MAKING:
+        made = make([source.read_bytes() for source in sources])
     try:
         home.mkdir(parents=True, exist_ok=True)
         for path, data in zip(paths, made, strict=True):
@@ -37,3 +41,12 @@ def cached_files(
         _log.warning("The model cannot be kept in %s (%s): the next start will be slow too.", home, error)
         return list(made)
     return [str(path) for path in paths]
+
+
+def _digest(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()

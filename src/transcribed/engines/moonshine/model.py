@@ -253,7 +253,7 @@ class MoonshineModel:
         )
         text = Text(list(settled.tokens), list(settled.probabilities), len(settled.tokens), limit)
         continue_greedily(reading, text, [START, *text.tokens][past.length :], draft, bias)
-        if bias is not None and not at_least:
+        if bias is not None:
             reading = bias.improve(reading, text)
         decoded = Decoded(tuple(text.tokens), tuple(text.probabilities[: len(text.tokens)]))
         return decoded, reading.past, reading.attention(len(settled.tokens))

@@ -61,7 +61,7 @@ class PairedSegments:
     small: MoonshineSegments
 
     def favouring(self, phrases: tuple[Phrase, ...]) -> "PairedSegments":
-        """Return the models with phrases that both favour."""
+        """Return the models with phrases that both favour, which are compiled if they are new."""
         return PairedSegments(self.large.favouring(phrases), self.small.favouring(phrases))
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> PairedSegment:
@@ -85,6 +85,10 @@ class PairEngine:
     def costs(self) -> Costs:
         """The cost of a live stream with partials of the small model and finals of the large one."""
         return self.full.costs
+
+    def measured(self) -> "PairEngine":
+        """Return the engines with their costs on this machine, which also warms up the models. Blocks."""
+        return PairEngine(self.full.measured(), self.reduced.measured())
 
     def open(self, options: StreamOptions) -> SegmentStream:
         """Open a new stream."""

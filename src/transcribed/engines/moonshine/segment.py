@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.engines.base import Effort
-from transcribed.engines.moonshine.biasing import Bias, vocabulary_of
+from transcribed.engines.moonshine.biasing import Bias, Vocabularies, Vocabulary
 from transcribed.engines.moonshine.decoder import NO_TOKENS
 from transcribed.engines.moonshine.model import (
     SHORTEST,
@@ -59,6 +59,8 @@ _MISSED_SPEECH = 9_600
 In speech without context, such as digits and letters, base-en often ends the text at once, with a
 probability of 0.6 to 0.95, although it mostly hears right when it may not end.
 """
+_NO_FORMS = DisplayForms.of(())
+
 _CONTINUED = 3
 """How often a text is continued at most."""
 
@@ -171,11 +173,11 @@ class MoonshineSegment:
         model: MoonshineModel,
         start: int,
         speech: SpeechProbabilities | None = None,
-        phrases: tuple[Phrase, ...] = (),
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self._model = model
-        self._bias = Bias(vocabulary_of(model, phrases)) if phrases else None
-        self._display = DisplayForms.of(phrases)
+        self._bias = None if vocabulary is None else Bias(vocabulary)
+        self._display = _NO_FORMS if vocabulary is None else vocabulary.display
         self._shown: Sequence[Replacement] = ()
         self._settled_shown: Sequence[Replacement] = ()
         self._settled_words = 0
@@ -293,6 +295,12 @@ class MoonshineSegment:
             decoded, _, attention = self._model.decode(encoded, found, (), at_least=count + 1)
             if not is_likely(decoded, count, self._model.calibration):
                 break
+            if self._bias is not None:
+                # Only now, since the tokens of a favoured phrase look likely even in noise.
+                draft = decoded.tokens[count:]
+                decoded, _, attention = self._model.decode(
+                    encoded, found, draft, bias=self._bias, at_least=count + 1
+                )
             found = self._timed(decoded, found, attention, 0, end)
         return found
 
@@ -334,15 +342,21 @@ class MoonshineSegments:
     """A SegmentModel."""
 
     networks: MoonshineModel
-    phrases: tuple[Phrase, ...] = ()
+    vocabularies: Vocabularies
+    vocabulary: Vocabulary | None = None
+
+    @classmethod
+    def of(cls, networks: MoonshineModel) -> "MoonshineSegments":
+        """Return the model with these networks."""
+        return cls(networks, Vocabularies(networks))
 
     def favouring(self, phrases: tuple[Phrase, ...]) -> "MoonshineSegments":
-        """Return the model with phrases to favour."""
-        return replace(self, phrases=phrases)
+        """Return the model with phrases to favour, which are compiled if they are new."""
+        return replace(self, vocabulary=self.vocabularies.of(phrases))
 
     def recogniser(self, start: int, speech: SpeechProbabilities) -> MoonshineSegment:
         """Return a recogniser for the segment that starts at this sample."""
-        return MoonshineSegment(self.networks, start, speech, self.phrases)
+        return MoonshineSegment(self.networks, start, speech, self.vocabulary)
 
 
 def _count(samples: int, stride: int, reach: int) -> int:

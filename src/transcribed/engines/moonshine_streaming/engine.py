@@ -15,7 +15,8 @@ from transcribed.engines.moonshine_streaming.library import (
     package_speech,
 )
 from transcribed.engines.moonshine_streaming.segment import LibrarySegments
-from transcribed.engines.segments.engine import SegmentEngine, measured_engine
+from transcribed.engines.segments.engine import SegmentEngine
+from transcribed.engines.silero import SileroModel
 from transcribed.errors import ConfigurationError
 from transcribed.options import Capabilities
 from transcribed.recognition.endpointing import EndpointingRules
@@ -50,7 +51,8 @@ def load(folder: Path, name: str, endpointing: EndpointingRules, language: str) 
         transcribers = [Transcriber(readable, architecture, tokens) for _ in range(count)]
     segments = LibrarySegments(name, transcribers, spaced=spoken not in _UNSPACED)
     capabilities = Capabilities("moonshine", (language,), models=(name,), endpoint_silence=True)
-    return measured_engine(capabilities, segments, endpointing, package_speech(seconds=6))
+    speech = package_speech(seconds=6)
+    return SegmentEngine(capabilities, segments, SileroModel(), endpointing, speech=speech)
 
 
 def _try(readable: Path, folder: Path, name: str, architecture: Architecture) -> None:

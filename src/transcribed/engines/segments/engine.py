@@ -5,8 +5,9 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import Self
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from transcribed.recognition.endpointing import EndpointingRules
 _UNMEASURED = Costs(steady=0.02, partial=0.03)
 _BUSY_INTERVAL = 0.7
 """Seconds between partials while costs are measured, as on a busy machine."""
+_WARMING_SECONDS = 2
 _MOST_TRIALS = 16
 """The most streams with which costs are measured, also on a machine with more cores."""
 
@@ -34,7 +36,29 @@ class SegmentEngine:
     silero: SileroModel
     endpointing: EndpointingRules
     partials: PartialRules = field(default_factory=PartialRules)
+    speech: Samples | None = field(default=None, repr=False, compare=False)
+    """Some seconds of speech to measure the costs with; None if they are not measured."""
     costs: Costs = _UNMEASURED
+
+    def measured(self) -> Self:
+        """Return the engine with the costs that some speech has here, which also warms up the model.
+
+        They are those of a busy machine: as many streams as there are cores, at most 16, compute at the
+        same time. Blocks for less than a second.
+        """
+        if (speech := self.speech) is None:
+            return self
+
+        def stream() -> SegmentStream:
+            rules = PartialRules(live_interval=_BUSY_INTERVAL)
+            return SegmentStream(self.model, self.silero, StreamOptions(), self.endpointing, rules)
+
+        # The first steps of a process are slower, and must not count.
+        _tried(stream(), speech[: _WARMING_SECONDS * SAMPLE_RATE])
+        count = min(os.cpu_count() or 1, _MOST_TRIALS)
+        with ThreadPoolExecutor(count) as threads:
+            trials = list(threads.map(lambda each: _tried(each, speech), [stream() for _ in range(count)]))
+        return replace(self, costs=_mean(trials))
 
     def open(self, options: StreamOptions) -> SegmentStream:
         """Open a new stream."""
@@ -42,30 +66,6 @@ class SegmentEngine:
         if options.phrases and isinstance(model, FavouringModel):
             model = model.favouring(options.phrases)
         return SegmentStream(model, self.silero, options, self.endpointing, self.partials)
-
-
-def measured_engine(
-    capabilities: Capabilities,
-    model: SegmentModel,
-    endpointing: EndpointingRules,
-    speech: Samples,
-) -> SegmentEngine:
-    """Return an engine whose costs are measured on some speech, which also warms up the model.
-
-    The costs are those of a busy machine: as many streams as there are cores, at most 16, compute at the
-    same time. Blocks for some seconds.
-    """
-    silero = SileroModel()
-    partials = PartialRules(live_interval=_BUSY_INTERVAL)
-    count = min(os.cpu_count() or 1, _MOST_TRIALS)
-    # The first steps of a process are slower, and must not count.
-    _tried(SegmentStream(model, silero, StreamOptions(), endpointing, partials), speech[: 2 * SAMPLE_RATE])
-    with ThreadPoolExecutor(count) as threads:
-        streams = [
-            SegmentStream(model, silero, StreamOptions(), endpointing, partials) for _ in range(count)
-        ]
-        trials = list(threads.map(lambda stream: _tried(stream, speech), streams))
-    return SegmentEngine(capabilities, model, silero, endpointing, costs=_mean(trials))
 
 
 def _mean(trials: Sequence[Costs]) -> Costs:

@@ -58,5 +58,8 @@ class FavouringModel(SegmentModel, Protocol):
     """A SegmentModel that can favour phrases."""
 
     def favouring(self, phrases: tuple[Phrase, ...]) -> Self:
-        """Return a version of the model whose recognisers favour phrases. Cheap."""
+        """Return a version of the model whose recognisers favour phrases.
+
+        Blocks while phrases are compiled that no open stream has: seconds for thousands of them.
+        """
         ...

@@ -1,12 +1,14 @@
 """Phrases that decoding favours, with the real model."""
 
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.moonshine.biasing import Bias, vocabulary_of
+from transcribed.engines.moonshine.biasing import Bias, Vocabularies, Vocabulary
 from transcribed.engines.moonshine.model import Decoded, Encoded, MoonshineModel
 from transcribed.engines.moonshine.segment import MoonshineSegment
 from transcribed.engines.segments.engine import SegmentEngine
@@ -30,7 +32,7 @@ def steamers(model: MoonshineModel, samples: Read) -> Encoded:
 def decoded(
     model: MoonshineModel, encoded: Encoded, phrases: tuple[Phrase, ...], draft: tuple[int, ...] = ()
 ) -> Decoded:
-    bias = Bias(vocabulary_of(model, phrases)) if phrases else None
+    bias = Bias(Vocabulary.of(phrases, model)) if phrases else None
     return model.decode(encoded, Decoded(), draft, bias=bias)[0]
 
 
@@ -71,12 +73,52 @@ def test_every_text_is_encoded_without_loss(model: MoonshineModel) -> None:
     assert model.tokenizer.encode(" the") == [278]
 
 
+def test_phrases_in_a_draft_look_as_sure_as_when_they_were_found(
+    model: MoonshineModel, steamers: Encoded
+) -> None:
+    continued = (Phrase("the Inverashiel"),)
+    for phrases in (NAMES, continued):
+        found = decoded(model, steamers, phrases)
+        assert "Inverashiel" in model.tokenizer.text(found.tokens)
+        again = decoded(model, steamers, phrases, found.tokens)
+        assert again.tokens == found.tokens
+        assert again.probabilities == pytest.approx(found.probabilities, abs=0.02)
+
+
+def test_a_text_that_must_go_on_is_favoured_too(model: MoonshineModel, steamers: Encoded) -> None:
+    named = decoded(model, steamers, NAMES)
+    settled = named.first(8)
+    assert "Inverashiel" not in model.tokenizer.text(settled.tokens)
+    bias = Bias(Vocabulary.of(NAMES, model))
+    found = model.decode(steamers, settled, (), bias=bias, at_least=9)[0]
+    assert "Inverashiel" in model.tokenizer.text(found.tokens)
+
+
+def test_streams_that_open_at_once_compile_a_vocabulary_once(model: MoonshineModel) -> None:
+    vocabularies = Vocabularies(model)
+    same = [tuple(Phrase(f"Siobhan {number}") for number in range(300)) for _ in range(4)]
+    with ThreadPoolExecutor(len(same)) as threads:
+        first, *others = threads.map(vocabularies.of, same)
+    assert all(other is first for other in others)
+
+
+def test_only_the_latest_vocabularies_are_kept_without_streams(model: MoonshineModel) -> None:
+    vocabularies = Vocabularies(model, most_kept=3)
+    lists = [(Phrase("Siobhan"), Phrase("Crianan")), (Phrase("Aoife"),), (Phrase("Niamh"), Phrase("Oisin"))]
+    used = vocabularies.of(lists[0])
+    kept = [weakref.ref(vocabularies.of(phrases)) for phrases in lists]
+    assert vocabularies.of(lists[0]) is used, "a stream uses it"
+    del used
+    assert [each() is not None for each in kept] == [False, True, True]
+    assert vocabularies.of(lists[1]) is kept[1]()
+
+
 def test_a_display_form_is_shown_and_settles_as_a_whole(model: MoonshineModel, samples: Read) -> None:
     phrases = (Phrase("Inverashiel", "the good ship Inverashiel"), Phrase("two small steamers", "2SS"))
     audio = samples("steamers.ogg")
     buffer = SampleBuffer()
     buffer.append(audio)
-    segment = MoonshineSegment(model, 0, phrases=phrases)
+    segment = MoonshineSegment(model, 0, vocabulary=Vocabulary.of(phrases, model))
     words = segment._words(segment.recognise_whole(buffer, len(audio)), None)
     texts = [word.text for word in words]
     at = texts.index("good")
