@@ -38,6 +38,7 @@ from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.access_keys import AccessKeys
+from transcribed.service.broadcasts import Broadcasts, ViewerLimits
 from transcribed.service.key_usage import AccountSync
 from transcribed.service.library import Library
 from transcribed.service.transcription import Transcription
@@ -123,7 +124,10 @@ class Application:
             stopping=self._relays.stopping,
             tracing=None if telemetry is None else telemetry.session,
         )
-        self.asgi.include_router(native.router(self._transcription, self._relays))
+        broadcasts = Broadcasts(
+            ViewerLimits(settings.max_viewers, settings.session_viewers, settings.client_share)
+        )
+        self.asgi.include_router(native.router(self._transcription, broadcasts, self._relays))
         self.asgi.include_router(vosk.router(self._transcription, self._relays))
         limits = Limits(settings.longest_stream, settings.strict_end)
         front = AmazonFront(self._transcription, limits)

@@ -156,6 +156,10 @@ class ServerSettings(RecognitionSettings):
         ge=0,
         description="The most live streams at once; 0 means as many as this machine can serve.",
     )
+    max_viewers: int = Field(
+        600, ge=0, description="The most viewers of shared live sessions at once; 0 means none."
+    )
+    session_viewers: int = Field(300, ge=0, description="The most viewers of one shared session.")
     client_share: float = Field(
         0.9,
         ge=0.01,

@@ -139,6 +139,14 @@ class SpeechEnded:
     channel: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The session can be watched by others, under the path `live`. The event precedes all others."""
+
+    session_id: str
+    live: str
+
+
 SpeechEvent = SpeechStarted | SpeechEnded
 
 _Timed = TypeVar("_Timed", Word, Entity)
@@ -151,4 +159,4 @@ def shifted(timed: _Timed, seconds: float) -> _Timed:
     return replace(timed, start=timed.start + seconds, end=timed.end + seconds)
 
 
-LiveEvent = Segment | Done | Notice | SpeechEvent
+LiveEvent = Segment | Done | Notice | SpeechEvent | Shared

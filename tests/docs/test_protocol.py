@@ -18,7 +18,7 @@ from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
 from transcribed.http.native.query import StreamQuery
 from transcribed.scheduling import scheduler
-from transcribed.service import sessions, transcripts
+from transcribed.service import broadcasts, sessions, transcripts
 from transcribed.settings import ServerSettings
 from transcribed.storage import names, vocabulary_filters
 from transcribed.wire import eventstream, sigv4
@@ -60,7 +60,7 @@ def _routes(router: Any) -> Iterator[tuple[str, str]]:
 
 def test_the_routes_are_those_of_the_app(application: Application) -> None:
     routes = set(_routes(application.asgi))
-    streams = {"/stream", "/vosk", "/", amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
+    streams = {"/stream", "/live/{id}", "/vosk", "/", amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
     assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], *streams}
     headings = [line for line in (PAGE + AMAZON + VOSK).splitlines() if line.startswith("#")]
     documented = {found for line in headings for found in re.findall(r"`(\w+) (/[^`]*)`", line)}
@@ -204,6 +204,19 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         (
             "the last results when the server stops",
             f"`stop_grace`, {ServerSettings.model_fields['stop_grace'].default:.0f} s by default",
+        ),
+        (
+            "viewers of shared sessions",
+            f"`max_viewers`, {ServerSettings.model_fields['max_viewers'].default} by default",
+        ),
+        (
+            "viewers of one shared session",
+            f"`session_viewers`, {ServerSettings.model_fields['session_viewers'].default} by default",
+        ),
+        ("the messages that are kept of a shared session", f"{broadcasts.KEPT_CHARACTERS} characters"),
+        (
+            "a shared session after its end",
+            f"{broadcasts.KEPT_SECONDS / 60:.0f} minutes, for the last {broadcasts.MOST_ENDED} sessions",
         ),
         ("unread messages", f"{timeouts.SEND_TIMEOUT:.0f} s"),
     ],

@@ -83,6 +83,7 @@ DOORS = {
     "PUT /vocabularies/{name}": Door(TRANSCRIBE, 200, b"Siobhan"),
     "DELETE /vocabularies/{name}": Door(TRANSCRIBE, 404),
     "WebSocket /stream": Door(TRANSCRIBE, "it hears", query={"format": "json"}),
+    "WebSocket /live/{id}": Door(READ, "it hears"),
     "WebSocket /vosk": Door(TRANSCRIBE, "it hears"),
     "WebSocket /": Door(TRANSCRIBE, "it hears"),
     "POST /stream-transcription": Door(TRANSCRIBE, "it hears"),
@@ -275,6 +276,22 @@ def test_each_door_opens_for_those_for_whom_it_should(locked: Locked, expired: s
         }
     fared = {name: each.result() for name, each in coming.items()}
     assert fared == {name: expected(door, who) for name, door in DOORS.items()}
+
+
+def test_whoever_has_the_link_and_a_key_watches_a_shared_session(locked: Locked) -> None:
+    shared = f"{locked.server.stream_url}?format=json&share=true"
+    with connect(shared, additional_headers=bearer(locked.secrets[TRANSCRIBE])) as speaker:
+        speaker.send(bytes(32_000))
+        link = json.loads(speaker.recv(WAIT))["Started"]["Live"]
+        url = locked.server.url.replace("http", "ws", 1) + link
+        with connect(url, additional_headers=bearer(locked.secrets[READ])) as viewer:
+            assert "first" in str(viewer.recv(WAIT))
+            speaker.send(b"")
+            assert "Done" in [*map(str, viewer)][-1]
+            assert viewer.close_code == 1000
+        for secret, says in (("", "needs a key"), (f"tr_{'x' * 40}", "does not know")):
+            with connect(url, additional_headers=bearer(secret)) as viewer:
+                assert says in str(viewer.recv(WAIT))
 
 
 def asked_by_a_browser(client: httpx.Client, name: str, door: Door, headers: Mapping[str, str]) -> int:

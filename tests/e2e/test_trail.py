@@ -134,6 +134,17 @@ class Somebody:
         session = self.converse("trail.wav")
         self.ask("PATCH", f"/transcripts/{session}/segments/0", json={"text": "secret words"})
 
+    def share(self, viewers: int) -> None:
+        url = f"{self.server.stream_url}?format=json&share=true"
+        with connect(url, additional_headers=self._headers) as ws:
+            ws.send(bytes(32_000))
+            ws.send(b"")
+            link = json.loads(ws.recv(20))["Started"]["Live"]
+            for _ in range(viewers):
+                live = self.server.stream_url.removesuffix("/stream") + link
+                with connect(live, additional_headers=self._headers) as viewer:
+                    viewer.recv(20)
+
     def with_newest(self, method: str) -> None:
         (newest,) = self.ask("GET", "/transcripts?limit=1").json()["Transcripts"]
         self.ask(method, f"/transcripts/{newest['SessionId']}")
@@ -156,6 +167,8 @@ DONE: dict[Action, Callable[[Somebody], object]] = {
     Action.VOCABULARY_DELETED: lambda who: who.ask("DELETE", "/vocabularies/names"),
     Action.SESSION_OPENED: lambda who: who.converse(bytes(32_000), b""),
     Action.SESSION_ENDED: lambda who: who.converse("trail.wav"),
+    Action.SESSION_SHARED: lambda who: who.share(viewers=0),
+    Action.SESSION_VIEWED: lambda who: who.share(viewers=1),
     Action.TRANSCRIPTS_SEARCHED: lambda who: who.ask("GET", "/transcripts?q=first&recording=trail.wav"),
     Action.TRANSCRIPT_READ: lambda who: who.with_newest("GET"),
     Action.TRANSCRIPT_CORRECTED: Somebody.correct,

@@ -87,6 +87,22 @@ class Conversation(FrontEnd, Protocol[R]):
         ...
 
 
+class Audience(Protocol):
+    """A front end's side of a connection that only receives."""
+
+    def messages(self) -> AsyncGenerator[str | bytes, None]:
+        """The messages for the client. Raises TranscribedError."""
+        ...
+
+    def check(self, message: str | bytes) -> None:
+        """Accept a client's message, which ends the connection. Raises TranscribedError for others."""
+        ...
+
+    def encode_error(self, error: TranscribedError) -> str | bytes:
+        """Encode an error."""
+        ...
+
+
 class LiveStreamHandler(FrontEnd, Protocol[M_contra]):
     """A front end whose connections carry one live stream each. An error in a message ends the stream."""
 
@@ -111,7 +127,10 @@ class Relays:
         inbox: Inbox[R] = Inbox(conversation.audio_ahead, self._spools.spool())
         tasks = (_read(transport, conversation, inbox), _answer(transport, conversation, inbox))
         ends = _revoke(inbox, revoked), self._stop(inbox)
-        await self._run(transport, conversation, inbox, (*tasks, *ends), code_and_reason)
+        try:
+            await self._run(transport, conversation, (*tasks, *ends), code_and_reason)
+        finally:
+            await inbox.aclose()
 
     async def run_stream(
         self, transport: Transport[M], stream: LiveStreamHandler[M], revoked: asyncio.Event
@@ -121,13 +140,23 @@ class Relays:
         answer = stream.listen(LiveAudio(inbox))
         tasks = (_read_stream(transport, stream, inbox), _send_events(transport, stream, inbox, answer))
         ends = _revoke(inbox, revoked), self._stop(inbox)
-        await self._run(transport, stream, inbox, (*tasks, *ends), _closing_normally)
+        try:
+            await self._run(transport, stream, (*tasks, *ends), _closing_normally)
+        finally:
+            await inbox.aclose()
+
+    async def run_audience(
+        self, transport: Transport[str | bytes], audience: Audience, revoked: asyncio.Event
+    ) -> None:
+        """Send to an audience to the end, or until it leaves or loses its key, or the server stops."""
+        tasks = _read_until_left(transport, audience), _send_messages(transport, audience)
+        ends = _refuse_revoked(revoked), self._stop_at_once()
+        await self._run(transport, audience, (*tasks, *ends), _closing_of_audience)
 
     async def _run(
         self,
         transport: Transport[Any],
-        front_end: FrontEnd,
-        inbox: Inbox[R],
+        front_end: FrontEnd | Audience,
         work: tuple[Coroutine[Any, Any, None], ...],
         closing: Closing,
     ) -> None:
@@ -137,11 +166,14 @@ class Relays:
             await task
         finally:
             self._running.discard(task)
-            await inbox.aclose()
 
     async def _stop(self, inbox: Inbox[R]) -> None:
         await self.stopping.wait()
         inbox.stop(Stopping())
+        await self._grace_over.wait()
+        raise Stopping
+
+    async def _stop_at_once(self) -> None:
         await self._grace_over.wait()
         raise Stopping
 
@@ -162,18 +194,27 @@ class Relays:
 
 async def _revoke(inbox: Inbox[R], revoked: asyncio.Event) -> None:
     await revoked.wait()
-    error = UnknownClient(
-        "What let you in does so no more: the key was removed or rotated, or the server asks for keys now. "
-        "Show one that is good."
-    )
+    error = _lost_access()
     inbox.stop(error)
     await asyncio.sleep(REVOKED_SECONDS)
     raise error
 
 
+async def _refuse_revoked(revoked: asyncio.Event) -> None:
+    await revoked.wait()
+    raise _lost_access()
+
+
+def _lost_access() -> UnknownClient:
+    return UnknownClient(
+        "What let you in does so no more: the key was removed or rotated, or the server asks for keys now. "
+        "Show one that is good."
+    )
+
+
 async def _relay(
     transport: Transport[Any],
-    front_end: FrontEnd,
+    front_end: FrontEnd | Audience,
     work: tuple[Coroutine[Any, Any, None], ...],
     closing: Closing,
 ) -> None:
@@ -226,12 +267,21 @@ def code_and_reason(error: TranscribedError) -> tuple[int, str]:
     return code, (reason or error.client_message).encode()[:_LONGEST_REASON].decode(errors="ignore")
 
 
+def _closing_of_audience(error: TranscribedError) -> tuple[int, str]:
+    """A failure of what is shown is the audience's normal end; reconnecting would not help."""
+    return (
+        code_and_reason(error)
+        if isinstance(error, AccessDenied | BadRequest | Stopping)
+        else (_CLOSE_NORMAL, "")
+    )
+
+
 def _closing_normally(_: TranscribedError) -> tuple[int, str]:
     return _CLOSE_NORMAL, ""
 
 
 async def _close_with(
-    transport: Transport[Any], front_end: FrontEnd, error: TranscribedError, closing: Closing
+    transport: Transport[Any], front_end: FrontEnd | Audience, error: TranscribedError, closing: Closing
 ) -> None:
     log_hidden(error)
     with suppress(Disconnected):
@@ -343,6 +393,19 @@ async def _send_answer(
         log_hidden(error)
         if not inbox.abandoned:
             await transport.send(front_end.encode_error(with_request_id(error)))
+
+
+# --- Connections that only receive
+
+
+async def _read_until_left(transport: Transport[str | bytes], audience: Audience) -> None:
+    audience.check(await transport.receive())
+
+
+async def _send_messages(transport: Transport[str | bytes], audience: Audience) -> None:
+    async with aclosing(audience.messages()) as messages:
+        async for message in messages:
+            await transport.send(message)
 
 
 # --- Connections that are one stream

@@ -32,6 +32,8 @@ class Action(Enum):
     VOCABULARY_DELETED = "vocabulary.deleted"
     SESSION_OPENED = "session.opened"
     SESSION_ENDED = "session.ended"
+    SESSION_SHARED = "session.shared"
+    SESSION_VIEWED = "session.viewed"
     TOKEN_MADE = "token.made"  # noqa: S105 - a name
     """The subject is the id of the key that it was made from."""
     KEY_ADDED = "key.added"

@@ -68,7 +68,7 @@ class TranscriptionRequest:
     default track). With `split_channels` each channel is recognised separately.
 
     The recording, the vocabulary filters, the session and the transcript belong to `owner`. `session_id` is
-    the id of a live session (None: the server generates one). For `resume_window` seconds from its start
+    the id of the session (None: the server generates one). For `resume_window` seconds from its start
     (None: never), a client that lost its connection can resume the session.
     """
 
@@ -271,7 +271,7 @@ class Transcription:
         growing = self._transcripts().growing(
             request.owner, TranscriptSource.FILE, engine.capabilities.name, name
         )
-        async with LiveSession(engine, options) as session:
+        async with LiveSession(engine, options, SessionTimeline(request.session_id)) as session:
             record.engine, record.id, record.recording = engine.capabilities.name, session.id, name
             with record.recorded():
                 try:

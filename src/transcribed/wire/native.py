@@ -11,6 +11,7 @@ from transcribed.transcript import (
     LiveEvent,
     Notice,
     Segment,
+    Shared,
     SpeechEnded,
     SpeechEvent,
     SpeechStarted,
@@ -77,6 +78,9 @@ def encode(event: LiveEvent, form: Format) -> str | None:
             return None if form == "text" else _json({"Warning": warning})
         case SpeechStarted() | SpeechEnded():
             return None if form == "text" else _json(_speech(event))
+        case Shared():
+            started = {"SessionId": event.session_id, "Live": event.live}
+            return None if form == "text" else _json({"Started": started})
 
 
 def _transcript(segment: Segment) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from transcribed.http.native.conversation import NativeConversation
 from transcribed.http.native.query import StreamQuery
 from transcribed.principal import ANYBODY
 from transcribed.service.access_keys import Access
+from transcribed.service.broadcasts import Broadcasts
 from transcribed.service.transcription import Transcription
 from transcribed.transcript import Segment, Word
 from transcribed.wire.native import TranscribeFile
@@ -17,7 +18,8 @@ from transcribed.wire.native import TranscribeFile
 
 def _conversation(query: StreamQuery, access: Access | None = None) -> NativeConversation:
     # Encoding asks the service nothing.
-    return NativeConversation(cast("Transcription", None), query, access or Access(ANYBODY))
+    service = cast("Transcription", None)
+    return NativeConversation(service, Broadcasts(), query, access or Access(ANYBODY))
 
 
 @pytest.mark.parametrize(("form", "messages"), [("text", 3), ("json", 4)])

@@ -1,14 +1,17 @@
 """The conversation on `/stream`: it receives names of recordings and live audio, and sends transcripts."""
 
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 from transcribed.errors import TranscribedError
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.native.query import StreamQuery
 from transcribed.service.access_keys import Access
+from transcribed.service.broadcasts import Broadcast, Broadcasts
 from transcribed.service.transcription import Transcription
-from transcribed.transcript import LiveEvent, Segment
+from transcribed.transcript import LiveEvent, Segment, Shared
 from transcribed.wire import native as wire
 from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
@@ -16,8 +19,11 @@ from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 class NativeConversation:
     """One connection to `/stream`, as a Conversation."""
 
-    def __init__(self, transcription: Transcription, query: StreamQuery, access: Access) -> None:
+    def __init__(
+        self, transcription: Transcription, broadcasts: Broadcasts, query: StreamQuery, access: Access
+    ) -> None:
         self._transcription = transcription
+        self._broadcasts = broadcasts
         self._query = query
         self._access = access
         self._request = query.request(access.principal.owner)
@@ -35,6 +41,8 @@ class NativeConversation:
     def answer(self, request: wire.TranscribeFile) -> AsyncGenerator[LiveEvent, None]:
         """The events of the named recording. Raises TranscribedError."""
         self._access.check()
+        if self._query.shared:
+            return self._shared_recording(request.name, str(uuid.uuid4()))
         return self._transcription.transcribe_recording(request.name, self._request, self._query.pace)
 
     async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
@@ -42,8 +50,36 @@ class NativeConversation:
         self._access.check()
         opening = self._transcription.open_live(self._request)
         async with opening as live, aclosing(live.events(chunks)) as events:
+            shown = self._shared(live.session_id, events) if self._query.shared else events
+            async with aclosing(shown):
+                async for event in shown:
+                    yield event
+
+    async def _shared_recording(self, name: str, session_id: str) -> AsyncGenerator[LiveEvent, None]:
+        """The events of a recording, which is shared once its first event shows that it can be read."""
+        request = replace(self._request, session_id=session_id)
+        opened = self._transcription.transcribe_recording(name, request, self._query.pace)
+        async with aclosing(opened) as events:
+            first = await anext(events)
+            async with aclosing(self._shared(session_id, events, first)) as shared:
+                async for event in shared:
+                    yield event
+
+    async def _shared(
+        self, session_id: str, events: AsyncIterator[LiveEvent], first: LiveEvent | None = None
+    ) -> AsyncGenerator[LiveEvent, None]:
+        """The link for viewers, then the events, which they get too."""
+        with self._broadcasts.share(self._request.owner, session_id) as broadcast:
+            yield Shared(session_id, f"/live/{broadcast.link}")
+            if first is not None:
+                yield self._published(first, broadcast)
             async for event in events:
-                yield event
+                yield self._published(event, broadcast)
+
+    def _published(self, event: LiveEvent, broadcast: Broadcast) -> LiveEvent:
+        if (message := self.encode(event)) is not None:
+            broadcast.publish(event, message)
+        return event
 
     def encode(self, event: LiveEvent) -> str | None:
         """An event as a message; None if its text was already sent."""

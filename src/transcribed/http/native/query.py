@@ -46,6 +46,7 @@ class StreamQuery(BaseModel):
     engine: str | None = None
     track: int | None = Field(None, ge=1)
     vocabulary: str | None = None
+    share: Literal["false", "true"] = "false"
 
     def request(self, owner: str) -> TranscriptionRequest:
         """The request for each transcription of the connection, for an owner."""
@@ -65,6 +66,11 @@ class StreamQuery(BaseModel):
         )
 
     @property
+    def shared(self) -> bool:
+        """Whether others can watch what the connection transcribes."""
+        return self.share == "true"
+
+    @property
     def _vocabularies(self) -> tuple[str, ...]:
         return tuple(filter(None, (self.vocabulary or "").split(",")))
 
@@ -78,6 +84,8 @@ class StreamQuery(BaseModel):
             raise BadRequest(f"{can.name} has no vocabularies. Leave vocabulary out.")
         if self.events is not None and self.format != "json":
             raise BadRequest("events=speech requires format=json.")
+        if self.shared and self.format != "json":
+            raise BadRequest("share=true requires format=json, in which the link for viewers is sent.")
         if self.endpoint_silence is not None and not can.endpoint_silence:
             raise BadRequest(
                 f"{can.name} determines the silence that ends a segment. Leave endpoint_silence out."
