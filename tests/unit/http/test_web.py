@@ -72,7 +72,7 @@ def test_scripts_are_javascript_and_import_what_is_here(get: Get) -> None:
         if name.endswith(".js"):
             answer = get(f"/web/{name}")
             assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-            for address in re.findall(r"""(?:\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']""", answer.text):
+            for address in re.findall(r"""(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']+)["']""", answer.text):
                 assert urljoin(f"/web/{name}", address) in PATHS, (name, address)
 
 

@@ -1,6 +1,7 @@
 /** The shell: shows the part of the page that the address names, the state of the server, and the theme. */
 import { base, getJson } from "./api.js";
-import { h, icon } from "./dom.js";
+import { themeSwitch } from "./appearance.js";
+import { h } from "./dom.js";
 import { changes, key, signIn, signOut } from "./keys.js";
 import { toast } from "./toast.js";
 
@@ -149,31 +150,7 @@ async function askForKey() {
   return true;
 }
 
-// --- The theme
-
-const themes = document.getElementById("theme");
-const isDark = () =>
-  (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-
-function showTheme() {
-  themes.replaceChildren(icon(isDark() ? "sun" : "moon"));
-  themes.setAttribute("aria-label", isDark() ? "Light colours" : "Dark colours");
-  themes.title = themes.getAttribute("aria-label");
-}
-
-themes.addEventListener("click", () => {
-  const theme = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  try {
-    localStorage.setItem("theme", theme);
-  } catch {
-    // Storage is denied: the theme lasts as long as the page.
-  }
-  showTheme();
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
-
-showTheme();
+themeSwitch(document.getElementById("theme"));
 showKey();
 show();
 check();

@@ -1,0 +1,197 @@
+"""Listening: what is said into the microphone is read on the page."""
+
+import re
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from environments import CLIENTS, node_environment
+from playwright.sync_api import Page, expect
+from websockets.sync.client import connect
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+    from tests.page.conftest import Watch
+
+LAST_WORD = re.compile("sick")
+SAID = "it was followed by remorse i tried to drive it away i felt too sick"
+LINES = "[...document.querySelectorAll('.line .said')].map((said) => said.textContent).filter(Boolean)"
+SERIOUS = {"serious", "critical"}
+
+
+def plain(text: str) -> str:
+    """Words alone."""
+    return " ".join(re.findall(r"[a-z']+", text.lower()))
+
+
+def focus_with_tab(page: Page, selector: str) -> None:
+    """Come to an element as somebody without a pointer does."""
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"Tab does not come to {selector}.")
+
+
+def problems(page: Page) -> list[str]:
+    """What axe-core finds serious or critical."""
+    axe = node_environment(CLIENTS) / "axe-core" / "axe.min.js"
+    page.evaluate(axe.read_text())
+    found = page.evaluate("axe.run()")["violations"]
+    return [
+        f"{one['id']}: {node['html']} {node['failureSummary']}"
+        for one in found
+        if one["impact"] in SERIOUS
+        for node in one["nodes"]
+    ]
+
+
+def test_words_appear_as_they_are_said_and_are_those_of_the_transcript(
+    page: Page, server: "Server"
+) -> None:
+    focus_with_tab(page, ".listen-button")
+    page.keyboard.press("Space")
+    expect(page.locator(".line.open .unsettled").filter(has_text=re.compile(r"\w"))).to_be_visible()
+    expect(page.locator(".line:not(.open)").filter(has_text=LAST_WORD)).to_be_visible()
+    expect(page.locator("#live-dot")).to_be_visible()
+    expect(page.get_by_role("log")).to_contain_text(LAST_WORD)
+    assert float(page.locator(".level-bar").evaluate("(bar) => bar.getBoundingClientRect().width")) >= 0
+    page.keyboard.press("Space")
+    transcript = page.get_by_role("link", name="Open the transcript")
+    identity = (transcript.get_attribute("href") or "").rpartition("/")[2]
+    shown = page.evaluate(LINES)
+    assert shown == server.http.get(f"/transcripts/{identity}.txt").text.splitlines()
+    assert plain(" ".join(shown)).startswith(SAID)
+    times = page.locator(".line time").all_text_contents()
+    assert times == sorted(times)
+
+    # They are kept when the page is loaded again, and until they are cleared, which can be undone.
+    page.reload()
+    expect(page.locator(".line").first).to_be_visible()
+    assert page.evaluate(LINES) == shown
+    page.get_by_role("button", name="Clear the captions").click()
+    expect(page.locator(".line")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    assert page.evaluate(LINES) == shown
+
+
+def test_without_permission_the_page_says_what_to_do(new_page: Callable[..., Page]) -> None:
+    page = new_page(permissions=())
+    page.get_by_role("button", name="Listen", exact=True).click()
+    expect(page.get_by_role("alert").filter(has_text="The microphone is not allowed")).to_contain_text(
+        "Allow it"
+    )
+    assert problems(page) == []
+
+
+def test_from_another_machine_without_tls_the_page_says_what_to_do(
+    new_page: Callable[..., Page], server: "Server", watch: "Watch"
+) -> None:
+    # The browser is told that this address, which is nobody's, is this machine: the page cannot know.
+    watch.origin = f"192.0.2.1:{server.address[1]}"
+    watch.expected = ["Cross-Origin-Opener-Policy header has been ignored"]
+    page = new_page(f"http://{watch.origin}/", permissions=())
+    expect(page.get_by_role("alert").filter(has_text="--tls")).to_contain_text("https")
+
+
+def test_a_full_server_is_waited_for_and_one_that_dies_loses_no_words(
+    new_page: Callable[..., Page],
+    watch: "Watch",
+    run_server: "Callable[..., AbstractContextManager[Server]]",
+    free_port: int,
+) -> None:
+    watch.origin = f"127.0.0.1:{free_port}"
+    watch.expected = [
+        "ERR_CONNECTION_REFUSED",
+        "ERR_CONNECTION_RESET",
+        "ERR_EMPTY_RESPONSE",
+        "WebSocket connection",
+    ]
+    said = page_status = None
+    with run_server("--max-sessions", "1", port=free_port) as first:
+        page = new_page(first.url)
+        said, page_status = page.locator(".lines"), page.locator(".status-text")
+        with connect(f"{first.stream_url}?format=json") as other:
+            other.send(bytes(3200))
+            page.get_by_role("button", name="Listen", exact=True).click()
+            expect(page_status).to_contain_text("The server is full")
+        expect(said).to_contain_text("remorse")
+        before = page.evaluate(LINES)
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait(10)
+        expect(page_status).to_contain_text("Reconnecting")
+        expect(page.get_by_role("alert").filter(has_text="does not answer")).to_be_visible()
+    assert len(page.evaluate(LINES)) >= len(before)
+    with run_server(port=free_port) as second:
+        expect(page_status).to_contain_text("Listening")
+        expect(page.locator(".line:not(.open)").filter(has_text=LAST_WORD).first).to_be_visible()
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.get_by_role("button", name="Listen", exact=True)).to_be_enabled()
+        shown = plain(" ".join(page.evaluate(LINES)))
+        assert SAID in shown, shown
+        second.assert_no_errors()
+
+
+def test_with_keys_the_page_asks_for_one_and_keeps_it_in_the_session(
+    new_page: Callable[..., Page],
+    watch: "Watch",
+    run_server: "Callable[..., AbstractContextManager[Server]]",
+    tmp_path: Path,
+) -> None:
+    keys, script = tmp_path / "keys", tmp_path / "script.json"
+    keys.write_text("reader tr_of_nobody_else_0123456789 admin\n")
+    script.write_text('{"events": [{"at": 0.1, "text": "Heard with a key.", "final": true}]}')
+    options = ["--access-keys", str(keys), "--engine", "scripted", "--script", str(script)]
+    watch.expected = ["401", "403"]
+    with run_server(*options) as guarded:
+        watch.origin = "{}:{}".format(*guarded.address)
+        page = new_page(guarded.url)
+        field = page.get_by_label("Access key")
+        field.fill("wrong")
+        field.press("Enter")
+        expect(page.get_by_role("alert").filter(has_text=re.compile("key"))).to_be_visible()
+        assert problems(page) == []
+        field.fill("tr_of_nobody_else_0123456789")
+        field.press("Enter")
+        expect(field).to_have_count(0)
+        page.get_by_role("button", name="Listen", exact=True).click()
+        expect(page.locator(".line:not(.open)")).to_contain_text("Heard with a key.")
+        assert page.evaluate("localStorage.length") == 0
+        page.get_by_role("button", name="For developers").click()
+        page.get_by_role("button", name="Programs").click()
+        code = page.get_by_label("The program")
+        expect(code).to_contain_text("YOUR_KEY")
+        page.get_by_label("Show my key").check()
+        expect(code).to_contain_text("tr_of_nobody_else_0123456789")
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.get_by_role("link", name="Open the transcript")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_is_found_and_nothing_is_wider_than_a_phone(
+    new_page: Callable[..., Page], scheme: str
+) -> None:
+    page = new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    assert problems(page) == []
+    page.get_by_role("button", name="Listen", exact=True).click()
+    expect(page.locator(".line").first).to_be_visible()
+    page.get_by_role("button", name="For developers").click()
+    message = page.locator(".messages summary").filter(has_text=re.compile("Partial|Final")).first
+    message.click()
+    expect(page.locator(".messages pre").first).to_contain_text("Alternatives")
+    assert problems(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Programs").click()
+    expect(page.get_by_label("The program")).to_contain_text("/stream?format=json")
+    assert problems(page) == []
+    page.get_by_role("button", name="Large type").click()
+    assert (
+        page.locator(".line .said").first.evaluate("(said) => parseFloat(getComputedStyle(said).fontSize)")
+        >= 32
+    )
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Listen", exact=True)).to_be_enabled()
