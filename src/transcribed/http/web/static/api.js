@@ -104,26 +104,30 @@ export function socketUrl(path, query = {}) {
 /** The subprotocols with which a WebSocket carries the key. */
 export const protocols = () => (key() ? ["transcribed", `transcribed.bearer.${key()}`] : []);
 
-let token = null;
+const tokens = new Map();
 
 /**
  * An address that `<audio>`, `<a download>` and other elements without headers can use. Where the server
- * uses keys it contains a token that only reads, for an hour.
+ * uses keys it contains a token that only reads, for an hour; for what belongs to another owner, one of the
+ * key's own role, for ten minutes.
  */
 export async function readableUrl(path, query = {}) {
   if (!key()) return url(path, query).href;
-  if (token?.of !== key() || token.until < Date.now()) token = await newToken();
+  const role = query.owner === undefined ? "read" : undefined;
+  let token = tokens.get(role);
+  if (token?.of !== key() || token.until < Date.now()) tokens.set(role, (token = await newToken(role)));
   return url(path, { ...query, access_token: token.text }).href;
 }
 
 /** The address of a recording for `<audio>`. */
 export const mediaUrl = (name) => readableUrl(`audio/${part(name)}`);
 
-async function newToken() {
+async function newToken(role) {
   const of = key();
-  const until = Date.now() + 50 * 60 * 1000;
+  const seconds = role ? 3600 : 600;
+  const until = Date.now() + 0.8 * seconds * 1000;
   try {
-    const answer = await request("tokens", { method: "POST", json: { seconds: 3600, role: "read" } });
+    const answer = await request("tokens", { method: "POST", json: { seconds, role } });
     return { of, until, text: (await answer.json()).token };
   } catch (error) {
     // Who signed in with a token cannot make another one.

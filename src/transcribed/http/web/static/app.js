@@ -4,6 +4,7 @@ import { themeSwitch } from "./appearance.js";
 import { h } from "./dom.js";
 import { changes, key, signIn, signOut } from "./keys.js";
 import { toast } from "./toast.js";
+import "./drop.js";
 
 const ROUTES = {
   listen: { module: "./listen.js", title: "Listen" },

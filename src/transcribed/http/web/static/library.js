@@ -32,7 +32,7 @@ export function mount(root, { query }) {
 
 class Library {
   #root; #tab; #text; #parts = {}; #aborter = new AbortController(); #search = null; #timer = 0; #transcripts = [];
-  #next = null; #recordings = []; #shown = PAGE; #find; #ends = []; #loaded = false;
+  #next = null; #recordings = []; #shown = PAGE; #find; #ends = []; #loaded = false; #listed = "";
 
   constructor(root, query) {
     this.#root = root;
@@ -44,10 +44,13 @@ class Library {
   async open() {
     this.#build();
     const on = (target, name, does) => target.addEventListener(name, does, { signal: this.#aborter.signal });
-    on(changes, "change", () => this.#showUploads());
+    on(changes, "change", () => {
+      this.#showUploads();
+      this.#show();
+    });
     on(signed, "change", () => this.#load());
     on(document, "visibilitychange", () => document.hidden || this.#load());
-    this.#ends.push(installShortcuts({ search: () => this.#parts.search.focus() }), dropTarget(this.#root, (files) => this.#add(files)));
+    this.#ends.push(installShortcuts({ search: () => this.#parts.search.focus() }));
     this.#showUploads();
     if (this.#find) this.#parts.search.focus();
     await this.#load();
@@ -64,7 +67,7 @@ class Library {
     const chooser = h("input", {
       type: "file", multiple: true, accept: "audio/*,video/*", class: "visually-hidden", tabIndex: -1, "aria-label": "Choose recordings",
       onchange: ({ target }) => {
-        this.#add(target.files);
+        uploadAll(target.files);
         target.value = "";
       },
     });
@@ -149,12 +152,14 @@ class Library {
     return this.#recordings.filter(({ name }) => !isDeleted(pathOf("audio", name)) && (!wanted || name.toLowerCase().includes(wanted)));
   }
 
+  /** What the server can search for: it wants a letter or a digit. */
+  get #words() { return /[\p{L}\p{N}]/u.test(this.#text) ? this.#text : undefined; }
+
   async #load() {
     this.#search?.abort();
     const { signal } = (this.#search = new AbortController());
-    const words = /[\p{L}\p{N}]/u.test(this.#text) ? this.#text : undefined;
     const answers = await Promise.allSettled([
-      getJson("transcripts", { query: { q: words, limit: PAGE }, signal }),
+      getJson("transcripts", { query: { q: this.#words, limit: PAGE }, signal }),
       getJson("audio", { signal }),
     ]);
     if (signal.aborted || this.#aborter.signal.aborted) return;
@@ -175,7 +180,7 @@ class Library {
     if (this.#tab === "recordings") this.#shown += 10 * PAGE;
     else {
       try {
-        const page = await getJson("transcripts", { query: { q: this.#text || undefined, limit: PAGE, before: this.#next }, signal: this.#search.signal });
+        const page = await getJson("transcripts", { query: { q: this.#words, limit: PAGE, before: this.#next }, signal: this.#search.signal });
         this.#transcripts.push(...page.Transcripts);
         this.#next = page.Next;
       } catch (error) {
@@ -192,11 +197,14 @@ class Library {
     const { list, blank, more, status } = this.#parts;
     const owners = new Set([...this.#recordings, ...this.#transcripts].map((item) => item.owner ?? item.Owner).filter((one) => one !== undefined && one !== null));
     const owner = (item) => (owners.size > 1 ? (item.owner ?? item.Owner) : undefined);
-    const rows = this.#tab === "recordings"
-      ? this.#matching.slice(0, this.#shown).map((item) => this.#recordingRow(item, owner(item)))
-      : this.#transcripts.filter((item) => !isDeleted(pathOf("transcripts", item.SessionId))).map((item) => this.#transcriptRow(item, owner(item)));
-    // The list is kept as it is while a menu of it is open.
-    if (list.querySelector(".menu")) return;
+    const items = this.#tab === "recordings"
+      ? this.#matching.slice(0, this.#shown)
+      : this.#transcripts.filter(({ SessionId }) => !isDeleted(pathOf("transcripts", SessionId)));
+    // What has not changed keeps the focus and an open menu.
+    const listed = JSON.stringify([this.#loaded, this.#tab, this.#text, this.#next, items, items.map(({ name }) => isRunning(name))]);
+    if (listed === this.#listed || list.querySelector(".menu")) return;
+    this.#listed = listed;
+    const rows = items.map((item) => (this.#tab === "recordings" ? this.#recordingRow(item, owner(item)) : this.#transcriptRow(item, owner(item))));
     list.replaceChildren(...rows);
     list.hidden = !rows.length;
     more.hidden = this.#tab === "recordings" ? this.#matching.length <= this.#shown : !this.#next;
@@ -242,7 +250,7 @@ class Library {
           running && h("span", { class: "badge live" }, "running")),
         found
           ? h("ul", { class: "hits" }, item.Excerpts.map((excerpt) => h("li", {},
-            h("a", { href: link(excerpt.StartTime.toFixed(1)) }, h("span", { class: "numbers" }, clock(excerpt.StartTime)), " ", pieces(excerpt)))))
+            h("a", { href: link(excerpt.StartTime.toFixed(1)) }, h("span", { class: "numbers" }, clock(excerpt.StartTime)), pieces(excerpt)))))
           : item.Excerpts.slice(0, 1).map((excerpt) => h("p", { class: "excerpt" }, pieces(excerpt)))),
       more);
   }
@@ -250,7 +258,6 @@ class Library {
   #recordingRow(item, owner) {
     const { name, size, duration, format } = item;
     const query = { owner };
-    const running = recognitionOf(name);
     const href = `${recordingHash(name)}${hashQuery({ owner })}`;
     const path = pathOf("audio", name);
     return h("li", {},
@@ -258,7 +265,7 @@ class Library {
         h("a", { class: "title", href }, name),
         h("p", { class: "meta numbers" },
           [duration === null ? "not audio" : clock(duration), bytes(size), format?.split("/")[0].toUpperCase(), owner].filter(Boolean).join(" · "),
-          running && !running.ended && h("span", { class: "badge live" }, "being transcribed"))),
+          isRunning(name) && h("span", { class: "badge live" }, "being transcribed"))),
       menu({
         label: "More", glyph: "more", quiet: true, about: name,
         items: () => [
@@ -285,25 +292,13 @@ class Library {
 
   // --- Uploads
 
-  #add(files) {
-    const all = [...files];
-    if (!all.length) return;
-    // One file is shown as soon as its words come; of several the list shows how far they are.
-    const here = this.#aborter.signal;
-    uploadAll(all, (entry) => {
-      if (here.aborted) return;
-      if (all.length === 1) location.hash = recordingHash(entry.name);
-      else this.#load();
-    });
-  }
-
   async #addSample() {
     this.#parts.sample.disabled = true;
     try {
       if (!this.#recordings.some(({ name }) => name === SAMPLE)) {
         const answer = await fetch(url(`web/${SAMPLE}`));
         if (!answer.ok) throw new Error("This server has no sample.");
-        this.#add([new File([await answer.blob()], SAMPLE, { type: "audio/mpeg" })]);
+        uploadAll([new File([await answer.blob()], SAMPLE, { type: "audio/mpeg" })]);
       } else {
         const known = await getJson("transcripts", { query: { recording: SAMPLE, limit: 1 } }).catch(() => null);
         if (!known?.Transcripts.length) recognise(SAMPLE);
@@ -366,36 +361,11 @@ function uploadRow(entry) {
   return { element, show };
 }
 
+const isRunning = (name) => recognitionOf(name)?.ended === false;
 const pieces = ({ Pieces }) => Pieces.map(({ Text, Hit }) => (Hit ? h("mark", {}, Text) : Text));
 const pathOf = (kind, name) => `${kind}/${part(name)}`;
 
 function hashQuery(values) {
   const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);
   return given.length ? `?${new URLSearchParams(given)}` : "";
-}
-
-/** Let files be dropped anywhere on the page. Returns what ends that. */
-function dropTarget(root, onfiles) {
-  const aborter = new AbortController();
-  const on = (name, does) => addEventListener(name, does, { signal: aborter.signal });
-  const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
-  let depth = 0;
-  const mark = (by) => {
-    depth = Math.max(0, depth + by);
-    root.classList.toggle("dropping", depth > 0);
-  };
-  on("dragenter", (event) => hasFiles(event) && mark(1));
-  on("dragleave", (event) => hasFiles(event) && mark(-1));
-  on("dragover", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    event.dataTransfer.dropEffect = "copy";
-  });
-  on("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    mark(-Infinity);
-    onfiles(event.dataTransfer.files);
-  });
-  return () => aborter.abort();
 }

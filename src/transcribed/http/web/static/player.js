@@ -8,6 +8,14 @@ const REASONS = {
   4: "This browser cannot play this format. The transcript is complete all the same; download the recording to hear it.",
 };
 
+function stored() {
+  try {
+    return Math.min(2, Math.max(0, Number(localStorage.getItem(SPEED_KEY))));
+  } catch {
+    return 0;
+  }
+}
+
 /**
  * `url()` resolves to the recording's address; it is asked again when an address has expired.
  *
@@ -24,7 +32,7 @@ export class Player {
     this.#onProblem = onProblem;
     this.audio = new Audio();
     this.audio.preload = "metadata";
-    this.audio.defaultPlaybackRate = this.audio.playbackRate = Number(localStorage.getItem(SPEED_KEY)) || 1;
+    this.audio.defaultPlaybackRate = this.audio.playbackRate = stored() || 1;
     const on = (name, does) => this.audio.addEventListener(name, does);
     on("play", () => { this.#tick(); this.#onState(); });
     on("pause", () => { this.#onTime(this.time); this.#onState(); });
@@ -85,7 +93,11 @@ export class Player {
 
   set speed(speed) {
     this.audio.playbackRate = Math.min(2, Math.max(0.5, speed));
-    localStorage.setItem(SPEED_KEY, String(this.audio.playbackRate));
+    try {
+      localStorage.setItem(SPEED_KEY, String(this.audio.playbackRate));
+    } catch {
+      // Storage is denied: the speed lasts as long as the recording is open.
+    }
   }
 
   /** The next of the usual speeds: -1 slower, 1 faster. */

@@ -168,14 +168,17 @@ export function free(name, taken) {
 
 /**
  * Upload files, one after the other, and recognise each when it is stored. An existing recording is not
- * replaced: the new one gets another name. `onstored(upload)` is called when the first one begins to be recognised.
+ * replaced: the new one gets another name. One file is shown as soon as its words come; of several the
+ * library shows how far they are.
  */
-export function uploadAll(files, onstored = () => {}) {
+export function uploadAll(files) {
   const added = [...files].map((file) => ({
     file, name: acceptable(file.name), state: "waiting", fraction: 0, message: "", aborter: new AbortController(),
+    shows: files.length === 1,
   }));
+  if (!added.length) return;
   uploads.push(...added);
-  added[0].onstored = onstored;
+  if (!location.hash.startsWith("#/library")) location.hash = "#/library";
   working ??= work().finally(() => (working = null));
   changed();
 }
@@ -210,7 +213,8 @@ async function work() {
       });
       entry.state = "transcribing";
       const recognition = recognise(entry.name);
-      entry.onstored?.(entry);
+      // Whoever has gone elsewhere meanwhile stays there.
+      if (entry.shows && location.hash.startsWith("#/library")) location.hash = recordingHash(entry.name);
       await ended(recognition);
       if (recognition.state === "failed") throw new Error(recognition.message);
       uploads.splice(uploads.indexOf(entry), 1);

@@ -4,7 +4,8 @@ import { identity } from "./recognition.js";
 import { spokenClock } from "./waveform.js";
 
 const UNSURE = 0.6; // the confidence below which a word is marked
-const SLICE = 150; // lines that are made at a time
+const SLICE = 50; // lines that are made at a time
+const FRAME_MS = 6; // how long lines are shown in one frame
 const PAUSE = 0.3; // seconds after a word in which it still counts as being played
 
 /** What a result says, and with which words: `{text, words: [{text, start, end, confidence}], recognised}`. */
@@ -35,12 +36,12 @@ export function lastBefore(ordered, time) {
  * The lines in `list`, an `<ol>`.
  *
  * `onPlay(seconds)` is called when a word or a time is chosen; `onLoop([start, end])`, `onLink(seconds)` and
- * `onMessage(text)` by a line's buttons. `save(number, text | null)` corrects a segment, and resolves to its
- * new result; `onSaved(state)` tells `saving`, `saved` or `unsaved`. `hasAudio()` says whether words can be heard.
+ * `onMessage(text)` by a line's buttons. `save(line, text | null)` corrects a segment, and resolves to its new result; `onSaved(state)`
+ * tells `saving`, `saved` or `unsaved`; `onEdit(line)` that a correction begins.
  */
 export class Segments {
   #list; #does; #lines = []; #byNumber = new Map(); #toolbar; #buttons; #observer; #at = null; #playing = null;
-  #editing = null; #saving = 0; #version = 0;
+  #editing = null; #saving = 0; #version = 0; #due = new Set(); #frame = 0;
 
   constructor(list, does) {
     this.#list = list;
@@ -56,11 +57,15 @@ export class Segments {
     this.#buttons.loop.classList.add("needs-audio");
     this.#toolbar = h("div", { class: "segment-tools", role: "toolbar", "aria-label": "This segment" }, ...Object.values(this.#buttons));
     this.#observer = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) {
-        const line = this.#lineOf(target);
-        if (isIntersecting && line && !line.spans) this.#show(line);
+      // A selection would lose the text that it begins in. It is asked for once, because each answer needs a layout.
+      const selecting = !getSelection().isCollapsed;
+      for (const { target: { line }, isIntersecting } of entries) {
+        line.near = isIntersecting;
+        if (isIntersecting) this.#due.add(line);
+        else if (!selecting) this.#hide(line);
       }
-    }, { rootMargin: "800px 0px" });
+      this.#showDue();
+    }, { rootMargin: "400px 0px" });
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("dblclick", (event) => this.#doubleClicked(event));
     list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.#over(event));
@@ -72,6 +77,7 @@ export class Segments {
 
   destroy() {
     this.#version++;
+    this.#due.clear();
     this.#observer.disconnect();
     this.leave();
   }
@@ -100,7 +106,7 @@ export class Segments {
     const { number, transcript } = identity(result);
     let line = this.#byNumber.get(number);
     const known = Boolean(line);
-    line ??= { number, draft: null, spans: null, carried: null, saving: null };
+    line ??= { number, draft: null, spans: null, carried: null, saving: null, near: false };
     // A recognition that began anew does not know what was corrected before.
     if (known && line.transcript !== transcript && line.recognised !== null) line.carried = line.text;
     Object.assign(line, spoken(result), {
@@ -145,19 +151,42 @@ export class Segments {
     const time = clock(line.start);
     if (was !== time) {
       line.timeButton.textContent = time;
-      const label = spokenClock(line.start);
-      line.timeButton.setAttribute("aria-label", this.#does.hasAudio() ? `Play from ${label}` : label);
+      line.timeButton.setAttribute("aria-label", spokenClock(line.start));
     }
     line.element.classList.toggle("partial", line.partial);
     line.element.classList.toggle("corrected", line.recognised !== null);
     if (this.#at === line) this.#buttons.restore.hidden = line.recognised === null;
     if (this.#editing?.line === line) return;
-    const box = line.element.isConnected ? line.element.getBoundingClientRect() : null;
-    if (box && box.bottom > -800 && box.top < innerHeight + 800) this.#show(line);
+    if (line.near) this.#show(line);
     else {
       line.spans = null;
-      line.body.textContent = line.text;
+      this.#plain(line);
     }
+  }
+
+  // A fast scroll passes many lines: some are shown in each frame, and those that have gone by are not.
+  #showDue() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      const end = performance.now() + FRAME_MS;
+      for (const line of this.#due) {
+        this.#due.delete(line);
+        if (line.near && !line.spans) this.#show(line);
+        if (performance.now() > end) break;
+      }
+      if (this.#due.size) this.#showDue();
+    });
+  }
+
+  #hide(line) {
+    this.#due.delete(line);
+    if (!line.spans || this.#playing?.line === line) return;
+    line.spans = null;
+    this.#plain(line);
+  }
+
+  #plain(line) {
+    line.body.textContent = line.voice ? `${line.voice} ${line.text}` : line.text;
   }
 
   #show(line) {
@@ -192,12 +221,15 @@ export class Segments {
   // One set of buttons is moved from line to line, so that three hours of lines stay light.
   #choose(line) {
     if (this.#at === line || line.partial) return;
+    // Whoever goes through the buttons with the keyboard keeps them, wherever the pointer rests.
+    if (this.#toolbar.querySelector(":focus-visible")) return;
     if (this.#at) {
-      if (this.#at.element.contains(document.activeElement) && !line.element.contains(document.activeElement)) return;
       this.#at.timeButton.tabIndex = -1;
+      this.#at.element.classList.remove("at");
     }
     this.#at = line;
     line.timeButton.tabIndex = 0;
+    line.element.classList.add("at");
     this.#buttons.restore.hidden = line.recognised === null;
     line.element.append(this.#toolbar);
   }

@@ -28,7 +28,8 @@ const KEYS = [
 ];
 
 const TEXT = "textarea, select, [contenteditable], input:not([type=range]):not([type=checkbox]):not([type=radio]):not([type=button])";
-const OWN_SPACE = `button, a[href], summary, input, [role=button], [role=tab], [role=menuitem], ${TEXT}`;
+// Enter plays from a segment's time; Space plays and pauses there as elsewhere.
+const OWN_SPACE = `button:not(.segment-time), a[href], summary, input, [role=button], [role=tab], [role=menuitem], ${TEXT}`;
 const OWN_ARROWS = "[role=slider], [role=tab], [role=menuitem], input, select, audio, video";
 
 function action(event) {

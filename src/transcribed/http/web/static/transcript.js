@@ -71,7 +71,6 @@ class TranscriptView {
       dock: h("section", { class: "dock", "aria-label": "Player", hidden: true }),
     });
     this.#segments = new Segments(list, {
-      hasAudio: () => this.#hasAudio,
       onPlay: (time) => this.#playFrom(time),
       onLoop: (line) => this.#toggleLoop([line.start, line.end]),
       onLink: (time) => this.#copyLink(time),

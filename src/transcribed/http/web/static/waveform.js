@@ -27,7 +27,7 @@ export function spokenClock(seconds) {
 export class Waveform {
   #host; #view; #probe; #canvas; #played; #region; #cursor; #hover; #hoverTime; #duration = 0; #peaks = null;
   #secondsPerPeak = 0.02; #time = 0; #span = null; #known = 0; #zoom = 1; #start = 0; #drag = null;
-  #observer; #scheme; #frame = 0; #onSeek; #onRegion; #width = 0; #height = 0;
+  #observer; #scheme; #frame = 0; #onSeek; #onRegion; #width = 0; #height = 0; #pointer = 0;
 
   constructor(host, { onSeek, onRegion, label = "Position in the recording" }) {
     this.#host = host;
@@ -176,6 +176,7 @@ export class Waveform {
       this.#paintPeaks(top, () => played);
     }
     this.#place();
+    if (!this.#hover.hidden) this.#show(this.#pointer);
   }
 
   #paintPeaks(context, fill) {
@@ -320,6 +321,7 @@ export class Waveform {
 
   #show(x) {
     if (!this.#duration || x < 0 || x > this.#width) return;
+    this.#pointer = x;
     this.#hover.hidden = false;
     this.#hover.style.transform = `translateX(${x}px)`;
     this.#hoverTime.textContent = (this.#shown < 600 ? tenths : clock)(this.#seconds(x));
