@@ -44,6 +44,13 @@ class SampleBuffer:
         self._length -= dropped
         self.start += dropped
 
+    def after(self, position: int) -> "SampleBuffer":
+        """A new buffer with a copy of the samples from a position on, which may be outside the buffer."""
+        rest = SampleBuffer(self._array.dtype)
+        rest.start = min(max(position, self.start), self.end)
+        rest.append(self.between(rest.start, self.end))
+        return rest
+
     def between(self, start: int, end: int) -> npt.NDArray[Any]:
         """A view of the samples in [start, end) that are held, valid until the next `append`."""
         low = min(max(start - self.start, 0), self._length)

@@ -5,7 +5,7 @@ implements the synchronous `LocalEngine` and `LocalStream` instead: the schedule
 thread each step runs, and adapts them to the asynchronous contract.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, Self, runtime_checkable
@@ -214,6 +214,19 @@ class LocalStream(Protocol):
 
     def step(self, effort: Effort) -> Sequence[RecognitionEvent]:
         """Do the next step, one bounded computation, and return its events."""
+        ...
+
+
+@runtime_checkable
+class DetachingStream(LocalStream, Protocol):
+    """A LocalStream that can go on while another thread recognises a segment that it has closed."""
+
+    def detach_final(self) -> Callable[[Effort], Sequence[RecognitionEvent]]:
+        """Take the closed segment out of the stream, whose next step must be a FINAL. Cheap.
+
+        The function that is returned recognises the segment, and is called once, in any thread. Its events
+        belong before those of all later steps.
+        """
         ...
 
 

@@ -1,6 +1,7 @@
 """Voice activity detection: from speech probabilities to decisions."""
 
 from collections import deque
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,13 @@ class SpeechProbabilities:
         while self._windows and (self._first + 1) * WINDOW <= position:
             self._windows.popleft()
             self._first += 1
+
+    def after(self, position: int) -> "SpeechProbabilities":
+        """Return a copy without the windows that end at or before this sample."""
+        rest = copy(self)
+        rest._windows = self._windows.copy()  # noqa: SLF001
+        rest.forget_before(position)
+        return rest
 
     def at(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Probabilities [n] at sample positions [n], each of the nearest window held; 1 if none is held."""

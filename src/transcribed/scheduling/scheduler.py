@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self, TypeAlias
@@ -18,6 +18,7 @@ from typing import Self, TypeAlias
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import (
     BatchingEngine,
+    DetachingStream,
     Effort,
     LocalEngine,
     LocalStream,
@@ -48,6 +49,8 @@ BUFFERED_SECONDS = 5.0
 """Audio that a stream holds before `send` waits."""
 STEP_SECONDS = 20.0
 """Time limit of a step. Beyond it, the stream ends and its thread is replaced."""
+_MOST_HELD = 64
+"""Events after a final that is being recognised, beyond which a stream makes no further steps."""
 _USAGE_SECONDS = 5.0
 """Seconds between measurements of the processors that other programs use."""
 
@@ -219,6 +222,9 @@ class Scheduler:
             stream = choose(self._candidates.values(), now, only_live=not self._may_step_fast)
             if stream is None:
                 return
+            if self._may_detach(stream):
+                self._detach(stream)
+                continue
             effort = self._effort_of(stream)
             batch = self._batch_of(self._candidates[stream], effort, now)
             for candidate in batch:
@@ -229,6 +235,35 @@ class Scheduler:
             step = self._workers.run(partial(_step, streams, effort), self._step_seconds)
             conditions = _Conditions(now, effort, self._workers.idle == 0, len(batch))
             step.add_done_callback(partial(self._stepped, batch, conditions))
+
+    def _may_detach(self, stream: "_ScheduledStream") -> bool:
+        """Whether one thread recognises a stream's final while the stream goes on in another.
+
+        Only streams at fast pace have audio to go on with, and they may not disturb live ones.
+        """
+        return (
+            stream.detaching is not None
+            and self._candidates[stream].kind is StepKind.FINAL
+            and not stream.detached
+            and not self.load.streams
+            and self._workers.idle > 1
+        )
+
+    def _detach(self, stream: "_ScheduledStream") -> None:
+        del self._candidates[stream]
+        if (recognise := stream.detach_final()) is None:
+            return
+        self._fast_steps += 1
+        final = self._workers.run(partial(recognise, Effort.FULL), self._step_seconds)
+        final.add_done_callback(partial(self._recognised, stream))
+        stream.proceed()
+
+    def _recognised(
+        self, stream: "_ScheduledStream", final: "asyncio.Future[Sequence[RecognitionEvent]]"
+    ) -> None:
+        self._fast_steps -= 1
+        stream.end_detached(final.exception() or final.result())
+        self._dispatch()
 
     def _effort_of(self, stream: "_ScheduledStream") -> Effort:
         if len(self._streams) == 1:
@@ -336,6 +371,12 @@ class _ScheduledStream:
         self.local = local
         self._pace = pace
         self.live = pace is Pace.LIVE
+        self.detaching: DetachingStream | None = None
+        if not self.live and isinstance(local, DetachingStream):
+            self.detaching = local
+        self.detached = False
+        """Whether a final is being recognised while the stream goes on."""
+        self._held: list[RecognitionEvent] = []
         self._scheduler = scheduler
         self.meter = meter
         self._load = scheduler.load
@@ -352,7 +393,7 @@ class _ScheduledStream:
         self._finish_requested = False
         self._finish_handed_over = False
         self._events: EventQueue[RecognitionEvent] = EventQueue(
-            latest_partial=self.live, on_room=self._proceed
+            latest_partial=self.live, on_room=self.proceed
         )
         self._stepping = False
         self._has_room = asyncio.Event()
@@ -370,16 +411,16 @@ class _ScheduledStream:
             self._incoming_samples += len(samples)
             self._received += len(samples) / SAMPLE_RATE
             self._sender.received(asyncio.get_running_loop().time(), self._received)
-            self._proceed()
+            self.proceed()
 
     async def flush(self) -> None:
         if not self._events.ended and not (self._incoming and self._incoming[-1] is None):
             self._incoming.append(None)
-            self._proceed()
+            self.proceed()
 
     async def finish(self) -> None:
         self._finish_requested = True
-        self._proceed()
+        self.proceed()
 
     def __aiter__(self) -> AsyncIterator[RecognitionEvent]:
         return aiter(self._events)
@@ -410,18 +451,47 @@ class _ScheduledStream:
         self._stepping = False
         if self._events.ended:
             return
-        if isinstance(outcome, TimeoutError):
-            _log.error("A step of recognition hangs. Its stream ends alone; another thread takes over.")
-            self.end(EngineFailure("The recogniser got stuck on this audio; the server's log says so."))
-        elif isinstance(outcome, BaseException):
+        if isinstance(outcome, BaseException):
             self._fail(outcome)
+            return
+        if self.live:
+            self._record(candidate, conditions, outcome)
+        if self.detached:
+            self._held += outcome.events
         else:
-            if self.live:
-                self._record(candidate, conditions, outcome)
-            for event in outcome.events:
-                self._events.put(event)
-            self._proceed()
-            self._has_room.set()
+            self._put(outcome.events)
+        self.proceed()
+        self._has_room.set()
+
+    def detach_final(self) -> Callable[[Effort], Sequence[RecognitionEvent]] | None:
+        """Return the recognition of the closed segment; `end_detached` takes its outcome.
+
+        If that fails, the stream ends, and None is returned.
+        """
+        assert self.detaching is not None  # noqa: S101 - checked by the scheduler
+        try:
+            final = self.detaching.detach_final()
+        except Exception as error:  # noqa: BLE001 - the reader must learn of any error of the engine
+            self._fail(error)
+            return None
+        self.detached = True
+        return final
+
+    def end_detached(self, outcome: Sequence[RecognitionEvent] | BaseException) -> None:
+        """Process the outcome of a recognition that `detach_final` has returned."""
+        self.detached = False
+        if self._events.ended:
+            return
+        if isinstance(outcome, BaseException):
+            self._fail(outcome)
+            return
+        held, self._held = self._held, []
+        self._put([*outcome, *held])
+        self.proceed()
+
+    def _put(self, events: Sequence[RecognitionEvent]) -> None:
+        for event in events:
+            self._events.put(event)
 
     def _record(self, candidate: _Candidate, conditions: _Conditions, result: _StepResult) -> None:
         now = asyncio.get_running_loop().time()
@@ -461,12 +531,15 @@ class _ScheduledStream:
         return self._incoming_samples / SAMPLE_RATE + self._backlog
 
     def _fail(self, error: BaseException) -> None:
-        if not isinstance(error, TranscribedError):
+        if isinstance(error, TimeoutError):
+            _log.error("A step of recognition hangs. Its stream ends alone; another thread takes over.")
+            error = EngineFailure("The recogniser got stuck on this audio; the server's log says so.")
+        elif not isinstance(error, TranscribedError):
             _log.error("Recognition failed on one stream, which ends alone.", exc_info=error)
             error = EngineFailure("The recogniser failed on this audio; the server's log has the cause.")
         self.end(error)
 
-    def _proceed(self) -> None:
+    def proceed(self) -> None:
         """Unless a step is running, hand over what has arrived, and queue the next step."""
         if self._stepping or self._events.ended:
             return
@@ -476,9 +549,9 @@ class _ScheduledStream:
             self._fail(error)
             return
         if step is None:
-            if self._finish_handed_over:
+            if self._finish_handed_over and not self.detached:
                 self.end(None)
-        elif not self._events.full:
+        elif not self._events.full and len(self._held) < _MOST_HELD:
             self._scheduler.offer(Candidate(self, self._pace, step.kind, self._due(step)))
 
     def _hand_over(self) -> NextStep | None:

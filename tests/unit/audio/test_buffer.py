@@ -64,3 +64,21 @@ def test_a_stream_of_any_length_takes_the_room_of_what_is_held() -> None:
     assert len(view) == 2 * 16_000
     assert view.base is not None
     assert view.base.nbytes < 1_000_000
+
+
+@given(st.integers(0, 5_000), st.integers(0, 5_000), st.integers(-100, 6_000))
+def test_a_copy_of_the_rest_of_a_buffer_and_the_buffer_itself_go_their_own_ways(
+    length: int, forgotten: int, position: int
+) -> None:
+    buffer = SampleBuffer()
+    buffer.append(_counting(0, length))
+    buffer.forget_before(forgotten)
+    rest = buffer.after(position)
+    start = min(max(position, buffer.start), buffer.end)
+    held = buffer.between(0, length).tolist()
+    rest.append(_counting(length, 300))
+    buffer.append(_counting(0, 300))
+    rest.forget_before(start + 1)
+    assert (rest.start, rest.end) == (min(start + 1, length + 300), length + 300)
+    assert rest.between(0, length + 300).tolist() == _counting(rest.start, rest.end - rest.start).tolist()
+    assert buffer.between(0, length).tolist() == held

@@ -43,3 +43,21 @@ def test_a_curve_knows_what_it_was_told_and_not_forgotten(
     for position, probability in zip(positions, found, strict=True):
         number = min(max(position // WINDOW, first), len(windows) - 1)
         assert probability == (windows[number] if first < len(windows) else 1.0)
+
+
+@given(st.lists(st.floats(0, 1, width=32), max_size=20), st.integers(0, 9_000))
+def test_a_copy_of_the_rest_of_a_curve_and_the_curve_itself_go_their_own_ways(
+    windows: list[float], position: int
+) -> None:
+    curve, expected = SpeechProbabilities(), SpeechProbabilities()
+    for probability in windows:
+        curve.push(probability)
+        expected.push(probability)
+    rest = curve.after(position)
+    expected.forget_before(position)
+    everywhere = np.arange(0, 25 * WINDOW, WINDOW)
+    kept = curve.at(everywhere)
+    for each in (rest, expected):
+        each.push(0.5)
+    np.testing.assert_array_equal(rest.at(everywhere), expected.at(everywhere))
+    np.testing.assert_array_equal(curve.at(everywhere), kept)

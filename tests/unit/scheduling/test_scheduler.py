@@ -661,6 +661,119 @@ async def test_a_step_that_fails_as_a_whole_ends_all_that_made_it(gate: Gate) ->
     assert await _waiting_together(Fails(2, gate), gate, 3) == [["They fell over."]] * 2 + [["1"]]
 
 
+# --- Finals beside their stream
+
+
+class Closer(Listener):
+    """A DetachingStream: every third step is a final, which any thread can recognise."""
+
+    def __init__(self, recognise: Callable[[], object]) -> None:
+        super().__init__()
+        self._recognise = recognise
+        self.detached: list[threading.Thread] = []
+
+    @property
+    def kind(self) -> StepKind:  # type: ignore[override]
+        return StepKind.FINAL if self.steps % 3 == 2 else StepKind.LISTEN
+
+    def detach_final(self) -> Callable[[Effort], Sequence[RecognitionEvent]]:
+        with self._alone():
+            self._waiting = max(0, self._waiting - len(HALF_SECOND))
+            self.steps += 1
+            number = self.steps
+
+        def recognise(effort: Effort) -> Sequence[RecognitionEvent]:
+            self.detached.append(threading.current_thread())
+            self._recognise()
+            return (Hypothesis(0, 0.0, 0.5 * number, str(number), final=True),)
+
+        return recognise
+
+
+async def test_a_recording_goes_on_while_another_thread_recognises_a_final_and_keeps_the_order(
+    gate: Gate,
+) -> None:
+    closer = Closer(gate)
+    async with Scheduler(2) as scheduler:
+        stream = _open(scheduler, closer, FAST)
+        await _send(stream, 9)
+        await gate.reached()
+        await _until(lambda: closer.steps == 9)
+        said: list[str] = []
+        reading = asyncio.create_task(_note(stream, said))
+        await _settle()
+        assert said == ["1", "2"], "what was said later waits for the final"
+        gate.open()
+        await reading
+    assert said == [str(number) for number in range(1, 10)]
+    assert len(closer.detached) == 1, "finals of one stream are not detached while one is"
+
+
+@pytest.mark.parametrize(("threads", "options"), [(1, FAST), (2, LIVE)])
+async def test_a_final_is_an_ordinary_step_on_one_thread_and_of_a_live_stream(
+    threads: int, options: StreamOptions
+) -> None:
+    closer = Closer(lambda: None)
+    async with Scheduler(threads) as scheduler:
+        stream = _open(scheduler, closer, options)
+        await _send(stream, 4)
+        assert (await _texts(stream))[-1] == "4"
+    assert closer.detached == []
+
+
+async def test_a_final_of_a_recording_is_an_ordinary_step_while_others_speak() -> None:
+    closer = Closer(lambda: None)
+    async with Scheduler(2) as scheduler:
+        live = _open(scheduler, Listener(), LIVE)
+        stream = _open(scheduler, closer, FAST)
+        await _send(stream, 4)
+        assert await _texts(stream) == ["1", "2", "3", "4"]
+        await live.aclose()
+    assert closer.detached == []
+
+
+async def test_a_final_that_fails_beside_its_stream_ends_it() -> None:
+    def fails() -> None:
+        raise EngineFailure("It fell over.")
+
+    async with Scheduler(2) as scheduler:
+        stream = _open(scheduler, Closer(fails), FAST)
+        await _send(stream, 6)
+        said: list[str] = []
+        with pytest.raises(EngineFailure, match="fell over"):
+            await _note(stream, said)
+    assert said[:2] == ["1", "2"]
+    assert "3" not in said
+
+
+async def test_a_final_that_hangs_beside_its_stream_ends_it_alone(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Scheduler(2, step_seconds=A_MOMENT) as scheduler:
+        stream = _open(scheduler, Closer(gate), FAST)
+        await _send(stream, 6)
+        with pytest.raises(EngineFailure, match="stuck"):
+            await _texts(stream)
+        other = _open(scheduler, Closer(lambda: None), FAST)
+        await _send(other, 4)
+        await other.finish()
+        assert await _texts(other) == ["1", "2", "3", "4"]
+        gate.open()
+    assert "hangs" in caplog.text
+
+
+async def test_a_recording_that_is_closed_while_a_final_is_recognised_leaves_nothing_behind(
+    gate: Gate,
+) -> None:
+    async with Scheduler(2) as scheduler:
+        stream = _open(scheduler, Closer(gate), FAST)
+        await _send(stream, 6)
+        await gate.reached()
+        await stream.aclose()
+        assert scheduler.streams == []
+        gate.open()
+
+
 # --- Who is let in
 
 

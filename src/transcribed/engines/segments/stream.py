@@ -1,7 +1,7 @@
 """A stream of a segment-based engine: voice activity detection, endpointing, partials and finals."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +9,10 @@ import numpy as np
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
 from transcribed.engines.base import Effort, Hypothesis, NextStep, RecognitionEvent, StepKind
-from transcribed.engines.segments.recogniser import SegmentModel, SegmentRecogniser
+from transcribed.engines.segments.open_segment import OpenSegment
+from transcribed.engines.segments.recogniser import SegmentModel
 from transcribed.engines.silero import SileroModel, SpeechDetector
-from transcribed.options import Pace, Stability, StreamOptions
+from transcribed.options import Pace, StreamOptions
 from transcribed.recognition.endpointing import (
     Endpointer,
     EndpointingRules,
@@ -19,14 +20,11 @@ from transcribed.recognition.endpointing import (
     SegmentOpened,
     SegmentPaused,
 )
-from transcribed.recognition.stabilizer import Stabilizer
 from transcribed.recognition.vad import WINDOW, SpeechProbabilities
-from transcribed.transcript import SpeechEnded, SpeechEvent, SpeechStarted, Word
+from transcribed.transcript import SpeechEnded, SpeechEvent, SpeechStarted
 
 _WINDOWS_PER_STEP = 16
 """Windows in a LISTEN step (0.5 s). Larger steps hardly cost less per window."""
-_UNCERTAIN = 0.608
-"""The confidence below which the last words of a partial are withheld."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class PartialRules:
 
 
 class SegmentStream:
-    """A LocalStream. It keeps the audio of the open segment and the backlog.
+    """A DetachingStream. It keeps the audio of the open segment and the backlog.
 
     Positions are counted in samples from the start of the stream.
     """
@@ -86,17 +84,13 @@ class SegmentStream:
         self._flushes: deque[int] = deque()
         self._events: list[SpeechEvent] = []
         self._finished = False
-        self._segment = -1
+        self._number = -1
         self._new_segment()
 
     def _new_segment(self) -> None:
-        self._segment += 1
-        self._stabilizer = Stabilizer(self._stability)
-        self._recogniser: SegmentRecogniser | None = None
+        self._number += 1
+        self._segment: OpenSegment | None = None
         self._recognised_until = 0
-        self._settled_words: list[Word] = []
-        self._shown = ""
-        self._shown_settled = 0
         self._next_partial = self._partials.fast_first
         self._partial_due = False
         self._pause_end = 0
@@ -149,7 +143,18 @@ class SegmentStream:
         """Do the next step."""
         hypotheses = self._step(effort)
         events, self._events = self._events, []
-        return [*events, *(each for each in hypotheses if each.final or self._partials_requested)]
+        return [*events, *self._requested(hypotheses)]
+
+    def detach_final(self) -> Callable[[Effort], Sequence[RecognitionEvent]]:
+        """Take the closed segment out of the stream; the function that is returned recognises it."""
+        closed, segment, audio = self._take_closed()
+        # The segment keeps the audio and the probabilities, and the stream goes on with copies of the rest.
+        needed = min(closed.end, self._listened - self._kept)
+        self._audio, self._speech = self._audio.after(needed), self._speech.after(needed)
+        return lambda effort: self._requested(segment.final(audio, closed, effort))
+
+    def _requested(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+        return [each for each in hypotheses if each.final or self._partials_requested]
 
     def _step(self, effort: Effort) -> Sequence[Hypothesis]:
         next_step = self.next_step()
@@ -273,7 +278,7 @@ class SegmentStream:
         """Whether the open segment has paused and was not yet recognised as if it ended here."""
         if not self._live or self._endpointer.start is None or not self._endpointer.paused:
             return False
-        return self._recogniser is None or not self._recogniser.has_final(self._pause_end)
+        return self._segment is None or not self._segment.has_final(self._pause_end)
 
     # --- Recognising
 
@@ -285,114 +290,41 @@ class SegmentStream:
         if start is None or self._closed is not None:
             return ()
         end = self._pause_end if self._endpointer.paused else min(self._listened, self._audio.end)
+        self._recognised_until = end
         # At fast pace, partials must not keep the final waiting, whatever the machine could do.
         effort = effort if self._live else Effort.REDUCED
-        words = self._recogniser_at(start).partial(self._audio, end, self._endpointer.speech, effort)
-        return self._show(start, end, words)
+        return self._segment_at(start).partial(self._audio, end, self._endpointer, effort)
 
     def _ahead(self, effort: Effort) -> Sequence[Hypothesis]:
         """Recognise a paused segment, so that the final is ready if the segment ends at the pause."""
         start = self._endpointer.start
         if start is None:
             return ()
-        end, recogniser = self._pause_end, self._recogniser_at(start)
-        words = recogniser.final(self._audio, end, self._endpointer.speech, effort)
-        return self._show(start, end, words)
-
-    def _show(self, start: int, end: int, recognised: Sequence[Word]) -> Sequence[Hypothesis]:
-        self._recognised_until = end
-        words = self._words(recognised)
-        if end - start <= self._shortest_cut:
-            self._stabilizer.push(words, end)
-        settled = self._stabilizer.settled
-        if settled > len(self._settled_words):
-            # No later result may end before the settled words, whose times must not change.
-            earliest = min(self._endpointer.earliest_end, self._audio.end) / SAMPLE_RATE
-            new = words[len(self._settled_words) : settled]
-            self._settled_words += [ending_by(word, earliest) for word in new]
-            words[:settled] = self._settled_words
-            self._recogniser_at(start).settle(settled)
-        if not self._endpointer.paused:
-            words = without_uncertain_end(words, settled)
-        text = " ".join(word.text for word in words)
-        if not text or (text, settled) == (self._shown, self._shown_settled):
-            return ()
-        self._shown, self._shown_settled = text, settled
-        return (self._hypothesis(start, end, words, settled, final=False),)
+        self._recognised_until = self._pause_end
+        return self._segment_at(start).ahead(self._audio, self._pause_end, self._endpointer, effort)
 
     def _final(self, effort: Effort) -> Sequence[Hypothesis]:
-        assert self._closed is not None  # noqa: S101 - checked by next_step
-        start, end = self._closed.start, self._closed.end
-        # A segment that had partials must not be rejected as noise.
-        speech = None if self._shown else self._closed.speech
-        words = self._words(self._recogniser_at(start).final(self._audio, end, speech, effort))
-        hypotheses: list[Hypothesis] = []
-        text = " ".join(word.text for word in words)
-        if text and text != self._shown:
-            hypotheses.append(self._hypothesis(start, end, words, len(self._settled_words), final=False))
-        if text or self._shown:
-            hypotheses.append(self._hypothesis(start, end, words, len(words), final=True))
-        self._forget_before(min(end, self._listened - self._kept))
-        self._new_segment()
+        closed, segment, audio = self._take_closed()
+        hypotheses = segment.final(audio, closed, effort)
+        self._forget_before(min(closed.end, self._listened - self._kept))
         return hypotheses
+
+    def _take_closed(self) -> tuple[SegmentClosed, OpenSegment, SampleBuffer]:
+        """Return the closed segment with its audio, and begin the next one."""
+        closed = self._closed
+        assert closed is not None  # noqa: S101 - checked by next_step
+        segment = self._segment_at(closed.start)
+        self._new_segment()
+        return closed, segment, self._audio
 
     def _forget_before(self, position: int) -> None:
         self._audio.forget_before(position)
         self._speech.forget_before(position)
 
-    def _recogniser_at(self, start: int) -> SegmentRecogniser:
-        if self._recogniser is None:
-            self._recogniser = self._model.recogniser(start, self._speech)
-        return self._recogniser
-
-    def _words(self, recognised: Sequence[Word]) -> list[Word]:
-        # A settled word stays, even if the model would now add a comma to it.
-        return [*self._settled_words, *recognised[len(self._settled_words) :]] if recognised else []
-
-    def _hypothesis(
-        self, start: int, end: int, words: Sequence[Word], settled: int, *, final: bool
-    ) -> Hypothesis:
-        marked = self._stability is not Stability.OFF
-        return Hypothesis(
-            segment=self._segment,
-            start=start / SAMPLE_RATE,
-            end=end / SAMPLE_RATE,
-            text=" ".join(word.text for word in words),
-            final=final,
-            words=tuple(
-                replace(
-                    ending_by(word, end / SAMPLE_RATE),
-                    stable=i < settled if marked else None,
-                )
-                for i, word in enumerate(words)
-            ),
-            model=self._recogniser_at(start).model,
-        )
-
-
-def without_uncertain_end(words: Sequence[Word], settled: int) -> list[Word]:
-    """Return the words of a partial that may be shown while speech goes on.
-
-    The audio ends within a word, which the model completes to another word with a full stop. So uncertain
-    last words are withheld, except for `settled` ones, and the punctuation after the rest. A model without
-    confidences withholds words itself.
-    """
-    shown = list(words)
-    while len(shown) > settled and _is_uncertain(shown[-1]):
-        shown.pop()
-    if len(shown) > settled and shown:
-        last = shown[-1]
-        text = last.text.rstrip(".,!?;:…-")
-        shown[-1:] = [replace(last, text=text)] if text else []
-    return shown
-
-
-def _is_uncertain(word: Word) -> bool:
-    return word.confidence is not None and word.confidence < _UNCERTAIN
-
-
-def ending_by(word: Word, end: float) -> Word:
-    """Limit the times of a word to the end of its segment, which may precede that of a settled word."""
-    if word.start is None or word.end is None:
-        return word
-    return replace(word, start=min(word.start, end), end=min(word.end, end))
+    def _segment_at(self, start: int) -> OpenSegment:
+        if self._segment is None:
+            recogniser = self._model.recogniser(start, self._speech)
+            self._segment = OpenSegment(
+                self._number, start, recogniser, self._stability, self._shortest_cut
+            )
+        return self._segment

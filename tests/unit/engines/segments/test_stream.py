@@ -1,14 +1,15 @@
 """The segment loop over a model that is none: it tells how often it was asked, and for how much."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from transcribed.audio.buffer import SampleBuffer
 from transcribed.audio.formats import SAMPLE_RATE, Samples
-from transcribed.engines.base import Effort, Hypothesis, StepKind
+from transcribed.engines.base import Effort, Hypothesis, RecognitionEvent, StepKind
 from transcribed.engines.segments.engine import SegmentEngine
 from transcribed.engines.segments.stream import SegmentStream
 from transcribed.engines.silero import SileroModel
@@ -158,3 +159,35 @@ def test_segments_that_a_flush_closes_and_opens_hold_all_that_one_would_have_hel
             assert held > each.end - each.start - 0.3
     events = [type(each) for each in said if isinstance(each, SpeechStarted | SpeechEnded)]
     assert events == [SpeechStarted, SpeechEnded] * (len(events) // 2)
+
+
+@pytest.mark.parametrize("at", [0.5, 2.3, 4.51, 8.9])
+def test_a_segment_that_is_taken_out_has_the_final_that_it_would_have_had(samples: Read, at: float) -> None:
+    audio, options = samples("jfk.mp3"), StreamOptions(Pace.FAST, speech_events=True)
+    whole, _ = _hear(_CountingModel(), options, audio)
+    engine = SegmentEngine(
+        Capabilities("counting", ("en-US",)), _CountingModel(), SileroModel(), EndpointingRules()
+    )
+    stream, said, later = engine.open(options), [], []
+    for part in np.split(audio, [round(at * SAMPLE_RATE)]):
+        stream.accept(part)
+        _step_and_detach(stream, said, later)
+    stream.finish()
+    _step_and_detach(stream, said, later)
+    assert len(later) >= 2
+    # The stream has gone on to its end, and forgotten its audio, before any final is recognised.
+    for place, recognise in later[::-1]:
+        said[place:place] = recognise(Effort.FULL)
+    assert said == whole
+
+
+def _step_and_detach(
+    stream: SegmentStream,
+    said: list[RecognitionEvent],
+    later: list[tuple[int, Callable[[Effort], Sequence[RecognitionEvent]]]],
+) -> None:
+    while (following := stream.next_step()) is not None:
+        if following.kind is StepKind.FINAL:
+            later.append((len(said), stream.detach_final()))
+        else:
+            said += stream.step(Effort.FULL)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcribed.engines.segments.stream import ending_by, without_uncertain_end
+from transcribed.engines.segments.open_segment import ending_by, without_uncertain_end
 from transcribed.transcript import Word
 
 
