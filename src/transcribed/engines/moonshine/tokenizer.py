@@ -47,14 +47,16 @@ class Tokenizer:
             piece = character.encode("utf-8", errors="replace")
             parts += [piece] if piece in numbers else [piece[i : i + 1] for i in range(len(piece))]
         halves: dict[bytes, tuple[bytes, bytes]] = {}
-        while len(parts) > 1:
-            ranks = [numbers.get(a + b, len(numbers)) for a, b in pairwise(parts)]
-            best = min(range(len(ranks)), key=ranks.__getitem__)
-            if ranks[best] >= len(self._pieces):
-                break
+        none = len(self._pieces)
+        ranks = [numbers.get(a + b, none) for a, b in pairwise(parts)]
+        while ranks and (least := min(ranks)) < none:
+            best = ranks.index(least)
             joined = parts[best] + parts[best + 1]
             halves.setdefault(joined, (parts[best], parts[best + 1]))
             parts[best : best + 2] = [joined]
+            del ranks[best]
+            for place in range(max(0, best - 1), min(best + 1, len(ranks))):
+                ranks[place] = numbers.get(parts[place] + parts[place + 1], none)
         tokens: list[int] = []
         pending = parts[::-1]
         while pending:
