@@ -8,7 +8,7 @@ from transcribed.options import Phrase
 from transcribed.service.trail import Action
 from transcribed.service.word_lists import Actions, WordLists
 from transcribed.storage.vocabularies import MAX_BYTES, VOCABULARIES, VocabularyFolder
-from transcribed.wire.vocabulary import MOST_PHRASES, decoded_lines, phrases_of
+from transcribed.wire.vocabulary import MOST_PHRASES, MOST_TEXT, decoded_lines, phrases_of
 
 __all__ = ["MAX_BYTES", "Vocabularies", "decoded_lines", "joined", "phrases_in"]
 
@@ -47,7 +47,7 @@ class Vocabularies(WordLists):
 def joined(*vocabularies: Sequence[Phrase]) -> tuple[Phrase, ...]:
     """The phrases of several vocabularies. Of phrases that differ only in case, the first is used.
 
-    Raises BadRequest for more than MOST_PHRASES.
+    Raises BadRequest for more than MOST_PHRASES or MOST_TEXT.
     """
     found: dict[str, Phrase] = {}
     for phrases in vocabularies:
@@ -56,6 +56,12 @@ def joined(*vocabularies: Sequence[Phrase]) -> tuple[Phrase, ...]:
     if len(found) > MOST_PHRASES:
         raise BadRequest(
             f"The vocabularies have {len(found)} phrases together. A stream may have {MOST_PHRASES}."
+        )
+    characters = sum(len(phrase.text) for phrase in found.values())
+    if characters > MOST_TEXT:
+        raise BadRequest(
+            f"The phrases of the vocabularies have {characters} characters together. A stream may have "
+            f"{MOST_TEXT}."
         )
     return tuple(found.values())
 

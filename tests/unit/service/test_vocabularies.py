@@ -41,6 +41,8 @@ def test_of_equal_phrases_the_first_counts() -> None:
     )
     with pytest.raises(BadRequest, match="have 12000 phrases together"):
         joined(*([Phrase(f"{part} {number}") for number in range(6000)] for part in "ab"))
+    with pytest.raises(BadRequest, match=r"have \d+ characters together"):
+        joined(*([Phrase(f"{part} {number}" + " word" * 40) for number in range(1000)] for part in "ab"))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0\1\2", b"a\n" + b"word " * 500, b"x\n" * 3_000_000])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from transcribed.errors import BadRequest, TooLarge, TranscribedError
 from transcribed.options import Phrase
-from transcribed.wire.vocabulary import MOST_PHRASES, decoded_lines, phrases_of
+from transcribed.wire.vocabulary import MOST_PHRASES, MOST_TEXT, decoded_lines, phrases_of
 
 
 def parsed(content: str | bytes) -> tuple[Phrase, ...]:
@@ -91,6 +91,10 @@ def test_there_is_a_bound() -> None:
     assert len(phrases_of(lines)) == MOST_PHRASES
     with pytest.raises(TooLarge, match=f"more than {MOST_PHRASES} phrases"):
         phrases_of([f"name{number}" for number in range(100_000)])
+    long = [f"{number:05} {'word ' * 40}" for number in range(MOST_PHRASES)]
+    with pytest.raises(TooLarge, match=f"more than {MOST_TEXT} characters"):
+        phrases_of(long)
+    assert phrases_of(10 * long[:1000])
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

@@ -108,7 +108,7 @@ class Vocabularies:
     def of(self, phrases: tuple[Phrase, ...]) -> Vocabulary:
         """Return the phrases compiled for the model.
 
-        Blocks: the first time 0.1 to 0.3 s for 1,000 phrases. One vocabulary is compiled at a time.
+        Blocks: the first time 0.1 s for 1,000 names. One vocabulary is compiled at a time.
         """
         found = self._used.get(phrases)
         if found is None:

