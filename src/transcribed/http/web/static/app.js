@@ -91,6 +91,13 @@ addEventListener("hashchange", () => {
   show();
 });
 
+// Parts with keys of their own have handled it before it comes here.
+addEventListener("keydown", async (event) => {
+  if (event.key !== "?" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input, textarea, select")) return;
+  (await import("./shortcuts.js")).showHelp();
+});
+
 // --- The server
 
 const state = document.getElementById("server-state");

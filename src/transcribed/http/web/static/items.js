@@ -101,8 +101,8 @@ export function renameDialog(name, query) {
           if (wanted === name) return dialog.close();
           problem.textContent = "";
           try {
-            await request(`audio/${part(name)}`, { method: "PATCH", json: { Name: wanted }, query });
-            renamed = wanted.normalize("NFC");
+            const answer = await request(`audio/${part(name)}`, { method: "PATCH", json: { Name: wanted }, query });
+            renamed = await answer.json();
             dialog.close();
           } catch (error) {
             problem.textContent = error.message;

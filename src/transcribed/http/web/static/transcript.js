@@ -139,13 +139,13 @@ class TranscriptView {
             link.click();
           }),
           ...(this.#owner ? [] : [item(this.#id ? "Transcribe again" : "Transcribe", () => this.#transcribe())]),
-          item("Rename the recording…", async () => {
+          ...(this.#recognition?.ended === false ? [] : [item("Rename the recording…", async () => {
             const renamed = await renameDialog(name, this.#query);
             if (!renamed) return;
             this.#name = renamed;
             this.#showHead();
             if (!this.#id) history.replaceState(null, "", `#/recording/${part(renamed)}`);
-          }),
+          })]),
         ]
         : []),
       ...(this.#id ? [item("Delete the transcript", () => this.#delete(`transcripts/${this.#id}`, "Transcript deleted."), true)] : []),
@@ -370,11 +370,9 @@ class TranscriptView {
   // --- Sound
 
   async #openAudio() {
-    const name = this.#name;
-    const path = `audio/${part(name)}`;
     let peaks = null;
     try {
-      peaks = await getJson(`${path}/peaks`, { query: this.#query, signal: this.#aborter.signal });
+      peaks = await getJson(`audio/${part(this.#name)}/peaks`, { query: this.#query, signal: this.#aborter.signal });
     } catch (error) {
       if (error.name === "AbortError") return "aborted";
       if (error.status === 404) {
@@ -386,7 +384,8 @@ class TranscriptView {
     if (this.#aborter.signal.aborted) return "aborted";
     this.#hasAudio = true;
     this.#parts.list.classList.add("has-audio");
-    this.#buildDock(() => readableUrl(path, this.#query));
+    // Its name may change meanwhile.
+    this.#buildDock(() => readableUrl(`audio/${part(this.#name)}`, this.#query));
     if (peaks) this.#waveform.setPeaks(peaks);
     this.#showKnown();
     this.#showHead();
