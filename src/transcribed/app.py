@@ -105,7 +105,7 @@ class Application:
         http_errors.install(self.asgi)
         documentation.install(self.asgi)
         self.asgi.include_router(web.router())
-        self.asgi.include_router(recordings.router(library))
+        self.asgi.include_router(recordings.router(library, self.transcripts))
         self._relays = Relays()
         self.asgi.include_router(transcripts.router(self.transcripts))
         filters = VocabularyFilters(FilterFolder(settings.vocabulary_filters))

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -27,6 +28,7 @@ from properties import SHARED_FIXTURES
 from transcribed.errors import (
     BadRequest,
     ConfigurationError,
+    Conflict,
     InvalidName,
     MediaChanged,
     NotFound,
@@ -329,6 +331,46 @@ def test_what_is_deleted_is_gone(store: OwnersMedia, place: Place) -> None:
         assert place.everything() == ["b.wav"]
         with pytest.raises(NotFound, match=r"'a\.wav'"):
             await store.find("a.wav")
+
+    run(main())
+
+
+def test_a_recording_gets_another_name_and_replaces_none(store: OwnersMedia, place: Place) -> None:
+    async def main() -> None:
+        await put(store, "a.wav", b"a")
+        await put(store, "b.wav", b"b")
+        await store.set_note("a.wav", b"of a")
+        with pytest.raises(Conflict, match=r"'b\.wav' exists"):
+            await store.rename("a.wav", "b.wav")
+        assert await everything(store, await store.find("b.wav")) == b"b"
+        await store.rename("a.wav", "Größe #1.wav")
+        assert await everything(store, await store.find("Größe #1.wav")) == b"a"
+        assert await store.note("Größe #1.wav") == await store.note("a.wav") == b""
+        assert [media.name for media in await store.list()] == ["Größe #1.wav", "b.wav"]
+        with pytest.raises(NotFound):
+            await store.rename("a.wav", "c.wav")
+        await store.delete("Größe #1.wav")
+        assert place.everything() == ["b.wav"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_without_hard_links_renames_too(
+    folder_place: Place, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, "no links")
+
+    async def main() -> None:
+        store = media_store(folder_place.location).of(NOBODY)
+        await put(store, "a.wav", b"a")
+        await put(store, "b.wav", b"b")
+        monkeypatch.setattr(os, "link", refused)
+        with pytest.raises(Conflict):
+            await store.rename("a.wav", "b.wav")
+        await store.rename("a.wav", "c.wav")
+        assert folder_place.everything() == ["b.wav", "c.wav"]
 
     run(main())
 

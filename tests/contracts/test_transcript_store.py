@@ -532,6 +532,24 @@ async def test_deleting_while_it_is_written(store: OwnersTranscripts) -> None:
     assert await found(store, words="said") == []
 
 
+async def test_transcripts_follow_the_new_name_of_their_recording(
+    whole: TranscriptStore, store: OwnersTranscripts
+) -> None:
+    others = whole.of("somebody else")
+    for number, each in enumerate((store, others)):
+        await keep(each, "one", "said", after=number, recording="a.wav")
+        await keep(each, "two", "said", after=2 + number, recording="a.wav")
+        await keep(each, "three", "said", after=4 + number, recording="b.wav")
+        await keep(each, "live", "said", after=6 + number)
+    await store.rename_recording("a.wav", "ß '1'.wav")
+    assert await found(store, recording="ß '1'.wav") == ["two", "one"]
+    assert await found(store, recording="a.wav") == []
+    assert await found(store, recording="b.wav") == ["three"]
+    assert await found(others, recording="a.wav") == ["two", "one"]
+    await store.rename_recording("no such recording", "c.wav")
+    assert await found(store, recording="c.wav") == []
+
+
 async def test_what_is_old_is_deleted(whole: TranscriptStore, store: OwnersTranscripts) -> None:
     await keep(store, "ended", "said", ended=START + 10 * SECOND)
     await keep(store, "ended later", "said", ended=START + 20 * SECOND)

@@ -13,6 +13,7 @@ from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
 from transcribed.http import body, connections, inbox, relay, spool, timeouts
+from transcribed.http import recordings as http_recordings
 from transcribed.http import transcripts as http_transcripts
 from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
@@ -174,6 +175,7 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ),
         ("a name", f"{names.MAX_BYTES} bytes"),
         ("a correction", f"{http_transcripts.CORRECTION_BYTES} bytes"),
+        ("a renaming", f"{http_recordings.RENAMING_BYTES} bytes"),
         ("a search text", f"{http_transcripts.LONGEST_SEARCH} characters"),
         ("transcripts on a page", f"{http_transcripts.LONGEST_PAGE}"),
         ("the delay of a final by the transcript store", f"{transcripts.PATIENCE:.0f} s"),

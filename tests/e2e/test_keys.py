@@ -68,6 +68,7 @@ DOORS = {
     "GET /audio/{name}": Door(READ, 404),
     "HEAD /audio/{name}": Door(READ, 404),
     "GET /audio/{name}/peaks": Door(READ, 404),
+    "PATCH /audio/{name}": Door(TRANSCRIBE, 404, b'{"Name": "other"}'),
     "DELETE /audio/{name}": Door(TRANSCRIBE, 404),
     "GET /transcripts": Door(READ, 200),
     "GET /transcripts/{transcript}": Door(READ, 404),

@@ -242,6 +242,37 @@ def test_the_peaks_of_a_recording_are_on_the_timeline_of_its_transcript(
         assert server.http.get(f"/audio/peaks.wav/peaks?points={points}").status_code == 400
 
 
+def test_a_renamed_recording_keeps_its_transcripts_and_replaces_none(
+    server: "Server", sentence: bytes
+) -> None:
+    for name in ("former.wav", "taken.wav"):
+        server.upload(name, sentence)
+    with connect(f"{server.stream_url}?format=json", open_timeout=20) as ws:
+        ws.send("former.wav")
+        while "Done" not in str(ws.recv(20)):
+            pass
+    assert server.http.get("/audio/former.wav/peaks").status_code == 200
+    for body, status in (
+        ({"Name": "taken.wav"}, 409),
+        ({"Name": "../x.wav"}, 400),
+        ({"name": "x.wav"}, 400),
+        ([], 400),
+        ({"Name": "x" * 20_000}, 413),
+    ):
+        answer = server.http.patch("/audio/former.wav", json=body)
+        assert answer.status_code == status, body
+        assert answer.json()["detail"]
+    answer = server.http.patch("/audio/former.wav", json={"Name": "later.wav"})
+    assert (answer.status_code, answer.json()) == (200, "later.wav")
+    assert server.http.get("/audio/later.wav").content == sentence
+    assert server.http.get("/audio/later.wav/peaks").json()["Duration"] == pytest.approx(1.149, abs=0.01)
+    for path in ("/audio/former.wav", "/audio/former.wav/peaks"):
+        assert server.http.get(path).status_code == 404
+    found = server.http.get("/transcripts", params={"recording": "later.wav"}).json()["Transcripts"]
+    assert [each["Recording"] for each in found] == ["later.wav"]
+    assert server.http.get("/transcripts", params={"recording": "former.wav"}).json()["Transcripts"] == []
+
+
 def test_what_is_deleted_is_gone(server: "Server", sentence: bytes) -> None:
     server.upload("deleted.wav", sentence)
 

@@ -173,7 +173,8 @@ DONE: dict[Action, Callable[[Somebody], object]] = {
     Action.TRANSCRIPT_READ: lambda who: who.with_newest("GET"),
     Action.TRANSCRIPT_CORRECTED: Somebody.correct,
     Action.TRANSCRIPT_DELETED: lambda who: who.with_newest("DELETE"),
-    Action.RECORDING_DELETED: lambda who: who.ask("DELETE", "/audio/trail.wav"),
+    Action.RECORDING_RENAMED: lambda who: who.ask("PATCH", "/audio/trail.wav", json={"Name": "new.wav"}),
+    Action.RECORDING_DELETED: lambda who: who.ask("DELETE", "/audio/new.wav"),
     Action.TOKEN_MADE: lambda who: who.ask("POST", "/tokens", json={"seconds": 60}),
     Action.ACCESS_REFUSED: Somebody.come_without_a_key,
 }

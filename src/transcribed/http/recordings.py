@@ -1,13 +1,13 @@
-"""Recordings over HTTP: upload, list, download, delete."""
+"""Recordings over HTTP: upload, list, download, rename, delete."""
 
 import json
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 from starlette.responses import StreamingResponse
 
@@ -15,16 +15,21 @@ from transcribed.audio.formats import SAMPLE_RATE
 from transcribed.audio.peaks import Peaks
 from transcribed.errors import BadRequest, MediaChanged, NotFound, TranscribedError
 from transcribed.http.access import Reader, Transcriber
+from transcribed.http.body import small_body
 from transcribed.http.owners import OwnerParameter, owner_of_item, owner_of_list, shows_owner
 from transcribed.http.ranges import RangeNotSatisfiable, byte_range, is_known, unchanged
 from transcribed.http.security_headers import MEDIA_POLICY
 from transcribed.http.upload import uploaded_file
 from transcribed.principal import Principal
 from transcribed.service.library import Library, Recording
+from transcribed.service.transcripts import Transcripts
 from transcribed.transcript import Track
 
 MOST_POINTS = 20_000
 """The most pairs of peaks in a response."""
+
+RENAMING_BYTES = 16 * 1024
+"""The largest body of a renaming, in bytes."""
 
 Name = Annotated[str, Path(description="The name that the upload returned.", examples=["test.wav"])]
 
@@ -115,7 +120,21 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, object]]:
     return {status: {"model": Problem} for status in statuses}
 
 
-def router(library: Library) -> APIRouter:
+class Renaming(BaseModel):
+    """The body of a renaming."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_pascal)
+
+    name: str = Field(description="The new name.", examples=["talk.wav"])
+
+
+_RENAMING = {
+    "required": True,
+    "content": {"application/json": {"schema": Renaming.model_json_schema(by_alias=True)}},
+}
+
+
+def router(library: Library, transcripts: Callable[[], Transcripts]) -> APIRouter:
     """Routes under /audio."""
     routes = APIRouter(prefix="/audio", tags=["recordings"])
 
@@ -238,12 +257,34 @@ def router(library: Library) -> APIRouter:
         content = _waveform((await library.peaks(media)).of_at_most(points))
         return Response(content, headers=headers, media_type="application/json")
 
+    @routes.patch(
+        "/{name}",
+        summary="Rename a recording",
+        responses=_problems(400, 404, 409, 413, 503)
+        | {200: {"content": {"application/json": {"example": "talk.wav"}}}},
+        openapi_extra={"requestBody": _RENAMING},
+    )
+    async def rename(
+        name: Name, request: Request, principal: Transcriber, owner: OwnerParameter = None
+    ) -> str:
+        """Gives the recording another name, also in its transcripts, and returns that name."""
+        new = _new_name(await small_body(request, RENAMING_BYTES))
+        whose = owner_of_item(principal, owner)
+        return await library.rename(whose, name, new, transcripts().rename_recording)
+
     @routes.delete("/{name}", status_code=204, summary="Delete a recording", responses=_problems(400, 404))
     async def delete(name: Name, principal: Transcriber, owner: OwnerParameter = None) -> None:
         """Deletes the recording permanently."""
         await library.delete(owner_of_item(principal, owner), name)
 
     return routes
+
+
+def _new_name(body: bytes) -> str:
+    try:
+        return Renaming.model_validate_json(body).name
+    except ValidationError as error:
+        raise BadRequest('Send the new name as JSON, for example {"Name": "talk.wav"}.') from error
 
 
 def _may_be_audio(media_type: str) -> bool:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
+from weakref import WeakValueDictionary
 
 from transcribed.audio.formats import AudioFormat
 from transcribed.audio.peaks import Peaks
@@ -45,6 +46,7 @@ class Library:
         self._max_bytes = max_bytes
         self._waveforms = Waveforms(store, decoders)
         self._formats: dict[tuple[str, str], tuple[str, AudioFormat | None]] = {}
+        self._naming = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
         self._looking: dict[StoredMedia, asyncio.Task[None]] = {}
         self._at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
@@ -60,7 +62,8 @@ class Library:
             if staged.size == 0:
                 raise UnreadableAudio("The file is empty. Send a recording.")
             found = await self._probe(staged)
-            await store.commit(staged, name)
+            async with self._naming_of(owner, name):
+                await store.commit(staged, name)
         except BaseException:
             await store.discard(staged)
             raise
@@ -84,13 +87,44 @@ class Library:
             await asyncio.wait(looking.values(), timeout=LISTING_SECONDS)
         return [Recording(media, self._format(media)) for media in stored]
 
+    async def rename(
+        self, owner: str, name: str, new: str, follow: Callable[[str, str, str], Awaitable[None]]
+    ) -> str:
+        """Give an owner's recording another name. Returns it, normalised.
+
+        `follow(owner, name, new)` renames what refers to the recording; if it fails, the recording keeps
+        its name. Raises InvalidName, NotFound, and Conflict if there is a recording of the new name.
+        """
+        name, new = valid_name(name), valid_name(new)
+        store = self._store.of(owner)
+        if new == name:
+            await store.find(name)
+            return name
+        async with self._naming_of(owner, new):
+            await store.rename(name, new)
+            try:
+                await follow(owner, name, new)
+            except BaseException:
+                await store.rename(new, name)
+                raise
+        trail.record(Action.RECORDING_RENAMED, name, owner=owner, to=new)
+        self._forget(owner, name)
+        return new
+
+    def _naming_of(self, owner: str, name: str) -> asyncio.Lock:
+        """The lock under which a recording gets this name, so that none replaces another unnoticed."""
+        return self._naming.setdefault((owner, name), asyncio.Lock())
+
+    def _forget(self, owner: str, name: str) -> None:
+        self._formats.pop((owner, name), None)
+        self._waveforms.forget(owner, name)
+
     async def delete(self, owner: str, name: str) -> None:
         """Delete an owner's recording. Raises InvalidName and NotFound."""
         name = valid_name(name)
         await self._store.of(owner).delete(name)
         trail.record(Action.RECORDING_DELETED, name, owner=owner)
-        self._formats.pop((owner, name), None)
-        self._waveforms.forget(owner, name)
+        self._forget(owner, name)
 
     async def open(self, owner: str, name: str) -> Source:
         """Open an owner's recording; the caller closes it. Raises InvalidName and NotFound."""

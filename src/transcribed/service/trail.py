@@ -18,6 +18,7 @@ class Action(Enum):
 
     RECORDING_UPLOADED = "recording.uploaded"
     RECORDING_READ = "recording.read"
+    RECORDING_RENAMED = "recording.renamed"
     RECORDING_DELETED = "recording.deleted"
     TRANSCRIPT_READ = "transcript.read"
     TRANSCRIPTS_SEARCHED = "transcripts.searched"

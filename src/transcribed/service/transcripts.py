@@ -134,6 +134,11 @@ class Transcripts:
         trail.record(Action.TRANSCRIPT_CORRECTED, transcript, owner=owner, segment=number)
         return segment
 
+    async def rename_recording(self, owner: str, name: str, new: str) -> None:
+        """Let an owner's transcripts of a recording follow its new name."""
+        if self._store is not None:
+            await self._store.of(owner).rename_recording(name, new)
+
     async def delete(self, owner: str, transcript: str) -> None:
         """Delete a transcript."""
         await self._kept.of(owner).delete(transcript)

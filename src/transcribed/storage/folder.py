@@ -30,6 +30,7 @@ from transcribed.storage.media import (
     missing,
     not_a_place,
     note_of,
+    taken,
     unavailable,
 )
 from transcribed.storage.open_file import READING, OpenFile, check_regular, is_locked, version_of
@@ -50,6 +51,9 @@ _MAKING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # The errors of opening a link (ELOOP) or a socket (ENXIO) that has just replaced a file.
 _NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
+
+# The errors of linking on file systems without hard links.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 _log = logging.getLogger(__name__)
 
@@ -165,6 +169,10 @@ class OwnersFolder:
     async def list(self) -> list[StoredMedia]:
         """All recordings, sorted by name."""
         return sorted(await self._run("the list", self._found), key=lambda media: media.name)
+
+    async def rename(self, name: str, new: str) -> None:
+        """Give a recording another name."""
+        await self._run(name, self._rename, name, new)
 
     async def delete(self, name: str) -> None:
         """Delete a recording and its note."""
@@ -302,6 +310,24 @@ class OwnersFolder:
     def _delete(self, name: str) -> None:
         self._find(name)
         (self._folder / name).unlink()
+        with suppress(OSError):
+            (self._folder / note_of(name)).unlink(missing_ok=True)
+
+    def _rename(self, name: str, new: str) -> None:
+        self._find(name)
+        try:
+            # Unlike a rename, a link never replaces what has the new name.
+            (self._folder / new).hardlink_to(self._folder / name)
+        except FileExistsError:
+            raise taken(new) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(self._folder / new):
+                raise taken(new) from None
+            (self._folder / name).rename(self._folder / new)
+        else:
+            (self._folder / name).unlink()
         with suppress(OSError):
             (self._folder / note_of(name)).unlink(missing_ok=True)
 

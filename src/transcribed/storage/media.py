@@ -12,6 +12,7 @@ from typing import Protocol
 from transcribed.audio.source import Source
 from transcribed.errors import (
     ConfigurationError,
+    Conflict,
     MediaChanged,
     NotFound,
     StorageFull,
@@ -61,6 +62,13 @@ class OwnersMedia(Protocol):
 
     async def list(self) -> list[StoredMedia]:
         """All recordings, sorted by name."""
+        ...
+
+    async def rename(self, name: str, new: str) -> None:
+        """Give a recording another name and delete its note. Raises NotFound; Conflict if `new` is taken.
+
+        On S3 a recording that another server stores as `new` at the same time may be replaced.
+        """
         ...
 
     async def delete(self, name: str) -> None:
@@ -119,6 +127,11 @@ def note_of(name: str) -> str:
 def missing(name: str) -> NotFound:
     """The error for a name that no recording has."""
     return NotFound(f"There is no recording {name!r}. Upload it first: POST /audio, field `file`.")
+
+
+def taken(name: str) -> Conflict:
+    """The error for a new name that a recording has already."""
+    return Conflict(f"{name!r} exists already. Choose another name, or delete that recording first.")
 
 
 def changed(name: str) -> MediaChanged:

@@ -28,6 +28,7 @@ from transcribed.storage.media import (
     missing,
     not_a_place,
     note_of,
+    taken,
     unavailable,
 )
 from transcribed.storage.owners import OWNERS, owner_at, place_of
@@ -182,11 +183,25 @@ class OwnersObjects:
         found = (self._stored(entry) for entry in listed["objects"])
         return sorted((m for m in found if not m.name.startswith(".")), key=lambda m: m.name)
 
+    async def rename(self, name: str, new: str) -> None:
+        """Give a recording another name: it is copied, then deleted."""
+        await self.find(name)
+        # Not all stores can copy on the condition that there is nothing yet.
+        with suppress(NotFound):
+            await self.find(new)
+            raise taken(new)
+        with _translated(name):
+            await obstore.rename_async(self._copying, self._key(name), self._key(new))
+        await self._delete_note(name)
+
     async def delete(self, name: str) -> None:
         """Delete a recording and its note."""
         await self.find(name)  # Raises NotFound; an object store reports success for a missing object too.
         async with _bounded(name):
             await obstore.delete_async(self._store, self._key(name))
+        await self._delete_note(name)
+
+    async def _delete_note(self, name: str) -> None:
         with suppress(NotFound, StorageFailure):
             async with _bounded("a note"):
                 await obstore.delete_async(self._store, self._key(note_of(name)))

@@ -91,6 +91,11 @@ _END = (
     .values(ended=bindparam("ended_at"), audio_seconds=bindparam("heard"))
     .returning(transcripts.c.key)
 )
+_RENAME = (
+    update(transcripts)
+    .where((transcripts.c.owner == bindparam("whose")) & (transcripts.c.recording == bindparam("former")))
+    .values(recording=bindparam("later"))
+)
 # Serialises corrections of a transcript (in SQLite there is a single writer anyway).
 _LOCK = _FIND.with_for_update()
 # Without ON CONFLICT DO NOTHING, which SQLAlchemy would compile anew for each execution.
@@ -303,6 +308,12 @@ class SqlOwnersTranscripts(_Tables):
         )
         self._database.forget()
         return after
+
+    async def rename_recording(self, name: str, new: str) -> None:
+        """Give the recording of all its transcripts another name."""
+        check_texts(name, new)
+        values = {"whose": self._owner, "former": name, "later": new}
+        await self._database.write(lambda connection: connection.execute(_RENAME, values).close())
 
     async def delete(self, transcript: str) -> None:
         """Delete a transcript and all its segments."""

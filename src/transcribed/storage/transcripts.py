@@ -152,6 +152,10 @@ class OwnersTranscripts(Protocol):
         """Set or, with None, remove the correction of a segment's text. Returns the changed segment."""
         ...
 
+    async def rename_recording(self, name: str, new: str) -> None:
+        """Give the recording of all transcripts that have the recording `name` the name `new`."""
+        ...
+
     async def delete(self, transcript: str) -> None:
         """Delete a transcript and all its segments."""
         ...

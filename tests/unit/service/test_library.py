@@ -12,7 +12,14 @@ import pytest
 from transcribed.audio.formats import AudioFormat
 from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
-from transcribed.errors import InvalidName, MediaChanged, NotFound, TooLarge, UnreadableAudio
+from transcribed.errors import (
+    InvalidName,
+    MediaChanged,
+    NotFound,
+    StorageFailure,
+    TooLarge,
+    UnreadableAudio,
+)
 from transcribed.principal import NOBODY
 from transcribed.service.library import Library
 from transcribed.storage.folder import FolderMediaStore, OwnersFolder
@@ -75,6 +82,39 @@ async def test_the_name_is_stored_in_one_spelling(library: Library) -> None:
     assert (await library.find(NOBODY, "Gro\u0308ße.wav")).name == "Gr\u00f6ße.wav"
     await library.delete(NOBODY, "Gro\u0308ße.wav")
     assert await library.list(NOBODY) == []
+
+
+async def test_a_recording_is_renamed_with_all_that_refers_to_it(library: Library, folder: Path) -> None:
+    followed: list[tuple[str, str, str]] = []
+
+    async def follow(*names: str) -> None:
+        followed.append(names)  # type: ignore[arg-type]
+
+    await library.add(NOBODY, "a.wav", _chunks(_wav(0.1)))
+    await library.add(NOBODY, "b.wav", _chunks(_wav(0.2)))
+    assert await library.rename(NOBODY, "a.wav", "Gro\u0308ße.wav", follow) == "Gr\u00f6ße.wav"
+    assert await library.rename(NOBODY, "b.wav", "b.wav", follow) == "b.wav"
+    assert followed == [(NOBODY, "a.wav", "Gr\u00f6ße.wav")]
+    listed = [
+        (each.media.name, each.format and each.format.duration) for each in await library.list(NOBODY)
+    ]
+    assert listed == [("Gr\u00f6ße.wav", 0.1), ("b.wav", 0.2)]
+    for name, new, error in (("a.wav", "c.wav", NotFound), ("b.wav", "../c.wav", InvalidName)):
+        with pytest.raises(error):
+            await library.rename(NOBODY, name, new, follow)
+    assert len(followed) == 1
+
+
+async def test_a_recording_that_its_transcripts_cannot_follow_keeps_its_name(
+    library: Library, folder: Path
+) -> None:
+    async def follow(*_: str) -> None:
+        raise StorageFailure("The database does not answer.")
+
+    await library.add(NOBODY, "a.wav", _chunks(_wav(0.1)))
+    with pytest.raises(StorageFailure):
+        await library.rename(NOBODY, "a.wav", "b.wav", follow)
+    assert _files(folder) == ["a.wav"]
 
 
 async def test_the_list_says_what_each_recording_is(library: Library, folder: Path) -> None:
