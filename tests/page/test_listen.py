@@ -170,6 +170,27 @@ def test_with_keys_the_page_asks_for_one_and_keeps_it_in_the_session(
         expect(page.get_by_role("link", name="Open the transcript")).to_be_visible()
 
 
+def test_a_viewer_who_joins_late_reads_what_was_said_and_then_the_rest(
+    page: Page, new_page: Callable[..., Page]
+) -> None:
+    page.get_by_role("button", name="Listen", exact=True).click()
+    expect(page.locator(".status-text")).to_have_text("Listening")
+    page.get_by_role("button", name="Share these captions").click()
+    link = page.get_by_label("Link for viewers")
+    expect(link).to_have_value(re.compile("/live/.+"))
+    page.keyboard.press("Escape")
+    expect(page.locator(".line:not(.open)").filter(has_text=LAST_WORD)).to_be_visible()
+    viewer = new_page(link.input_value(), viewport={"width": 360, "height": 640})
+    expect(viewer.locator(".lines")).to_contain_text(LAST_WORD)
+    expect(viewer.locator("#state")).to_have_text("Live")
+    assert problems(viewer) == []
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(viewer.locator("#state")).to_have_text("Ended")
+    assert viewer.evaluate(LINES) == page.evaluate(LINES)
+    viewer.goto("/live/unknown")
+    expect(viewer.get_by_role("alert")).to_contain_text("Ask for a new link")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_is_found_and_nothing_is_wider_than_a_phone(
     new_page: Callable[..., Page], scheme: str

@@ -257,7 +257,11 @@ function createView() {
   function received(message, event, times) {
     developer?.message(message, event, { ...times, query: session?.address });
     if (message.Started) {
-      viewers = message.Started.Live ? url(message.Started.Live).href : viewers;
+      const link = url(message.Started.Live).href;
+      if (viewers && viewers !== link) {
+        toast("The viewers need a new link, because this is another session.", { seconds: 20, action: { label: "Show it", run: openShare } });
+      }
+      viewers = link;
       showShare();
     } else if (message.Warning) captions.remark(message.Warning.Message);
     else if (message.Done) finished = message.Done.SessionId;
@@ -448,7 +452,7 @@ function createView() {
     shareLink.value = viewers || "";
     shareLink.placeholder = session ? "A moment…" : "Press Listen first";
     shareNote.textContent = session
-      ? "Everybody who has the link, and a key if this server uses keys, sees these captions as they come, and what was said before from now on."
+      ? "Everybody who has the link, and a key if this server uses keys, sees these captions as they come. Who joins late also sees what was said since you shared them."
       : "The link is made when you press Listen. Whoever has it sees the captions as they come.";
   }
 
