@@ -256,6 +256,17 @@ def test_a_correction_that_cannot_be_saved_is_kept_and_saved_later(
     assert server.http.get(f"/transcripts/{transcript['SessionId']}.txt").text.strip() == "Kept"
 
 
+def test_a_recording_is_renamed(new_page: NewPage, server: "Server") -> None:
+    stored(server, "old name.wav", "test.wav")
+    page = new_page("/#/library?tab=recordings")
+    page.get_by_role("button", name="More: old name.wav").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.get_by_role("textbox", name="Name").fill("new name.wav")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="new name.wav")).to_be_visible()
+    assert server.http.get("/audio/old name.wav").status_code == 404
+
+
 def test_a_deletion_is_undone_or_done_when_the_page_is_left(
     new_page: NewPage, server: "Server", eventually: Callable[..., None]
 ) -> None:
@@ -330,7 +341,7 @@ def test_three_hours_of_lines_are_shown_without_a_long_task(new_page: NewPage) -
             Alternatives: [{ Transcript: words.join(" "), Items: words.map((Content, place) => ({
               Type: "pronunciation", Content, Confidence: 0.9,
               StartTime: number * 4.5 + place * 0.4, EndTime: number * 4.5 + place * 0.4 + 0.3 })) }] }));
-          const list = document.createElement("ol");
+          const list = document.createElement("div");
           document.getElementById("main").replaceChildren(list);
           const tasks = [];
           new PerformanceObserver((seen) => tasks.push(...seen.getEntries().map((task) => task.duration)))
@@ -342,8 +353,9 @@ def test_three_hours_of_lines_are_shown_without_a_long_task(new_page: NewPage) -
           await new Promise((done) => setTimeout(done, 300));
           const marked = list.querySelector(".segment.playing");
           const box = marked.getBoundingClientRect();
-          return { tasks, lines: list.children.length, words: list.querySelectorAll(".word").length,
-                   seen: box.top >= 0 && box.bottom <= innerHeight };
+          const count = (kind) => list.querySelectorAll(kind).length;
+          const seen = box.top >= 0 && box.bottom <= innerHeight;
+          return { tasks, lines: count(".segment"), words: count(".word"), seen };
         }"""
     )
     assert found["lines"] == 2400

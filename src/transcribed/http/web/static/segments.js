@@ -5,6 +5,7 @@ import { spokenClock } from "./waveform.js";
 
 const UNSURE = 0.6; // the confidence below which a word is marked
 const SLICE = 50; // lines that are made at a time
+const BLOCK = 25; // lines that are laid out together
 const FRAME_MS = 6; // how long lines are shown in one frame
 const PAUSE = 0.3; // seconds after a word in which it still counts as being played
 
@@ -33,7 +34,7 @@ export function lastBefore(ordered, time) {
 }
 
 /**
- * The lines in `list`, an `<ol>`.
+ * The lines in `list`, an element with the role of a list.
  *
  * `onPlay(seconds)` is called when a word or a time is chosen; `onLoop([start, end])`, `onLink(seconds)` and
  * `onMessage(text)` by a line's buttons. `save(line, text | null)` corrects a segment, and resolves to its new result; `onSaved(state)`
@@ -59,10 +60,12 @@ export class Segments {
     this.#observer = new IntersectionObserver((entries) => {
       // A selection would lose the text that it begins in. It is asked for once, because each answer needs a layout.
       const selecting = !getSelection().isCollapsed;
-      for (const { target: { line }, isIntersecting } of entries) {
-        line.near = isIntersecting;
-        if (isIntersecting) this.#due.add(line);
-        else if (!selecting) this.#hide(line);
+      for (const { target, isIntersecting } of entries) {
+        for (const { line } of target.children) {
+          line.near = isIntersecting;
+          if (isIntersecting) this.#due.add(line);
+          else if (!selecting) this.#hide(line);
+        }
       }
       this.#showDue();
     }, { rootMargin: "400px 0px" });
@@ -127,6 +130,7 @@ export class Segments {
     const kept = new Set(results.map((result) => identity(result).number));
     for (const line of this.#lines.filter(({ number }) => !kept.has(number))) {
       line.element.remove();
+      if (this.#at === line) this.#at = null;
       this.#byNumber.delete(line.number);
     }
     this.#lines = this.#lines.filter(({ number }) => kept.has(number));
@@ -135,15 +139,30 @@ export class Segments {
   #add(line) {
     line.timeButton = h("button", { class: "segment-time numbers", type: "button", tabIndex: this.#lines.length ? -1 : 0 });
     line.body = h("p", { class: "segment-text" });
-    line.element = h("li", { class: "segment" }, line.timeButton, line.body);
+    line.element = h("div", { class: "segment", role: "listitem" }, line.timeButton, line.body);
     line.element.line = line;
-    const after = lastBefore(this.#lines, line.start) + 1;
-    const next = this.#lines[after];
-    this.#lines.splice(after, 0, line);
+    const place = lastBefore(this.#lines, line.start) + 1;
+    const next = this.#lines[place];
+    this.#lines.splice(place, 0, line);
     this.#byNumber.set(line.number, line);
     this.#renew(line);
-    this.#list.insertBefore(line.element, next?.element ?? null);
-    this.#observer.observe(line.element);
+    const block = next?.element.parentElement ?? this.#lastBlock();
+    block.insertBefore(line.element, next?.element ?? null);
+    // A block that is in view already tells nothing of a line that is new in it.
+    const { nextElementSibling: after, previousElementSibling: before } = line.element;
+    line.near = (before ?? after)?.line.near ?? false;
+    if (line.near) this.#show(line);
+  }
+
+  // Browsers look at each of what they observe in each frame: at blocks of lines that is cheap.
+  #lastBlock() {
+    let block = this.#list.lastElementChild;
+    if (!block || block.children.length >= BLOCK) {
+      block = h("div", { class: "segment-block" });
+      this.#list.append(block);
+      this.#observer.observe(block);
+    }
+    return block;
   }
 
   #renew(line) {
@@ -225,11 +244,11 @@ export class Segments {
     if (this.#toolbar.querySelector(":focus-visible")) return;
     if (this.#at) {
       this.#at.timeButton.tabIndex = -1;
-      this.#at.element.classList.remove("at");
+      this.#at.element.parentElement?.classList.remove("at");
     }
     this.#at = line;
     line.timeButton.tabIndex = 0;
-    line.element.classList.add("at");
+    line.element.parentElement.classList.add("at");
     this.#buttons.restore.hidden = line.recognised === null;
     line.element.append(this.#toolbar);
   }

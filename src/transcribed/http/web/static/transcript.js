@@ -57,7 +57,7 @@ class TranscriptView {
   #build() {
     const listen = (target, name, does, options = {}) =>
       target.addEventListener(name, does, { signal: this.#aborter.signal, ...options });
-    const list = h("ol", { class: "segments", role: "list", "aria-label": "Transcript" });
+    const list = h("div", { class: "segments", role: "list", "aria-label": "Transcript" });
     const p = (this.#parts = {
       title: h("h1", {}, "…"),
       meta: h("p", { class: "note transcript-meta" }),
