@@ -93,7 +93,7 @@ def test_a_file_is_uploaded_and_its_words_appear(new_page: NewPage, server: "Ser
     assert said
     assert text_of(page).split() == said
     expect(page.get_by_label("Position in the recording")).to_be_visible()
-    expect(page.locator(".dock-times")).to_contain_text(re.compile(r"/ 0:\d\d"))
+    expect(page.locator(".player-times")).to_contain_text(re.compile(r"/ 0:\d\d"))
 
 
 def test_files_are_dropped_anywhere(new_page: NewPage) -> None:

@@ -244,11 +244,11 @@ export class Segments {
     if (this.#toolbar.querySelector(":focus-visible")) return;
     if (this.#at) {
       this.#at.timeButton.tabIndex = -1;
-      this.#at.element.parentElement?.classList.remove("at");
+      this.#at.element.parentElement?.classList.remove("chosen");
     }
     this.#at = line;
     line.timeButton.tabIndex = 0;
-    line.element.parentElement.classList.add("at");
+    line.element.parentElement.classList.add("chosen");
     this.#buttons.restore.hidden = line.recognised === null;
     line.element.append(this.#toolbar);
   }

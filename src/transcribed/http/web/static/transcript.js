@@ -68,7 +68,7 @@ class TranscriptView {
       blank: h("div", { class: "empty", hidden: true }),
       follow: h("button", { class: "button small transcript-follow", type: "button", hidden: true, onclick: () => this.#followAgain() },
         icon("down"), "Back to what plays"),
-      dock: h("section", { class: "dock", "aria-label": "Player", hidden: true }),
+      dock: h("section", { class: "player", "aria-label": "Player", hidden: true }),
     });
     this.#segments = new Segments(list, {
       onPlay: (time) => this.#playFrom(time),
@@ -88,7 +88,7 @@ class TranscriptView {
           h("div", { class: "page-head" }, p.title, p.saved, p.actions),
           p.meta),
         p.notice, p.list, p.blank),
-      h("div", { class: "dock-holder" }, p.follow, p.dock),
+      h("div", { class: "player-holder" }, p.follow, p.dock),
     );
     // What the reader does to scroll ends the following of what plays.
     listen(document, "wheel", (event) => !event.ctrlKey && !p.dock.contains(event.target) && this.#unfollow(), { passive: true });
@@ -397,19 +397,19 @@ class TranscriptView {
     const { dock } = this.#parts;
     const button = (glyph, label, run, extra = {}) =>
       h("button", { class: "button quiet icon", type: "button", "aria-label": label, title: label, onclick: run, ...extra }, icon(glyph));
-    const toggle = button("play", "Play (Esc)", () => this.#player.toggle(), { class: "button primary icon dock-play" });
-    const time = h("span", { class: "numbers dock-time" });
+    const toggle = button("play", "Play (Esc)", () => this.#player.toggle(), { class: "button primary icon player-play" });
+    const time = h("span", { class: "numbers player-time" });
     const length = h("span", { class: "numbers note" });
     const loop = button("loop", "Loop a segment (L)", () => this.#actions.loop(), { "aria-pressed": "false" });
-    const speed = h("select", { class: "select dock-speed", "aria-label": "Speed (F3 slower, F4 faster)", onchange: ({ target }) => { this.#player.speed = Number(target.value); } },
+    const speed = h("select", { class: "select player-speed", "aria-label": "Speed (F3 slower, F4 faster)", onchange: ({ target }) => { this.#player.speed = Number(target.value); } },
       [0.5, 0.6, 0.75, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2].map((value) => h("option", { value: String(value) }, `${value}×`)));
     const problem = h("p", { class: "problem", role: "alert" });
-    const wave = h("div", { class: "dock-wave" });
-    dock.replaceChildren(wave, problem, h("div", { class: "toolbar dock-controls" },
+    const wave = h("div", { class: "player-wave" });
+    dock.replaceChildren(wave, problem, h("div", { class: "toolbar player-controls" },
       button("rewind", "Back 5 seconds (F1)", () => this.#player.skip(-5)),
       toggle,
       button("forward", "Forward 5 seconds (F2)", () => this.#player.skip(5)),
-      h("span", { class: "dock-times" }, time, " ", length),
+      h("span", { class: "player-times" }, time, " ", length),
       h("span", { class: "spread toolbar" },
         loop, speed,
         button("minus", "Show more time (−)", () => this.#actions.zoomOut(), { class: "button quiet icon wide" }),
@@ -529,10 +529,10 @@ class TranscriptView {
 /** Keep messages above the player while there is one. */
 function keepBodyClear(dock) {
   const style = document.documentElement.style;
-  const observer = new ResizeObserver(() => style.setProperty("--dock", `${dock.offsetHeight}px`));
+  const observer = new ResizeObserver(() => style.setProperty("--player", `${dock.offsetHeight}px`));
   observer.observe(dock);
   return () => {
     observer.disconnect();
-    style.removeProperty("--dock");
+    style.removeProperty("--player");
   };
 }
