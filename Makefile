@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 # Without bytecode each process that the tests start would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-image test-pythons check docs format lock image bench bench-live clean
+.PHONY: run test test-image test-pythons check docs screenshots format lock image bench bench-live clean
 
 run: $(VENV)/run
 	@$(BIN)/transcribed serve
@@ -32,6 +32,10 @@ check: $(VENV)/dev
 
 docs: $(VENV)/dev
 	$(BIN)/python docs/generate.py
+
+# Requires chromium.
+screenshots: $(VENV)/dev
+	$(BIN)/python docs/screenshots.py
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .
