@@ -19,6 +19,9 @@ from transcribed.engines.silero import SileroModel
 from transcribed.options import Capabilities, StreamOptions
 from transcribed.recognition.endpointing import EndpointingRules
 
+_LONG_FINALS = 1.35
+"""The cost of a final for each second of a segment of usual length, about 7 s, relative to the cost of the
+shorter one that is measured: each token and frame attends to all of the segment."""
 _UNMEASURED = Costs(steady=0.02, partial=0.03)
 _BUSY_INTERVAL = 0.7
 """Seconds between partials while costs are measured, as on a busy machine."""
@@ -85,7 +88,7 @@ def _tried(stream: SegmentStream, speech: Samples) -> Costs:
     stream.finish()
     _run(stream, spent)
     taken, computed = time.perf_counter() - began, sum(map(sum, spent.values()))
-    steady = sum(spent[StepKind.LISTEN]) + sum(spent[StepKind.FINAL])
+    steady = sum(spent[StepKind.LISTEN]) + _LONG_FINALS * sum(spent[StepKind.FINAL])
     return Costs(
         steady=steady * SAMPLE_RATE / len(speech),
         partial=fmean(spent[StepKind.PARTIAL]),
