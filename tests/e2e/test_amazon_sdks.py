@@ -372,6 +372,11 @@ def native(real: Secured, recordings: dict[str, Path]) -> dict[str, list[str]]:
 # --- Whole runs
 
 
+def _without_commas(texts: list[str]) -> list[str]:
+    """The texts without the marks that may depend on when the audio of a live stream arrived."""
+    return [text.replace(",", "") for text in texts]
+
+
 @every
 @pytest.mark.usefixtures("installed")
 def test_the_text_is_that_of_the_native_front_end(
@@ -386,7 +391,8 @@ def test_the_text_is_that_of_the_native_front_end(
             )
         )
     assert {recording: each.error for recording, each in heard.items()} == dict.fromkeys(heard)
-    assert {recording: each.finals for recording, each in heard.items()} == native
+    finals = {recording: _without_commas(each.finals) for recording, each in heard.items()}
+    assert finals == {recording: _without_commas(texts) for recording, texts in native.items()}
     for each in heard.values():
         assert all(result["text"] and result["items"] for result in each.results)
         finals = [result["id"] for result in each.results if not result["partial"]]

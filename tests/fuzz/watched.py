@@ -15,6 +15,7 @@ MARK = "What is there: "
 
 
 def show(*_: object) -> None:
+    gc.unfreeze()  # The server freezes what it has after its start.
     gc.collect()
     kinds = (type(each) for each in gc.get_objects())
     found = Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)

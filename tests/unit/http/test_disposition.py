@@ -73,6 +73,7 @@ def test_what_has_no_file_name_is_no_file(parameters: str) -> None:
     assert said(parameters) == Disposition("file", None)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -88,9 +89,9 @@ def test_what_has_no_file_name_is_no_file(parameters: str) -> None:
     ],
 )
 def test_no_header_takes_long(parameters: str) -> None:
-    began = time.process_time()
+    began = time.thread_time()
     said(parameters)
-    assert time.process_time() - began < 0.1
+    assert time.thread_time() - began < 0.1
 
 
 @given(
