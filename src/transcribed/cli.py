@@ -624,6 +624,7 @@ transcribed {__version__} serves on {address}
   Upload a recording:   curl -F 'file=@tests/data/test.wav;type=audio/wav' {address}/audio
   Watch its words:      npx wscat -c {address.replace("http", "ws", 1)}/stream
                         and type: test.wav
+  Speak or look:        {address}/ in a browser
   Everything else:      {address}/docs
   Recordings are in:    {started.audio}
   Transcripts are in:   {started.transcripts}
