@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +117,8 @@ def test_a_full_server_is_waited_for_and_one_that_dies_loses_no_words(
         with connect(f"{first.stream_url}?format=json") as other:
             other.send(bytes(3200))
             page.get_by_role("button", name="Listen", exact=True).click()
-            expect(page_status).to_contain_text("The server is full")
+            expect(page_status).to_contain_text("No more live streams can be served well")
+            expect(page_status).to_contain_text("Trying again in")
         expect(said).to_contain_text("remorse")
         before = page.evaluate(LINES)
         first.process.send_signal(signal.SIGKILL)
@@ -168,6 +169,9 @@ def test_with_keys_the_page_asks_for_one_and_keeps_it_in_the_session(
         expect(code).to_contain_text("tr_of_nobody_else_0123456789")
         page.get_by_role("button", name="Stop", exact=True).click()
         expect(page.get_by_role("link", name="Open the transcript")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Access key")).to_be_visible()
+        assert page.evaluate("sessionStorage.length") == 0
 
 
 def test_a_viewer_who_joins_late_reads_what_was_said_and_then_the_rest(
@@ -177,6 +181,8 @@ def test_a_viewer_who_joins_late_reads_what_was_said_and_then_the_rest(
     expect(page.locator(".status-text")).to_have_text("Listening")
     page.get_by_role("button", name="Share these captions").click()
     link = page.get_by_label("Link for viewers")
+    expect(link).to_be_hidden()
+    page.get_by_role("button", name="Share", exact=True).click()
     expect(link).to_have_value(re.compile("/live/.+"))
     page.keyboard.press("Escape")
     expect(page.locator(".line:not(.open)").filter(has_text=LAST_WORD)).to_be_visible()
@@ -189,6 +195,129 @@ def test_a_viewer_who_joins_late_reads_what_was_said_and_then_the_rest(
     assert viewer.evaluate(LINES) == page.evaluate(LINES)
     viewer.goto("/live/unknown")
     expect(viewer.get_by_role("alert")).to_contain_text("Ask for a new link")
+
+
+@pytest.fixture
+def scripted(
+    run_server: "Callable[..., AbstractContextManager[Server]]", watch: "Watch", tmp_path: Path
+) -> "Iterator[Server]":
+    """A server with room for one live stream, that hears the same words at the beginning of each."""
+    script = tmp_path / "script.json"
+    script.write_text('{"events": [{"at": 0.1, "text": "Said once.", "final": true}]}')
+    with run_server("--engine", "scripted", "--script", str(script), "--max-sessions", "1") as server:
+        watch.origin = "{}:{}".format(*server.address)
+        yield server
+
+
+def test_what_was_said_before_stop_is_heard_when_a_full_server_has_room(
+    new_page: Callable[..., Page], scripted: "Server"
+) -> None:
+    page = new_page(scripted.url)
+    with connect(f"{scripted.stream_url}?format=json") as other:
+        other.send(bytes(3200))
+        page.get_by_role("button", name="Listen", exact=True).click()
+        expect(page.locator(".status-text")).to_contain_text("Trying again in")
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.locator(".status-text")).to_contain_text("Waiting for the server")
+    expect(page.locator(".line:not(.open)")).to_have_text(re.compile("Said once."))
+    expect(page.get_by_role("link", name="Open the transcript")).to_be_visible()
+    expect(page.locator(".remark")).to_have_count(0)
+
+
+def test_who_stops_sharing_ends_the_viewers_page_and_not_the_own_captions(
+    new_page: Callable[..., Page], scripted: "Server"
+) -> None:
+    page = new_page(scripted.url)
+    page.get_by_role("button", name="Share these captions").click()
+    page.get_by_role("button", name="Share", exact=True).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Listen", exact=True).click()
+    page.get_by_role("button", name="Share these captions").click()
+    link = page.get_by_label("Link for viewers")
+    expect(link).to_have_value(re.compile("/live/.+"))
+    viewer = new_page(link.input_value())
+    expect(viewer.locator("#state")).to_have_text("Live")
+    expect(viewer.locator(".lines")).to_contain_text("Said once.")
+    sockets: list[str] = []
+    viewer.on("websocket", lambda socket: sockets.append(socket.url))
+    page.get_by_role("button", name="Stop sharing").click()
+    expect(link).to_be_hidden()
+    expect(viewer.locator("#state")).to_have_text("Ended")
+    expect(viewer.locator(".remark")).to_contain_text("broken off")
+    page.keyboard.press("Escape")
+    expect(page.locator(".status-text")).to_have_text("Listening")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Listen", exact=True)).to_be_enabled()
+    assert sockets == []
+
+
+def test_a_connection_has_stalled_when_nothing_of_a_backlog_is_sent(page: Page) -> None:
+    found = page.evaluate(
+        """async () => {
+          const { stalling } = await import("/web/connection.js");
+          const isStalled = stalling(0);
+          let [given, waiting] = [120 * 32000, 120 * 32000]; // What two minutes without a connection left.
+          const seen = [];
+          for (let second = 1; second <= 60; second += 1) {
+            given += 32000;
+            waiting += second <= 40 ? 32000 - 50000 : 32000;
+            seen.push(isStalled(given, waiting, 1000 * second));
+          }
+          return seen.indexOf(true);
+        }"""
+    )
+    assert 40 + 10 <= found <= 40 + 20
+
+
+def test_a_connection_that_is_given_up_comes_back_after_a_wait(page: Page) -> None:
+    states = page.evaluate(
+        """async () => {
+          const { connect } = await import("/web/connection.js");
+          const { socketUrl } = await import("/web/api.js");
+          const states = [];
+          await new Promise((resolve) => {
+            const link = connect({
+              address: () => socketUrl("stream", { format: "json" }),
+              onmessage() {},
+              onstate(state, { seconds = 0 }) {
+                states.push([state, seconds > 0.1]);
+                if (state === "open") setTimeout(() => (states.length < 4 ? link.drop() : link.close()));
+                if (state === "closed") resolve();
+              },
+            });
+          });
+          return states;
+        }"""
+    )
+    assert states == [
+        ["connecting", False],
+        ["open", False],
+        ["waiting", True],
+        ["connecting", False],
+        ["open", False],
+        ["closed", False],
+    ]
+
+
+def test_words_whose_sound_is_not_sent_again_stay(page: Page) -> None:
+    found = page.evaluate(
+        """async () => {
+          const { createCaptions } = await import("/web/captions.js");
+          const result = (id, begin, text, IsPartial) => ({
+            ResultId: id, StartTime: begin, EndTime: begin + 2, IsPartial,
+            Alternatives: [{ Transcript: text }] });
+          return [5, 150].map((resumed) => {
+            const captions = createCaptions();
+            document.body.append(captions.element);
+            captions.result(result("a-0", 10, "lost words", true));
+            captions.interrupted();
+            captions.resumed(resumed);
+            captions.result(result("b-0", 200 - resumed, "later words", false), resumed);
+            return captions.text;
+          });
+        }"""
+    )
+    assert found == ["later words", "lost words\nlater words"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

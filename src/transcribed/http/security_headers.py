@@ -12,9 +12,8 @@ MEDIA_POLICY = f"{DEFAULT_POLICY}; media-src 'self'"
 """The policy for a recording, for which browsers show a page with a player when a user opens its URL."""
 
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "media-src 'self' blob:; font-src 'self'; worker-src 'self' blob:; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 """The policy for pages of this server whose scripts and styles are in files.
 

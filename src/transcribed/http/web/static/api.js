@@ -104,34 +104,52 @@ export function socketUrl(path, query = {}) {
 /** The subprotocols with which a WebSocket carries the key. */
 export const protocols = () => (key() ? ["transcribed", `transcribed.bearer.${key()}`] : []);
 
-const tokens = new Map();
+let token = null; // The last one that was made: `{ of, until, text }`.
+const copies = new Map(); // From an address to that of a copy in this browser.
 
 /**
  * An address that `<audio>`, `<a download>` and other elements without headers can use. Where the server
- * uses keys it contains a token that only reads, for an hour; for what belongs to another owner, one of the
- * key's own role, for ten minutes.
+ * uses keys it contains a token that only reads, for an hour. What such a token does not open is fetched first.
  */
 export async function readableUrl(path, query = {}) {
-  if (!key()) return url(path, query).href;
-  const role = query.owner === undefined ? "read" : undefined;
-  let token = tokens.get(role);
-  if (token?.of !== key() || token.until < Date.now()) tokens.set(role, (token = await newToken(role)));
-  return url(path, { ...query, access_token: token.text }).href;
+  const address = url(path, query);
+  if (!key()) return address.href;
+  const text = await readingToken();
+  if (!text || (query.owner !== undefined && query.owner !== claims(text)?.sub)) return copied(path, query);
+  address.searchParams.set("access_token", text);
+  return address.href;
 }
 
-/** The address of a recording for `<audio>`. */
-export const mediaUrl = (name) => readableUrl(`audio/${part(name)}`);
-
-async function newToken(role) {
+async function readingToken() {
   const of = key();
-  const seconds = role ? 3600 : 600;
-  const until = Date.now() + 0.8 * seconds * 1000;
+  if (token?.of === of && token.until > Date.now()) return token.text;
+  let text;
   try {
-    const answer = await request("tokens", { method: "POST", json: { seconds, role } });
-    return { of, until, text: (await answer.json()).token };
+    const answer = await request("tokens", { method: "POST", json: { seconds: 3600, role: "read" } });
+    text = (await answer.json()).token;
   } catch (error) {
-    // Who signed in with a token cannot make another one.
-    if (error.status === 403) return { of, until, text: of };
-    throw error;
+    if (error.status !== 403) throw error;
+    // Who signed in with a token cannot make another one, and addresses are not for those that do more than read.
+    text = claims(of)?.role === "read" ? of : null;
   }
+  token = { of, until: Date.now() + 0.8 * 3600 * 1000, text };
+  return text;
+}
+
+/** What a token says of its bearer: the owner `sub`, and the `role`. Null if it is none. */
+function claims(text) {
+  try {
+    const bytes = atob(text.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (letter) => letter.charCodeAt(0))));
+  } catch {
+    return null;
+  }
+}
+
+async function copied(path, query) {
+  const content = await (await request(path, { query })).blob();
+  const { href } = url(path, query);
+  URL.revokeObjectURL(copies.get(href));
+  copies.set(href, URL.createObjectURL(content));
+  return copies.get(href);
 }

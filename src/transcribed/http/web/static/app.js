@@ -40,7 +40,6 @@ let unmount = null;
 let shown = 0;
 
 async function show() {
-  if (location.hash === "#main") return; // The link that skips the navigation.
   const parameters = place(location.hash);
   const { module, title, within } = ROUTES[parameters.route];
   const number = ++shown;
@@ -86,6 +85,12 @@ async function leave() {
   }
 }
 
+// The address keeps the part of the page that is shown.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+
 addEventListener("hashchange", () => {
   main.focus({ preventScroll: true });
   show();
@@ -104,6 +109,11 @@ const state = document.getElementById("server-state");
 const away = document.getElementById("away");
 let checking = 0;
 
+/** Screen readers say again what is written again. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 async function check() {
   clearTimeout(checking);
   try {
@@ -115,15 +125,15 @@ async function check() {
       ready: health.places > 0 && health.streams >= health.places ? "Full" : "Ready",
     };
     const text = words[health.status] ?? health.status;
-    if (state.textContent !== text) state.textContent = text;
+    write(state, text);
     state.dataset.state = text.replace("…", "").toLowerCase();
     state.title = `${health.streams} of ${health.places ?? "?"} places in use. Version ${health.version}.`;
   } catch {
-    state.textContent = "Away";
+    write(state, "Away");
     state.dataset.state = "away";
     state.removeAttribute("title");
-    away.textContent = `The server at ${base.host} does not answer. Trying again every few seconds; nothing that is shown here is lost.`;
     away.hidden = false;
+    write(away, `The server at ${base.host} does not answer. Trying again every few seconds; nothing that is shown here is lost.`);
   }
   checking = setTimeout(check, HEALTH_SECONDS * (away.hidden ? 1000 : 300));
 }
@@ -142,6 +152,11 @@ function showKey() {
 signing.addEventListener("click", () => {
   if (key()) {
     signOut();
+    try {
+      sessionStorage.removeItem("captions");
+    } catch {
+      // Storage is denied: nothing was kept.
+    }
     location.reload();
   } else signIn();
 });
@@ -151,15 +166,14 @@ async function askForKey() {
   try {
     await getJson("streams", { quiet: true });
   } catch (error) {
-    if (error.status !== 401) return true;
+    if (error.status !== 401) return;
     signing.hidden = false;
-    return signIn("This server asks for an access key.");
+    signIn("This server asks for an access key.");
   }
-  return true;
 }
 
 themeSwitch(document.getElementById("theme"));
 showKey();
 show();
 check();
-askForKey().then((signed) => signed && key() && changes.dispatchEvent(new Event("change")));
+askForKey();

@@ -167,6 +167,12 @@ export function createCaptions({ label = "Captions", placeholder = null } = {}) 
       dropCovered(result.EndTime + offset);
       stick();
     },
+    /** Another session begins with the sound at `seconds`: lost words of before that are not heard again. */
+    resumed(seconds) {
+      if (!stale || seconds <= stale.seconds + COVERED) return;
+      settle(stale, stale.row.querySelector(".said").textContent);
+      stale = null;
+    },
     /** The session of the open segment is lost. Its words stay until the same speech is heard again. */
     interrupted() {
       if (!open) return;

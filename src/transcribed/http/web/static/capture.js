@@ -109,8 +109,9 @@ export async function openShared() {
 /**
  * Begin to capture a stream. `onchunk(bytes, seconds)` gets each piece, `onlevel(level)` the loudness from 0
  * to 1, `onend()` is called when the source ends by itself. Resolves to the capture: `query` has the
- * parameters of `/stream` for these chunks; `restarts` says that a new connection needs a new beginning, as a
- * container has a header, which `restart()` makes; `use(stream)` takes another source; `stop()` ends it.
+ * parameters of `/stream` for these chunks; `restarts` says that the chunks are a container's, of no use without its
+ * beginning, and `restart()` makes a new one; `use(stream)` takes another source; `stop()` ends it, and resolves
+ * when the last chunk has come.
  */
 export async function capture(stream, { onchunk, onlevel, onend }) {
   const made = await worklet(stream, { onchunk, onlevel }).catch(() => null);
@@ -118,10 +119,8 @@ export async function capture(stream, { onchunk, onlevel, onend }) {
   let tracks = [];
   let stopped = false;
   const watch = (source) => {
-    for (const track of tracks) {
-      track.onended = null;
-      track.stop();
-    }
+    for (const track of tracks) track.onended = null;
+    release(tracks);
     tracks = source.getAudioTracks();
     for (const track of tracks) track.onended = onend;
   };
@@ -132,39 +131,47 @@ export async function capture(stream, { onchunk, onlevel, onend }) {
     restart: capturing.restart,
     /** Take another source in place of this one. */
     use(source) {
+      if (stopped) return release(source.getTracks());
       capturing.use(source);
-      watch(source);
+      return watch(source);
     },
     /** End it and give the source back. */
-    stop() {
+    async stop() {
       if (stopped) return;
       stopped = true;
-      capturing.stop();
-      for (const track of tracks) {
-        track.onended = null;
-        track.stop();
-      }
+      for (const track of tracks) track.onended = null;
+      await capturing.stop();
+      release(tracks);
     },
   };
 }
 
-async function worklet(stream, { onchunk, onlevel }) {
-  let context = new AudioContext({ sampleRate: WANTED_RATE, latencyHint: "interactive" });
-  let source;
+/** Give tracks back to the browser. */
+export function release(tracks) {
+  for (const track of tracks) track.stop();
+}
+
+async function worklet(stream, how) {
   try {
-    source = context.createMediaStreamSource(stream);
+    return await inContext(new AudioContext({ sampleRate: WANTED_RATE, latencyHint: "interactive" }), stream, how);
   } catch {
     // Some browsers do not convert a source's rate: the server does.
-    await context.close();
-    context = new AudioContext({ latencyHint: "interactive" });
+    return inContext(new AudioContext({ latencyHint: "interactive" }), stream, how);
+  }
+}
+
+async function inContext(context, stream, { onchunk, onlevel }) {
+  let source, node;
+  try {
+    if (context.sampleRate > HIGHEST_RATE) throw new Error("The rate is too high.");
     source = context.createMediaStreamSource(stream);
-  }
-  if (!context.audioWorklet || context.sampleRate > HIGHEST_RATE) {
+    await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
+    node = new AudioWorkletNode(context, "frames", { numberOfOutputs: 0 });
+    await context.resume();
+  } catch (error) {
     await context.close();
-    throw new Error("no worklet");
+    throw error;
   }
-  await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
-  const node = new AudioWorkletNode(context, "frames", { numberOfOutputs: 0 });
   const rate = context.sampleRate;
   node.port.onmessage = ({ data }) => {
     onchunk(data.buffer, data.buffer.byteLength / 2 / rate);
@@ -173,14 +180,14 @@ async function worklet(stream, { onchunk, onlevel }) {
   source.connect(node);
   // A call or a closed lid suspends the context, and nobody else wakes it.
   context.onstatechange = () => context.state !== "closed" && context.state !== "running" && context.resume();
-  await context.resume();
   return {
     query: { encoding: "pcm", sample_rate: rate },
     restarts: false,
     restart() {},
     use(other) {
+      const next = context.createMediaStreamSource(other);
       source.disconnect();
-      source = context.createMediaStreamSource(other);
+      source = next;
       source.connect(node);
     },
     stop() {
@@ -195,35 +202,37 @@ async function worklet(stream, { onchunk, onlevel }) {
 function recorder(stream, { onchunk, onlevel }) {
   let current = stream;
   let recording = null;
+  let handed = Promise.resolve(); // Settles when all chunks so far are handed on.
   const begin = () => {
-    const own = (recording = new MediaRecorder(new MediaStream(current.getAudioTracks())));
-    own.ondataavailable = async ({ data }) => {
-      if (own !== recording || data.size === 0) return;
+    const own = new MediaRecorder(new MediaStream(current.getAudioTracks()));
+    const hand = async (data) => {
       const bytes = await data.arrayBuffer();
-      if (own !== recording) return;
+      if (own !== recording || bytes.byteLength === 0) return;
       onchunk(bytes, RECORDER_MS / 1000);
       onlevel(0.1); // The loudness is unknown: it only shows that sound arrives.
     };
+    own.ondataavailable = ({ data }) => (handed = handed.then(() => hand(data)));
     own.start(RECORDER_MS);
-  };
-  const end = () => {
-    const old = recording;
-    recording = null;
-    if (old && old.state !== "inactive") old.stop();
+    if (recording && recording.state !== "inactive") recording.stop();
+    recording = own;
   };
   begin();
   return {
     query: { encoding: "auto" },
     restarts: true,
-    restart() {
-      end();
-      begin();
-    },
+    restart: begin,
     use(other) {
       current = other;
-      end();
       begin();
     },
-    stop: end,
+    async stop() {
+      if (recording.state !== "inactive") {
+        await new Promise((done) => {
+          recording.onstop = done;
+          recording.stop();
+        });
+      }
+      await handed;
+    },
   };
 }

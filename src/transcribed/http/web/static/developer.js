@@ -65,7 +65,8 @@ export function createDeveloper({ onclose }) {
   );
 
   function measure(message, event, { heard, offset }) {
-    requestAnimationFrame(() => {
+    // A hidden tab gets no frames.
+    if (!document.hidden) requestAnimationFrame(() => {
       add(onScreen, (performance.now() - event.timeStamp) / 1000);
       screen.textContent = milliseconds(onScreen, 0.95);
     });

@@ -80,10 +80,13 @@ export async function copy(text) {
     return true;
   } catch {
     const area = h("textarea", { value: text, class: "visually-hidden" });
-    document.body.append(area);
+    const before = document.activeElement;
+    // What is outside an open dialog cannot be selected.
+    (document.querySelector("dialog[open]") ?? document.body).append(area);
     area.select();
     const copied = document.execCommand("copy");
     area.remove();
+    before?.focus({ preventScroll: true });
     return copied;
   }
 }

@@ -54,7 +54,7 @@ function ask(reason) {
   return new Promise((resolve) => {
     const before = document.activeElement;
     const field = h("input", {
-      id: "key", class: "input", type: "password", required: true, autocomplete: "current-password",
+      id: "key", class: "input", type: "password", required: true, autocomplete: "off",
       spellcheck: false, "aria-describedby": "key-problem key-note",
     });
     const problem = h("p", { id: "key-problem", class: "problem", role: "alert" });
@@ -78,6 +78,7 @@ function ask(reason) {
               problem.textContent = "The server does not answer. Try again in a moment.";
             }
             submit.disabled = false;
+            if (!dialog.open) return;
             if (problem.textContent) {
               field.select();
               return;

@@ -1,18 +1,21 @@
 /** Listening: a microphone or a tab's sound, its captions, and what belongs to them. */
 import { socketUrl, url } from "./api.js";
-import { NoSound, canShareSound, capture, microphones, obstacle, openMicrophone, openShared } from "./capture.js";
+import { NoSound, canShareSound, capture, microphones, obstacle, openMicrophone, openShared, release } from "./capture.js";
 import { tool, typeControls } from "./appearance.js";
 import { createCaptions } from "./captions.js";
 import { connect } from "./connection.js";
 import { clock, copy, h, icon } from "./dom.js";
+import { changes, key } from "./keys.js";
 import { toast } from "./toast.js";
 
 const SHARED_SOUND = "shared";
 const LONGEST_KEPT = 120; // Seconds of sound that are kept while there is no connection.
-const STALLED_BYTES = 20 * 32000; // Of sound that a connection does not take.
 const SILENCE_SECONDS = 6;
 const QUIET = 0.0008;
-const FINISHING_MS = 15_000;
+const REFUSED_AT_ONCE = 5; // Seconds.
+const LAST_WORDS_MS = 15_000; // The wait for each message after the end of the sound.
+const LAST_TRIES_MS = 60_000; // The wait for a connection after the end of the sound.
+const SHORTEST_GAP = 0.5; // Seconds: a shorter one is not worth a remark.
 
 let view = null;
 
@@ -26,117 +29,156 @@ export function mount(root) {
 
 /**
  * A session of listening. The sound since the last settled words is kept, and sent again over a new
- * connection: its results continue where those of the lost one ended.
+ * connection: its results continue where those of the lost one ended. `onopened(offset)` tells at which time the
+ * sound of a connection begins, and `ongap(seconds, offset)` how much before that was sent over none.
  */
-function createSession({ share, onstate, onresult, onmessage, onlost, onlevel, onended }) {
+function createSession({ share, onstate, onopened, ongap, onresult, onmessage, onlost, onlevel, onended }) {
   let capturing = null;
   let link = null;
   let chunks = []; // [bytes, begin, end] in seconds since the start, from the last settled words on.
   let heard = 0; // Seconds of sound captured.
+  let sent = 0; // Of these, those that were sent.
+  let sentBefore = 0; // Those that were sent before the current connection.
+  let begun = 0; // Where the container begins, if the chunks are one's.
   let offset = 0; // The time at which the current connection's sound begins.
-  let settledTo = 0;
-  let finishing = 0;
-  let state = "starting";
+  let gap = 0; // Seconds before that which were never sent.
+  let openedAt = 0; // How much was captured when it was opened.
+  let isOpen = false;
+  let finishing = 0; // The timer that ends the wait for the last words.
+  let tryUntil = 0; // When it ends if there is no connection.
+  let ended = false; // Whether no more sound comes.
   let wanted = share;
+  let shared = false; // Whether the current connection shares its captions.
+  let state = "starting";
 
   const set = (now, detail = {}) => {
     state = now;
     onstate(now, detail);
   };
 
-  const address = () =>
-    socketUrl("stream", { format: "json", ...capturing.query, ...(wanted ? { share: "true" } : {}) });
+  function address() {
+    shared = wanted;
+    return socketUrl("stream", { format: "json", ...capturing.query, ...(shared ? { share: "true" } : {}) });
+  }
 
   function forget(until) {
     while (chunks.length > 0 && chunks[0][2] <= until) chunks.shift();
   }
 
+  const begins = () => chunks[0]?.[1] ?? heard;
+
+  /** Chunks of a container are of no use without its beginning: then another one begins. */
+  function renew() {
+    if (!capturing.restarts || begins() === begun) return;
+    chunks = [];
+    begun = heard;
+    if (!finishing) capturing.restart();
+  }
+
   function opened() {
-    if (capturing.restarts && heard > 0) {
-      // Chunks of a container are of no use without its beginning.
-      chunks = [];
-      capturing.restart();
-    }
-    offset = chunks[0]?.[1] ?? heard;
+    if (shared !== wanted) return link.restart();
+    renew();
+    offset = begins();
+    gap += Math.max(0, offset - sent);
+    onopened(offset);
+    isOpen = true;
     for (const [bytes] of chunks) link.send(bytes);
-    if (finishing) link.send(new ArrayBuffer(0));
-    set(finishing ? "finishing" : "listening");
+    [sentBefore, sent, openedAt] = [sent, heard, heard];
+    if (ended) link.send(new ArrayBuffer(0));
+    if (finishing) expectNews();
+    return set(finishing ? "finishing" : "listening");
+  }
+
+  function lost() {
+    if (isOpen) {
+      isOpen = false;
+      renew();
+      if (finishing) expectNews();
+    }
+    onlost();
+  }
+
+  function tellGap() {
+    if (gap > SHORTEST_GAP) ongap(gap, offset);
+    gap = 0;
+  }
+
+  /** End the session unless there is news in time. */
+  function expectNews(isNews = false) {
+    clearTimeout(finishing);
+    if (isNews) tryUntil = performance.now() + LAST_TRIES_MS;
+    finishing = setTimeout(() => link.close(), isOpen ? LAST_WORDS_MS : tryUntil - performance.now());
   }
 
   function received(message, event) {
+    if (finishing) expectNews(!message.Error);
     onmessage(message, event, { heard, offset });
-    if (message.Transcript) {
-      for (const result of message.Transcript.Results) {
-        onresult(result, offset);
-        if (!result.IsPartial) {
-          settledTo = result.EndTime + offset;
-          forget(settledTo);
-        }
-      }
+    if (message.Transcript) tellGap();
+    for (const result of message.Transcript?.Results ?? []) {
+      onresult(result, offset);
+      if (!result.IsPartial) forget(result.EndTime + offset);
     }
-    if (message.Done && finishing) link.close();
+    if (message.Done && ended) link.close();
+  }
+
+  function changed(now, detail) {
+    if (now === "open") return;
+    // A server that is full takes a connection, and refuses its sound at once.
+    if (now === "full" && isOpen && heard - openedAt < REFUSED_AT_ONCE) [sent, gap] = [sentBefore, 0];
+    lost();
+    if (now === "closed" || now === "refused") {
+      tellGap();
+      ended = true;
+      clearTimeout(finishing);
+      capturing.stop();
+      set(now, { ...detail, unsent: heard - sent });
+    } else if (!finishing) {
+      set(now !== "connecting" ? now : state === "starting" ? "connecting" : "waiting", detail);
+    } else if (now !== "connecting" && ended && chunks.length === 0) link.close();
+    else set("finishing", { away: true });
   }
 
   return {
     async start(stream) {
       capturing = await capture(stream, {
         onchunk(bytes, seconds) {
-          if (finishing) return;
+          if (ended) return;
           chunks.push([bytes, heard, heard + seconds]);
           heard += seconds;
           forget(heard - LONGEST_KEPT);
-          if (state === "listening" && link.send(bytes) && link.waiting > STALLED_BYTES) link.restart();
+          if (!isOpen || !link.send(bytes)) return;
+          sent = heard;
+          if (link.stalled) link.drop();
         },
         onlevel,
         onend: () => onended(),
       });
-      link = connect({
-        address,
-        onopen: opened,
-        onmessage: received,
-        onstate(now, detail) {
-          if (now === "open") return;
-          if (now !== "connecting") onlost();
-          if (now === "connecting") set(state === "starting" ? "connecting" : finishing ? "finishing" : "waiting", detail);
-          else {
-            if (now === "closed" || now === "refused") {
-              clearTimeout(finishing);
-              capturing.stop();
-            }
-            set(now, detail);
-          }
-        },
-      });
+      link = connect({ address, onopen: opened, onmessage: received, onstate: changed });
     },
     /** Take another source. */
     use: (stream) => capturing.use(stream),
     /** No more sound; the last words are waited for. */
-    stop() {
-      if (!capturing || finishing || state === "closed" || state === "refused") return;
-      finishing = setTimeout(() => link.close(), FINISHING_MS);
-      capturing.stop();
-      if (state === "listening") {
-        link.send(new ArrayBuffer(0));
-        set("finishing");
-      } else link.close();
+    async stop() {
+      if (!link || finishing || ended) return;
+      expectNews(true);
+      set("finishing", { away: !isOpen });
+      await capturing.stop();
+      if (ended) return;
+      ended = true;
+      if (isOpen) link.send(new ArrayBuffer(0));
+      else if (chunks.length === 0) link.close();
     },
-    /** Share from now on: another connection begins with what is not settled yet. */
-    share() {
-      wanted = true;
-      if (state === "listening") {
-        onlost();
-        link.restart();
-      }
+    /** Share from now on, or no more: another connection begins with what is not settled yet. */
+    share(on) {
+      wanted = on;
+      if (isOpen && !finishing && shared !== wanted) link.restart();
     },
-    again: () => link?.again(),
     get heard() {
       return heard;
     },
-    get offset() {
-      return offset;
-    },
-    get address() {
-      return address();
+    /** Whether sound that was not sent is kept no more. */
+    get hasGap() {
+      return begins() > sent;
     },
   };
 }
@@ -150,8 +192,9 @@ function createView() {
   let finished = null; // The id of the session that ended last.
   let saidAnything = false;
   let developer = null;
-  let viewers = null; // The link for viewers of the running session.
+  let viewers = null; // The link for viewers, "" until there is one, null if nothing is shared.
   let wake = null;
+  let signedOut = false; // What was said is not kept for who uses this tab next.
 
   // --- What is seen
 
@@ -211,6 +254,8 @@ function createView() {
     const own = (session = createSession({
       share: viewers !== null,
       onstate: (now, detail) => own === session && changed(now, detail),
+      onopened: (offset) => captions.resumed(offset),
+      ongap: (seconds, offset) => captions.remark(`${Math.round(seconds)} s of sound before ${clock(offset)} are lost: the server was away for too long.`),
       onresult(result, offset) {
         if (result.Alternatives[0].Transcript) saidAnything = true;
         captions.result(result, offset);
@@ -228,7 +273,7 @@ function createView() {
     try {
       await own.start(stream);
     } catch (error) {
-      for (const track of stream.getTracks()) track.stop();
+      release(stream.getTracks());
       session = null;
       show("idle");
       explain(new NoSound("failed", "The sound could not be captured", error.message));
@@ -244,8 +289,10 @@ function createView() {
   function changed(now, detail) {
     if (now === "closed" || now === "refused") {
       captions.end();
+      if (detail.unsent > SHORTEST_GAP) captions.remark(`The last ${Math.round(detail.unsent)} s of sound could not be sent: the server had no time for them.`);
       clearInterval(ticking);
-      session = null;
+      session = viewers = null;
+      showShare();
       wake?.release().catch(() => {});
       wake = null;
       keepLines();
@@ -255,8 +302,9 @@ function createView() {
   }
 
   function received(message, event, times) {
-    developer?.message(message, event, { ...times, query: session?.address });
+    developer?.message(message, event, times);
     if (message.Started) {
+      if (viewers === null) return;
       const link = url(message.Started.Live).href;
       if (viewers && viewers !== link) {
         toast("The viewers need a new link, because this is another session.", { seconds: 20, action: { label: "Show it", run: openShare } });
@@ -311,13 +359,13 @@ function createView() {
         say("Listening");
         break;
       case "waiting":
-        say("Reconnecting. What is said meanwhile is kept.");
+        say(`Reconnecting. ${kept()}`);
         break;
       case "full":
-        say(`The server is full. Trying again in ${seconds} s; what is said meanwhile is kept.`);
+        say(`${(detail.message ?? "The server is full.").replace(/ Try again later\.$/, "")} Trying again in ${seconds} s. ${kept()}`);
         break;
       case "finishing":
-        say("Finishing the last words…");
+        say(detail.away ? "Waiting for the server, to finish the last words…" : "Finishing the last words…");
         break;
     }
   }
@@ -325,6 +373,8 @@ function createView() {
   function say(text) {
     if (status.textContent !== text) status.textContent = text;
   }
+
+  const kept = () => (session?.hasGap ? "What was said in the last two minutes is kept." : "What is said meanwhile is kept.");
 
   function ended() {
     if (!finished || !saidAnything) return [];
@@ -358,12 +408,14 @@ function createView() {
     const before = source;
     source = choice.value;
     if (!session) return;
+    let stream = null;
     try {
-      const stream = await opened(source);
+      stream = await opened(source);
       if (!stream) throw null;
       if (session) session.use(stream);
-      else for (const track of stream.getTracks()) track.stop();
+      else release(stream.getTracks());
     } catch (error) {
+      release(stream?.getTracks() ?? []);
       source = choice.value = before;
       if (error) explain(error instanceof NoSound ? error : new NoSound("failed", "The source could not be changed", error.message));
     }
@@ -371,7 +423,10 @@ function createView() {
 
   async function keepAwake() {
     try {
-      wake = await navigator.wakeLock?.request("screen");
+      const lock = await navigator.wakeLock?.request("screen");
+      // It is granted some time after it was asked for.
+      if (session && (wake?.released ?? true)) wake = lock;
+      else await lock?.release();
     } catch {
       // A low battery denies it: the screen may go dark.
     }
@@ -398,6 +453,7 @@ function createView() {
   }
 
   function keepLines() {
+    if (signedOut) return;
     try {
       sessionStorage.setItem("captions", JSON.stringify(captions.finals));
     } catch {
@@ -409,11 +465,15 @@ function createView() {
     captions.end();
     keepLines();
   });
+  changes.addEventListener("change", () => (signedOut = !key()));
 
   // --- Sharing
 
   const shareLink = h("input", { class: "input", id: "share-link", readOnly: true, onfocus: () => shareLink.select() });
+  const shareField = h("div", { class: "field" }, h("label", { for: "share-link", class: "label" }, "Link for viewers"), shareLink);
   const shareNote = h("p", { class: "note" });
+  const shareSwitch = h("button", { class: "button", type: "button", onclick: switchShare });
+  const shareCopy = h("button", { class: "button primary", type: "button", onclick: copyLink }, icon("copy"), "Copy the link");
   const shareDialog = h(
     "dialog",
     { class: "dialog narrow", "aria-labelledby": "share-title" },
@@ -422,14 +482,8 @@ function createView() {
       { class: "stack" },
       h("h2", { id: "share-title" }, "Share these captions"),
       shareNote,
-      h("label", { for: "share-link", class: "label" }, "Link for viewers"),
-      shareLink,
-      h(
-        "div",
-        { class: "dialog-end" },
-        h("button", { class: "button quiet", type: "button", onclick: () => shareDialog.close() }, "Close"),
-        h("button", { class: "button primary", type: "button", onclick: copyLink }, icon("copy"), "Copy the link"),
-      ),
+      shareField,
+      h("div", { class: "dialog-end" }, h("button", { class: "button quiet", type: "button", onclick: () => shareDialog.close() }, "Close"), shareSwitch, shareCopy),
     ),
   );
 
@@ -439,21 +493,29 @@ function createView() {
     toast("The link is copied.");
   }
 
-  function openShare() {
-    viewers ??= "";
-    if (session && !viewers) session.share();
+  function switchShare() {
+    viewers = viewers === null ? "" : null;
+    session?.share(viewers !== null);
     showShare();
-    if (!shareDialog.isConnected) element.append(shareDialog);
-    shareDialog.showModal();
+  }
+
+  function openShare() {
+    showShare();
+    if (!shareDialog.open) shareDialog.showModal();
   }
 
   function showShare() {
-    sharing.setAttribute("aria-pressed", viewers !== null);
+    const shares = viewers !== null;
+    sharing.setAttribute("aria-pressed", shares);
+    shareField.hidden = !shares;
+    shareCopy.hidden = !viewers;
     shareLink.value = viewers || "";
     shareLink.placeholder = session ? "A moment…" : "Press Listen first";
-    shareNote.textContent = session
-      ? "Everybody who has the link, and a key if this server uses keys, sees these captions as they come. Who joins late also sees what was said since you shared them."
-      : "The link is made when you press Listen. Whoever has it sees the captions as they come.";
+    shareSwitch.textContent = shares ? "Stop sharing" : "Share";
+    shareSwitch.classList.toggle("primary", !shares);
+    shareNote.textContent = shares && !session
+      ? "The link is made when you press Listen. Whoever has it sees the captions as they come."
+      : "Everybody who has the link, and a key if this server uses keys, sees these captions as they come, until you stop sharing or listening. Who joins late also sees what was said since you shared them.";
   }
 
   // --- For developers
@@ -482,13 +544,15 @@ function createView() {
     }
   }
 
+  // Also outside this part of the page a message offers to show it.
+  document.body.append(shareDialog);
   restoreLines();
   navigator.mediaDevices?.addEventListener?.("devicechange", fillChoice);
   fillChoice();
   show("idle");
   if (obstacle()) explain(obstacle());
   developing.setAttribute("aria-expanded", "false");
-  sharing.setAttribute("aria-pressed", "false");
+  showShare();
 
   return {
     element,

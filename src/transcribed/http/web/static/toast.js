@@ -32,7 +32,7 @@ export function toast(message, { action = null, seconds = 6, kind = "info", oncl
   const element = h(
     "div",
     { class: `toast ${kind}`, onpointerenter: hold, onpointerleave: run, onfocusin: hold, onfocusout: run },
-    h("p", { role: kind === "error" ? "alert" : "status" }, message),
+    h("p", { role: kind === "error" ? "alert" : null }, message),
     action && h("button", { class: "button small", type: "button", onclick: () => { close(true); action.run(); } }, action.label),
     h("button", { class: "button quiet icon small", type: "button", "aria-label": "Close the message", onclick: () => close() }, icon("close")),
   );

@@ -41,20 +41,27 @@ document.getElementById("main").replaceChildren(element);
 themeSwitch(document.getElementById("theme"));
 
 const state = document.getElementById("state");
+const warned = new Set(); // Another connection begins with the same messages.
 const id = decodeURIComponent(location.pathname.split("/").pop());
 
 connect({
+  watches: true,
   address: () => socketUrl(`live/${part(id)}`),
   endsWith: (message) => Boolean(message.Done),
   onmessage(message) {
     for (const result of message.Transcript?.Results ?? []) captions.result(result);
-    if (message.Warning) captions.remark(message.Warning.Message);
+    const warning = message.Warning?.Message;
+    if (warning && !warned.has(warning)) {
+      warned.add(warning);
+      captions.remark(warning);
+    }
     if (message.Done) captions.remark("The captions have ended.");
   },
   onstate(now, detail) {
     state.textContent = STATES[now];
     state.dataset.state = { open: "live", waiting: "away", refused: "away", full: "full" }[now] ?? "";
     if (now === "closed" || now === "refused") captions.end();
+    if (now === "closed" && detail.message) captions.remark(detail.message);
     if (now !== "refused") return;
     problem.replaceChildren(h("div", {}, h("h2", {}, "These captions cannot be shown"), h("p", {}, detail.message)));
     problem.hidden = false;
