@@ -18,7 +18,8 @@ export class ApiError extends Error {
 export function url(path, query = {}) {
   const address = new URL(path.replace(/^\//, ""), base);
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null && value !== "") address.searchParams.set(name, value);
+    // The owner of what was made without keys has an empty name.
+    if (value !== undefined && value !== null && (value !== "" || name === "owner")) address.searchParams.set(name, value);
   }
   return address;
 }
@@ -66,6 +67,7 @@ export const getJson = async (path, options) => (await request(path, options)).j
 export async function upload(file, { name = file.name, onprogress = () => {}, signal } = {}) {
   const send = () =>
     new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
       // fetch does not tell how much of a body has been sent.
       const sending = new XMLHttpRequest();
       sending.open("POST", url("audio"));
@@ -79,7 +81,6 @@ export async function upload(file, { name = file.name, onprogress = () => {}, si
       form.append("file", file, name);
       sending.send(form);
     });
-  signal?.throwIfAborted();
   let done = await send();
   if (done.status === 401 && (await signIn("This server asks for an access key."))) done = await send();
   let body = null;

@@ -4,49 +4,68 @@ import { toast } from "./toast.js";
 
 const UNDO_SECONDS = 8;
 const pending = new Map();
+const keyOf = (path, owner) => JSON.stringify([path, owner]);
 
-/** Whether a path such as `audio/talk.wav` is being deleted. */
-export const isDeleted = (path) => pending.has(path);
+/**
+ * Tells of changes: `change` when something is hidden or is there again, `deleted` when the server has deleted it,
+ * with its `{path, owner}` as `detail`.
+ */
+export const deletions = new EventTarget();
+const tell = (kind, detail) => deletions.dispatchEvent(new CustomEvent(kind, { detail }));
 
-/** Delete what a path names. `onchange()` is called when it is hidden, and when it is there again. */
-export function deleteLater(path, query, message, onchange) {
-  const commit = async (keepalive = false) => {
-    try {
-      await request(path, { method: "DELETE", query, keepalive });
+/** Whether a path such as `audio/talk.wav` is being deleted; `owner` is whose, if the server uses keys. */
+export const isDeleted = (path, owner) => pending.has(keyOf(path, owner));
+
+/** Delete what a path names; `query` may have its owner. */
+export function deleteLater(path, query, message) {
+  const key = keyOf(path, query.owner);
+  const deletion = {
+    sent: false,
+    close: () => {},
+    undo() {
+      pending.delete(key);
+      tell("change");
+    },
+    async commit(keepalive = false) {
+      deletion.sent = true;
+      try {
+        await request(path, { method: "DELETE", query, keepalive });
+      } catch (error) {
+        // What is not there is deleted.
+        if (error.status !== 404) {
+          deletion.undo();
+          toast(`Not deleted: ${error.message}`, { kind: "error", seconds: 0 });
+          return;
+        }
+      }
       // A list that was asked for before the deletion may still arrive.
-      setTimeout(() => pending.delete(path), 5000);
-    } catch (error) {
-      pending.delete(path);
-      if (error.status === 404) return;
-      onchange();
-      toast(`Not deleted: ${error.message}`, { kind: "error", seconds: 0 });
-    }
+      setTimeout(() => pending.delete(key), 5000);
+      tell("deleted", { path, owner: query.owner });
+    },
   };
-  const close = toast(message, {
+  pending.set(key, deletion);
+  deletion.close = toast(message, {
     seconds: UNDO_SECONDS,
-    action: {
-      label: "Undo",
-      run: () => {
-        pending.delete(path);
-        onchange();
-      },
-    },
-    onclose: (undone) => {
-      const waiting = pending.get(path);
-      if (undone || !waiting || waiting.sent) return;
-      waiting.sent = true;
-      commit();
-    },
+    action: { label: "Undo", run: deletion.undo },
+    onclose: (acted) => acted || deletion.commit(),
   });
-  pending.set(path, { sent: false, commit, close });
-  onchange();
+  tell("change");
 }
 
+const waiting = () => [...pending.values()].filter(({ sent }) => !sent);
+
+addEventListener("keydown", (event) => {
+  const pressed = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
+  const last = pressed && !event.target.closest?.("input, textarea, dialog") && waiting().at(-1);
+  if (!last) return;
+  event.preventDefault();
+  last.close(true);
+  last.undo();
+});
+
 addEventListener("pagehide", () => {
-  for (const waiting of pending.values()) {
-    if (waiting.sent) continue;
-    waiting.sent = true;
-    waiting.commit(true);
-    waiting.close(true);
+  for (const deletion of waiting()) {
+    deletion.commit(true);
+    deletion.close(true);
   }
 });

@@ -1,8 +1,8 @@
 /** The library: uploads, recordings and transcripts, with search, renaming and deletion. */
 import { getJson, part, readableUrl, url } from "./api.js";
-import { deleteLater, isDeleted } from "./deletion.js";
+import { deleteLater, deletions, isDeleted } from "./deletion.js";
 import { clock, h, icon } from "./dom.js";
-import { downloadItems, menu, renameDialog, stem } from "./items.js";
+import { closeMenus, downloadItems, menu, renameDialog, stem } from "./items.js";
 import { changes as signed } from "./keys.js";
 import {
   cancelUpload, changes, recognise, recognitionOf, recordingHash, retryUpload, uploadAll, uploads,
@@ -32,7 +32,7 @@ export function mount(root, { query }) {
 
 class Library {
   #root; #tab; #text; #parts = {}; #aborter = new AbortController(); #search = null; #timer = 0; #transcripts = [];
-  #next = null; #recordings = []; #shown = PAGE; #find; #ends = []; #loaded = false; #listed = "";
+  #next = null; #recordings = []; #shown = PAGE; #find; #ends = []; #loaded = false; #listed = new Map();
 
   constructor(root, query) {
     this.#root = root;
@@ -49,6 +49,14 @@ class Library {
       this.#show();
     });
     on(signed, "change", () => this.#load());
+    on(deletions, "change", () => {
+      this.#showTabs();
+      this.#show();
+    });
+    on(deletions, "deleted", ({ detail: { path, owner } }) => {
+      this.#recordings = this.#recordings.filter((item) => pathOf("audio", item.name) !== path || ownerOf(item) !== owner);
+      this.#transcripts = this.#transcripts.filter((item) => pathOf("transcripts", item.SessionId) !== path || ownerOf(item) !== owner);
+    });
     on(document, "visibilitychange", () => document.hidden || this.#load());
     this.#ends.push(installShortcuts({ search: () => this.#parts.search.focus() }));
     this.#showUploads();
@@ -149,7 +157,7 @@ class Library {
 
   get #matching() {
     const wanted = this.#text.toLowerCase();
-    return this.#recordings.filter(({ name }) => !isDeleted(pathOf("audio", name)) && (!wanted || name.toLowerCase().includes(wanted)));
+    return this.#recordings.filter((item) => !isDeleted(pathOf("audio", item.name), ownerOf(item)) && (!wanted || item.name.toLowerCase().includes(wanted)));
   }
 
   /** What the server can search for: it wants a letter or a digit. */
@@ -195,24 +203,42 @@ class Library {
 
   #show() {
     const { list, blank, more, status } = this.#parts;
-    const owners = new Set([...this.#recordings, ...this.#transcripts].map((item) => item.owner ?? item.Owner).filter((one) => one !== undefined && one !== null));
-    const owner = (item) => (owners.size > 1 ? (item.owner ?? item.Owner) : undefined);
+    const owners = new Set([...this.#recordings, ...this.#transcripts].map(ownerOf));
+    const several = owners.size > 1;
     const items = this.#tab === "recordings"
       ? this.#matching.slice(0, this.#shown)
-      : this.#transcripts.filter(({ SessionId }) => !isDeleted(pathOf("transcripts", SessionId)));
-    // What has not changed keeps the focus and an open menu.
-    const listed = JSON.stringify([this.#loaded, this.#tab, this.#text, this.#next, items, items.map(({ name }) => isRunning(name))]);
-    if (listed === this.#listed || list.querySelector(".menu")) return;
+      : this.#transcripts.filter((item) => !isDeleted(pathOf("transcripts", item.SessionId), ownerOf(item)));
+    const listed = new Map();
+    for (const item of items) {
+      const what = JSON.stringify([this.#tab, this.#text, several, item, isRunning(item.name)]);
+      const make = () => (this.#tab === "recordings" ? this.#recordingRow(item, several) : this.#transcriptRow(item, several));
+      listed.set(what, this.#listed.get(what) ?? make());
+    }
     this.#listed = listed;
-    const rows = items.map((item) => (this.#tab === "recordings" ? this.#recordingRow(item, owner(item)) : this.#transcriptRow(item, owner(item))));
-    list.replaceChildren(...rows);
+    const rows = [...listed.values()];
+    this.#place(rows);
     list.hidden = !rows.length;
     more.hidden = this.#tab === "recordings" ? this.#matching.length <= this.#shown : !this.#next;
     blank.hidden = !this.#loaded || rows.length > 0;
     if (!blank.hidden) blank.replaceChildren(...this.#nothing());
-    if (this.#text && this.#loaded) {
-      status.textContent = `${rows.length}${more.hidden ? "" : " or more"} ${this.#tab} found`;
-    } else status.textContent = "";
+    const found = this.#text && this.#loaded ? `${rows.length}${more.hidden ? "" : " or more"} ${this.#tab} found` : "";
+    if (status.textContent !== found) status.textContent = found;
+  }
+
+  /** List rows in this order. Those that stay are not touched: they keep the focus and an open menu. */
+  #place(rows) {
+    const { list, tabs } = this.#parts;
+    const kept = new Set(rows);
+    const before = [...list.children];
+    const focused = before.findIndex((row) => row.contains(document.activeElement));
+    for (const row of before) {
+      if (kept.has(row)) continue;
+      closeMenus(row);
+      row.remove();
+    }
+    rows.forEach((row, index) => row !== list.children[index] && list.insertBefore(row, list.children[index] ?? null));
+    if (focused < 0 || list.contains(document.activeElement)) return;
+    (rows[Math.min(focused, rows.length - 1)]?.querySelector("a") ?? tabs[this.#tab]).focus();
   }
 
   #nothing() {
@@ -226,11 +252,12 @@ class Library {
       : [h("h2", {}, "No transcripts yet"), h("p", {}, "Drop a recording above, try the sample, or ", h("a", { href: "#/listen" }, "listen to the microphone"), ".")];
   }
 
-  #transcriptRow(item, owner) {
+  #transcriptRow(item, several) {
     const { SessionId: id, Recording: name, Started, Ended, AudioSeconds, Engine } = item;
     const started = new Date(Started);
     const title = name ?? "Live";
     const running = !Ended && Date.now() - started < RUNNING_SECONDS * 1000;
+    const owner = ownerOf(item);
     const query = { owner };
     const link = (time) => `#/transcript/${part(id)}${hashQuery({ t: time, owner })}`;
     const path = pathOf("transcripts", id);
@@ -238,15 +265,15 @@ class Library {
       label: "More", glyph: "more", quiet: true, about: title,
       items: () => [
         ...downloadItems(id, stem(title), query).map(({ label, run }) => ({ label: `Download: ${label}`, run })),
-        ...(name && this.#recordings.some((one) => one.name === name) ? [{ label: "Rename the recording…", run: () => this.#rename(name, query) }] : []),
-        { label: "Delete the transcript", danger: true, run: () => deleteLater(path, query, `Transcript of “${title}” deleted.`, () => this.#changed()) },
+        ...(name && this.#recordings.some((one) => one.name === name && ownerOf(one) === owner) ? [{ label: "Rename the recording…", run: () => this.#rename(name, query) }] : []),
+        { label: "Delete the transcript", danger: true, run: () => deleteLater(path, query, `Transcript of “${title}” deleted.`) },
       ],
     });
     const found = this.#text && item.Excerpts.some(({ Pieces }) => Pieces.some(({ Hit }) => Hit));
     return h("li", {},
       h("div", { class: "grow" },
         h("a", { class: "title", href: link() }, title),
-        h("p", { class: "meta numbers" }, [day.format(started), clock(AudioSeconds), Engine, owner].filter(Boolean).join(" · "),
+        h("p", { class: "meta numbers" }, [day.format(started), clock(AudioSeconds), Engine, several && owner].filter(Boolean).join(" · "),
           running && h("span", { class: "badge live" }, "running")),
         found
           ? h("ul", { class: "hits" }, item.Excerpts.map((excerpt) => h("li", {},
@@ -255,32 +282,28 @@ class Library {
       more);
   }
 
-  #recordingRow(item, owner) {
+  #recordingRow(item, several) {
     const { name, size, duration, format } = item;
+    const owner = ownerOf(item);
     const query = { owner };
-    const href = `${recordingHash(name)}${hashQuery({ owner })}`;
+    // What is being recognised is the key's own.
+    const href = `${recordingHash(name)}${isRunning(name) ? "" : hashQuery({ owner })}`;
     const path = pathOf("audio", name);
     return h("li", {},
       h("div", { class: "grow" },
         h("a", { class: "title", href }, name),
         h("p", { class: "meta numbers" },
-          [duration === null ? "not audio" : clock(duration), bytes(size), format?.split("/")[0].toUpperCase(), owner].filter(Boolean).join(" · "),
+          [duration === null ? "not audio" : clock(duration), bytes(size), format?.split("/")[0].toUpperCase(), several && owner].filter(Boolean).join(" · "),
           isRunning(name) && h("span", { class: "badge live" }, "being transcribed"))),
       menu({
         label: "More", glyph: "more", quiet: true, about: name,
         items: () => [
-          ...(owner ? [] : [{ label: "Transcribe", run: () => { recognise(name); location.hash = recordingHash(name); } }]),
+          ...(several ? [] : [{ label: "Transcribe", run: () => { recognise(name); location.hash = recordingHash(name); } }]),
           { label: "Download", run: async () => h("a", { href: await readableUrl(path, query), download: name }).click() },
           { label: "Rename…", run: () => this.#rename(name, query) },
-          { label: "Delete", danger: true, run: () => deleteLater(path, query, `“${name}” deleted. Its transcripts remain.`, () => this.#changed()) },
+          { label: "Delete", danger: true, run: () => deleteLater(path, query, `“${name}” deleted. Its transcripts remain.`) },
         ],
       }));
-  }
-
-  #changed() {
-    if (this.#aborter.signal.aborted) return;
-    this.#showTabs();
-    this.#show();
   }
 
   async #rename(name, query) {
@@ -363,6 +386,7 @@ function uploadRow(entry) {
 
 const isRunning = (name) => recognitionOf(name)?.ended === false;
 const pieces = ({ Pieces }) => Pieces.map(({ Text, Hit }) => (Hit ? h("mark", {}, Text) : Text));
+const ownerOf = (item) => item.owner ?? item.Owner ?? undefined;
 const pathOf = (kind, name) => `${kind}/${part(name)}`;
 
 function hashQuery(values) {

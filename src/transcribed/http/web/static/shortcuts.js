@@ -23,6 +23,7 @@ const KEYS = [
     ["L", "Loop the segment, or end the loop"],
     ["+ / −", "Zoom the waveform"],
     ["/", "Search the library"],
+    ["Ctrl + Z", "Undo a deletion"],
     ["?", "This help"],
   ]],
 ];

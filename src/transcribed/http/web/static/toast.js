@@ -38,7 +38,8 @@ export function toast(message, { action = null, seconds = 6, kind = "info", oncl
   );
   const region = document.getElementById("toasts");
   region.append(element);
-  while (region.children.length > 4) region.firstElementChild.querySelector("button:last-child").click();
+  // What can still be undone or tried again is not pushed out.
+  if (region.children.length > 4) region.querySelector(".toast:not(:last-child, :has(.button:not(.quiet))) button")?.click();
   run();
   return close;
 }

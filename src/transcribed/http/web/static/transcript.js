@@ -11,7 +11,8 @@ import { toast } from "./toast.js";
 import { Waveform } from "./waveform.js";
 
 const POLL_SECONDS = 3;
-const POLLS_WITHOUT_NEWS = 40;
+const POLLS_WITHOUT_NEWS = 40; // after which they are rarer
+const RARE_POLL_SECONDS = 60;
 const LATE_STORE = 5; // tries to correct a segment that is not in the store yet
 
 /** Show the transcript `id`, or the recording `name`; `query` may have the time `t` and the `owner`. */
@@ -24,7 +25,7 @@ export function mount(root, { id = null, name = null, query }) {
 
 class TranscriptView {
   #root; #owner; #start; #id = null; #name = null; #info = null; #parts = {}; #segments; #waveform = null;
-  #player = null; #recognition = null; #aborter = new AbortController(); #follow = true; #hasAudio = false; #ends = [];
+  #player = null; #recognition = null; #aborter = new AbortController(); #follow = true; #hasAudio = false; #ends = []; #closeProblem = () => {};
 
   constructor(root, query) {
     this.#root = root;
@@ -75,8 +76,12 @@ class TranscriptView {
       onLoop: (line) => this.#toggleLoop([line.start, line.end]),
       onLink: (time) => this.#copyLink(time),
       onEdit: (line) => this.#edited(line),
-      onMessage: (text) => toast(text, { kind: "error", seconds: 0, action: { label: "Try again", run: () => this.#segments.retry() } }),
+      onMessage: (text) => {
+        this.#closeProblem(); // "Try again" saves all that is not saved.
+        this.#closeProblem = toast(text, { kind: "error", seconds: 0, action: { label: "Try again", run: () => this.#segments.retry() } });
+      },
       onSaved: (state) => {
+        if (state === "saved") this.#closeProblem();
         p.saved.textContent = { saving: "Saving…", saved: "Saved", unsaved: "Not saved" }[state];
         p.saved.classList.toggle("problem", state === "unsaved");
       },
@@ -95,7 +100,6 @@ class TranscriptView {
     listen(document, "touchmove", (event) => !p.dock.contains(event.target) && this.#unfollow(), { passive: true });
     listen(document, "keydown", ({ key, target }) =>
       ["PageUp", "PageDown", "Home", "End"].includes(key) && !target.closest("textarea, input, [role=slider]") && this.#unfollow());
-    listen(window, "beforeunload", (event) => this.#segments.unsaved && event.preventDefault());
     // A correction that is being typed is saved when the page is left.
     listen(window, "pagehide", () => this.#segments.leave());
   }
@@ -138,13 +142,13 @@ class TranscriptView {
             const link = h("a", { href: await readableUrl(`audio/${part(name)}`, this.#query), download: name });
             link.click();
           }),
-          ...(this.#owner ? [] : [item(this.#id ? "Transcribe again" : "Transcribe", () => this.#transcribe())]),
+          item(this.#id ? "Transcribe again" : "Transcribe", () => this.#transcribe()),
           ...(this.#recognition?.ended === false ? [] : [item("Rename the recording…", async () => {
             const renamed = await renameDialog(name, this.#query);
             if (!renamed) return;
             this.#name = renamed;
             this.#showHead();
-            if (!this.#id) history.replaceState(null, "", `#/recording/${part(renamed)}`);
+            if (!this.#id) history.replaceState(null, "", `#/recording/${part(renamed)}${this.#owner === undefined ? "" : `?${new URLSearchParams(this.#query)}`}`);
           })]),
         ]
         : []),
@@ -156,7 +160,7 @@ class TranscriptView {
   }
 
   #delete(path, message) {
-    deleteLater(path, this.#query, message, () => {});
+    deleteLater(path, this.#query, message);
     location.hash = "#/library";
   }
 
@@ -186,7 +190,7 @@ class TranscriptView {
     }
     this.#name = this.#info.Recording;
     this.#showHead();
-    const audio = this.#name ? this.#openAudio() : Promise.resolve();
+    const audio = this.#name && !this.#hasAudio ? this.#openAudio() : null;
     await this.#segments.fill(this.#info.Transcript.Results);
     await audio;
     this.#showKnown();
@@ -197,7 +201,7 @@ class TranscriptView {
   async #openRecording() {
     this.#showHead();
     const running = recognitionOf(this.#name);
-    if (running && !this.#owner && running.state !== "failed") this.#watch(running);
+    if (running && this.#owner === undefined && running.state !== "failed") this.#watch(running);
     const [audio, found] = await Promise.all([
       this.#openAudio(),
       running && !running.ended ? null
@@ -211,7 +215,7 @@ class TranscriptView {
     } else if (audio === "missing") {
       this.#sayBlank("There is no such recording", "It was deleted or renamed, or the link is not whole.",
         h("a", { class: "button", href: "#/library" }, "To the library"));
-    } else if (!this.#owner) {
+    } else {
       this.#sayBlank("Not transcribed yet", "The words appear here as they are recognised.",
         h("button", { class: "button primary", type: "button", onclick: () => this.#transcribe() }, "Transcribe"));
     }
@@ -220,10 +224,12 @@ class TranscriptView {
   /** Whoever looks on while a live session is written sees it grow. A killed server never ends a transcript. */
   async #poll() {
     const { signal } = this.#aborter;
-    for (let quiet = 0; quiet < POLLS_WITHOUT_NEWS && !this.#info.Ended; quiet++) {
-      await new Promise((done) => setTimeout(done, POLL_SECONDS * 1000));
-      if (signal.aborted) return;
-      if (document.hidden || this.#recognition) continue;
+    for (let quiet = 0; !this.#info.Ended; ) {
+      const wait = quiet < POLLS_WITHOUT_NEWS ? POLL_SECONDS : RARE_POLL_SECONDS;
+      await new Promise((done) => setTimeout(done, wait * 1000));
+      if (signal.aborted || this.#recognition) return;
+      if (document.hidden) continue;
+      quiet++;
       try {
         const now = await getJson(`transcripts/${part(this.#id)}.json`, { query: this.#query, signal });
         const news = now.Transcript.Results.slice(this.#segments.count);
@@ -232,7 +238,7 @@ class TranscriptView {
         this.#info = now;
         if (news.length || now.Ended) this.#showHead();
       } catch (error) {
-        if (error.name === "AbortError" || error.status === 404) return;
+        if (error.name === "AbortError" || error.status === 404 || error.status === 401) return;
       }
     }
     this.#showKnown();
@@ -252,17 +258,41 @@ class TranscriptView {
 
   // --- Recognition
 
-  #transcribe() {
+  async #transcribe() {
+    try {
+      if (!(await this.#isOwn())) throw new Error("A key transcribes its own owner's recordings only. Sign in with a key of this one's owner.");
+    } catch (error) {
+      toast(error.message, { kind: "error" });
+      return;
+    }
+    if (this.#aborter.signal.aborted) return;
     this.#say("");
     this.#sayBlank("");
     forget(this.#name);
     const begun = recognise(this.#name);
-    if (!this.#id) return this.#watch(begun);
+    if (!this.#id && this.#owner === undefined) {
+      this.#watch(begun);
+      return;
+    }
     // Another transcript of the same recording: the page begins anew with it.
     const there = `#/recording/${part(this.#name)}`;
     if (location.hash === there) dispatchEvent(new HashChangeEvent("hashchange"));
     else location.hash = there;
-    return undefined;
+  }
+
+  /** Whether the key's own owner has this recording, and not another one of the same name. */
+  async #isOwn() {
+    if (this.#owner === undefined) return true;
+    const etag = async (query) => {
+      try {
+        return (await request(`audio/${part(this.#name)}`, { method: "HEAD", query })).headers.get("ETag");
+      } catch (error) {
+        if (error.status === 404) return null;
+        throw error;
+      }
+    };
+    const [own, shown] = await Promise.all([etag({}), etag(this.#query)]);
+    return own !== null && own === shown;
   }
 
   #watch(recognition) {
@@ -328,7 +358,7 @@ class TranscriptView {
     const heard = this.#info?.AudioSeconds ?? length;
     if (!this.#recognition && this.#hasAudio && this.#info?.Ended && length > heard + 2) {
       this.#say(`This transcript ends at ${clock(heard)} of ${clock(length)}: it was interrupted.`,
-        ...(this.#owner ? [] : [h("button", { class: "button small", type: "button", onclick: () => this.#transcribe() }, "Transcribe again")]));
+        h("button", { class: "button small", type: "button", onclick: () => this.#transcribe() }, "Transcribe again"));
     }
   }
 
