@@ -4,11 +4,12 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 from websockets.sync.client import connect
 
 if TYPE_CHECKING:
@@ -146,6 +147,47 @@ def test_what_is_no_audio_is_refused_with_the_servers_reason(new_page: NewPage, 
     expect(row).to_have_count(0)
 
 
+def test_what_is_tried_again_is_not_uploaded_again(new_page: NewPage, server: "Server") -> None:
+    refused: list[WebSocketRoute] = []
+
+    def answer(socket: WebSocketRoute) -> None:
+        if refused:
+            socket.connect_to_server()
+            return
+        refused.append(socket)
+        error = {"Code": "InternalFailureException", "Message": "The recognition has failed."}
+        socket.on_message(lambda _: socket.send(json.dumps({"Error": error})))
+
+    page = new_page("/health")
+    page.route_web_socket(re.compile("/stream"), answer)
+    page.goto("/#/library")
+    content = (DATA / "test.wav").read_bytes()
+    page.set_input_files(
+        "input[type=file]", files=[{"name": "again.wav", "mimeType": "audio/wav", "buffer": content}]
+    )
+    page.wait_for_url("**/#/recording/again.wav", timeout=LONG)
+    page.get_by_role("link", name="Library").click()
+    row = page.get_by_role("list", name="Uploads").get_by_role("listitem")
+    expect(row).to_contain_text("The recognition has failed.")
+    row.get_by_role("button", name="Try again").click()
+    page.wait_for_url("**/#/transcript/*", timeout=LONG)
+    expect(page.get_by_role("heading", level=1)).to_have_text("again.wav")
+    assert [name for name in server.stored if "again" in name] == ["again.wav"]
+
+
+def test_a_recording_that_has_a_transcript_is_opened_with_one_player(
+    new_page: NewPage, speech: dict[str, Any]
+) -> None:
+    assert speech["Recording"] == "speech.mp3"
+    page = new_page("/#/library?tab=recordings")
+    peaks: list[str] = []
+    page.on("request", lambda request: peaks.append(request.url) if "/peaks" in request.url else None)
+    page.get_by_role("link", name="speech.mp3").click()
+    expect(page.locator(".segment .word").first).to_be_visible()
+    until(page, "audio.readyState >= 1")
+    assert len(peaks) == 1
+
+
 def test_a_word_that_is_clicked_is_heard_from_its_start(new_page: NewPage, speech: dict[str, Any]) -> None:
     page = opened(new_page, speech)
     items = [item for r in speech["Transcript"]["Results"] for item in r["Alternatives"][0]["Items"]]
@@ -254,6 +296,96 @@ def test_a_correction_that_cannot_be_saved_is_kept_and_saved_later(
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_text("Saved", exact=True)).to_be_visible()
     assert server.http.get(f"/transcripts/{transcript['SessionId']}.txt").text.strip() == "Kept"
+
+
+def test_a_correction_that_is_not_saved_is_shown_wherever_one_goes(new_page: NewPage) -> None:
+    page = new_page("/#/library")
+    found = page.evaluate(
+        """async () => {
+          const { Segments } = await import("/web/segments.js");
+          const results = Array.from({ length: 200 }, (_, number) => ({
+            ResultId: `kept-${number}`, StartTime: number * 5, EndTime: number * 5 + 4, IsPartial: false,
+            Alternatives: [{ Transcript: "said", Items: [{ Type: "pronunciation", Content: "said",
+              StartTime: number * 5, EndTime: number * 5 + 1 }] }] }));
+          const list = document.createElement("div");
+          document.getElementById("main").replaceChildren(list);
+          const becomes = async (condition) => {
+            for (const end = Date.now() + 20000; !condition() && Date.now() < end; )
+              await new Promise(requestAnimationFrame);
+          };
+          const open = async (save) => {
+            list.replaceChildren();
+            const segments = new Segments(list, { save, onSaved() {}, onMessage() {}, onEdit() {} });
+            await segments.fill(results);
+            return segments;
+          };
+          const isLeft = () => dispatchEvent(new Event("beforeunload", { cancelable: true }));
+          const found = {};
+
+          const first = await open(async () => { throw new Error("The server is away."); });
+          const line = first.at(0);
+          await becomes(() => line.near);
+          first.edit(line);
+          list.querySelector("textarea").value = "meant";
+          first.leave();
+          await becomes(() => line.failed);
+          first.reveal(first.at(1000));
+          await becomes(() => !line.near);
+          first.reveal(line);
+          await becomes(() => line.near && line.spans);
+          found.shown = line.body.textContent;
+          found.leftUnsaved = isLeft();
+          first.destroy();
+
+          const saved = [];
+          const again = await open(async (_, text) => { saved.push(text); return results[0]; });
+          await becomes(() => again.at(0).draft === null);
+          return { ...found, saved, leftSaved: isLeft() };
+        }"""
+    )
+    assert found == {
+        "shown": "meant not saved",
+        "leftUnsaved": False,
+        "saved": ["meant"],
+        "leftSaved": True,
+    }
+
+
+def test_an_admin_has_the_recordings_of_others(
+    new_page: NewPage,
+    watch: "Watch",
+    run_server: "Callable[..., AbstractContextManager[Server]]",
+    tmp_path: Path,
+    eventually: Callable[..., None],
+) -> None:
+    keys, script = tmp_path / "keys", tmp_path / "script.json"
+    keys.write_text("anna tr_of_anna_0123456789\nboss tr_of_the_boss_0123456789 admin\n")
+    script.write_text('{"events": []}')
+    options = ["--access-keys", str(keys), "--engine", "scripted", "--script", str(script)]
+    watch.expected = ["401"]
+    with run_server(*options) as guarded:
+        watch.origin = "{}:{}".format(*guarded.address)
+        for name in ("hers.wav", "more.wav"):
+            stored(guarded, name, "test.wav")
+        page = new_page(f"{guarded.url}/#/library?tab=recordings")
+        page.get_by_label("Access key").fill("tr_of_the_boss_0123456789")
+        page.keyboard.press("Enter")
+        row = page.get_by_role("link", name="hers.wav")
+        row.click()
+        expect(page.get_by_label("Position in the recording")).to_be_visible()
+        until(page, "audio.readyState >= 1")
+
+        page.go_back()
+        page.get_by_role("button", name="More: hers.wav").click()
+        page.get_by_role("menuitem", name="Delete").click()
+        expect(row).to_have_count(0)
+        expect(page.get_by_role("link", name="more.wav")).to_be_focused()
+        page.keyboard.press("Control+Z")
+        expect(row).to_be_visible()
+        page.get_by_role("button", name="More: hers.wav").click()
+        page.get_by_role("menuitem", name="Delete").click()
+        page.goto(f"{guarded.url}/health")
+        eventually(lambda: guarded.http.get("/audio/hers.wav").status_code == 404, 5, "it is deleted")
 
 
 def test_a_recording_is_renamed(new_page: NewPage, server: "Server") -> None:

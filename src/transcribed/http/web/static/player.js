@@ -24,6 +24,7 @@ function stored() {
  */
 export class Player {
   #url; #onTime; #onState; #onProblem; #frame = 0; #loop = null; #wanted = null; #retried = false; #loading = null;
+  #destroyed = false;
 
   constructor(url, { onTime, onState, onProblem }) {
     this.#url = url;
@@ -55,7 +56,9 @@ export class Player {
   load() {
     this.#loading ??= (async () => {
       try {
-        this.audio.src = await this.#url();
+        const address = await this.#url();
+        if (this.#destroyed) return;
+        this.audio.src = address;
         if (this.#wanted !== null) this.audio.currentTime = this.#wanted;
         this.#wanted = null;
       } catch (error) {
@@ -68,6 +71,7 @@ export class Player {
 
   async play() {
     await this.load();
+    if (this.#destroyed) return;
     try {
       await this.audio.play();
     } catch (error) {
@@ -115,6 +119,7 @@ export class Player {
   }
 
   destroy() {
+    this.#destroyed = true;
     cancelAnimationFrame(this.#frame);
     this.#onTime = this.#onState = this.#onProblem = () => {};
     this.audio.pause();

@@ -91,7 +91,9 @@ class Recognition extends EventTarget {
     if (PASSING.has(Code)) this.#again(Message, RetryAfter);
     else if (KEY.has(Code)) {
       this.#close();
-      if (await signIn(Message)) this.open();
+      const signed = await signIn(Message);
+      if (this.ended) return; // It was stopped meanwhile.
+      if (signed) this.open();
       else this.#end("failed", Message);
     } else this.#end("failed", Message);
   }
@@ -125,6 +127,7 @@ class Recognition extends EventTarget {
 }
 
 const recognitions = new Map();
+const KEPT = 4; // recognitions that have ended, whose results are kept until somebody looks at them
 
 /** The recognition of a recording that this tab has begun last, or undefined. */
 export const recognitionOf = (name) => recognitions.get(name);
@@ -133,6 +136,9 @@ export const recognitionOf = (name) => recognitions.get(name);
 export function recognise(name) {
   const known = recognitions.get(name);
   if (known && !known.ended) return known;
+  recognitions.delete(name);
+  const ended = [...recognitions.values()].filter((one) => one.ended);
+  for (const old of ended.slice(0, -KEPT)) recognitions.delete(old.name);
   const begun = new Recognition(name);
   recognitions.set(name, begun);
   changed();
@@ -174,7 +180,7 @@ export function free(name, taken) {
 export function uploadAll(files) {
   const added = [...files].map((file) => ({
     file, name: acceptable(file.name), state: "waiting", fraction: 0, message: "", aborter: new AbortController(),
-    shows: files.length === 1,
+    stored: false, shows: files.length === 1,
   }));
   if (!added.length) return;
   uploads.push(...added);
@@ -186,8 +192,13 @@ export function uploadAll(files) {
 export function cancelUpload(entry) {
   entry.aborter.abort();
   if (entry.state === "transcribing") recognitions.get(entry.name)?.stop();
-  uploads.splice(uploads.indexOf(entry), 1);
+  remove(entry);
   changed();
+}
+
+function remove(entry) {
+  const place = uploads.indexOf(entry);
+  if (place >= 0) uploads.splice(place, 1);
 }
 
 export function retryUpload(entry) {
@@ -201,23 +212,27 @@ async function work() {
     try {
       entry.state = "uploading";
       changed();
-      const stored = new Set((await getJson("audio")).map(({ name }) => name));
-      entry.name = free(entry.name, stored);
-      entry.name = await upload(entry.file, {
-        name: entry.name,
-        signal: entry.aborter.signal,
-        onprogress: (fraction) => {
-          entry.fraction = fraction;
-          changed();
-        },
-      });
+      const { signal } = entry.aborter;
+      const taken = new Set((await getJson("audio", { signal })).map(({ name }) => name));
+      // What was stored before its recognition failed is not stored once more.
+      if (!entry.stored || !taken.has(entry.name)) {
+        entry.name = await upload(entry.file, {
+          name: free(entry.name, taken),
+          signal,
+          onprogress: (fraction) => {
+            entry.fraction = fraction;
+            changed();
+          },
+        });
+        entry.stored = true;
+      }
       entry.state = "transcribing";
       const recognition = recognise(entry.name);
       // Whoever has gone elsewhere meanwhile stays there.
       if (entry.shows && location.hash.startsWith("#/library")) location.hash = recordingHash(entry.name);
       await ended(recognition);
       if (recognition.state === "failed") throw new Error(recognition.message);
-      uploads.splice(uploads.indexOf(entry), 1);
+      remove(entry);
     } catch (error) {
       if (error.name !== "AbortError") Object.assign(entry, { state: "failed", message: error.message });
     }

@@ -9,6 +9,10 @@ const BLOCK = 25; // lines that are laid out together
 const FRAME_MS = 6; // how long lines are shown in one frame
 const PAUSE = 0.3; // seconds after a word in which it still counts as being played
 
+/** Corrections that are not in the store, by the ids of their results, whichever transcript is shown. */
+const unsaved = new Map();
+addEventListener("beforeunload", (event) => unsaved.size && event.preventDefault());
+
 /** What a result says, and with which words: `{text, words: [{text, start, end, confidence}], recognised}`. */
 export function spoken(result) {
   const [now, recognised = null] = result.Alternatives;
@@ -86,7 +90,6 @@ export class Segments {
   }
 
   get count() { return this.#lines.length; }
-  get unsaved() { return this.#saving > 0 || this.#lines.some((line) => line.draft !== null); }
   /** The text of all segments, a line each. */
   get text() {
     return this.#lines.filter((line) => line.text)
@@ -107,20 +110,23 @@ export class Segments {
   /** Show the state of one segment: a new one, or a known one that has changed. */
   put(result) {
     const { number, transcript } = identity(result);
+    const id = result.ResultId;
     let line = this.#byNumber.get(number);
     const known = Boolean(line);
-    line ??= { number, draft: null, spans: null, carried: null, saving: null, near: false };
+    // What could not be saved when the transcript was left is saved when it is opened again.
+    line ??= { number, id, draft: null, failed: false, spans: null, carried: unsaved.get(id) ?? null, saving: null, near: false };
     // A recognition that began anew does not know what was corrected before.
-    if (known && line.transcript !== transcript && line.recognised !== null) line.carried = line.text;
+    if (line.id !== id && (line.draft ?? line.recognised) !== null) line.carried = line.draft ?? line.text;
+    if (line.id !== id && unsaved.delete(line.id)) unsaved.set(id, line.carried);
     Object.assign(line, spoken(result), {
-      transcript, start: result.StartTime, end: result.EndTime, partial: result.IsPartial, spans: null,
+      id, transcript, start: result.StartTime, end: result.EndTime, partial: result.IsPartial, spans: null,
     });
     if (!known) this.#add(line);
     else this.#renew(line);
     if (line.carried !== null && !line.partial) {
       const text = line.carried;
       line.carried = null;
-      this.#save(line, text);
+      this.#save(line, text === line.recognised ? null : text);
     }
     return line;
   }
@@ -205,13 +211,20 @@ export class Segments {
   }
 
   #plain(line) {
-    line.body.textContent = line.voice ? `${line.voice} ${line.text}` : line.text;
+    const text = line.draft ?? line.text;
+    line.body.textContent = line.voice ? `${line.voice} ${text}` : text;
   }
 
   #show(line) {
     if (this.#editing?.line === line) return;
     line.body.replaceChildren();
     if (line.voice) line.body.append(h("span", { class: "segment-voice" }, line.voice), " ");
+    if (line.draft !== null) {
+      line.spans = [];
+      line.body.append(line.draft);
+      if (line.failed) line.body.append(" ", h("span", { class: "badge warn" }, "not saved"));
+      return;
+    }
     if (!line.text && line.recognised !== null) {
       line.body.append(h("s", { title: "Hidden by a correction" }, line.recognised));
     }
@@ -227,7 +240,6 @@ export class Segments {
     if (line.recognised !== null) {
       line.body.append(" ", h("span", { class: "badge", title: `Recognised: ${line.recognised}` }, "corrected"));
     }
-    if (line.draft !== null) line.body.append(" ", h("span", { class: "badge warn" }, "not saved"));
   }
 
   #lineOf(target) { return target.closest?.(".segment")?.line; }
@@ -387,26 +399,30 @@ export class Segments {
   }
 
   async #save(line, text) {
-    line.draft = text ?? line.recognised ?? line.text;
-    const shown = line.draft;
-    line.body.textContent = shown;
+    const shown = (line.draft = text ?? line.recognised ?? line.text);
+    line.failed = false;
+    unsaved.set(line.id, shown);
+    this.#show(line);
     this.#saving++;
     this.#does.onSaved("saving");
     try {
       // One after the other, so that the last one counts.
       line.saving = (line.saving ?? Promise.resolve()).catch(() => {}).then(() => this.#does.save(line, text));
       const result = await line.saving;
-      if (line.draft === shown) line.draft = null;
-      if (line.draft === null) this.put(result);
-    } catch (error) {
-      this.#show(line);
-      if (this.#editing?.line !== line) {
-        line.body.replaceChildren(shown, " ", h("span", { class: "badge warn" }, "not saved"));
+      if (line.draft === shown) {
+        line.draft = null;
+        unsaved.delete(line.id);
+        this.put(result);
       }
+    } catch (error) {
+      line.failed = true;
+      this.#show(line);
+      // What is not in the store, such as a transcript that was deleted, is no reason to stay.
+      if (error.status === 404) unsaved.delete(line.id);
       this.#does.onMessage(`The correction at ${clock(line.start)} is not saved: ${error.message}`);
     }
     this.#saving--;
-    if (!this.#saving) this.#does.onSaved(this.unsaved ? "unsaved" : "saved");
+    if (!this.#saving) this.#does.onSaved(this.#lines.some((one) => one.draft !== null) ? "unsaved" : "saved");
   }
 
   /** Save again what could not be saved. */

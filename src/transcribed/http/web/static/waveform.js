@@ -27,7 +27,7 @@ export function spokenClock(seconds) {
 export class Waveform {
   #host; #view; #probe; #canvas; #played; #region; #cursor; #hover; #hoverTime; #duration = 0; #peaks = null;
   #secondsPerPeak = 0.02; #time = 0; #span = null; #known = 0; #zoom = 1; #start = 0; #drag = null;
-  #observer; #scheme; #frame = 0; #onSeek; #onRegion; #width = 0; #height = 0; #pointer = 0;
+  #observer; #scheme; #frame = 0; #onSeek; #onRegion; #width = 0; #height = 0; #pointer = 0; #said = 0;
 
   constructor(host, { onSeek, onRegion, label = "Position in the recording" }) {
     this.#host = host;
@@ -96,9 +96,10 @@ export class Waveform {
   }
 
   /** Where playback is. While it plays, a zoomed view turns its page when the cursor leaves it. */
-  setTime(seconds, follow = false) {
+  setTime(seconds, playing = false) {
+    const jumped = Math.abs(seconds - this.#time) > 1;
     this.#time = seconds;
-    if (follow && this.#zoom > 1 && !this.#drag) {
+    if (playing && this.#zoom > 1 && !this.#drag) {
       if (seconds < this.#start || seconds > this.#start + this.#shown) {
         this.#start = seconds - this.#shown * 0.1;
         this.#clamp();
@@ -106,7 +107,9 @@ export class Waveform {
       }
     }
     this.#place();
-    this.#say();
+    // A screen reader reads each change out while the slider has the focus: there only a seek is one.
+    const least = !playing || jumped ? 0 : document.activeElement === this.#view ? Infinity : 1;
+    if (Math.abs(seconds - this.#said) >= least) this.#say();
   }
 
   setRegion(span) {
@@ -133,13 +136,9 @@ export class Waveform {
   #clamp() { this.#start = Math.min(this.#duration - this.#shown, Math.max(0, this.#start)); }
 
   #say() {
-    const view = this.#view;
-    if (document.activeElement !== view && view.hasAttribute("aria-valuenow") && this.#time > 0) {
-      const moved = Math.abs(this.#time - Number(view.getAttribute("aria-valuenow")));
-      if (moved < 1) return;
-    }
-    view.setAttribute("aria-valuenow", this.#time.toFixed(1));
-    view.setAttribute("aria-valuetext", `${spokenClock(this.#time)} of ${spokenClock(this.#duration)}`);
+    this.#said = this.#time;
+    this.#view.setAttribute("aria-valuenow", this.#time.toFixed(1));
+    this.#view.setAttribute("aria-valuetext", `${spokenClock(this.#time)} of ${spokenClock(this.#duration)}`);
   }
 
   // A burst of changes is drawn once, with the next frame.
@@ -248,6 +247,7 @@ export class Waveform {
       const box = view.getBoundingClientRect();
       return [event.clientX - box.left, event.clientY - box.top];
     };
+    view.addEventListener("focus", () => this.#say());
     view.addEventListener("pointerdown", (event) => {
       if (event.button !== 0 || !this.#duration) return;
       const [x, y] = at(event);
