@@ -203,6 +203,7 @@ class Library {
 
   #show() {
     const { list, blank, more, status } = this.#parts;
+    if (list.querySelector(".menu")) return; // It is not taken away while somebody reads it.
     const owners = new Set([...this.#recordings, ...this.#transcripts].map(ownerOf));
     const several = owners.size > 1;
     const items = this.#tab === "recordings"
