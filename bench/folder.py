@@ -26,7 +26,7 @@ import jiwer
 import numpy as np
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from accuracy import READ_SETS
+from accuracy import READ
 from live.peers import PEERS, offline
 from running import machine
 from transcribed.audio.formats import SAMPLE_RATE, Samples, silence
@@ -103,7 +103,7 @@ def _measure(row: str, command: Sequence[object], corpus: Corpus, out: Path) -> 
 
 def _build(speech: Path, folder: Path, seconds: float) -> Corpus:
     entries = [json.loads(line) for line in (speech / "manifest.jsonl").read_text().splitlines()]
-    read = [entry for entry in entries if entry["text"] and entry["path"].split("/")[0] in READ_SETS]
+    read = [entry for entry in entries if entry["text"] and entry["path"].split("/")[0] in READ]
     chance = random.Random(4)
     utterances = _endless(speech, read, chance)
     folder.mkdir()

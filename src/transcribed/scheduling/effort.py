@@ -5,9 +5,9 @@ import math
 from transcribed.engines.base import Effort, StepKind
 from transcribed.scheduling.policy import PROMISED_INTERVAL
 
-_REDUCED_ABOVE = 0.28
+_REDUCED_ABOVE = 0.16
 """The mean wait of partials, in seconds, above which their effort is reduced."""
-_RESTORED_BELOW = 0.12
+_RESTORED_BELOW = 0.08
 """The mean wait below which they get full effort again. With full effort it should stay below the above."""
 _SHORTEST_TIME = 5.0
 """The least number of seconds for which the effort stays reduced."""
