@@ -62,7 +62,7 @@ def test_a_segment_keeps_its_effort() -> None:
     assert stream.of(StepKind.PARTIAL, rule) is FULL
     assert stream.of(StepKind.FINAL, rule) is FULL
     assert stream.of(StepKind.PARTIAL, rule) is REDUCED
-    rule.update(10.0, 0.1)
+    rule.update(10.0, 0.06)
     assert stream.of(StepKind.PARTIAL, rule) is REDUCED
     assert stream.of(StepKind.FINAL, rule) is FULL
     assert stream.of(StepKind.PARTIAL, rule) is FULL

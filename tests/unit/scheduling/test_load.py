@@ -8,7 +8,7 @@ from transcribed.scheduling.load import Load
 from transcribed.scheduling.meter import Meter, Step
 from transcribed.scheduling.policy import FULL_QUALITY_PART, OVERHEAD, PROMISED_INTERVAL
 
-FITS = 24
+FITS = 23
 """The streams that the simulated machine of two cores serves with a word latency of a second."""
 FITS_BESIDE = 15
 """The same beside a program that takes a third of the machine."""
