@@ -182,6 +182,7 @@ def test_a_recording_that_has_a_transcript_is_opened_with_one_player(
     page = new_page("/#/library?tab=recordings")
     peaks: list[str] = []
     page.on("request", lambda request: peaks.append(request.url) if "/peaks" in request.url else None)
+    page.get_by_role("searchbox").fill("speech.mp3")
     page.get_by_role("link", name="speech.mp3").click()
     expect(page.locator(".segment .word").first).to_be_visible()
     until(page, "audio.readyState >= 1")
@@ -392,11 +393,14 @@ def test_a_recording_is_renamed(new_page: NewPage, server: "Server") -> None:
     stored(server, "old name.wav", "test.wav")
     page = new_page("/#/library?tab=recordings")
     # The shared server has more recordings than the page shows at once.
-    page.get_by_role("searchbox").fill("name.wav")
+    page.get_by_role("searchbox").fill("old name")
+    expect(page.get_by_text("1 recordings found")).to_be_visible()
     page.get_by_role("button", name="More: old name.wav").click()
     page.get_by_role("menuitem", name="Rename").click()
     page.get_by_role("textbox", name="Name").fill("new name.wav")
     page.keyboard.press("Enter")
+    expect(page.get_by_text("Nothing found")).to_be_visible()
+    page.get_by_role("searchbox").fill("new name")
     expect(page.get_by_role("link", name="new name.wav")).to_be_visible()
     assert server.http.get("/audio/old name.wav").status_code == 404
 
