@@ -51,14 +51,14 @@ class OpenSegment:
     ) -> Sequence[Hypothesis]:
         """Recognise the segment up to `end` at a low cost. Nothing is returned if nothing has changed."""
         words = self._recogniser.partial(audio, end, endpointer.speech, effort)
-        return self._show(end, words, endpointer, min(endpointer.earliest_end, audio.end))
+        return self._show(audio, end, words, endpointer)
 
     def ahead(
         self, audio: SampleBuffer, end: int, endpointer: Endpointer, effort: Effort
     ) -> Sequence[Hypothesis]:
         """Recognise the segment as if it ended at `end`, and return the result as a partial."""
         words = self._recogniser.final(audio, end, endpointer.speech, effort)
-        return self._show(end, words, endpointer, min(endpointer.earliest_end, audio.end))
+        return self._show(audio, end, words, endpointer)
 
     def final(self, audio: SampleBuffer, closed: SegmentClosed, effort: Effort) -> Sequence[Hypothesis]:
         """Recognise the closed segment. The final follows a partial of the same text, unless it was shown.
@@ -77,7 +77,7 @@ class OpenSegment:
         return hypotheses
 
     def _show(
-        self, end: int, recognised: Sequence[Word], endpointer: Endpointer, earliest_end: int
+        self, audio: SampleBuffer, end: int, recognised: Sequence[Word], endpointer: Endpointer
     ) -> Sequence[Hypothesis]:
         words = self._words(recognised)
         if end - self._start <= self._shortest_cut:
@@ -85,8 +85,9 @@ class OpenSegment:
         settled = self._stabilizer.settled
         if settled > len(self._settled_words):
             # No later result may end before the settled words, whose times must not change.
+            earliest = min(endpointer.earliest_end, audio.end) / SAMPLE_RATE
             new = words[len(self._settled_words) : settled]
-            self._settled_words += [ending_by(word, earliest_end / SAMPLE_RATE) for word in new]
+            self._settled_words += [ending_by(word, earliest) for word in new]
             words[:settled] = self._settled_words
             self._recogniser.settle(settled)
         if not endpointer.paused:
