@@ -20,17 +20,10 @@ from transcribed.http.security_headers import PAGE_PERMISSIONS, PAGE_POLICY
 # type.
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
-    ".flac": "audio/flac",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
     ".mp3": "audio/mpeg",
-    ".ogg": "audio/ogg",
-    ".png": "image/png",
     ".svg": "image/svg+xml; charset=utf-8",
-    ".wav": "audio/wav",
-    ".webmanifest": "application/manifest+json",
-    ".woff2": "font/woff2",
 }
 _PAGE_SUFFIX = ".html"
 _PAGE_HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Permissions-Policy": PAGE_PERMISSIONS}
