@@ -28,12 +28,14 @@ from transcribed.http.amazon.handler import Limits
 from transcribed.http.amazon.opening import AmazonFront
 from transcribed.http.authentication import Authentication
 from transcribed.http.native import routes as native
+from transcribed.http.openai import models as openai_models
 from transcribed.http.relay import Relays
 from transcribed.http.sign_ins import SignIns
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
 from transcribed.http.vosk import routes as vosk
 from transcribed.http.web import routes as web
 from transcribed.loading import Engines, favoured_phrases
+from transcribed.options import Capabilities
 from transcribed.scheduling.accounts import Accounts
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
@@ -132,6 +134,7 @@ class Application:
         limits = Limits(settings.longest_stream, settings.strict_end)
         front = AmazonFront(self._transcription, limits)
         self.asgi.include_router(amazon.router(front, self._relays))
+        self.asgi.include_router(openai_models.router(self._capabilities))
         self.asgi.include_router(tokens.router(self.access_keys))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
         self.metrics = metrics.metrics_registry(
@@ -148,6 +151,11 @@ class Application:
         if self._relays.stopping.is_set():
             raise Stopping
         return self._engines.get(name)
+
+    def _capabilities(self) -> list[Capabilities]:
+        """The capabilities of all engines, the default first. Raises as `engine`."""
+        self.engine()
+        return [each.capabilities for each in self._engines.all]
 
     def transcripts(self) -> Transcripts:
         """The transcripts. Raises Unavailable until they are open, which is before an engine is loaded."""

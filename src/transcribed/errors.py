@@ -40,6 +40,18 @@ class InvalidName(BadRequest):
     """A media name that no store accepts."""
 
 
+class InvalidField(BadRequest):
+    """A field of a request is not valid. `field` is its name in the client's protocol."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class MissingField(InvalidField):
+    """A required field of a request is missing."""
+
+
 class UnreadableAudio(BadRequest):
     """Bytes that cannot be decoded as audio."""
 
@@ -102,6 +114,14 @@ class NotFound(TranscribedError):
     """Nothing is stored under the name."""
 
     code = "NotFoundException"
+
+
+class UnknownModel(NotFound):
+    """No engine and no model has the name. `field` is the name of the field that has it."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class MediaChanged(TranscribedError):

@@ -30,6 +30,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "protocols"
 PAGE = (FOLDER / "native.md").read_text()
 AMAZON = (FOLDER / "amazon.md").read_text()
 VOSK = (FOLDER / "vosk.md").read_text()
+OPENAI = (FOLDER / "openai.md").read_text()
 
 
 def section(heading: str) -> str:
@@ -63,7 +64,7 @@ def test_the_routes_are_those_of_the_app(application: Application) -> None:
     routes = set(_routes(application.asgi))
     streams = {"/stream", "/live/{id}", "/vosk", "/", amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
     assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], *streams}
-    headings = [line for line in (PAGE + AMAZON + VOSK).splitlines() if line.startswith("#")]
+    headings = [line for line in (PAGE + AMAZON + VOSK + OPENAI).splitlines() if line.startswith("#")]
     documented = {found for line in headings for found in re.findall(r"`(\w+) (/[^`]*)`", line)}
     assert documented == routes
 

@@ -83,6 +83,8 @@ DOORS = {
     "GET /vocabularies/{name}": Door(READ, 404),
     "PUT /vocabularies/{name}": Door(TRANSCRIBE, 200, b"Siobhan"),
     "DELETE /vocabularies/{name}": Door(TRANSCRIBE, 404),
+    "GET /v1/models": Door(READ, 200),
+    "GET /v1/models/{model}": Door(READ, 404),
     "WebSocket /stream": Door(TRANSCRIBE, "it hears", query={"format": "json"}),
     "WebSocket /live/{id}": Door(READ, "it hears"),
     "WebSocket /vosk": Door(TRANSCRIBE, "it hears"),
@@ -93,6 +95,7 @@ DOORS = {
 NAMES = {"name": "unknown", "transcript": _UNKNOWN_TRANSCRIPT, "form": "txt", "number": "0"} | {
     "id": "unknown",
     "file": "favicon.svg",
+    "model": "unknown",
 }
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transcribed.errors import RETRY_SECONDS, LimitExceeded, TooLarge, TranscribedError
+from transcribed.errors import LimitExceeded, TooLarge, TranscribedError
 from transcribed.http.addresses import subscriber
+from transcribed.http.errors import response
 from transcribed.http.proxies import NO_PROXIES, Proxies
 from transcribed.http.sockets import Peer
 from transcribed.scheduling.admission import CLIENT, client_limit
@@ -43,6 +43,7 @@ _PINGS_BYTES, _PINGS_A_SECOND = 4096, 64
 # takes about as long on a slow line), and after it.
 _SILENT_SECONDS, _QUIET_SECONDS = 1.0, 10.0
 _PRESS = 0.75
+_BUSY = 503
 # The requests of one connection that are always admitted.
 _REQUESTS_OF_ANY = 8
 
@@ -235,8 +236,8 @@ async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> No
         await receive()
         await send({"type": "websocket.close", "code": 1013, "reason": "try again later"})
         return
-    content = {"Code": LimitExceeded.code, "Message": reason}
-    await JSONResponse(content, 503, {"retry-after": str(RETRY_SECONDS)})(scope, receive, send)
+    error = LimitExceeded(reason)
+    await response(scope["path"], error, _BUSY, before_routes=True)(scope, receive, send)
 
 
 def _sending(connection: Connection, send: Send) -> Send:

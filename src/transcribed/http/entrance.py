@@ -4,13 +4,12 @@ import logging
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from transcribed.errors import AccessDenied
 from transcribed.http.addresses import subscriber
 from transcribed.http.connections import sharing
-from transcribed.http.errors import status_of
+from transcribed.http.errors import response
 from transcribed.http.origins import EntryRequest, EntryRules
 from transcribed.http.proxies import Proxies
 from transcribed.request_context import REQUEST
@@ -86,11 +85,7 @@ async def _refuse(error: AccessDenied, scope: Scope, receive: Receive, send: Sen
         # Before the WebSocket is accepted, this becomes a 403 response to the handshake.
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
         return
-    content = {
-        "detail": error.client_message,
-        "Message": error.client_message,
-    }  # Amazon's clients read Message.
-    await JSONResponse(content, status_of(error))(scope, receive, send)
+    await response(scope["path"], error, before_routes=True)(scope, receive, send)
 
 
 def _entry_request(scope: Scope) -> EntryRequest:

@@ -1,10 +1,16 @@
-"""Errors as HTTP responses: a status, and `{"detail": …}` with the error's message for clients."""
+"""Errors as HTTP responses: a status, and a body with the error's message for clients.
+
+The body is `{"error": {"message": …, "type": …}}` below OpenAI's path, and `{"detail": …}` elsewhere.
+"""
 
 import logging
+from collections.abc import Mapping
 from copy import copy
 
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from transcribed.errors import (
@@ -13,6 +19,7 @@ from transcribed.errors import (
     Conflict,
     Disconnected,
     ForeignHost,
+    InvalidField,
     LimitExceeded,
     MediaChanged,
     MissingAuthentication,
@@ -24,9 +31,11 @@ from transcribed.errors import (
     Unavailable,
     UnknownClient,
     UnreadableAudio,
+    shown,
 )
 from transcribed.request_context import REQUEST
 from transcribed.service import trail
+from transcribed.wire import openai
 
 _STATUS: dict[type[TranscribedError], int] = {
     TooLarge: 413,
@@ -46,6 +55,7 @@ _STATUS: dict[type[TranscribedError], int] = {
     Disconnected: 400,
     TranscribedError: 500,
 }
+_METHOD_NOT_ALLOWED = 405
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +65,35 @@ def status_of(error: TranscribedError) -> int:
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
+def response(
+    path: str,
+    error: TranscribedError,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    before_routes: bool = False,
+) -> Response:
+    """A response that reports an error to the client of a path, with the header Retry-After if it has one.
+
+    `status` of None is the error's own. `before_routes` means that the client may be Amazon's as well.
+    """
+    told = with_request_id(error)
+    status = status_of(error) if status is None else status
+    if openai.is_below(path):
+        # The clients of OpenAI know 415 as nothing special, and OpenAI answers 400.
+        status = _STATUS[BadRequest] if isinstance(error, UnreadableAudio) else status
+        content = openai.error_body(openai.openai_error(told))
+    else:
+        content = {"detail": told.client_message}
+        if before_routes:
+            content |= {"Code": told.code, "Message": told.client_message}
+    return JSONResponse(content, status, retry_after(error) | dict(headers or {}))
+
+
 def install(app: FastAPI) -> None:
     """Handle exceptions of all routes: a TranscribedError by its status, all others by 500."""
     app.add_exception_handler(TranscribedError, _answer)
+    app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -87,8 +123,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     else:
         log_hidden(error)
-    headers = retry_after(error) | _challenge(error)
-    return JSONResponse({"detail": with_request_id(error).client_message}, status, headers)
+    return response(request.url.path, error, headers=_challenge(error))
 
 
 def retry_after(error: TranscribedError) -> dict[str, str]:
@@ -106,11 +141,30 @@ def _challenge(error: TranscribedError) -> dict[str, str]:
     return {}
 
 
-async def _not_valid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as all handlers
+async def _not_routed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is installed for this class
+    path = request.url.path
+    if not openai.is_below(path):
+        return await http_exception_handler(request, error)
+    if error.status_code == _STATUS[NotFound]:
+        refused: TranscribedError = NotFound(
+            f"There is nothing at {shown(path, 80)}. Recordings are sent to "
+            f"{openai.PREFIX}/audio/transcriptions; the base URL of clients ends in {openai.PREFIX}."
+        )
+    elif error.status_code == _METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        refused = BadRequest(f"{shown(path, 80)} does not take {request.method}. Use {allowed}.")
+    else:
+        refused = BadRequest(error.detail)
+    return response(path, refused, error.status_code, error.headers)
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is installed for this class
-    problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+    found = error.errors()
+    problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in found)
     detail = f"The request is not valid: {problems}. The valid requests are listed at /docs."
-    return JSONResponse({"detail": detail}, _STATUS[BadRequest])
+    return response(request.url.path, InvalidField(detail, str(found[0]["loc"][-1])))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -122,4 +176,4 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     else:
         _log.error("%s %s failed.", request.method, request.url.path, exc_info=cause or error)
     failure = TranscribedError("The server failed on this request; its log has the cause.")
-    return JSONResponse({"detail": with_request_id(failure).client_message}, 500)
+    return response(request.url.path, failure)

@@ -147,7 +147,7 @@ def test_what_has_been_read_counts_from_the_last_whole_message() -> None:
 # --- Around an application
 
 SCOPE = {"client": (THERE, "5000"), "server": ("0.0.0.0", "3000")}  # noqa: S104
-HTTP, WEBSOCKET = SCOPE | {"type": "http"}, SCOPE | {"type": "websocket"}
+HTTP, WEBSOCKET = SCOPE | {"type": "http", "path": "/"}, SCOPE | {"type": "websocket"}
 
 
 class Client:

@@ -1,0 +1,1 @@
+"""OpenAI's API of transcription: files, models and live audio below `/v1`."""
