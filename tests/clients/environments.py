@@ -82,6 +82,10 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
 
+def firefox() -> str | None:
+    return shutil.which("firefox-esr") or shutil.which("firefox")
+
+
 def missing_for_a_browser() -> list[str]:
     """Debian's packages that tests in a browser need."""
     return [] if chromium() and shutil.which("certutil") else ["chromium", "libnss3-tools"]

@@ -1,7 +1,10 @@
-"""The page in a real browser, with a microphone that says what a recording says."""
+"""The page in real browsers, with a microphone that says what a recording says."""
 
 import io
+import os
 import re
+import shutil
+import subprocess
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,8 +14,8 @@ from urllib.parse import urlsplit
 
 import av
 import pytest
-from environments import chromium
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from environments import chromium, firefox
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -25,11 +28,12 @@ WAIT_MS = 20_000
 expect.set_options(timeout=WAIT_MS)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if chromium() is None:
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="Install chromium, with which pages are tested."))
+def installed(command: str | None, package: str) -> str:
+    """What the package brings. Without it the test is skipped, but not where everything must be tested."""
+    if command is None:
+        assert os.environ.get("CI") != "true", f"not installed: {package}"
+        pytest.skip(f"Pages are tested with {package}, which is not installed")
+    return command
 
 
 @pytest.fixture(scope="session")
@@ -52,21 +56,108 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # A running Playwright has an event loop in the tests' thread, which tests of other modules must not find.
 @pytest.fixture(scope="module")
-def browser(microphone: Path) -> Iterator[Browser]:
-    """Chromium. What no permission was granted for is denied."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium(),
-            args=[
-                "--no-sandbox",
-                "--deny-permission-prompts",
-                "--host-resolver-rules=MAP 192.0.2.1 127.0.0.1",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-audio-capture={microphone}",
-            ],
-        )
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
         yield started
-        started.close()
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
+    """Chromium. What no permission was granted for is denied."""
+    started = playwright.chromium.launch(
+        executable_path=installed(chromium(), "chromium"),
+        args=[
+            "--no-sandbox",
+            "--deny-permission-prompts",
+            "--host-resolver-rules=MAP 192.0.2.1 127.0.0.1",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}",
+        ],
+    )
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def sound(
+    tmp_path_factory: pytest.TempPathFactory, eventually: Callable[..., None]
+) -> Iterator[dict[str, str]]:
+    """A machine's sound: a loudspeaker that nobody hears, and a microphone.
+
+    It hears what is played to the device `spoken`. Firefox has no such things of its own. The value is the
+    environment of programs that use them.
+    """
+    installed(shutil.which("pulseaudio"), "pulseaudio")
+    folder = tmp_path_factory.mktemp("sound")
+    socket = folder / "socket"
+    own = os.environ | {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    modules = [
+        f"module-native-protocol-unix socket={socket} auth-anonymous=1",
+        "module-null-sink sink_name=loudspeaker",
+        f"module-null-sink sink_name=spoken rate={RATE} channels=1",
+        "module-remap-source master=spoken.monitor source_name=microphone",
+    ]
+    command = [
+        "pulseaudio",
+        "-n",
+        "--daemonize=no",
+        "--exit-idle-time=-1",
+        "--use-pid-file=no",
+        "--disable-shm=yes",
+    ]
+    for module in modules:
+        command += ["-L", module]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, env=own, stdout=log, stderr=log) as process,
+    ):
+        try:
+            clients = own | {"PULSE_SERVER": f"unix:{socket}"}
+            for choice in ("set-default-sink loudspeaker", "set-default-source microphone"):
+                eventually(
+                    lambda choice=choice: (
+                        subprocess.run(
+                            ["pactl", *choice.split()],
+                            env=clients,
+                            capture_output=True,
+                            timeout=10,
+                            check=False,
+                        ).returncode
+                        == 0
+                    ),
+                    20,
+                    "there is sound",
+                )
+            yield clients
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def firefox_browser(playwright: Playwright, sound: dict[str, str]) -> Iterator[Browser]:
+    """Firefox. Pages may use its microphone."""
+    started = playwright.firefox.launch(
+        channel="moz-firefox",  # One that is not Playwright's own, over WebDriver BiDi.
+        executable_path=installed(firefox(), "firefox-esr"),
+        env=dict(sound),
+        firefox_user_prefs={"media.navigator.permission.disabled": True},
+    )
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def speak(sound: dict[str, str], microphone: Path) -> Iterator[Callable[[], None]]:
+    """Says the recording into Firefox's microphone."""
+    speaking: list[subprocess.Popen[bytes]] = []
+
+    def say() -> None:
+        speaking.append(subprocess.Popen(["paplay", "--device=spoken", microphone], env=sound))
+
+    yield say
+    for one in speaking:
+        one.terminate()
+        one.wait(10)
 
 
 @dataclass
@@ -108,15 +199,12 @@ def watch(served: "Server") -> Watch:
     return Watch(urlsplit(served.url).netloc)
 
 
-@pytest.fixture
-def new_page(browser: Browser, served: "Server", watch: Watch) -> Iterator[Callable[..., Page]]:
-    """Opens pages, each as a browser of its own. They may use the microphone unless a test denies it.
-
-    An error in the console, or a request to another host, fails the test.
-    """
+def _opening(
+    browser: Browser, served: "Server", watch: Watch, *always: str
+) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
 
-    def opened(path: str = "/", *, permissions: tuple[str, ...] = ("microphone",), **how: object) -> Page:
+    def opened(path: str = "/", *, permissions: tuple[str, ...] = always, **how: object) -> Page:
         context = browser.new_context(base_url=served.url, permissions=list(permissions), **how)  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(WAIT_MS)
@@ -129,6 +217,23 @@ def new_page(browser: Browser, served: "Server", watch: Watch) -> Iterator[Calla
     for context in contexts:
         context.close()
     assert watch.unexpected == []
+
+
+@pytest.fixture
+def new_page(browser: Browser, served: "Server", watch: Watch) -> Iterator[Callable[..., Page]]:
+    """Opens pages, each as a browser of its own. They may use the microphone unless a test denies it.
+
+    An error in the console, or a request to another host, fails the test.
+    """
+    yield from _opening(browser, served, watch, "microphone")
+
+
+@pytest.fixture
+def new_firefox_page(
+    firefox_browser: Browser, served: "Server", watch: Watch
+) -> Iterator[Callable[..., Page]]:
+    """Opens pages in Firefox, as `new_page` does in Chromium."""
+    yield from _opening(firefox_browser, served, watch)
 
 
 @pytest.fixture
