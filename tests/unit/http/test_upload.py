@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from transcribed.errors import BadRequest
-from transcribed.http import upload
-from transcribed.http.upload import MOST_BESIDE, MOST_PARTS, uploaded_file
+from transcribed.http import multipart
+from transcribed.http.multipart import MOST_PARTS
+from transcribed.http.upload import MOST_BESIDE, uploaded_file
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +136,7 @@ async def test_what_is_behind_the_file_is_taken_and_not_looked_at(behind: bytes)
 
 
 async def test_what_is_behind_the_file_is_not_taken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "DISCARDED_BYTES", 1_000_000)
+    monkeypatch.setattr(multipart, "DISCARDED_BYTES", 1_000_000)
     sent = Sent(form(behind=bytes(3_000_000)))
     assert await content(sent) == b"bytes"
     assert sent.taken < 1_200_000
