@@ -83,6 +83,8 @@ DOORS = {
     "GET /vocabularies/{name}": Door(READ, 404),
     "PUT /vocabularies/{name}": Door(TRANSCRIBE, 200, b"Siobhan"),
     "DELETE /vocabularies/{name}": Door(TRANSCRIBE, 404),
+    "POST /v1/audio/transcriptions": Door(TRANSCRIBE, 400, b"no form"),
+    "POST /v1/audio/translations": Door(TRANSCRIBE, 400, b"no form"),
     "GET /v1/models": Door(READ, 200),
     "GET /v1/models/{model}": Door(READ, 404),
     "WebSocket /stream": Door(TRANSCRIBE, "it hears", query={"format": "json"}),

@@ -13,8 +13,6 @@ from transcribed.errors import BadRequest, Disconnected, TranscribedError
 from transcribed.http.body import DISCARDED_BYTES, body_in_time
 from transcribed.http.disposition import Disposition, disposition
 
-MOST_PARTS = 100
-"""The most fields of a form."""
 _SLICE = 32 * 1024
 
 
@@ -77,11 +75,13 @@ def boundary_of(request: Request) -> bytes | None:
 class MultipartReader:
     """Parses a multipart body, and gives its parts to `parts`.
 
-    `most_beside` is the most bytes of the form that do not belong to its file, `advice` how to send fewer.
+    `most_parts` is the most parts that a form may have, `most_beside` the most bytes of it that do not
+    belong to its file, and `advice` how to send fewer.
     """
 
     boundary: bytes
     parts: Parts
+    most_parts: int
     most_beside: int
     advice: str = ""
     _header: bytearray = field(default_factory=bytearray, init=False)
@@ -135,8 +135,8 @@ class MultipartReader:
             raise _not_valid(error) from error
         if self.parts.complete:
             return
-        if self._delimiters > MOST_PARTS:
-            raise BadRequest(f"The form has more than {MOST_PARTS} fields.")
+        if self._delimiters > self.most_parts:
+            raise BadRequest(f"The form has more than {self.most_parts} fields.")
         if self._beside > self.most_beside:
             raise BadRequest(
                 f"The form has more than {self.most_beside} bytes besides its file. {self.advice}".strip()

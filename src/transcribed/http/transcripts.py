@@ -113,7 +113,9 @@ class PageQuery(BaseModel):
         description='Words that occur in one segment, in any order; "words in quotes" follow one another.',
         examples=["test"],
     )
-    source: TranscriptSource | None = Field(None, description="Only recordings, or only live audio.")
+    source: TranscriptSource | None = Field(
+        None, description="Only recordings, only live audio, or only OpenAI's API."
+    )
     recording: str | None = Field(
         None, description="Only transcripts of this recording.", examples=["test.wav"]
     )

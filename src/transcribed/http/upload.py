@@ -12,6 +12,8 @@ from transcribed.errors import BadRequest
 from transcribed.http.disposition import Disposition
 from transcribed.http.multipart import Body, MultipartReader, boundary_of
 
+MOST_PARTS = 100
+"""The most fields of a form up to the file."""
 MOST_BESIDE = 1024 * 1024
 """The most bytes of a form, up to the file's end, that do not belong to the file."""
 
@@ -42,7 +44,7 @@ async def uploaded_file(request: Request, field_name: str) -> UploadedFile:
         if boundary is None:
             raise _no_file(field_name)
         part = _FilePart(field_name)
-        reader = MultipartReader(boundary, part, MOST_BESIDE, "Send the file first.")
+        reader = MultipartReader(boundary, part, MOST_PARTS, MOST_BESIDE, "Send the file first.")
         while not part.found:
             chunk = await body.next()
             if not chunk:

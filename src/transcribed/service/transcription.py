@@ -69,7 +69,8 @@ class TranscriptionRequest:
 
     The recording, the vocabulary filters, the session and the transcript belong to `owner`. `session_id` is
     the id of the session (None: the server generates one). For `resume_window` seconds from its start
-    (None: never), a client that lost its connection can resume the session.
+    (None: never), a client that lost its connection can resume the session. `source` is that of the
+    transcript (None: a file or live audio).
     """
 
     engine: str | None = None
@@ -81,6 +82,7 @@ class TranscriptionRequest:
     session_id: str | None = None
     resume_window: float | None = None
     owner: str = NOBODY
+    source: TranscriptSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,8 @@ class Transcription:
             )
 
             def events(session: Session, feed: Feed | None = None) -> AsyncGenerator[LiveEvent, None]:
-                growing = transcripts.growing(
-                    request.owner, TranscriptSource.LIVE, engine.capabilities.name
-                )
+                source = request.source or TranscriptSource.LIVE
+                growing = transcripts.growing(request.owner, source, engine.capabilities.name)
                 return session_events(nullcontext(Opened(session, feed, changes, growing)))
 
             async def feed(chunks: Chunks, session: Session) -> ContainerReport | None:
@@ -269,7 +270,7 @@ class Transcription:
             stopping=self._stopping,
         )
         growing = self._transcripts().growing(
-            request.owner, TranscriptSource.FILE, engine.capabilities.name, name
+            request.owner, request.source or TranscriptSource.FILE, engine.capabilities.name, name
         )
         async with LiveSession(engine, options, SessionTimeline(request.session_id)) as session:
             record.engine, record.id, record.recording = engine.capabilities.name, session.id, name

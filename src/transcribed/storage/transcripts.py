@@ -15,6 +15,8 @@ class TranscriptSource(Enum):
 
     FILE = "file"
     LIVE = "live"
+    OPENAI = "openai"
+    """Sent to OpenAI's API, as a file or live; a file is not kept as a recording."""
 
 
 @dataclass(frozen=True, slots=True)

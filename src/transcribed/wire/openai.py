@@ -3,6 +3,7 @@
 The shapes are those of the types of the package `openai` 3.57.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -19,7 +20,10 @@ from transcribed.errors import (
     UnknownClient,
     UnknownModel,
     UnreadableAudio,
+    shown,
 )
+from transcribed.options import Capabilities, ignoring_case, one_of
+from transcribed.wire.languages import matching
 
 PREFIX = "/v1"
 """The path below which everything is OpenAI's."""
@@ -81,3 +85,34 @@ class Models(BaseModel):
 
     data: list[Model]
     object: Literal["list"] = "list"
+
+
+def chosen_engine(model: str | None, loaded: Sequence[Capabilities]) -> tuple[Capabilities, str | None]:
+    """The engine and the model that a client names. An unknown name, such as whisper-1, means the default.
+
+    `loaded` are the capabilities of the engines, the default first; there is at least one.
+    """
+    for can in loaded:
+        if model is not None and model.lower() == can.name.lower():
+            return can, None
+    for can in loaded:
+        if model is not None and (found := ignoring_case(model, can.models)) is not None:
+            return can, found
+    return loaded[0], None
+
+
+def chosen_language(asked: str | None, can: Capabilities, field: str = "language") -> str | None:
+    """The engine's spelling of the language that a client asks for; None if it asks for none.
+
+    Raises InvalidField for a language that the engine does not know.
+    """
+    if asked is None or not asked.strip():
+        return None
+    found = matching(asked, can.languages)
+    if found is None:
+        raise InvalidField(
+            f"The language {shown(asked)} is not recognised by {can.name}. Ask for "
+            f"{one_of(can.languages)}, or leave `{field}` out.",
+            field,
+        )
+    return found

@@ -26,7 +26,8 @@ _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 3.0
 _PHRASE, _DISPLAY, _WEIGHT = "phrase", "displayas", "weight"
 _COLUMNS = (_PHRASE, "soundslike", "ipa", _DISPLAY, _WEIGHT)
 _ACRONYM = re.compile(r"(?:\w\.){2,}")
-_MARKS = set("'\u2019-.&/+#_ ")
+MARKS = frozenset("'\u2019-.&/+#_ ")
+"""The characters that a phrase may have besides letters, marks of letters and numbers."""
 
 
 def decoded_lines(content: bytes) -> list[str]:
@@ -149,7 +150,7 @@ def _check(number: int, phrase: Phrase) -> None:
     if not any(map(str.isalnum, phrase.text)):
         raise BadRequest(f"{where}, {shown(phrase.text)}, has no letter and no digit. Write words.")
     for each in phrase.text:
-        if unicodedata.category(each)[0] not in "LMN" and each not in _MARKS:
+        if unicodedata.category(each)[0] not in "LMN" and each not in MARKS:
             raise BadRequest(
                 f"{where} has {shown(each)}, which nobody speaks. Write the words as they are spoken; a "
                 "display form (DisplayAs) may have any character."

@@ -9,8 +9,7 @@ from starlette.types import Message
 
 from transcribed.errors import BadRequest
 from transcribed.http import multipart
-from transcribed.http.multipart import MOST_PARTS
-from transcribed.http.upload import MOST_BESIDE, uploaded_file
+from transcribed.http.upload import MOST_BESIDE, MOST_PARTS, uploaded_file
 
 pytestmark = pytest.mark.anyio
 
