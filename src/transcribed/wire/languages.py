@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_NAMES = dict(
+_NAMES: dict[str, str] = dict(
     re.findall(
         r"(\w+)=(\w+)",
         """
