@@ -48,6 +48,8 @@ LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-ur
   --python-version $(1) $(UPGRADE)
 # Packages that are not used in the image: they build the networks, or are dependencies of such packages.
 NOT_IN_THE_IMAGE := colorama ml-dtypes moonshine-cpp moonshine-voice onnx protobuf sounddevice tqdm
+# Dependencies of pipecat-ai that speech to text does not need: nearly half of what it installs.
+NOT_FOR_PIPECAT := llvmlite numba
 
 lock: $(BIN)/uv
 	$(call LOCK,3.11) --extra build --extra amazon --extra postgresql pyproject.toml -o requirements/run.txt
@@ -60,6 +62,11 @@ lock: $(BIN)/uv
 	$(call LOCK,3.11) tests/clients/python_awslabs/requirements.in -o tests/clients/python_awslabs/requirements.txt
 	$(call LOCK,3.11) tests/clients/python_boto3/requirements.in -o tests/clients/python_boto3/requirements.txt
 	$(call LOCK,3.11) tests/clients/python_vosk/requirements.in -o tests/clients/python_vosk/requirements.txt
+	$(call LOCK,3.11) tests/clients/python_openai/requirements.in -o tests/clients/python_openai/requirements.txt
+	$(call LOCK,3.11) tests/clients/python_litellm/requirements.in -o tests/clients/python_litellm/requirements.txt
+	$(call LOCK,3.11) tests/clients/python_livekit/requirements.in -o tests/clients/python_livekit/requirements.txt
+	$(call LOCK,3.11) $(NOT_FOR_PIPECAT:%=--no-emit-package %) tests/clients/python_pipecat/requirements.in \
+	  -o tests/clients/python_pipecat/requirements.txt
 	$(call LOCK,3.12) tests/clients/python_smithy/requirements.in -o tests/clients/python_smithy/requirements.txt
 	cd tests/clients/javascript && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
