@@ -127,10 +127,10 @@ class Application:
             stopping=self._relays.stopping,
             tracing=None if telemetry is None else telemetry.session,
         )
-        broadcasts = Broadcasts(
+        self._broadcasts = Broadcasts(
             ViewerLimits(settings.max_viewers, settings.session_viewers, settings.client_share)
         )
-        self.asgi.include_router(native.router(self._transcription, broadcasts, self._relays))
+        self.asgi.include_router(native.router(self._transcription, self._broadcasts, self._relays))
         self.asgi.include_router(vosk.router(self._transcription, self._relays))
         limits = Limits(settings.longest_stream, settings.strict_end)
         front = AmazonFront(self._transcription, limits)
@@ -206,7 +206,11 @@ class Application:
         if self._settings.transcripts != NO_TRANSCRIPTS:
             stores = await open_stores(self._settings.transcripts)
             place = stores.transcripts.place
-        kept = Transcripts(None if stores is None else stores.transcripts, self._settings.keep_days)
+        kept = Transcripts(
+            None if stores is None else stores.transcripts,
+            self._settings.keep_days,
+            self._broadcasts.erase,
+        )
         transcripts = await self._opened.enter_async_context(kept)
         usage = AccountSync(self._limit.accounts, None if stores is None else stores.key_usage)
         await self._opened.enter_async_context(usage)

@@ -141,10 +141,26 @@ class SpeechEnded:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The session can be watched by others, under the path `live`. The event precedes all others."""
+    """The session can be watched by others, under the path `live`. The event precedes all others.
+
+    With the secret `continuation` another session can go on under the same path. `start` is the place of
+    this session on the timeline of what is watched, in seconds.
+    """
 
     session_id: str
     live: str
+    continuation: str
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The session that is watched was broken off, and may still be continued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The session that is watched is continued."""
 
 
 SpeechEvent = SpeechStarted | SpeechEnded
@@ -159,4 +175,4 @@ def shifted(timed: _Timed, seconds: float) -> _Timed:
     return replace(timed, start=timed.start + seconds, end=timed.end + seconds)
 
 
-LiveEvent = Segment | Done | Notice | SpeechEvent | Shared
+LiveEvent = Segment | Done | Notice | SpeechEvent | Shared | Away | Back

@@ -75,6 +75,8 @@ def _choices(name: str) -> str:
     if kind is int:
         low, high = (getattr(bound, "ge", getattr(bound, "le", None)) for bound in field.metadata)
         return f"{low} to {high}"
+    if kind is str:
+        return "`false`, `true`, a token"
     if kind == int | None:
         return f"from {field.metadata[0].ge}"
     if kind == float | None:
@@ -215,6 +217,10 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         (
             "viewers of one shared session",
             f"`session_viewers`, {ServerSettings.model_fields['session_viewers'].default} by default",
+        ),
+        (
+            "the wait of viewers for a session that continues another one",
+            f"{broadcasts.HELD_SECONDS:.0f} s, of the last {broadcasts.MOST_HELD} sessions",
         ),
         ("the messages that are kept of a shared session", f"{broadcasts.KEPT_CHARACTERS} characters"),
         (

@@ -1,10 +1,14 @@
 """Live sessions that are shared with viewers, on a real server."""
 
 import json
+import re
+import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from native_client import decoded, opened, stream
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
     from tests.conftest import Server
 
 WAIT = 20
+JFK = Path(__file__).parents[1] / "data" / "jfk.mp3"
+RATE = 16_000
 SENTENCE = "This is a test."
 
 
@@ -69,6 +75,136 @@ def test_viewers_see_what_the_speaker_sees_also_those_who_join_late(
     assert (finals(messages), messages[-1], code) == ([SENTENCE] * 2, seen[-1], 1000)
 
 
+def lose(ws: ClientConnection) -> None:
+    """Break the connection as a network does, with no goodbye."""
+    ws.socket.shutdown(socket.SHUT_RDWR)
+
+
+def words(messages: list[dict[str, Any]]) -> list[str]:
+    """The words of all finals, as they are spoken."""
+    return re.findall(r"[a-z']+", " ".join(finals(messages)).lower())
+
+
+def until(ws: ClientConnection, member: str, messages: list[dict[str, Any]]) -> None:
+    """Add messages up to the first one with that member."""
+    while not messages or member not in messages[-1]:
+        messages.append(json.loads(ws.recv(WAIT)))
+
+
+def seconds(audio: bytes, start: float, end: float | None = None) -> bytes:
+    """The span of 16-bit samples."""
+    return audio[2 * round(start * RATE) : None if end is None else 2 * round(end * RATE)]
+
+
+@pytest.mark.parametrize("lost_at", [3.3, 8.6, 10.2])
+def test_a_reconnected_speaker_goes_on_under_the_same_link_with_each_word_once(
+    lost_at: float, server: "Server"
+) -> None:
+    audio = decoded(JFK.read_bytes()).tobytes()
+    with opened(server, "&share=true") as speaker:
+        stream(speaker, audio)
+        unbroken: list[dict[str, Any]] = []
+        until(speaker, "Done", unbroken)
+    assert len(words(unbroken)) > 20
+
+    throughout: list[dict[str, Any]] = []
+    with ExitStack() as viewers:
+        with opened(server, "&share=true") as speaker:
+            speaker.send(seconds(audio, 0, 0.2))
+            link = started(speaker)
+            viewer = viewers.enter_context(viewer_of(server, link["Live"]))
+            for at in range(2, round(10 * lost_at)):
+                speaker.send(seconds(audio, at / 10, (at + 1) / 10))
+            settled = 0.0
+            until(viewer, "Transcript", throughout)
+            while settled < 2:
+                message = json.loads(speaker.recv(WAIT))
+                (result,) = message["Transcript"]["Results"]
+                settled = settled if result["IsPartial"] else result["EndTime"]
+            lose(speaker)
+        until(viewer, "Away", throughout)
+
+        # What the speaker does not know to be settled is sent again.
+        again = int(settled * 10) / 10
+        query = f"&share={link['Continuation']}&share_from={again}"
+        with opened(server, query) as speaker:
+            speaker.send(seconds(audio, again, again + 0.2))
+            more = started(speaker)
+            late = viewers.enter_context(viewer_of(server, link["Live"]))
+            stream(speaker, seconds(audio, again + 0.2))
+            said: list[dict[str, Any]] = []
+            until(speaker, "Done", said)
+        watched = []
+        for each, before in ((viewer, throughout), (late, [])):
+            messages, code = rest(each)
+            assert code == 1000
+            watched.append(before + messages)
+    assert {**more, "SessionId": ""} == {**link, "SessionId": "", "From": again}
+    assert more["SessionId"] != link["SessionId"]
+    length = len(audio) / 2 / RATE
+    for messages in watched:
+        assert words(messages) == words(unbroken)
+        results = [message["Transcript"]["Results"][0] for message in messages if "Transcript" in message]
+        ends = [each["EndTime"] for each in results if not each["IsPartial"]]
+        assert ends == sorted(ends)
+        assert messages[-1]["Done"]["SessionId"] == more["SessionId"]
+        assert messages[-1]["Done"]["AudioSeconds"] == pytest.approx(length, abs=0.01)
+    assert [name for each in watched[0] for name in each if name in ("Away", "Back")] == ["Away", "Back"]
+    assert said[-1]["Done"]["AudioSeconds"] == pytest.approx(length - again, abs=0.01)
+
+
+def test_a_speaker_whose_loss_is_not_noticed_yet_is_broken_off(scripted: "Callable[..., Server]") -> None:
+    server = scripted()
+    with opened(server, "&share=true") as lost:
+        lost.send(bytes(16_000))
+        link = started(lost)
+        with viewer_of(server, link["Live"]) as viewer:
+            seen: list[dict[str, Any]] = []
+            until(viewer, "Transcript", seen)
+            with opened(server, f"&share={link['Continuation']}&share_from=0.5") as speaker:
+                speaker.send(bytes(32_000))
+                assert started(speaker)["Live"] == link["Live"]
+                speaker.send(b"")
+                messages, code = rest(viewer)
+                ended: list[dict[str, Any]] = []
+                until(lost, "Error", ended)
+    assert finals(seen + messages) == ["first", "first", "second"]
+    assert "Done" in messages[-1]
+    assert code == 1000
+    assert ended[-1]["Error"]["Code"] == "ConflictException"
+
+
+@pytest.mark.parametrize("end", [b"", ""])
+def test_a_token_of_what_has_ended_or_never_was_begins_something_new(
+    end: str | bytes, scripted: "Callable[..., Server]"
+) -> None:
+    server = scripted()
+    token, links = "A" * 22, []
+    for _ in range(2):
+        with opened(server, f"&share={token}&share_from=3") as speaker:
+            speaker.send(bytes(32_000))
+            message = started(speaker)
+            assert message["From"] == 0
+            token = message["Continuation"]
+            links.append(message["Live"])
+            with viewer_of(server, links[-1]) as viewer:
+                speaker.send(end)
+                messages, _ = rest(viewer)
+                assert finals(messages) == ["first", "second"]
+                assert "Done" in messages[-1]
+    assert links[0] != links[1]
+
+
+@pytest.mark.parametrize(
+    "query", ["share=yes", "share=true&share_from=1", "share_from=1", f"share={'A' * 22}&share_from=-1"]
+)
+def test_a_query_that_continues_nothing_is_refused(server: "Server", query: str) -> None:
+    with opened(server, f"&{query}") as speaker:
+        (message,), code = rest(speaker)
+    assert "share" in message["Error"]["Message"]
+    assert code == 1008
+
+
 def test_a_recording_is_shared_once_it_can_be_read(server: "Server", sentence: bytes) -> None:
     server.upload("shared.wav", sentence)
     with opened(server, "&share=true") as speaker:
@@ -97,6 +233,29 @@ def test_viewers_are_told_when_the_speakers_audio_is_not_valid(server: "Server")
             (message,), code = rest(viewer)
     assert "broken off" in message["Error"]["Message"]
     assert code == 1000
+
+
+@pytest.mark.parametrize("while_speaking", [True, False])
+def test_what_is_deleted_is_not_shown_any_more(
+    while_speaking: bool, scripted: "Callable[..., Server]"
+) -> None:
+    server = scripted()
+    with opened(server, "&share=true") as speaker:
+        speaker.send(bytes(16_000))
+        link = started(speaker)
+        with viewer_of(server, link["Live"]) as viewer:
+            seen: list[dict[str, Any]] = []
+            until(viewer, "Transcript", seen)
+            if not while_speaking:
+                lose(speaker)
+                until(viewer, "Away", seen)
+            transcript = f"/transcripts/{link['SessionId']}"
+            assert server.http.delete(transcript).status_code == 204
+            (message,), code = rest(viewer)
+            assert (message["Error"]["Code"], code) == ("NotFoundException", 1000)
+    with viewer_of(server, link["Live"]) as viewer:
+        (message,), code = rest(viewer)
+        assert (message["Error"]["Code"], code) == ("NotFoundException", 1008)
 
 
 def test_an_unknown_link_is_told(server: "Server") -> None:

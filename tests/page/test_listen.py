@@ -243,7 +243,7 @@ def test_who_stops_sharing_ends_the_viewers_page_and_not_the_own_captions(
     page.get_by_role("button", name="Stop sharing").click()
     expect(link).to_be_hidden()
     expect(viewer.locator("#state")).to_have_text("Ended")
-    expect(viewer.locator(".remark")).to_contain_text("broken off")
+    expect(viewer.locator(".remark")).to_contain_text("The captions have ended.")
     page.keyboard.press("Escape")
     expect(page.locator(".status-text")).to_have_text("Listening")
     page.get_by_role("button", name="Stop", exact=True).click()

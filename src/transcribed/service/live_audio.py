@@ -155,3 +155,24 @@ class IdleTimeout:
             )
         else:
             self._timer = self._loop.call_later(since + self._seconds - now, self._check)
+
+
+class BreakWatch:
+    """Chunks that remember whether they ended with an error, and not at the end of the audio."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self.broken = False
+        self._next = aiter(chunks).__anext__
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes | Flush:
+        """Wait for the next chunk. Raises what the chunks raise."""
+        try:
+            return await self._next()
+        except StopAsyncIteration:
+            raise
+        except BaseException:
+            self.broken = True
+            raise

@@ -64,15 +64,17 @@ class Sessions:
         self._held[key] = lease
         try:
             if former is not None:
-                former.end(Conflict(ANOTHER_STREAM))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(MAKING_WAY_SECONDS):
-                        await former.ended.wait()
+                await _break_off(former, ANOTHER_STREAM)
             yield lease
         finally:
             lease.ended.set()
             if self._held.get(key) is lease:
                 del self._held[key]
+
+    async def break_off(self, key: SessionKey, reason: str) -> None:
+        """Let the holder of an id have Conflict, and MAKING_WAY_SECONDS for its last events."""
+        if (holder := self._held.get(key)) is not None:
+            await _break_off(holder, reason)
 
     def resumable(
         self, key: SessionKey, window: float, make: Callable[[], "ResumableSession"]
@@ -101,6 +103,13 @@ class Sessions:
         sessions = list(self._resumable.values())
         self._resumable.clear()
         await asyncio.gather(*(session.aclose() for session in sessions))
+
+
+async def _break_off(lease: SessionLease, reason: str) -> None:
+    lease.end(Conflict(reason))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(MAKING_WAY_SECONDS):
+            await lease.ended.wait()
 
 
 class ResumableSession:

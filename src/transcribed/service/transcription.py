@@ -216,6 +216,10 @@ class Transcription:
             finally:
                 attachment.leave()
 
+    async def break_off(self, owner: str, session_id: str, reason: str) -> None:
+        """End a live session if it runs: its client gets Conflict, and some seconds for its last events."""
+        await self._sessions.break_off((owner, session_id.lower()), reason)
+
     # --- Recordings
 
     def transcribe_recording(

@@ -73,13 +73,20 @@ class Transcripts:
     """The transcripts of this server in a store; without a store nothing is kept.
 
     An async context manager: leaving it stores what is queued and closes the store. Transcripts that ended
-    more than `keep_days` days ago are deleted, at the start and once a day; 0 keeps them for ever. Methods
-    raise what the store raises, and NotFound when there is no store.
+    more than `keep_days` days ago are deleted, at the start and once a day; 0 keeps them for ever.
+    `on_deleted(owner, transcript)` is called when somebody has deleted a transcript; its session may still
+    be running. Methods raise what the store raises, and NotFound when there is no store.
     """
 
-    def __init__(self, store: TranscriptStore | None, keep_days: int = 0) -> None:
+    def __init__(
+        self,
+        store: TranscriptStore | None,
+        keep_days: int = 0,
+        on_deleted: Callable[[str, str], None] = lambda _owner, _transcript: None,
+    ) -> None:
         self._store = store
         self._keep_days = keep_days
+        self._on_deleted = on_deleted
         self._cleaning: Task[None] | None = None
         self._tasks: set[Task[Any]] = set()
 
@@ -142,6 +149,7 @@ class Transcripts:
     async def delete(self, owner: str, transcript: str) -> None:
         """Delete a transcript."""
         await self._kept.of(owner).delete(transcript)
+        self._on_deleted(owner, transcript)
         trail.record(Action.TRANSCRIPT_DELETED, transcript, owner=owner)
 
     async def has(self, owner: str, transcript: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from transcribed.errors import BadRequest, LimitExceeded, TranscribedError
 from transcribed.transcript import (
+    Away,
+    Back,
     Done,
     LiveEvent,
     Notice,
@@ -79,8 +81,9 @@ def encode(event: LiveEvent, form: Format) -> str | None:
         case SpeechStarted() | SpeechEnded():
             return None if form == "text" else _json(_speech(event))
         case Shared():
-            started = {"SessionId": event.session_id, "Live": event.live}
-            return None if form == "text" else _json({"Started": started})
+            return None if form == "text" else _json(_started(event))
+        case Away() | Back():
+            return None if form == "text" else _json({type(event).__name__: {}})
 
 
 def _transcript(segment: Segment) -> dict[str, Any]:
@@ -112,6 +115,16 @@ def _done(event: Done) -> dict[str, Any]:
     if len(event.tracks) > 1:
         done |= {"Track": event.track, "Tracks": [_track(track) for track in event.tracks]}
     return {"Done": done}
+
+
+def _started(event: Shared) -> dict[str, Any]:
+    started = {
+        "SessionId": event.session_id,
+        "Live": event.live,
+        "Continuation": event.continuation,
+        "From": round(event.start, 3),
+    }
+    return {"Started": started}
 
 
 def _speech(event: SpeechEvent) -> dict[str, Any]:

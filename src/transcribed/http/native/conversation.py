@@ -9,7 +9,8 @@ from transcribed.errors import TranscribedError
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.native.query import StreamQuery
 from transcribed.service.access_keys import Access
-from transcribed.service.broadcasts import Broadcast, Broadcasts
+from transcribed.service.broadcasts import Broadcasts
+from transcribed.service.live_audio import BreakWatch
 from transcribed.service.transcription import Transcription
 from transcribed.transcript import LiveEvent, Segment, Shared
 from transcribed.wire import native as wire
@@ -27,6 +28,7 @@ class NativeConversation:
         self._query = query
         self._access = access
         self._request = query.request(access.principal.owner)
+        self._share_from = query.share_from
         self._sent: tuple[str, str] | None = None
 
     @property
@@ -48,12 +50,21 @@ class NativeConversation:
     async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
         """The events of live audio while it arrives. Raises TranscribedError."""
         self._access.check()
+        await self._break_off_former()
+        audio = BreakWatch(chunks)
         opening = self._transcription.open_live(self._request)
-        async with opening as live, aclosing(live.events(chunks)) as events:
-            shown = self._shared(live.session_id, events) if self._query.shared else events
+        async with opening as live, aclosing(live.events(audio)) as events:
+            shown = self._shared(live.session_id, events, audio=audio) if self._query.shared else events
             async with aclosing(shown):
                 async for event in shown:
                     yield event
+
+    async def _break_off_former(self) -> None:
+        """End the session that this one continues, if it still seems to run."""
+        former = self._broadcasts.continued(self._request.owner, self._query.continuation)
+        if former is not None and former.part is not None and not former.away:
+            reason = "Another connection continues this shared session."
+            await self._transcription.break_off(former.owner, former.part.session_id, reason)
 
     async def _shared_recording(self, name: str, session_id: str) -> AsyncGenerator[LiveEvent, None]:
         """The events of a recording, which is shared once its first event shows that it can be read."""
@@ -66,20 +77,26 @@ class NativeConversation:
                     yield event
 
     async def _shared(
-        self, session_id: str, events: AsyncIterator[LiveEvent], first: LiveEvent | None = None
+        self,
+        session_id: str,
+        events: AsyncIterator[LiveEvent],
+        first: LiveEvent | None = None,
+        audio: BreakWatch | None = None,
     ) -> AsyncGenerator[LiveEvent, None]:
         """The link for viewers, then the events, which they get too."""
-        with self._broadcasts.share(self._request.owner, session_id) as broadcast:
-            yield Shared(session_id, f"/live/{broadcast.link}")
+        start, self._share_from = self._share_from, None  # That of the connection's first audio.
+        sharing = self._broadcasts.share(
+            self._request.owner, session_id, _encode_shared, self._query.continuation, start
+        )
+        with sharing as part:
+            broadcast = part.broadcast
+            yield Shared(session_id, f"/live/{broadcast.link}", broadcast.continuation, part.start)
             if first is not None:
-                yield self._published(first, broadcast)
+                part.publish(first)
+                yield first
             async for event in events:
-                yield self._published(event, broadcast)
-
-    def _published(self, event: LiveEvent, broadcast: Broadcast) -> LiveEvent:
-        if (message := self.encode(event)) is not None:
-            broadcast.publish(event, message)
-        return event
+                part.publish(event, broken=audio is not None and audio.broken)
+                yield event
 
     def encode(self, event: LiveEvent) -> str | None:
         """An event as a message; None if its text was already sent."""
@@ -92,3 +109,7 @@ class NativeConversation:
     def encode_error(self, error: TranscribedError) -> str:
         """An error as a message."""
         return wire.encode_error(error, self._query.format)
+
+
+def _encode_shared(event: LiveEvent) -> str | None:
+    return wire.encode(event, "json")

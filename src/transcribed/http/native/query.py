@@ -27,6 +27,10 @@ from transcribed.service.files import FilePace
 from transcribed.service.transcription import TranscriptionRequest
 from transcribed.wire import native as wire
 
+# A token is that of a shared session, in base64url.
+_SHARE = r"^(false|true|[A-Za-z0-9_-]{22})$"
+_LATEST_START = 7 * 24 * 3600
+
 
 class StreamQuery(BaseModel):
     """The query parameters of `/stream`."""
@@ -46,7 +50,8 @@ class StreamQuery(BaseModel):
     engine: str | None = None
     track: int | None = Field(None, ge=1)
     vocabulary: str | None = None
-    share: Literal["false", "true"] = "false"
+    share: str = Field("false", pattern=_SHARE)
+    share_from: float | None = Field(None, ge=0, le=_LATEST_START)
 
     def request(self, owner: str) -> TranscriptionRequest:
         """The request for each transcription of the connection, for an owner."""
@@ -68,7 +73,12 @@ class StreamQuery(BaseModel):
     @property
     def shared(self) -> bool:
         """Whether others can watch what the connection transcribes."""
-        return self.share == "true"
+        return self.share != "false"
+
+    @property
+    def continuation(self) -> str | None:
+        """The token of the shared session that the connection continues."""
+        return None if self.share in ("false", "true") else self.share
 
     @property
     def _vocabularies(self) -> tuple[str, ...]:
@@ -85,7 +95,11 @@ class StreamQuery(BaseModel):
         if self.events is not None and self.format != "json":
             raise BadRequest("events=speech requires format=json.")
         if self.shared and self.format != "json":
-            raise BadRequest("share=true requires format=json, in which the link for viewers is sent.")
+            raise BadRequest("share requires format=json, in which the link for viewers is sent.")
+        if self.share_from is not None and self.continuation is None:
+            raise BadRequest(
+                "share_from requires share=TOKEN, with the Continuation of the session that goes on."
+            )
         if self.endpoint_silence is not None and not can.endpoint_silence:
             raise BadRequest(
                 f"{can.name} determines the silence that ends a segment. Leave endpoint_silence out."

@@ -171,7 +171,10 @@ function createSession({ share, onstate, onopened, ongap, onresult, onmessage, o
     /** Share from now on, or no more: another connection begins with what is not settled yet. */
     share(on) {
       wanted = on;
-      if (isOpen && !finishing && shared !== wanted) link.restart();
+      if (!isOpen || finishing || shared === wanted) return;
+      // Viewers would wait for the speaker's return if the sound did not end.
+      if (!wanted) link.send(new ArrayBuffer(0));
+      link.restart();
     },
     get heard() {
       return heard;
