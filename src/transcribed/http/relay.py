@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any, Never, Protocol, TypeVar
 
 from transcribed.errors import (
@@ -31,12 +32,13 @@ from transcribed.http.errors import log_hidden, with_request_id
 from transcribed.http.inbox import Inbox, Item, LiveAudio, Spooled
 from transcribed.http.spool import Spools
 from transcribed.http.transports import Transport
-from transcribed.transcript import LiveEvent
 from transcribed.wire.audio import AudioChunk, EndOfAudio, Flush
 
 R = TypeVar("R")
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
+E = TypeVar("E")
+"""The events of a front end: LiveEvent, or messages that it has made of them."""
 DRAIN_SECONDS = 600.0
 """The longest that audio is recognised after its client is gone; it may have sent hours in advance."""
 
@@ -54,7 +56,14 @@ Closing = Callable[[TranscribedError], tuple[int, str]]
 """Maps an error to a WebSocket close code and reason."""
 
 
-class FrontEnd(Protocol):
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a message that waits for nothing. It is sent at once, even beside a running stream."""
+
+    message: str | bytes
+
+
+class FrontEnd(Protocol[E]):
     """A front end's side of a connection: it answers live audio and encodes events."""
 
     @property
@@ -62,11 +71,11 @@ class FrontEnd(Protocol):
         """The bytes of live audio that may wait in memory."""
         ...
 
-    def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
+    def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[E, None]:
         """The events of live audio, while it arrives. Raises TranscribedError."""
         ...
 
-    def encode(self, event: LiveEvent) -> str | bytes | None:
+    def encode(self, event: E) -> str | bytes | None:
         """Encode an event; None if the protocol has no message for it."""
         ...
 
@@ -75,14 +84,14 @@ class FrontEnd(Protocol):
         ...
 
 
-class Conversation(FrontEnd, Protocol[R]):
+class Conversation(FrontEnd[E], Protocol[R, E]):
     """A front end whose connections carry requests and live streams, one after the other."""
 
-    def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | Flush | None:
-        """Decode a message; None ends the conversation. Raises TranscribedError."""
+    def decode(self, message: str | bytes) -> R | AudioChunk | EndOfAudio | Flush | Reply | None:
+        """Decode a message; None ends the conversation. Raises TranscribedError, which ends a stream."""
         ...
 
-    def answer(self, request: R) -> AsyncGenerator[LiveEvent, None]:
+    def answer(self, request: R) -> AsyncGenerator[E, None]:
         """The events that answer a request. Raises TranscribedError."""
         ...
 
@@ -103,7 +112,7 @@ class Audience(Protocol):
         ...
 
 
-class LiveStreamHandler(FrontEnd, Protocol[M_contra]):
+class LiveStreamHandler(FrontEnd[E], Protocol[M_contra, E]):
     """A front end whose connections carry one live stream each. An error in a message ends the stream."""
 
     def decode(self, message: M_contra) -> AudioChunk | EndOfAudio:
@@ -121,7 +130,7 @@ class Relays:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(
-        self, transport: Transport[str | bytes], conversation: Conversation[R], revoked: asyncio.Event
+        self, transport: Transport[str | bytes], conversation: Conversation[R, E], revoked: asyncio.Event
     ) -> None:
         """Run a conversation until its client ends it, leaves or loses its key, or the server stops."""
         inbox: Inbox[R] = Inbox(conversation.audio_ahead, self._spools.spool())
@@ -133,7 +142,7 @@ class Relays:
             await inbox.aclose()
 
     async def run_stream(
-        self, transport: Transport[M], stream: LiveStreamHandler[M], revoked: asyncio.Event
+        self, transport: Transport[M], stream: LiveStreamHandler[M, E], revoked: asyncio.Event
     ) -> None:
         """Run a live stream to its end, or until its client's key is revoked, or the server stops."""
         inbox: Inbox[Never] = Inbox(stream.audio_ahead, self._spools.spool())
@@ -156,7 +165,7 @@ class Relays:
     async def _run(
         self,
         transport: Transport[Any],
-        front_end: FrontEnd | Audience,
+        front_end: FrontEnd[Any] | Audience,
         work: tuple[Coroutine[Any, Any, None], ...],
         closing: Closing,
     ) -> None:
@@ -214,7 +223,7 @@ def _lost_access() -> UnknownClient:
 
 async def _relay(
     transport: Transport[Any],
-    front_end: FrontEnd | Audience,
+    front_end: FrontEnd[Any] | Audience,
     work: tuple[Coroutine[Any, Any, None], ...],
     closing: Closing,
 ) -> None:
@@ -281,7 +290,10 @@ def _closing_normally(_: TranscribedError) -> tuple[int, str]:
 
 
 async def _close_with(
-    transport: Transport[Any], front_end: FrontEnd | Audience, error: TranscribedError, closing: Closing
+    transport: Transport[Any],
+    front_end: FrontEnd[Any] | Audience,
+    error: TranscribedError,
+    closing: Closing,
 ) -> None:
     log_hidden(error)
     with suppress(Disconnected):
@@ -297,7 +309,7 @@ async def _drain(error: TranscribedError) -> Never:
 
 
 async def _send_events(
-    transport: Transport[Any], front_end: FrontEnd, inbox: Inbox[R], answer: AsyncGenerator[LiveEvent, None]
+    transport: Transport[Any], front_end: FrontEnd[E], inbox: Inbox[R], answer: AsyncGenerator[E, None]
 ) -> None:
     """Send the events of an answer. If the client is gone, iterate to the end without sending."""
     connected = True
@@ -317,7 +329,9 @@ async def _send_events(
 # --- Conversations
 
 
-async def _read(transport: Transport[str | bytes], conversation: Conversation[R], inbox: Inbox[R]) -> None:
+async def _read(
+    transport: Transport[str | bytes], conversation: Conversation[R, E], inbox: Inbox[R]
+) -> None:
     while True:
         try:
             message = await transport.receive()
@@ -333,16 +347,30 @@ async def _read(transport: Transport[str | bytes], conversation: Conversation[R]
             inbox.end(error)
             await _drain(error)
         # Decoded at once, and without the traceback, which refers to the message, so that items are small.
+        item: R | Item | Reply
         try:
-            item: R | Item = conversation.decode(message)
+            item = conversation.decode(message)
         except TranscribedError as error:
             item = error.with_traceback(None)
         del message
-        await inbox.put(item)
+        if isinstance(item, Reply):
+            await _reply(transport, inbox, item)
+        else:
+            await inbox.put(item)
+
+
+async def _reply(transport: Transport[str | bytes], inbox: Inbox[R], reply: Reply) -> None:
+    try:
+        await transport.send(reply.message)
+    except Unread as error:
+        inbox.abandon(error)
+        await _drain(error)
+    except Disconnected:
+        pass  # Audio that was sent before may still arrive.
 
 
 async def _answer(
-    transport: Transport[str | bytes], conversation: Conversation[R], inbox: Inbox[R]
+    transport: Transport[str | bytes], conversation: Conversation[R, E], inbox: Inbox[R]
 ) -> None:
     while (item := await inbox.peek()) is not None:
         if isinstance(item, AudioChunk | Spooled | EndOfAudio):
@@ -379,9 +407,9 @@ async def _until_gone(inbox: Inbox[R], work: Coroutine[Any, Any, None]) -> None:
 
 async def _send_answer(
     transport: Transport[str | bytes],
-    front_end: FrontEnd,
+    front_end: FrontEnd[E],
     inbox: Inbox[R],
-    answer: AsyncGenerator[LiveEvent, None],
+    answer: AsyncGenerator[E, None],
 ) -> None:
     try:
         await _send_events(transport, front_end, inbox, answer)
@@ -411,7 +439,9 @@ async def _send_messages(transport: Transport[str | bytes], audience: Audience) 
 # --- Connections that are one stream
 
 
-async def _read_stream(transport: Transport[M], stream: LiveStreamHandler[M], inbox: Inbox[Never]) -> None:
+async def _read_stream(
+    transport: Transport[M], stream: LiveStreamHandler[M, E], inbox: Inbox[Never]
+) -> None:
     """Read to the end of the audio, or to an error (such as Disconnected), which ends it."""
     item: AudioChunk | EndOfAudio | TranscribedError | None = None
     while item is None or isinstance(item, AudioChunk):

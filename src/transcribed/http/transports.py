@@ -23,7 +23,10 @@ class Transport(Protocol[M_co]):
         ...
 
     async def send(self, message: str | bytes) -> None:
-        """Send a message; waits while the client does not read. Raises Disconnected and Unread."""
+        """Send a message; waits while the client does not read. Raises Disconnected and Unread.
+
+        Concurrent calls wait for one another.
+        """
         ...
 
     async def close(self, code: int, reason: str) -> None:
@@ -37,6 +40,7 @@ class WebSocketTransport:
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
         self._patience = Patience()
+        self._sending = asyncio.Lock()
 
     async def receive(self) -> str | bytes:
         """Wait for the next message."""
@@ -50,11 +54,14 @@ class WebSocketTransport:
     async def send(self, message: str | bytes) -> None:
         """Send a message."""
         websocket = self._websocket
-        sending = (
-            websocket.send_text(message) if isinstance(message, str) else websocket.send_bytes(message)
-        )
         try:
-            await self._patience.until_sent(sending)
+            async with self._sending:
+                sending = (
+                    websocket.send_text(message)
+                    if isinstance(message, str)
+                    else websocket.send_bytes(message)
+                )
+                await self._patience.until_sent(sending)
         except (WebSocketDisconnect, RuntimeError, OSError) as error:
             raise Disconnected("The client has gone.") from error
 

@@ -17,7 +17,7 @@ from transcribed.errors import (
     Unread,
     UnreadableAudio,
 )
-from transcribed.http.relay import DRAIN_SECONDS, REVOKED_SECONDS, Relays, code_and_reason
+from transcribed.http.relay import DRAIN_SECONDS, REVOKED_SECONDS, Relays, Reply, code_and_reason
 from transcribed.transcript import LiveEvent, Notice
 from transcribed.wire.audio import AudioChunk, EndOfAudio
 
@@ -59,10 +59,10 @@ class Talk:
         self.heard: list[str] = []
         self._slow = slow
 
-    def decode(self, message: str | bytes) -> str | AudioChunk | EndOfAudio | None:
+    def decode(self, message: str | bytes) -> str | AudioChunk | EndOfAudio | Reply | None:
         if isinstance(message, bytes):
             return AudioChunk(message) if message else EndOfAudio()
-        return message or None
+        return Reply(message) if message.startswith("!") else message or None
 
     async def answer(self, request: str) -> AsyncGenerator[LiveEvent, None]:
         self.heard.append(f"{request} begun")
@@ -165,6 +165,21 @@ def test_behind_a_message_that_cannot_be_read_all_before_it_is_told_and_then_the
     assert in_virtual_time(_run(line, talk)) == 1 + 2 * 10
     assert line.sent == ["a", "ab", "error: too large"]
     assert line.closed == [(21, 1009, "too large")]
+
+
+def test_a_reply_waits_for_nothing_and_the_stream_goes_on(in_virtual_time: InVirtualTime) -> None:
+    line, talk = Line(b"a", "!one", b"b", "!two", b"c", b"", ""), Talk(slow=1.5)
+    in_virtual_time(_run(line, talk))
+    assert line.sent == ["!one", "a", "!two", "ab", "abc"]
+    assert talk.heard == ["abc"]
+    assert line.closed[-1][1] == 1000
+
+
+def test_who_does_not_read_a_reply_has_been_heard_up_to_it(in_virtual_time: InVirtualTime) -> None:
+    line, talk = Line(b"a", b"b", "!one", b"c", unread=True), Talk(slow=10)
+    assert in_virtual_time(_run(line, talk)) == 1 + 2 * 10
+    assert talk.heard == ["ab"]
+    assert line.closed[-1][1:] == (1008, "nothing was read for too long")
 
 
 class _FailingTalk(Talk):
