@@ -60,6 +60,10 @@ class TooLarge(BadRequest):
     """More bytes than the settings allow."""
 
 
+class NoAudio(BadRequest):
+    """No new audio of a live stream arrived for longer than the time-out."""
+
+
 class MalformedMessage(BadRequest):
     """Bytes that are not an event-stream message, or one that exceeds a limit."""
 

@@ -92,6 +92,8 @@ class StreamOptions:
     - `partials`: also report segments while they grow. Partials cost computation.
     - `speech_events`: report when speech starts and ends.
     - `endpoint_silence`: seconds of silence that end a segment; None is the engine's default.
+    - `speech_threshold`: the probability, in [0, 1], above which sound counts as speech; None is the
+      engine's default.
     - `language`: one of the engine's languages; None is its default.
     - `vocabularies`, `language_model`: names of custom vocabularies and of a custom model of the engine.
     - `phrases`: the phrases to favour; the service adds those of named vocabularies.
@@ -104,6 +106,7 @@ class StreamOptions:
     partials: bool = True
     speech_events: bool = False
     endpoint_silence: float | None = None
+    speech_threshold: float | None = None
     language: str | None = None
     language_identification: LanguageIdentification | None = None
     transcript_form: TranscriptForm | None = None
@@ -125,6 +128,7 @@ class Capabilities:
     languages: tuple[str, ...]
     models: tuple[str, ...] = ()
     endpoint_silence: bool = False
+    speech_threshold: bool = False
     language_identification: bool = False
     transcript_form: bool = False
     vocabulary_filter: bool = False

@@ -8,7 +8,7 @@ from transcribed.audio.decoder import RawDecoder
 from transcribed.audio.formats import Encoding, InputFormat
 from transcribed.audio.wav import WavHeader, WavSniffer
 from transcribed.decoding.decoders import Decoders, LiveSource
-from transcribed.errors import BadRequest, TranscribedError
+from transcribed.errors import NoAudio, TranscribedError
 from transcribed.service.live import ContainerReport, Session
 from transcribed.service.media import cut, send_decoded
 from transcribed.wire.audio import Flush
@@ -126,7 +126,7 @@ class IdleTimeout:
         return self
 
     async def __anext__(self) -> bytes | Flush:
-        """Wait for the next chunk. Raises BadRequest after the time limit."""
+        """Wait for the next chunk. Raises NoAudio after the time limit."""
         if self._broken is not None:
             raise self._broken
         waiting = self._waiting = asyncio.current_task()
@@ -148,7 +148,7 @@ class IdleTimeout:
         since = now if self._waiting is None else self._since
         if self._waiting is not None and now - since >= self._seconds:
             self.break_off(
-                BadRequest(
+                NoAudio(
                     "Your request timed out because no new audio was received for "
                     f"{self._seconds:g} seconds."
                 )

@@ -147,8 +147,14 @@ class Transcription:
     # --- Live audio
 
     @asynccontextmanager
-    async def open_live(self, request: TranscriptionRequest) -> AsyncIterator[LiveTranscription]:
-        """Open a live session and its engine stream. Raises TranscribedError if that is not possible."""
+    async def open_live(
+        self, request: TranscriptionRequest, timeline: SessionTimeline | None = None
+    ) -> AsyncIterator[LiveTranscription]:
+        """Open a live session and its engine stream. Raises TranscribedError if that is not possible.
+
+        Sessions with the same `timeline`, one after the other, are one transcript, with continuous times and
+        numbers.
+        """
         engine, options, changes = await self._plan(request)
         transcripts = self._transcripts()
         session_id = request.session_id or str(uuid.uuid4())
@@ -156,7 +162,7 @@ class Transcription:
         async with self._sessions.hold(key) as lease:
             # A client may reuse a session id; a new session must not extend an earlier stored transcript.
             known = request.session_id is not None and (lease.took_over or await transcripts.has(*key))
-            timeline = SessionTimeline(None if known else key[1])
+            timeline = timeline or SessionTimeline(None if known else key[1])
 
             def start(timeline: SessionTimeline) -> Session:
                 if request.split_channels:
@@ -186,12 +192,15 @@ class Transcription:
 
             if request.resume_window is None:
                 async with start(timeline) as session:
-                    with record.recorded():
-                        yield LiveTranscription(
-                            session_id,
-                            lambda chunks: record.heard(events(session, partial(feed, chunks))),
-                            _nothing,
-                        )
+                    try:
+                        with record.recorded():
+                            yield LiveTranscription(
+                                session_id,
+                                lambda chunks: record.heard(events(session, partial(feed, chunks))),
+                                _nothing,
+                            )
+                    finally:
+                        timeline.seconds += session.audio_seconds
                 return
             terms = replace(request, format=InputFormat(), session_id=None, resume_window=None)
             resumable = self._sessions.resumable(

@@ -35,7 +35,12 @@ def load(cache: Path, endpointing: EndpointingRules, model: str = AUTO) -> Segme
     def engine(segments: SegmentModel, *variants: Variant) -> SegmentEngine:
         names = tuple(variant.name for variant in variants)
         capabilities = Capabilities(
-            "moonshine", ("en-US",), models=names, endpoint_silence=True, phrases=True
+            "moonshine",
+            ("en-US",),
+            models=names,
+            endpoint_silence=True,
+            speech_threshold=True,
+            phrases=True,
         )
         return SegmentEngine(capabilities, segments, silero, endpointing, speech=speech)
 

@@ -50,7 +50,9 @@ def load(folder: Path, name: str, endpointing: EndpointingRules, language: str) 
         tokens = _TOKENS_PER_SECOND if spoken in _MANY_TOKENS else TOKENS_PER_SECOND
         transcribers = [Transcriber(readable, architecture, tokens) for _ in range(count)]
     segments = LibrarySegments(name, transcribers, spaced=spoken not in _UNSPACED)
-    capabilities = Capabilities("moonshine", (language,), models=(name,), endpoint_silence=True)
+    capabilities = Capabilities(
+        "moonshine", (language,), models=(name,), endpoint_silence=True, speech_threshold=True
+    )
     speech = package_speech(seconds=6)
     return SegmentEngine(capabilities, segments, SileroModel(), endpointing, speech=speech)
 

@@ -21,7 +21,8 @@ class OpenSegment:
 
     While the segment is open, the stream's endpointer tells how much of it is speech, whether it has
     paused, and where it ends at the earliest. Words of a segment longer than `shortest_cut`, in samples, do
-    not settle, since it may be cut before them, so that they belong to the next segment.
+    not settle, since it may be cut before them, so that they belong to the next segment. `noise_too`: a
+    segment that is noise has an empty final, too.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class OpenSegment:
         recogniser: SegmentRecogniser,
         stability: Stability,
         shortest_cut: int,
+        *,
+        noise_too: bool = False,
     ) -> None:
         self._number = number
         self._start = start
@@ -38,6 +41,7 @@ class OpenSegment:
         self._stability = stability
         self._stabilizer = Stabilizer(stability)
         self._shortest_cut = shortest_cut
+        self._noise_too = noise_too
         self._settled_words: list[Word] = []
         self._shown = ""
         self._shown_settled = 0
@@ -63,7 +67,7 @@ class OpenSegment:
     def final(self, audio: SampleBuffer, closed: SegmentClosed, effort: Effort) -> Sequence[Hypothesis]:
         """Recognise the closed segment. The final follows a partial of the same text, unless it was shown.
 
-        Nothing is returned if the segment is noise, and nothing of it was shown.
+        Nothing is returned if the segment is noise and nothing of it was shown, unless `noise_too`.
         """
         # A segment that had partials must not be rejected as noise.
         speech = None if self._shown else closed.speech
@@ -72,7 +76,7 @@ class OpenSegment:
         text = " ".join(word.text for word in words)
         if text and text != self._shown:
             hypotheses.append(self._hypothesis(closed.end, words, len(self._settled_words), final=False))
-        if text or self._shown:
+        if text or self._shown or self._noise_too:
             hypotheses.append(self._hypothesis(closed.end, words, len(words), final=True))
         return hypotheses
 

@@ -72,6 +72,8 @@ class SegmentStream:
         self._speech_events = options.speech_events
         if options.endpoint_silence is not None:
             endpointing = replace(endpointing, endpoint_silence=options.endpoint_silence)
+        if options.speech_threshold is not None:
+            endpointing = replace(endpointing, onset_probability=options.speech_threshold)
         self._partials = partials
         self._endpointer = Endpointer(endpointing)
         self._kept = round((endpointing.padding_before + endpointing.longest_uncertain) * SAMPLE_RATE)
@@ -325,6 +327,11 @@ class SegmentStream:
         if self._segment is None:
             recogniser = self._model.recogniser(start, self._speech)
             self._segment = OpenSegment(
-                self._number, start, recogniser, self._stability, self._shortest_cut
+                self._number,
+                start,
+                recogniser,
+                self._stability,
+                self._shortest_cut,
+                noise_too=self._speech_events,  # After the end of speech, its final is awaited.
             )
         return self._segment

@@ -132,6 +132,24 @@ def test_what_the_model_does_not_believe_is_not_said(samples: Read) -> None:
     assert StepKind.FINAL in steps
 
 
+def test_who_is_told_of_the_end_of_speech_gets_its_final_even_if_it_is_empty(samples: Read) -> None:
+    options = StreamOptions(speech_events=True)
+    said, _ = _hear(_CountingModel(credible=False), options, samples("test.wav"))
+    started, ended, final = said
+    assert (type(started), type(ended)) == (SpeechStarted, SpeechEnded)
+    assert (final.text, final.final) == ("", True)
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+@pytest.mark.parametrize("threshold", [0.5, None, 0.98, 1.01])
+def test_the_threshold_of_speech_is_that_of_the_stream(
+    samples: Read, pace: Pace, threshold: float | None
+) -> None:
+    options = StreamOptions(pace, speech_threshold=threshold)
+    said, _ = _hear(_CountingModel(), options, samples("test.wav"))
+    assert bool(said) == (threshold != 1.01)
+
+
 @pytest.mark.parametrize("pace", list(Pace))
 @pytest.mark.parametrize("at", [0.5, 2.3, 3.0, 4.51, 8.9, 10.9])
 def test_segments_that_a_flush_closes_and_opens_hold_all_that_one_would_have_held(
