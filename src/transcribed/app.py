@@ -29,6 +29,7 @@ from transcribed.http.amazon.opening import AmazonFront
 from transcribed.http.authentication import Authentication
 from transcribed.http.native import routes as native
 from transcribed.http.openai import models as openai_models
+from transcribed.http.openai import realtime as openai_realtime
 from transcribed.http.openai import transcriptions as openai_transcriptions
 from transcribed.http.relay import Relays
 from transcribed.http.sign_ins import SignIns
@@ -138,6 +139,9 @@ class Application:
         self.asgi.include_router(openai_models.router(self._capabilities))
         self.asgi.include_router(
             openai_transcriptions.router(self._transcription, self._capabilities, settings.max_upload_bytes)
+        )
+        self.asgi.include_router(
+            openai_realtime.router(self._transcription, self._capabilities, self._relays)
         )
         self.asgi.include_router(tokens.router(self.access_keys))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))

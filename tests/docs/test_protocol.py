@@ -18,6 +18,7 @@ from transcribed.http import transcripts as http_transcripts
 from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
 from transcribed.http.native.query import StreamQuery
+from transcribed.http.openai import realtime
 from transcribed.scheduling import scheduler
 from transcribed.service import broadcasts, sessions, transcripts
 from transcribed.settings import ServerSettings
@@ -31,6 +32,7 @@ PAGE = (FOLDER / "native.md").read_text()
 AMAZON = (FOLDER / "amazon.md").read_text()
 VOSK = (FOLDER / "vosk.md").read_text()
 OPENAI = (FOLDER / "openai.md").read_text()
+REALTIME = (FOLDER / "openai-realtime.md").read_text()
 
 
 def section(heading: str) -> str:
@@ -62,9 +64,11 @@ def _routes(router: Any) -> Iterator[tuple[str, str]]:
 
 def test_the_routes_are_those_of_the_app(application: Application) -> None:
     routes = set(_routes(application.asgi))
-    streams = {"/stream", "/live/{id}", "/vosk", "/", amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
+    streams = {"/stream", "/live/{id}", "/vosk", "/", realtime.PATH}
+    streams |= {amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
     assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], *streams}
-    headings = [line for line in (PAGE + AMAZON + VOSK + OPENAI).splitlines() if line.startswith("#")]
+    pages = PAGE + AMAZON + VOSK + OPENAI + REALTIME
+    headings = [line for line in pages.splitlines() if line.startswith("#")]
     documented = {found for line in headings for found in re.findall(r"`(\w+) (/[^`]*)`", line)}
     assert documented == routes
 

@@ -91,6 +91,7 @@ DOORS = {
     "WebSocket /live/{id}": Door(READ, "it hears"),
     "WebSocket /vosk": Door(TRANSCRIBE, "it hears"),
     "WebSocket /": Door(TRANSCRIBE, "it hears"),
+    "WebSocket /v1/realtime": Door(TRANSCRIBE, "it hears"),
     "POST /stream-transcription": Door(TRANSCRIBE, "it hears"),
     "WebSocket /stream-transcription-websocket": Door(TRANSCRIBE, "it hears", query=PCM),
 }

@@ -28,6 +28,10 @@ SUBPROTOCOL = "transcribed"
 """The subprotocol that the server selects if a client offers it."""
 SUBPROTOCOL_OF_KEYS = f"{SUBPROTOCOL}.bearer."
 """The prefix of a secret that a client offers as another subprotocol."""
+REALTIME = "realtime"
+"""The subprotocol that OpenAI's clients in browsers offer."""
+
+_PREFIXES_OF_KEYS = (SUBPROTOCOL_OF_KEYS, "openai-insecure-api-key.")
 
 _TOKEN_PARAMETER = "access_token"  # noqa: S105 - a name
 _PROTOCOLS = b"sec-websocket-protocol"
@@ -133,9 +137,10 @@ class Authentication(AuthenticationBackend):
         raise UnknownClient(f"The scheme of Authorization is not supported. {_HOW}")
 
 
-def agreed_subprotocol(websocket: WebSocket) -> str | None:
-    """The subprotocol with which to accept a WebSocket: SUBPROTOCOL if it was offered, or else None."""
-    return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
+def agreed_subprotocol(websocket: WebSocket, *others: str) -> str | None:
+    """The subprotocol with which to accept a WebSocket: SUBPROTOCOL or one of others if it was offered."""
+    offered = websocket.scope.get("subprotocols", ())
+    return next((each for each in (SUBPROTOCOL, *others) if each in offered), None)
 
 
 def _decoded(value: str) -> str:
@@ -195,10 +200,9 @@ def _extract_from_protocols(scope: Scope) -> Iterator[str]:
         if name == _PROTOCOLS
         for protocol in value.decode("latin-1").split(",")
     ]
-    plain = [protocol for protocol in offered if not protocol.startswith(SUBPROTOCOL_OF_KEYS)]
-    for protocol in offered:
-        if protocol.startswith(SUBPROTOCOL_OF_KEYS):
-            yield protocol.removeprefix(SUBPROTOCOL_OF_KEYS)
+    plain = [protocol for protocol in offered if not protocol.startswith(_PREFIXES_OF_KEYS)]
+    for prefix in _PREFIXES_OF_KEYS:
+        yield from (each.removeprefix(prefix) for each in offered if each.startswith(prefix))
     scope["subprotocols"] = plain
     if len(plain) < len(offered):
         others = [(name, value) for name, value in scope["headers"] if name != _PROTOCOLS]

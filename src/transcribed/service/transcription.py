@@ -152,8 +152,8 @@ class Transcription:
     ) -> AsyncIterator[LiveTranscription]:
         """Open a live session and its engine stream. Raises TranscribedError if that is not possible.
 
-        Sessions with the same `timeline`, one after the other, are one transcript, with continuous times and
-        numbers.
+        Sessions with the same `timeline`, one after the other, are one transcript, with continuous times
+        and numbers.
         """
         engine, options, changes = await self._plan(request)
         transcripts = self._transcripts()
