@@ -6,13 +6,18 @@ converts all messages of a stream to what a user saw.
 
 import json
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import av
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "clients"))
+import numpy as np
 import signing
+from audio import RATE
 from scoring import Shown
 
 from transcribed.wire import eventstream, sigv4
@@ -23,7 +28,7 @@ Received = Iterable[tuple[float, str]]
 TRY_AGAIN_LATER = 1013
 """The close code of a refusal."""
 ACCESS_KEY, SECRET = "AKIABENCH", "a-secret-of-the-bench"
-Wrap = Callable[[bytes], bytes]
+Wrap = Callable[[bytes], bytes | str]
 """Audio as a message; no audio is the end."""
 
 
@@ -106,6 +111,99 @@ class Transcribed(_Plain):
                 else:
                     finals = (*finals, text)
                     yield Shown(at, finals, "", result["EndTime"])
+
+
+class Settled(Transcribed):
+    """The native protocol, of which the user sees only words that do not change any more."""
+
+    def __init__(self, stability: str) -> None:
+        self.path = f"{Transcribed.path}&stability={stability}"
+
+    def shown(self, received: Received) -> Iterator[Shown]:
+        """Return the stable items of each message, which come first."""
+        finals: tuple[str, ...] = ()
+        for at, message in received:
+            if not message.startswith('{"Transcript"'):
+                continue
+            for result in json.loads(message)["Transcript"]["Results"]:
+                best = result["Alternatives"][0]
+                if result["IsPartial"]:
+                    stable = (item["Content"] for item in best["Items"] if item["Stable"])
+                    yield Shown(at, finals, " ".join(stable))
+                else:
+                    finals = (*finals, best["Transcript"])
+                    yield Shown(at, finals, "", result["EndTime"])
+
+
+class OpenAI(_Plain):
+    """This server's front end for OpenAI's realtime API (docs/protocols/openai.md), which finds the turns.
+
+    The API has no message for the end of the audio: a change of the settings lets the server finish what it
+    has, before it confirms them.
+    """
+
+    path = "/v1/realtime?intent=transcription"
+    end = b""
+    patience = None
+    _RATE = 24_000
+
+    def __init__(self, delay: str | None = None) -> None:
+        self._delay = {"delay": delay} if delay else {}
+        self.hello = self._settings(500)
+
+    def _settings(self, silence: int) -> str:
+        turns = {"type": "server_vad", "silence_duration_ms": silence}
+        transcription = {"model": "gpt-4o-transcribe"} | self._delay
+        live = {"transcription": transcription, "turn_detection": turns}
+        session = {"type": "transcription", "audio": {"input": live}}
+        return json.dumps({"type": "session.update", "session": session})
+
+    def connection(self, port: int) -> tuple[str, Wrap]:  # noqa: ARG002
+        """Return the path, and an encoder that resamples to 24 kHz."""
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=self._RATE)
+
+        def wrap(audio: bytes) -> str:
+            if not audio:
+                return self._settings(501)
+            frame = av.AudioFrame.from_ndarray(np.frombuffer(audio, np.int16)[None], "s16", "mono")
+            frame.sample_rate = RATE
+            pieces = (piece.to_ndarray().tobytes() for piece in resampler.resample(frame))
+            encoded = b64encode(b"".join(pieces)).decode()
+            return f'{{"type":"input_audio_buffer.append","audio":"{encoded}"}}'
+
+        return self.path, wrap
+
+    def is_ready(self, message: str | None) -> bool:  # noqa: ARG002
+        """At once."""
+        return True
+
+    def is_done(self, message: str) -> bool:
+        """The last change of the settings is confirmed."""
+        event = json.loads(message)
+        if event["type"] != "session.updated":
+            return False
+        return bool(event["session"]["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 501)  # noqa: PLR2004
+
+    def refusal(self, message: str) -> str | None:
+        """Return the message of an error."""
+        event = json.loads(message)
+        return str(event["error"]["message"]) if event["type"] == "error" else None
+
+    def shown(self, received: Received) -> Iterator[Shown]:
+        """Return the transcripts of completed items, and the deltas of others."""
+        prefix = "conversation.item.input_audio_transcription."
+        finals: dict[str, str] = {}
+        growing: dict[str, str] = {}
+        for at, message in received:
+            event = json.loads(message)
+            if event["type"] == f"{prefix}delta":
+                growing[event["item_id"]] = growing.get(event["item_id"], "") + event["delta"]
+            elif event["type"] == f"{prefix}completed":
+                growing.pop(event["item_id"], None)
+                finals[event["item_id"]] = event["transcript"]
+            else:
+                continue
+            yield Shown(at, tuple(finals.values()), " ".join(growing.values()))
 
 
 class Amazon:
@@ -250,6 +348,10 @@ class WhisperLiveKit(_Plain):
 
 DIALECTS: dict[str, Dialect] = {
     "transcribed": Transcribed(),
+    "settled-low": Settled("low"),
+    "settled-high": Settled("high"),
+    "openai": OpenAI(),
+    "openai-minimal": OpenAI("minimal"),
     "amazon": Amazon(signed=False),
     "amazon-signed": Amazon(signed=True),
     "whisperlive": WhisperLive(),

@@ -29,8 +29,10 @@ from pathlib import Path
 
 import numpy as np
 from dialects import DIALECTS
-from servers import OURS, Server, started
+from servers import Server, started
 
+BINARY = ("transcribed", "amazon", "amazon-signed")
+"""The dialects whose messages with audio are binary."""
 PERIOD = 0.1
 EVERY = 5
 """Messages from one result to the next."""
@@ -267,7 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--server", action="append", choices=OURS, help="may be repeated")
+    parser.add_argument("--server", action="append", choices=BINARY, help="may be repeated")
     parser.add_argument("--search", action="store_true", help="find the limit")
     parser.add_argument("--option", action="append", default=[], help="for the server's command")
     parser.add_argument("--json", type=Path, help="write the figures there")

@@ -23,7 +23,10 @@ import psutil
 from dialects import ACCESS_KEY, SECRET
 from peers import model_folder, offline, python_of
 
-OURS = ("transcribed", "amazon", "amazon-signed")
+OURS = (
+    *("transcribed", "amazon", "amazon-signed"),
+    *("settled-low", "settled-high", "openai", "openai-minimal"),
+)
 """The names of this server, by its dialects."""
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sysconfig
 import termios
+import wave
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -20,6 +21,7 @@ import pytest
 from amazon_client import KEY, SECRET
 from environments import CLIENTS, node_environment
 from model_setting import suited
+from native_client import decoded
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -39,6 +41,16 @@ def nothing_left_behind(request: pytest.FixtureRequest, eventually: Callable[...
         eventually(lambda: server.streams <= streams, 5, "all streams have ended")  # noqa: B023
         eventually(lambda: server.staged <= staged, 5, "nothing is staged")  # noqa: B023
         server.assert_no_errors()
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory, sentence: bytes) -> Path:
+    """The sentence at 16 kHz, for clients that know no 22.05 kHz."""
+    path = tmp_path_factory.mktemp("spoken") / "16000.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(decoded(sentence).tobytes())
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,9 @@ class Reader:
     def here(self, text: str) -> str:
         """With the ports of this server."""
         text = text.replace("localhost:3000", "{}:{}".format(*self.server.address))
-        return text.replace("localhost:8443", f"localhost:{self.environment['TRANSCRIBED_TLS_PORT']}")
+        return text.replace(
+            "localhost:8443", f"localhost:{self.environment.get('TRANSCRIBED_TLS_PORT', 8443)}"
+        )
 
     def change(self, block: Block) -> None:
         """A diff is from a known example to the page's program, or from that to another, which is run."""

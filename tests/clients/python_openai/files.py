@@ -71,7 +71,7 @@ answers = {
             timestamp_granularities=["word", "segment"],
             language="en",
             temperature=0.2,
-            prompt="A test.",
+            prompt="A conversation about computers, in English.",
         )
     ),
     "logprobs": plain(transcribe(file=PATH, model="gpt-4o-transcribe", include=["logprobs"])),
