@@ -1,15 +1,17 @@
 """The page in real browsers, with a microphone that says what a recording says."""
 
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import av
@@ -76,6 +78,24 @@ def browser(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
     )
     yield started
     started.close()
+
+
+@pytest.fixture
+def launch(playwright: Playwright) -> Iterator[Callable[..., Browser]]:
+    """Starts Chromium with other options, without a microphone that hears something."""
+    running: list[Browser] = []
+
+    def start(*arguments: str, **how: Any) -> Browser:
+        command = installed(chromium(), "chromium")
+        started = playwright.chromium.launch(
+            executable_path=command, args=["--no-sandbox", *arguments], **how
+        )
+        running.append(started)
+        return started
+
+    yield start
+    for one in running:
+        one.close()
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +214,62 @@ def served(server: "Server") -> "Server":
     return server
 
 
+SCRIPT = [
+    {"at": 0.1, "text": "Said"},
+    {"at": 0.3, "text": "Said once.", "final": True},
+    {"at": "end", "text": "Said last.", "final": True},
+]
+
+
+@pytest.fixture(scope="session")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
+    """Makes the options of a server that hears the same in each stream, whatever is said."""
+
+    def options(*events: dict[str, object]) -> list[str]:
+        path = tmp_path_factory.mktemp("script") / "script.json"
+        path.write_text(json.dumps({"events": events}))
+        return ["--engine", "scripted", "--script", str(path)]
+
+    return options
+
+
+@pytest.fixture(scope="session")
+def scripted_server(
+    run_server: "Callable[..., AbstractContextManager[Server]]", script: Callable[..., list[str]]
+) -> "Iterator[Server]":
+    """A server for tests that are not about words: it hears `SCRIPT` in each stream."""
+    with run_server(*script(*SCRIPT)) as server:
+        yield server
+
+
+@pytest.fixture
+def scripted(scripted_server: "Server", watch: "Watch") -> "Server":
+    watch.origin = "{}:{}".format(*scripted_server.address)
+    return scripted_server
+
+
+KEYS = {"anna": "tr_of_anna_0123456789", "boss": "tr_of_the_boss_0123456789"}
+
+
+@pytest.fixture(scope="session")
+def guarded_server(
+    run_server: "Callable[..., AbstractContextManager[Server]]",
+    script: Callable[..., list[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "Iterator[Server]":
+    """The same as `scripted_server`, but with `KEYS`, of which the boss's is an admin's."""
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_text(f"anna {KEYS['anna']}\nboss {KEYS['boss']} admin\n")
+    with run_server("--access-keys", str(keys), *script(*SCRIPT)) as server:
+        yield server
+
+
+@pytest.fixture
+def guarded(guarded_server: "Server", watch: "Watch") -> "Server":
+    watch.origin = "{}:{}".format(*guarded_server.address)
+    return guarded_server
+
+
 @pytest.fixture
 def watch(served: "Server") -> Watch:
     return Watch(urlsplit(served.url).netloc)
@@ -204,10 +280,18 @@ def _opening(
 ) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
 
-    def opened(path: str = "/", *, permissions: tuple[str, ...] = always, **how: object) -> Page:
-        context = browser.new_context(base_url=served.url, permissions=list(permissions), **how)  # type: ignore[arg-type]
+    def opened(
+        path: str = "/",
+        *,
+        permissions: tuple[str, ...] = always,
+        before: str = "",
+        of: Browser = browser,
+        **how: object,
+    ) -> Page:
+        context = of.new_context(base_url=served.url, permissions=list(permissions), **how)  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(WAIT_MS)
+        context.add_init_script(before)
         page = context.new_page()
         watch.watch(page)
         page.goto(path)
@@ -223,6 +307,7 @@ def _opening(
 def new_page(browser: Browser, served: "Server", watch: Watch) -> Iterator[Callable[..., Page]]:
     """Opens pages, each as a browser of its own. They may use the microphone unless a test denies it.
 
+    `before` is a program that runs in each document before those of the page; `of` is another browser.
     An error in the console, or a request to another host, fails the test.
     """
     yield from _opening(browser, served, watch, "microphone")

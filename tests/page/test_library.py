@@ -4,12 +4,15 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import srt
+import webvtt
 from playwright.sync_api import Page, WebSocketRoute, expect
+from tests.page.conftest import KEYS
 from websockets.sync.client import connect
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ NewPage = Callable[..., Page]
 DATA = Path(__file__).parents[1] / "data"
 LONG = 30_000
 """Milliseconds within which a recording of some seconds is recognised on a busy machine."""
-TIMING = re.compile(r"(\d\d):(\d\d):(\d\d),(\d{3}) --> (\d\d):(\d\d):(\d\d),(\d{3})")
 
 
 def stored(server: "Server", name: str, source: str) -> str:
@@ -76,6 +78,15 @@ def until(page: Page, condition: str) -> None:
 
 def text_of(page: Page) -> str:
     return " ".join(page.locator(".segment-text").all_inner_texts())
+
+
+def downloaded(page: Page, form: str, name: str) -> str:
+    """A transcript as it is downloaded, in a form of the menu."""
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as downloading:
+        page.get_by_role("menuitem", name=form).click()
+    assert downloading.value.suggested_filename == name
+    return Path(downloading.value.path()).read_text()
 
 
 @pytest.mark.parametrize("source", ["test.wav", "jfk.mp3", "cases/antiphase.m4a"])
@@ -263,15 +274,17 @@ def test_a_segment_is_corrected_and_the_subtitles_have_it(
         server.http.get(f"/transcripts/{transcript['SessionId']}.txt").text.strip() == "This was a trial."
     )
 
-    page.get_by_role("button", name="Download").click()
-    with page.expect_download() as downloading:
-        page.get_by_role("menuitem", name="Subtitles (SRT)").click()
-    assert downloading.value.suggested_filename == "corrected.srt"
-    number, timing, *lines = Path(downloading.value.path()).read_text().strip().splitlines()
-    assert (number, " ".join(lines)) == ("1", "This was a trial.")
-    found = TIMING.fullmatch(timing)
-    assert found is not None
-    assert float(f"{found[7]}.{found[8]}") > float(f"{found[3]}.{found[4]}")
+    words = "This was a trial."
+    (subtitle,) = srt.parse(downloaded(page, "Subtitles (SRT)", "corrected.srt"))
+    assert subtitle.content == words
+    assert timedelta(0) <= subtitle.start < subtitle.end < timedelta(seconds=2)
+    (caption,) = webvtt.from_string(downloaded(page, "Subtitles for the web (VTT)", "corrected.vtt"))
+    assert caption.text == words
+    assert downloaded(page, "Text", "corrected.txt") == f"{words}\n"
+    (result,) = json.loads(downloaded(page, "JSON, with times of words", "corrected.json"))["Transcript"][
+        "Results"
+    ]
+    assert result["Alternatives"][0]["Transcript"] == words
 
     page.locator(".segment").hover()
     page.get_by_role("button", name="Restore the recognised text").click()
@@ -353,40 +366,30 @@ def test_a_correction_that_is_not_saved_is_shown_wherever_one_goes(new_page: New
 
 
 def test_an_admin_has_the_recordings_of_others(
-    new_page: NewPage,
-    watch: "Watch",
-    run_server: "Callable[..., AbstractContextManager[Server]]",
-    tmp_path: Path,
-    eventually: Callable[..., None],
+    new_page: NewPage, watch: "Watch", guarded: "Server", eventually: Callable[..., None]
 ) -> None:
-    keys, script = tmp_path / "keys", tmp_path / "script.json"
-    keys.write_text("anna tr_of_anna_0123456789\nboss tr_of_the_boss_0123456789 admin\n")
-    script.write_text('{"events": []}')
-    options = ["--access-keys", str(keys), "--engine", "scripted", "--script", str(script)]
     watch.expected = ["401"]
-    with run_server(*options) as guarded:
-        watch.origin = "{}:{}".format(*guarded.address)
-        for name in ("hers.wav", "more.wav"):
-            stored(guarded, name, "test.wav")
-        page = new_page(f"{guarded.url}/#/library?tab=recordings")
-        page.get_by_label("Access key").fill("tr_of_the_boss_0123456789")
-        page.keyboard.press("Enter")
-        row = page.get_by_role("link", name="hers.wav")
-        row.click()
-        expect(page.get_by_label("Position in the recording")).to_be_visible()
-        until(page, "audio.readyState >= 1")
+    for name in ("hers.wav", "more.wav"):
+        stored(guarded, name, "test.wav")
+    page = new_page(f"{guarded.url}/#/library?tab=recordings")
+    page.get_by_label("Access key").fill(KEYS["boss"])
+    page.keyboard.press("Enter")
+    row = page.get_by_role("link", name="hers.wav")
+    row.click()
+    expect(page.get_by_label("Position in the recording")).to_be_visible()
+    until(page, "audio.readyState >= 1")
 
-        page.go_back()
-        page.get_by_role("button", name="More: hers.wav").click()
-        page.get_by_role("menuitem", name="Delete").click()
-        expect(row).to_have_count(0)
-        expect(page.get_by_role("link", name="more.wav")).to_be_focused()
-        page.keyboard.press("Control+Z")
-        expect(row).to_be_visible()
-        page.get_by_role("button", name="More: hers.wav").click()
-        page.get_by_role("menuitem", name="Delete").click()
-        page.goto(f"{guarded.url}/health")
-        eventually(lambda: guarded.http.get("/audio/hers.wav").status_code == 404, 5, "it is deleted")
+    page.go_back()
+    page.get_by_role("button", name="More: hers.wav").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    expect(row).to_have_count(0)
+    expect(page.get_by_role("link", name="more.wav")).to_be_focused()
+    page.keyboard.press("Control+Z")
+    expect(row).to_be_visible()
+    page.get_by_role("button", name="More: hers.wav").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.goto(f"{guarded.url}/health")
+    eventually(lambda: guarded.http.get("/audio/hers.wav").status_code == 404, 5, "it is deleted")
 
 
 def test_a_recording_is_renamed(new_page: NewPage, server: "Server") -> None:
