@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(cache: Path | None = None) -> Iterator[RunningServer]:
+def running_server(cache: Path | None = None, options: Sequence[str] = ()) -> Iterator[RunningServer]:
     """Start a server, and stop it on exit."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -68,7 +68,7 @@ def running_server(cache: Path | None = None) -> Iterator[RunningServer]:
         }
         if cache is not None:
             environment["TRANSCRIBED_CACHE"] = str(cache)
-        command = [sys.executable, "-m", "transcribed", "serve", "--port", str(port)]
+        command = [sys.executable, "-m", "transcribed", "serve", "--port", str(port), *options]
         started = time.perf_counter()
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
             try:
