@@ -472,6 +472,7 @@ def test_a_recording_without_transcript_offers_one_and_a_missing_one_says_so(
     expect(page.get_by_text("There is no such recording")).to_be_visible()
 
 
+@pytest.mark.alone
 def test_three_hours_of_lines_are_shown_without_a_long_task(new_page: NewPage) -> None:
     page = new_page("/#/library")
     found = page.evaluate(
