@@ -70,7 +70,8 @@ class Reader:
     """Programs, and the commands that ran them."""
 
     def read(self, page: str) -> None:
-        for block in blocks(page):
+        # What a diff changes may stand below it.
+        for block in sorted(blocks(page), key=lambda block: block.language == "diff"):
             match block.language:
                 case "console":
                     self.enter(block)

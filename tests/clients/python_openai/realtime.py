@@ -49,7 +49,7 @@ async def main() -> None:
         speaking = asyncio.create_task(speak(connection))
         left = {COMPLETED: turns, "conversation.item.done": turns}
         async for event in connection:
-            print(json.dumps({"class": type(event).__name__} | event.model_dump(mode="json")), flush=True)
+            print(event.to_json(indent=None), flush=True)
             left[event.type] = left.get(event.type, 0) - 1
             if all(left[kind] <= 0 for kind in (COMPLETED, "conversation.item.done")):
                 break
