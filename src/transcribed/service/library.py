@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from weakref import WeakValueDictionary
@@ -22,6 +22,9 @@ from transcribed.storage.names import valid_name
 
 LISTING_SECONDS = 5.0
 """The longest that `Library.list` waits for files to be probed."""
+
+STOP_SECONDS = 5.0
+"""Seconds for renaming what is being renamed when the server stops."""
 
 _REMEMBERED_FORMATS = 65_536
 _LOOKS_AT_ONCE = 8
@@ -47,6 +50,7 @@ class Library:
         self._waveforms = Waveforms(store, decoders)
         self._formats: dict[tuple[str, str], tuple[str, AudioFormat | None]] = {}
         self._naming = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
+        self._renaming: set[asyncio.Task[None]] = set()
         self._looking: dict[StoredMedia, asyncio.Task[None]] = {}
         self._at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
@@ -62,7 +66,7 @@ class Library:
             if staged.size == 0:
                 raise UnreadableAudio("The file is empty. Send a recording.")
             found = await self._probe(staged)
-            async with self._naming_of(owner, name):
+            async with self._only_one(owner, name):
                 await store.commit(staged, name)
         except BaseException:
             await store.discard(staged)
@@ -93,27 +97,45 @@ class Library:
         """Give an owner's recording another name. Returns it, normalised.
 
         `follow(owner, name, new)` renames what refers to the recording; if it fails, the recording keeps
-        its name. Raises InvalidName, NotFound, and Conflict if there is a recording of the new name.
+        its name. Both happen also if the caller is cancelled. Raises InvalidName, NotFound, and Conflict if
+        there is a recording of the new name.
         """
         name, new = valid_name(name), valid_name(new)
         store = self._store.of(owner)
         if new == name:
             await store.find(name)
             return name
-        async with self._naming_of(owner, new):
+        renaming = asyncio.create_task(self._rename(owner, name, new, follow), name="rename")
+        self._renaming.add(renaming)
+        renaming.add_done_callback(self._renaming.discard)
+        await asyncio.shield(renaming)
+        return new
+
+    async def _rename(
+        self, owner: str, name: str, new: str, follow: Callable[[str, str, str], Awaitable[None]]
+    ) -> None:
+        store = self._store.of(owner)
+        async with self._only_one(owner, name, new):
             await store.rename(name, new)
             try:
                 await follow(owner, name, new)
             except BaseException:
-                await store.rename(new, name)
+                try:
+                    await store.rename(new, name)
+                except TranscribedError as error:
+                    _log.error("%r remains renamed to %r without its transcripts: %s", name, new, error)
                 raise
-        trail.record(Action.RECORDING_RENAMED, name, owner=owner, to=new)
-        self._forget(owner, name)
-        return new
+            trail.record(Action.RECORDING_RENAMED, name, owner=owner, to=new)
+            self._forget(owner, name)
 
-    def _naming_of(self, owner: str, name: str) -> asyncio.Lock:
-        """The lock under which a recording gets this name, so that none replaces another unnoticed."""
-        return self._naming.setdefault((owner, name), asyncio.Lock())
+    @asynccontextmanager
+    async def _only_one(self, owner: str, *names: str) -> AsyncIterator[None]:
+        """Let nothing else get or lose these names, so that no recording replaces another unnoticed."""
+        async with AsyncExitStack() as held:
+            # Always in the same order, so that two do not wait for one another.
+            for name in sorted(names):
+                await held.enter_async_context(self._naming.setdefault((owner, name), asyncio.Lock()))
+            yield
 
     def _forget(self, owner: str, name: str) -> None:
         self._formats.pop((owner, name), None)
@@ -122,9 +144,10 @@ class Library:
     async def delete(self, owner: str, name: str) -> None:
         """Delete an owner's recording. Raises InvalidName and NotFound."""
         name = valid_name(name)
-        await self._store.of(owner).delete(name)
-        trail.record(Action.RECORDING_DELETED, name, owner=owner)
-        self._forget(owner, name)
+        async with self._only_one(owner, name):
+            await self._store.of(owner).delete(name)
+            trail.record(Action.RECORDING_DELETED, name, owner=owner)
+            self._forget(owner, name)
 
     async def open(self, owner: str, name: str) -> Source:
         """Open an owner's recording; the caller closes it. Raises InvalidName and NotFound."""
@@ -146,7 +169,13 @@ class Library:
         return peaks
 
     async def aclose(self) -> None:
-        """Stop probing files, and computing waveforms, in the background."""
+        """Finish what is being renamed; stop probing files, and computing waveforms, in the background."""
+        if self._renaming:
+            await asyncio.wait(set(self._renaming), timeout=STOP_SECONDS)
+        late = set(self._renaming)
+        for renaming in late:
+            renaming.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         await self._waveforms.aclose()
         for task in list(self._looking.values()):
             task.cancel()

@@ -117,6 +117,90 @@ async def test_a_recording_that_its_transcripts_cannot_follow_keeps_its_name(
     assert _files(folder) == ["a.wav"]
 
 
+class _Followed:
+    """What refers to a recording: it follows when `may_follow` is set, or fails."""
+
+    def __init__(self, failure: StorageFailure | None = None) -> None:
+        self.names: list[tuple[str, str]] = []
+        self.asked = asyncio.Event()
+        self.may_follow = asyncio.Event()
+        self._failure = failure
+
+    async def __call__(self, _owner: str, name: str, new: str) -> None:
+        self.asked.set()
+        await self.may_follow.wait()
+        if self._failure is not None:
+            raise self._failure
+        self.names.append((name, new))
+
+
+@pytest.mark.parametrize("failure", [None, StorageFailure("no")])
+async def test_nobody_gets_or_loses_a_name_while_a_recording_changes_its_name(
+    failure: StorageFailure | None, library: Library
+) -> None:
+    await library.add(NOBODY, "a.wav", _chunks(_wav(0.1)))
+    followed = _Followed(failure)
+    renaming = asyncio.create_task(library.rename(NOBODY, "a.wav", "b.wav", followed))
+    await followed.asked.wait()
+    others = [
+        asyncio.create_task(other)
+        for other in (
+            library.add(NOBODY, "b.wav", _chunks(_wav(0.2))),
+            library.add(NOBODY, "a.wav", _chunks(_wav(0.3))),
+        )
+    ]
+    deleting = asyncio.create_task(library.delete(NOBODY, "b.wav"))
+    await asyncio.wait([*others, deleting], timeout=0.2)
+    assert not any(other.done() for other in (*others, deleting))
+    followed.may_follow.set()
+    outcome = (await asyncio.gather(renaming, return_exceptions=True))[0]
+    assert outcome == (failure or "b.wav")
+    assert await asyncio.gather(*others) == ["b.wav", "a.wav"]
+    await asyncio.gather(deleting, return_exceptions=True)
+    sizes = {each.media.name: each.media.size for each in await library.list(NOBODY)}
+    assert sizes.pop("a.wav") == len(_wav(0.3))
+    # Deleted before the upload, or after it.
+    assert sizes in ({}, {"b.wav": len(_wav(0.2))})
+
+
+async def test_who_exchanges_two_names_does_not_wait_for_ever(library: Library) -> None:
+    for name in ("a.wav", "b.wav"):
+        await library.add(NOBODY, name, _chunks(_wav(0.1)))
+    followed = _Followed()
+    first = asyncio.create_task(library.rename(NOBODY, "b.wav", "c.wav", followed))
+    await followed.asked.wait()
+    others = [
+        asyncio.create_task(library.rename(NOBODY, *names, followed))
+        for names in (("b.wav", "a.wav"), ("a.wav", "b.wav"))
+    ]
+    await asyncio.sleep(0.01)
+    followed.may_follow.set()
+    async with asyncio.timeout(10):
+        assert await first == "c.wav"
+        missing, renamed = await asyncio.gather(*others, return_exceptions=True)
+    assert isinstance(missing, NotFound)
+    assert renamed == "b.wav"
+    assert [each.media.name for each in await library.list(NOBODY)] == ["b.wav", "c.wav"]
+
+
+async def test_a_recording_is_renamed_to_the_end_although_nobody_waits(library: Library) -> None:
+    await library.add(NOBODY, "a.wav", _chunks(_wav(0.1)))
+    followed = _Followed()
+    renaming = asyncio.create_task(library.rename(NOBODY, "a.wav", "b.wav", followed))
+    await followed.asked.wait()
+    renaming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await renaming
+    closing_ = asyncio.create_task(library.aclose())
+    await asyncio.sleep(0)
+    assert not closing_.done()
+    followed.may_follow.set()
+    await closing_
+    assert followed.names == [("a.wav", "b.wav")]
+    assert [each.media.name for each in await library.list(NOBODY)] == ["b.wav"]
+    await library.aclose()
+
+
 async def test_the_list_says_what_each_recording_is(library: Library, folder: Path) -> None:
     for name, seconds in (("b.wav", 2.0), ("a.wav", 0.5)):
         await library.add(NOBODY, name, _chunks(_wav(seconds)))
