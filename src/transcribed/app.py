@@ -146,7 +146,7 @@ class Application:
         self.asgi.include_router(tokens.router(self.access_keys))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
         self.metrics = metrics.metrics_registry(
-            lambda: self._engines.all, self._limit, sign_ins, __version__
+            lambda: self._engines.all, self._limit, sign_ins, self._broadcasts, __version__
         )
         self.asgi.include_router(metrics.router(self.metrics))
 

@@ -14,6 +14,7 @@ from transcribed.http.sign_ins import SignIns
 from transcribed.options import Capabilities, StreamOptions
 from transcribed.principal import Principal, Role
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
+from transcribed.service.broadcasts import Broadcasts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
@@ -33,7 +34,11 @@ def served() -> AdmittedEngine:
 def test_the_metrics_are_those_of_the_code() -> None:
     limit = AdmissionLimit()
     limit.accounts.account(Principal("a", Role.TRANSCRIBE, "a"))
-    collectors = metrics.EngineCollector(lambda: [served()], "1"), metrics.KeyCollector(limit, SignIns(10))
+    collectors = (
+        metrics.EngineCollector(lambda: [served()], "1"),
+        metrics.KeyCollector(limit, SignIns(10)),
+        metrics.ViewerCollector(Broadcasts()),
+    )
     found = {}
     for metric in chain.from_iterable(collector.collect() for collector in collectors):
         assert metric.samples, metric.name

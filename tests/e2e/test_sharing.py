@@ -296,6 +296,9 @@ def test_viewers_are_limited_and_told_when_the_server_stops(scripted: "Callable[
             with viewer_of(server, link) as other:
                 (message,), code = rest(other)
                 assert (message["Error"]["Code"], code) == ("LimitExceededException", 1013)
+            measured = server.http.get("/metrics").text.splitlines()
+            for metric in ("shared_sessions", "viewers", "viewers_refused_total"):
+                assert f"transcribed_{metric} 1.0" in measured
             server.stop()
             messages, code = rest(viewer)
     assert finals(messages)[-1:] == ["second"]

@@ -13,6 +13,7 @@ from transcribed.http.access import Admin
 from transcribed.http.sign_ins import SignIns
 from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
+from transcribed.service.broadcasts import Broadcasts
 
 _PREFIX = "transcribed_"
 
@@ -42,6 +43,11 @@ KEY_COUNTERS = {
 OF_SIGN_INS = {
     "sign_ins_failed": "Requests with a wrong secret, token or signature.",
     "sign_ins_refused": "Requests refused unchecked after too many failed sign-ins from their address.",
+}
+OF_SHARED_SESSIONS = {
+    "shared_sessions": "Shared sessions that are running, or wait for one that continues them.",
+    "viewers": "Viewers of shared sessions.",
+    "viewers_refused": "Viewers that were refused because too many were watching.",
 }
 OF_REMOTE_ENGINES = {
     "audio_sent_seconds": "Audio sent to the remote engine, including audio that was sent again.",
@@ -125,6 +131,24 @@ class KeyCollector(Collector):
             yield CounterMetricFamily(f"{_PREFIX}{name}", description, count)
 
 
+class ViewerCollector(Collector):
+    """The metrics of shared sessions and their viewers."""
+
+    def __init__(self, broadcasts: Broadcasts) -> None:
+        self._broadcasts = broadcasts
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics as they are now, at each request of Prometheus."""
+        for name, description in OF_SHARED_SESSIONS.items():
+            match name:
+                case "shared_sessions":
+                    yield GaugeMetricFamily(f"{_PREFIX}{name}", description, self._broadcasts.running)
+                case "viewers":
+                    yield GaugeMetricFamily(f"{_PREFIX}{name}", description, self._broadcasts.viewers)
+                case _:
+                    yield CounterMetricFamily(f"{_PREFIX}{name}", description, self._broadcasts.refused)
+
+
 def lag(engine: AdmittedEngine) -> float:
     """The longest lag of an engine's live streams, in seconds."""
     return max((status.lag for status in engine.statuses if status.pace is Pace.LIVE), default=0.0)
@@ -147,12 +171,17 @@ def _finals(engine: AdmittedEngine) -> Mapping[str | None, int]:
 
 
 def metrics_registry(
-    engines: Callable[[], Sequence[AdmittedEngine]], limit: AdmissionLimit, sign_ins: SignIns, version: str
+    engines: Callable[[], Sequence[AdmittedEngine]],
+    limit: AdmissionLimit,
+    sign_ins: SignIns,
+    broadcasts: Broadcasts,
+    version: str,
 ) -> CollectorRegistry:
-    """A registry of all metrics: of the loaded engines, of keys, and of the process."""
+    """A registry of all metrics: of the loaded engines, of keys, of viewers, and of the process."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(engines, version))
     registry.register(KeyCollector(limit, sign_ins))
+    registry.register(ViewerCollector(broadcasts))
     ProcessCollector(registry=registry)
     return registry
 

@@ -23,6 +23,7 @@ from transcribed.errors import (
     Unread,
     UnreadableAudio,
 )
+from transcribed.request_context import REQUEST
 from transcribed.scheduling.admission import client_limit
 from transcribed.service import trail
 from transcribed.service.joining import as_final, as_partial, later, rest, without_doubtful
@@ -39,6 +40,8 @@ KEPT_SECONDS = 300.0
 """How long a broadcast can be watched after its end."""
 MOST_ENDED = 50
 """The most broadcasts that can be watched after their end; then the one that began first is dropped."""
+MOST_RECORDED = 1000
+"""The most viewers of a broadcast that the trail knows; further ones are recorded each time."""
 TOKEN_BYTES = 16
 """The bytes of a link, and of a token with which a broadcast is continued."""
 
@@ -87,6 +90,8 @@ class Broadcast:
         """The current part, or else the last one."""
         self.away = False
         """Whether the last part broke off, and another one may follow."""
+        self.visitors: set[tuple[str | None, str | None]] = set()
+        """The keys and addresses of the viewers so far, up to MOST_RECORDED."""
         self.ended = False
         self.failure: TranscribedError | None = None
         """What viewers are told at the end of a broadcast that has no Done."""
@@ -227,11 +232,18 @@ class Broadcasts:
         self._held: dict[str, asyncio.TimerHandle] = {}
         self._viewers: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
+        self.refused = 0
+        """How many viewers were refused because too many were watching."""
 
     @property
     def viewers(self) -> int:
         """The number of viewers."""
         return self._viewers.total()
+
+    @property
+    def running(self) -> int:
+        """The number of broadcasts that have not ended."""
+        return sum(not each.ended for each in self._all.values())
 
     def continued(self, owner: str, continuation: str | None) -> Broadcast | None:
         """The broadcast of an owner that can be continued with a token; None if there is none."""
@@ -289,8 +301,7 @@ class Broadcasts:
         if broadcast is None:
             raise NotFound("There is no such session, or it ended some minutes ago. Ask for a new link.")
         self._check_room(link, address)
-        session_id = "" if broadcast.part is None else broadcast.part.session_id
-        trail.record(Action.SESSION_VIEWED, session_id, owner=broadcast.owner)
+        _record_visit(broadcast)
         keys = [(self._viewers, link), *([(self._addresses, address)] if address else [])]
         for counter, key in keys:
             counter[key] += 1
@@ -304,13 +315,16 @@ class Broadcasts:
 
     def _check_room(self, link: str, address: str | None) -> None:
         limits = self._limits
-        many = "Too many are watching{} already. Try again later."
         if self.viewers >= limits.total:
-            raise LimitExceeded(many.format(" on this server"))
-        if self._viewers[link] >= limits.session:
-            raise LimitExceeded(many.format(" this session"))
-        if address and self._addresses[address] >= client_limit(limits.total, limits.share):
-            raise LimitExceeded(many.format(" from your address"))
+            where = " on this server"
+        elif self._viewers[link] >= limits.session:
+            where = " this session"
+        elif address and self._addresses[address] >= client_limit(limits.total, limits.share):
+            where = " from your address"
+        else:
+            return
+        self.refused += 1
+        raise LimitExceeded(f"Too many are watching{where} already. Try again later.")
 
     def erase(self, owner: str, session_id: str) -> None:
         """Show nothing more of a session, and of what its broadcast consists of beside it."""
@@ -355,6 +369,19 @@ class Broadcasts:
         for each in ended[: max(0, len(ended) - MOST_ENDED)]:
             del self._all[each.link]
         asyncio.get_running_loop().call_later(KEPT_SECONDS, self._all.pop, broadcast.link, None)
+
+
+def _record_visit(broadcast: Broadcast) -> None:
+    """Record a viewer's first connection; a viewer that reconnects would fill the trail."""
+    context = REQUEST.get()
+    principal = None if context is None else context.principal
+    visitor = None if principal is None else principal.key, None if context is None else context.address
+    if visitor in broadcast.visitors:
+        return
+    if len(broadcast.visitors) < MOST_RECORDED:
+        broadcast.visitors.add(visitor)
+    session_id = "" if broadcast.part is None else broadcast.part.session_id
+    trail.record(Action.SESSION_VIEWED, session_id, owner=broadcast.owner)
 
 
 def _broken_off() -> Unavailable:

@@ -1,6 +1,7 @@
 """Shared sessions and their viewers, without sockets."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +17,9 @@ from transcribed.errors import (
     Unread,
     UnreadableAudio,
 )
+from transcribed.logs import TRAIL
+from transcribed.principal import Principal, Role
+from transcribed.request_context import REQUEST, RequestContext
 from transcribed.service import broadcasts
 from transcribed.service.broadcasts import Broadcast, Broadcasts, Part, ViewerLimits
 from transcribed.transcript import Done, LiveEvent, Notice, Segment, SpeechStarted, Word
@@ -196,8 +200,10 @@ def test_viewers_are_limited(limits: ViewerLimits, address: str | None, most: in
             with ExitStack() as viewers:
                 for _ in range(most):
                     viewers.enter_context(shared.view(link, address))
+                assert shared.refused == 0
                 with pytest.raises(LimitExceeded), shared.view(link, address):
                     pass
+                assert shared.refused == 1
                 assert shared.viewers == most
             assert shared.viewers == 0
             if most:
@@ -205,6 +211,28 @@ def test_viewers_are_limited(limits: ViewerLimits, address: str | None, most: in
                     pass
 
     asyncio.run(run())
+
+
+def test_the_trail_has_each_viewer_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcasts, "MOST_RECORDED", 2)
+
+    async def run() -> None:
+        shared = Broadcasts()
+        with shared.share("anna", "a", _encode) as part:
+            for visitor in "bbcbddb":
+                principal = Principal(visitor, Role.READ, visitor)
+                REQUEST.set(RequestContext(address="192.0.2.1", principal=principal))
+                with shared.view(part.broadcast.link, None):
+                    pass
+
+    with caplog.at_level(logging.INFO, TRAIL):
+        asyncio.run(run())
+    viewed = [record for record in caplog.records if vars(record)["action"] == "session.viewed"]
+    # Those that are too many to be remembered are recorded each time.
+    assert [vars(record)["key"] for record in viewed] == ["b", "c", "d", "d"]
+    assert {vars(record)["subject"] for record in viewed} == {"a"}
 
 
 def test_links_and_tokens_cannot_be_guessed() -> None:
