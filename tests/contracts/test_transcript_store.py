@@ -176,6 +176,40 @@ async def test_every_field_is_kept(store: OwnersTranscripts) -> None:
     assert await store.get("one") == Transcript(whole, (StoredSegment(segment),))
 
 
+async def test_a_version_is_another_one_after_each_change(store: OwnersTranscripts) -> None:
+    await keep(store, "1a", "one", "two", recording="a.wav")
+    await keep(store, "1b", "one", after=1)
+
+    async def changed() -> None:
+        """Do nothing."""
+
+    versions = []
+    for change in (
+        changed(),
+        store.append(said("1a", 2, "three")),
+        store.correct("1a", 1, "2"),
+        store.correct("1a", 0, "2"),
+        store.correct("1a", 0, ""),
+        store.end("1a", START + 9 * SECOND, 9.0),
+        store.rename_recording("a.wav", "b.wav"),
+    ):
+        await change
+        versions.append(await store.version("1a"))
+        assert versions[-1] == await store.version("1a") == (await store.get("1a")).version
+    assert len(set(versions)) == len(versions)
+    before = await store.version("1a")
+    await store.correct("1b", 0, "1")
+    await store.delete("1b")
+    assert await store.version("1a") == before
+    for correction in (0, 1):
+        await store.correct("1a", correction, None)
+    assert await store.version("1a") not in versions
+    await store.add(info("1c"))
+    assert await store.version("1c") == (await store.get("1c")).version
+    with pytest.raises(NotFound):
+        await store.version("1b")
+
+
 async def test_segments_are_in_the_order_of_their_numbers(store: OwnersTranscripts) -> None:
     await store.add(info("one"))
     for number in (5, 0, 100_000, 2):

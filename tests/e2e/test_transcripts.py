@@ -182,6 +182,41 @@ def test_live_audio_leaves_a_transcript_from_its_first_final_on(saying: "Callabl
     assert (ended["AudioSeconds"], messages[-1]["Done"]["SessionId"]) == (0.2, session(one))
 
 
+def test_a_transcript_that_has_not_changed_is_not_sent_again(
+    saying: "Callable[..., Server]",
+) -> None:
+    server = saying("one", "two")
+
+    def asked(path: str, tags: str) -> tuple[int, str, str]:
+        got = server.http.get(path, headers={"If-None-Match": tags})
+        return got.status_code, got.text, got.headers["etag"]
+
+    with opened(server) as ws:
+        ws.send(TENTH)
+        path = f"/transcripts/{session(final(ws))}"
+        tag = server.http.get(path).headers["etag"]
+        assert asked(path, f'"other", {tag}') == (304, "", tag)
+        # Other formats have tags of their own, whichever way they are asked for.
+        assert asked(f"{path}.json", tag) == (304, "", tag)
+        status, said, text_tag = asked(f"{path}.txt", tag)
+        assert (status, said) == (200, "one\n")
+        assert server.http.get(path, headers={"Accept": "text/plain"}).headers["etag"] == text_tag != tag
+        ws.send(TENTH)
+        final(ws)
+        assert asked(f"{path}.txt", text_tag)[:2] == (200, "one\ntwo\n")
+        tags = [tag, asked(path, tag)[2]]
+        ws.send(b"")
+        answer(ws)
+    tags.append(asked(path, tags[-1])[2])
+    assert len(set(tags)) == 3
+    server.http.patch(f"{path}/segments/0", json={"text": "1"})
+    status, _, tag = asked(f"{path}.txt", ", ".join(tags))
+    assert status == 200
+    assert asked(f"{path}.txt", tag) == (304, "", tag)
+    assert server.http.delete(path).status_code == 204
+    assert server.http.get(path, headers={"If-None-Match": tag}).status_code == 404
+
+
 def test_where_nothing_was_said_there_is_no_transcript(
     tmp_path: Path, start_server: "Callable[..., Server]"
 ) -> None:

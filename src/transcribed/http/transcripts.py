@@ -12,11 +12,13 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Resp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 
+from transcribed import __version__
 from transcribed.errors import BadRequest, shown
 from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
 from transcribed.http.content_negotiation import negotiate
 from transcribed.http.owners import ABOUT_OWNER, OwnerParameter, owner_of_item, owner_of_list, shows_owner
+from transcribed.http.ranges import is_known
 from transcribed.http.recordings import Problem
 from transcribed.principal import Principal
 from transcribed.service import transcripts as service
@@ -221,6 +223,9 @@ Id = Annotated[str, Path(description="The SessionId in Done.", examples=[_ID])]
 Number = Annotated[int, Path(ge=0, description="The last part of the segment's ResultId.", examples=[0])]
 Suffix = Annotated[str, Path(json_schema_extra={"enum": list(FORMS)}, examples=["txt"])]
 Accept = Annotated[str | None, Header(description="The format.", examples=["text/plain"])]
+IfNoneMatch = Annotated[
+    str | None, Header(description="ETags; if one matches, the response is 304.", examples=['"a1b2-json"'])
+]
 
 _CORRECTION: dict[str, Any] = {
     "required": True,
@@ -237,6 +242,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     """Routes under /transcripts; `transcripts` raises Unavailable until the database is open."""
     routes = APIRouter(prefix="/transcripts", tags=["transcripts"])
+    unchanged = {304: {"description": "The transcript has not changed."}}
     document: dict[str, Any] = {
         "description": "The transcript.",
         "content": {form.media_type: {"example": _example(form)} for form in FORMS.values()},
@@ -245,11 +251,17 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
     # There are few threads, and a transcript of a day of speech takes seconds to write.
     one_at_a_time = asyncio.Lock()
 
-    async def answer(owner: str, transcript: str, form: Form) -> Response:
+    async def answer(owner: str, transcript: str, suffix: str, if_none_match: str | None) -> Response:
+        form = FORMS[suffix]
+        if if_none_match is not None:
+            tag = _tag(await transcripts().version(owner, transcript), suffix)
+            if is_known(if_none_match, tag):
+                return Response(status_code=304, headers={"ETag": tag})
         found = await transcripts().get(owner, transcript)
         async with one_at_a_time:
             body = await in_thread(form.encoded, found)
-        return Response(body, media_type=form.media_type, headers={"X-Content-Type-Options": "nosniff"})
+        headers = {"ETag": _tag(found.version, suffix), "X-Content-Type-Options": "nosniff"}
+        return Response(body, media_type=form.media_type, headers=headers)
 
     @routes.get(
         "",
@@ -266,34 +278,42 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         "/{transcript}.{form}",
         summary="Read a transcript in a format",
         response_class=Response,
-        responses=_problems(400) | {200: document},
+        responses=_problems(400) | unchanged | {200: document},
     )
     async def read_in(
-        transcript: Id, form: Suffix, principal: Reader, owner: OwnerParameter = None
+        transcript: Id,
+        form: Suffix,
+        principal: Reader,
+        if_none_match: IfNoneMatch = None,
+        owner: OwnerParameter = None,
     ) -> Response:
         """The whole transcript in the format that the suffix names."""
         if form not in FORMS:
             suffixes = _alternatives(f".{suffix}" for suffix in FORMS)
             raise BadRequest(f"There is no format {shown(form)} of transcripts. Use {suffixes}.")
-        return await answer(owner_of_item(principal, owner), transcript, FORMS[form])
+        return await answer(owner_of_item(principal, owner), transcript, form, if_none_match)
 
     @routes.get(
         "/{transcript}",
         summary="Read a transcript",
         response_class=Response,
-        responses=_problems(406) | {200: document},
+        responses=_problems(406) | unchanged | {200: document},
     )
     async def read(
-        transcript: Id, principal: Reader, accept: Accept = None, owner: OwnerParameter = None
+        transcript: Id,
+        principal: Reader,
+        accept: Accept = None,
+        if_none_match: IfNoneMatch = None,
+        owner: OwnerParameter = None,
     ) -> Response:
         """The whole transcript in the format that the header Accept names, by default JSON."""
-        kinds = {form.media_type: form for form in FORMS.values()}
+        kinds = {form.media_type: suffix for suffix, form in FORMS.items()}
         kind = negotiate(accept, list(kinds))
         if kind is None:
             raise HTTPException(
                 406, f"Transcripts are available as {_alternatives(kinds)}. Accept one of them."
             )
-        answered = await answer(owner_of_item(principal, owner), transcript, kinds[kind])
+        answered = await answer(owner_of_item(principal, owner), transcript, kinds[kind], if_none_match)
         answered.headers["Vary"] = "Accept"
         return answered
 
@@ -328,6 +348,11 @@ def router(transcripts: Callable[[], Transcripts]) -> APIRouter:
         await transcripts().delete(owner_of_item(principal, owner), transcript)
 
     return routes
+
+
+def _tag(version: str, suffix: str) -> str:
+    """The entity tag of a transcript in a format, as this version of the server writes it."""
+    return f'"{version}-{__version__}-{suffix}"'
 
 
 def _example(form: Form) -> Any:

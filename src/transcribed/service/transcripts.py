@@ -135,6 +135,10 @@ class Transcripts:
         trail.record(Action.TRANSCRIPT_READ, transcript, owner=owner)
         return found
 
+    async def version(self, owner: str, transcript: str) -> str:
+        """The version of a transcript, which is different after each change; reads no text."""
+        return await self._kept.of(owner).version(transcript)
+
     async def correct(self, owner: str, transcript: str, number: int, text: str | None) -> StoredSegment:
         """Set or, with None, remove the correction of a segment's text. Returns the changed segment."""
         segment = await self._kept.of(owner).correct(transcript, number, text)

@@ -56,6 +56,7 @@ from transcribed.storage.transcripts import (
     StoredSegment,
     Transcript,
     TranscriptInfo,
+    version_of,
 )
 from transcribed.transcript import Segment
 
@@ -106,6 +107,18 @@ _CORRECT = (
 _SEGMENTS = (
     select(segments)
     .where(segments.c.id >= bindparam("first"), segments.c.id < bindparam("end"))
+    .order_by(segments.c.id)
+)
+_LAST_SEGMENT = select(func.max(segments.c.id)).where(
+    segments.c.id >= bindparam("first"), segments.c.id < bindparam("end")
+)
+_CORRECTIONS = (
+    select(segments.c.id, segments.c.correction)
+    .where(
+        segments.c.id >= bindparam("first"),
+        segments.c.id < bindparam("end"),
+        segments.c.correction.is_not(None),
+    )
     .order_by(segments.c.id)
 )
 _DELETE_SEGMENTS = delete(segments).where(
@@ -300,6 +313,10 @@ class SqlOwnersTranscripts(_Tables):
         """A whole transcript."""
         return await self._database.read(lambda connection: self._get(connection, transcript))
 
+    async def version(self, transcript: str) -> str:
+        """The version of a transcript, without reading its segments."""
+        return await self._database.read(lambda connection: self._version(connection, transcript))
+
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
         """Set or, with None, remove the correction of a segment's text."""
         check_texts(text)
@@ -364,6 +381,13 @@ class SqlOwnersTranscripts(_Tables):
         found = self._find(connection, transcript)
         rows = connection.execute(_SEGMENTS, _range(found.key))
         return Transcript(transcript_info(found), tuple(stored_segment(transcript, row) for row in rows))
+
+    def _version(self, connection: Connection, transcript: str) -> str:
+        found = self._find(connection, transcript)
+        last = connection.execute(_LAST_SEGMENT, _range(found.key)).scalar()
+        rows = connection.execute(_CORRECTIONS, _range(found.key))
+        corrections = [(split(segment)[1], text) for segment, text in rows]
+        return version_of(transcript_info(found), None if last is None else split(last)[1], corrections)
 
     def _find(self, connection: Connection, transcript: str, statement: Select[Any] = _FIND) -> Row[Any]:
         row = connection.execute(statement, self._known(transcript)).first()

@@ -1,6 +1,7 @@
 """The TranscriptStore protocol and the values that it takes and returns."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -62,6 +63,22 @@ class Transcript:
 
     info: TranscriptInfo
     segments: tuple[StoredSegment, ...]
+
+    @property
+    def version(self) -> str:
+        """What is different after each change: 32 hexadecimal digits."""
+        corrections = (
+            (each.number, each.correction) for each in self.segments if each.correction is not None
+        )
+        return version_of(self.info, self.segments[-1].number if self.segments else None, corrections)
+
+
+def version_of(info: TranscriptInfo, last: int | None, corrections: Iterable[tuple[int, str]]) -> str:
+    """The version of a transcript: of its description, the number of its last segment, and corrections.
+
+    `corrections` are numbers of segments and texts, in order. Segments are never changed otherwise.
+    """
+    return hashlib.sha256(repr((info, last, tuple(corrections))).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +165,10 @@ class OwnersTranscripts(Protocol):
 
     async def get(self, transcript: str) -> Transcript:
         """A whole transcript."""
+        ...
+
+    async def version(self, transcript: str) -> str:
+        """The `version` of a transcript, without reading its segments."""
         ...
 
     async def correct(self, transcript: str, number: int, text: str | None) -> StoredSegment:
