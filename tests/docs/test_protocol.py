@@ -19,7 +19,7 @@ from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
 from transcribed.http.native.query import StreamQuery
 from transcribed.http.openai import realtime
-from transcribed.scheduling import scheduler
+from transcribed.scheduling import stream
 from transcribed.service import broadcasts, sessions, transcripts
 from transcribed.settings import ServerSettings
 from transcribed.storage import names, vocabulary_filters
@@ -208,7 +208,7 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
         ("a WAV header in front of raw samples", f"{wav.LONGEST_HEADER} bytes"),
         (
             "audio that is decoded ahead of the recogniser, for each stream",
-            f"{scheduler.BUFFERED_SECONDS:.0f} s",
+            f"{stream.BUFFERED_SECONDS:.0f} s",
         ),
         (
             "the last results when the server stops",

@@ -26,7 +26,8 @@ from transcribed.errors import EngineFailure, LimitExceeded, Stopping, Transcrib
 from transcribed.options import Capabilities, Pace, Phrase, StreamOptions
 from transcribed.scheduling.meter import Meter, Step
 from transcribed.scheduling.policy import PROMISED_INTERVAL
-from transcribed.scheduling.scheduler import BUFFERED_SECONDS, Scheduler
+from transcribed.scheduling.scheduler import Scheduler
+from transcribed.scheduling.stream import BUFFERED_SECONDS
 
 pytestmark = pytest.mark.anyio
 
