@@ -155,7 +155,10 @@ class Effort(Enum):
     FULL = "full"
     """The best quality on one core."""
     REDUCED = "reduced"
-    """The machine is busy: partials at the lowest cost. Finals have the quality of FULL."""
+    """The machine is busy, or a recording is read: partials come from the smallest of the engine's models.
+
+    Finals have the quality of FULL.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ _WINDOWS_PER_STEP = 16
 
 @dataclass(frozen=True, slots=True)
 class PartialRules:
-    """When an open segment is recognised again, in seconds of audio."""
+    """When an open segment is recognised again, in seconds of audio; `fast_growth` is a ratio."""
 
     live_first: float = 0.45
     """Live pace: the first time, counted from the start of speech."""
@@ -40,10 +40,10 @@ class PartialRules:
     fast_first: float = 0.65
     """Fast pace: the first time."""
     fast_interval: float = 4.0
-    """Fast pace: the least interval. Four seconds of audio take about 0.2 s."""
+    """Fast pace: the least interval."""
     fast_growth: float = 3.0
-    """Fast pace: the least ratio of successive lengths, so that all partials of a segment together cost
-    little more than half of its final."""
+    """Fast pace: the least ratio of successive lengths, so that all partials of a segment together are of
+    at most one and a half times its audio."""
 
     def after(self, length: float) -> float:
         """Return the length of speech at the next partial after one at this length, at fast pace."""
