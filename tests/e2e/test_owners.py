@@ -195,6 +195,29 @@ def test_a_stream_that_runs_is_its_owners(client: Callable[[str], Client], share
         ws.send(b"")
 
 
+def test_only_its_owner_continues_what_is_shared(client: Callable[[str], Client]) -> None:
+    anna, bert = client("anna"), client("bert")
+
+    def shares(whose: Client, share: str, end: bytes | None = b"") -> dict[str, str]:
+        """Started, of a live stream that ends, or whose connection is closed before its end."""
+        url = f"{whose.server.stream_url}?format=json&share={share}"
+        with connect(url, additional_headers=whose.headers, open_timeout=WAIT, close_timeout=WAIT) as ws:
+            ws.send(AUDIO)
+            started: dict[str, str] = json.loads(ws.recv(WAIT))["Started"]
+            if end is not None:
+                ws.send(end)
+                answer(ws)
+            return started
+
+    broken_off = shares(anna, "true", end=None)
+    of_bert = shares(bert, broken_off["Continuation"])
+    assert of_bert["Live"] != broken_off["Live"]
+    assert of_bert["Continuation"] != broken_off["Continuation"]
+    continued = shares(anna, broken_off["Continuation"])
+    assert continued["Live"] == broken_off["Live"]
+    assert continued["From"] > 0
+
+
 def test_filters_of_one_name(client: Callable[[str], Client]) -> None:
     anna, phone, bert, boss = map(client, KEYS)
     path = "/vocabulary-filters/same"
