@@ -154,3 +154,8 @@ async function copied(path, query) {
   copies.set(href, URL.createObjectURL(content));
   return copies.get(href);
 }
+
+/** The owner to whom belongs what is made with the key; empty without a key. */
+export async function ownOwner() {
+  return key() ? (claims(key())?.sub ?? claims(await readingToken())?.sub) : "";
+}

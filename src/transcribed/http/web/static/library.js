@@ -1,13 +1,10 @@
 /** The library: uploads, recordings and transcripts, with search, renaming and deletion. */
-import { getJson, part, readableUrl, url } from "./api.js";
+import { getJson, ownOwner, part, url } from "./api.js";
 import { deleteLater, deletions, isDeleted } from "./deletion.js";
 import { clock, h, icon } from "./dom.js";
-import { closeMenus, downloadItems, menu, renameDialog, stem } from "./items.js";
+import { download, downloadItems, menu, renameDialog, stem, when } from "./items.js";
 import { changes as signed } from "./keys.js";
-import {
-  cancelUpload, changes, recognise, recognitionOf, recordingHash, retryUpload, uploadAll, uploads,
-} from "./recognition.js";
-import { installShortcuts } from "./shortcuts.js";
+import { cancelUpload, changes, recognise, recognitionOf, recordingHash, retryUpload, uploadAll, uploads } from "./recognition.js";
 import { toast } from "./toast.js";
 
 const SAMPLE = "sample.mp3";
@@ -15,107 +12,93 @@ const PAGE = 30;
 const SEARCH_PAUSE = 200; // ms after the last key
 const RUNNING_SECONDS = 12 * 3600; // a transcript without an end that began earlier belongs to a server that was killed
 
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const bytes = (size) => (size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`);
+const isRunning = (name) => recognitionOf(name)?.ended === false;
+const pieces = ({ Pieces }) => Pieces.map(({ Text, Hit }) => (Hit ? h("mark", {}, Text) : Text));
+const pathOf = (item) => (item.SessionId ? `transcripts/${part(item.SessionId)}` : `audio/${part(item.name)}`);
+/** Whether an item is what a deletion is of. */
+const isOf = ({ path, owner }) => (item) => pathOf(item) === path && item.owner === owner;
+const isHidden = (item) => isDeleted(pathOf(item), item.owner);
+const hashQuery = (values) => {
+  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined));
+  return query.size ? `?${query}` : "";
+};
 
-function bytes(size) {
-  const power = Math.min(3, Math.floor(Math.log10(Math.max(1, size)) / 3));
-  const digits = power && size / 1000 ** power < 10 ? 1 : 0;
-  return `${(size / 1000 ** power).toFixed(digits)} ${["bytes", "kB", "MB", "GB"][power]}`;
-}
-
-/** Show the library; `query` may have the search text `q`, the tab, or `find`, which puts the focus into the search. */
+/** Show the library; `query` may have the search text `q` and the `tab`. */
 export function mount(root, { query }) {
   const library = new Library(root, query);
-  library.open();
+  library.load();
   return () => library.close();
 }
 
 class Library {
-  #root; #tab; #text; #parts = {}; #aborter = new AbortController(); #search = null; #timer = 0; #transcripts = [];
-  #next = null; #recordings = []; #shown = PAGE; #find; #ends = []; #loaded = false; #listed = new Map();
+  #tab; #text; #parts; #aborter = new AbortController(); #search = null; #timer = 0;
+  #transcripts = []; #next = null; #recordings = []; #shown = PAGE; #me; #loaded = false; #listed = ""; #states = "";
 
   constructor(root, query) {
-    this.#root = root;
     this.#tab = query.get("tab") === "recordings" ? "recordings" : "transcripts";
     this.#text = query.get("q") ?? "";
-    this.#find = query.has("find");
-  }
-
-  async open() {
-    this.#build();
+    const chooser = h("input", {
+      type: "file", multiple: true, accept: "audio/*,video/*", hidden: true,
+      onchange() {
+        uploadAll(chooser.files);
+        chooser.value = "";
+      },
+    });
+    const tab = (name, label) => h("label", {},
+      h("input", { type: "radio", name: "tab", class: "visually-hidden", checked: name === this.#tab, onchange: () => this.#choose(name) }), label);
+    const p = (this.#parts = {
+      sample: h("button", { class: "button quiet", type: "button", onclick: () => this.#addSample() }, icon("play"), "Try a sample"),
+      uploads: h("ul", { class: "list uploads", "aria-label": "Uploads", "aria-live": "polite", hidden: true }),
+      search: h("input", {
+        class: "input", type: "search", value: this.#text, "aria-label": "Search transcripts and recordings",
+        autocomplete: "off", spellcheck: false, maxLength: 1000, oninput: () => this.#typed(),
+      }),
+      count: h("span"),
+      status: h("p", { class: "visually-hidden", role: "status" }),
+      problem: h("p", { class: "problem", role: "alert" }),
+      list: h("ul", { class: "list library-list" }),
+      blank: h("div", { class: "empty", hidden: true }),
+      more: h("button", { class: "button", type: "button", hidden: true, onclick: () => this.#showMore() }, "Show more"),
+    });
+    root.append(h("div", { class: "page library" },
+      h("h1", { class: "visually-hidden" }, "Library"),
+      h("section", { class: "drop", "aria-label": "Add recordings" },
+        icon("upload"),
+        h("p", {}, h("strong", {}, "Drop recordings here"), h("span", { class: "note" }, "Audio or video, in any common format")),
+        h("div", { class: "toolbar" },
+          h("button", { class: "button primary", type: "button", onclick: () => chooser.click() }, "Choose files"), p.sample, chooser)),
+      p.uploads,
+      h("div", { class: "library-head" },
+        h("div", { class: "library-search" }, icon("search"), p.search),
+        h("div", { class: "segmented", role: "radiogroup", "aria-label": "What to list" },
+          tab("transcripts", "Transcripts"), tab("recordings", ["Recordings", p.count]))),
+      p.status, p.problem, p.list, p.blank, p.more));
     const on = (target, name, does) => target.addEventListener(name, does, { signal: this.#aborter.signal });
     on(changes, "change", () => {
       this.#showUploads();
       this.#show();
     });
-    on(signed, "change", () => this.#load());
-    on(deletions, "change", () => {
-      this.#showTabs();
+    on(signed, "change", () => this.load());
+    on(document, "visibilitychange", () => document.hidden || this.load());
+    on(deletions, "hidden", () => this.#show());
+    on(deletions, "restored", ({ detail }) => {
       this.#show();
+      this.#focus(this.#rowOf(detail));
     });
-    on(deletions, "deleted", ({ detail: { path, owner } }) => {
-      this.#recordings = this.#recordings.filter((item) => pathOf("audio", item.name) !== path || ownerOf(item) !== owner);
-      this.#transcripts = this.#transcripts.filter((item) => pathOf("transcripts", item.SessionId) !== path || ownerOf(item) !== owner);
+    on(deletions, "deleted", ({ detail }) => {
+      const others = (item) => !isOf(detail)(item);
+      this.#recordings = this.#recordings.filter(others);
+      this.#transcripts = this.#transcripts.filter(others);
     });
-    on(document, "visibilitychange", () => document.hidden || this.#load());
-    this.#ends.push(installShortcuts({ search: () => this.#parts.search.focus() }));
     this.#showUploads();
-    if (this.#find) this.#parts.search.focus();
-    await this.#load();
+    this.#show();
   }
 
   close() {
     this.#aborter.abort();
     this.#search?.abort();
     clearTimeout(this.#timer);
-    for (const end of this.#ends) end();
-  }
-
-  #build() {
-    const chooser = h("input", {
-      type: "file", multiple: true, accept: "audio/*,video/*", class: "visually-hidden", tabIndex: -1, "aria-label": "Choose recordings",
-      onchange: ({ target }) => {
-        uploadAll(target.files);
-        target.value = "";
-      },
-    });
-    const tab = (name, label) => h("button", {
-      type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "library-list", onclick: () => this.#choose(name),
-      onkeydown: (event) => {
-        if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-        this.#choose(name === "recordings" ? "transcripts" : "recordings");
-        this.#parts.tabs[this.#tab].focus();
-      },
-    }, label);
-    const p = (this.#parts = {
-      uploads: h("ul", { class: "list uploads", "aria-label": "Uploads", hidden: true }),
-      search: h("input", {
-        class: "input", type: "search", placeholder: "Search what was said", value: this.#text, "aria-label": "Search transcripts and recordings",
-        autocomplete: "off", spellcheck: false, maxLength: 1000, oninput: () => this.#typed(),
-      }),
-      tabs: { transcripts: tab("transcripts", "Transcripts"), recordings: tab("recordings", "Recordings") },
-      status: h("p", { class: "visually-hidden", role: "status" }),
-      problem: h("p", { class: "problem", role: "alert" }),
-      list: h("ul", { class: "list library-list" }),
-      blank: h("div", { class: "empty", hidden: true }),
-      more: h("button", { class: "button", type: "button", hidden: true, onclick: () => this.#showMore() }, "Show more"),
-      sample: h("button", { class: "button quiet", type: "button", onclick: () => this.#addSample() }, icon("play"), "Try a sample"),
-    });
-    this.#root.append(h("div", { class: "page library" },
-      h("h1", { class: "visually-hidden" }, "Library"),
-      h("section", { class: "drop", "aria-label": "Add recordings" },
-        icon("upload"),
-        h("p", {}, h("strong", {}, "Drop recordings here"), h("span", { class: "note" }, "Audio or video, in any common format")),
-        h("div", { class: "toolbar" },
-          h("button", { class: "button primary", type: "button", onclick: () => chooser.click() }, "Choose files"),
-          p.sample, chooser)),
-      p.uploads,
-      h("div", { class: "library-head" },
-        h("div", { class: "library-search" }, icon("search"), p.search),
-        h("div", { class: "segmented", role: "tablist", "aria-label": "What to list" }, ...Object.values(p.tabs))),
-      p.status, p.problem,
-      h("div", { id: "library-list", role: "tabpanel", "aria-labelledby": `tab-${this.#tab}`, class: "library-panel" }, p.list, p.blank, p.more)));
-    this.#showTabs();
   }
 
   // --- What is listed
@@ -124,273 +107,205 @@ class Library {
     this.#tab = tab;
     this.#shown = PAGE;
     this.#remember();
-    this.#showTabs();
     this.#show();
   }
 
-  #showTabs() {
-    const { tabs } = this.#parts;
-    for (const [name, button] of Object.entries(tabs)) {
-      const here = name === this.#tab;
-      button.setAttribute("aria-selected", String(here));
-      button.tabIndex = here ? 0 : -1;
-    }
-    const count = this.#matching.length;
-    tabs.recordings.textContent = this.#loaded ? `Recordings (${count})` : "Recordings";
-    document.getElementById("library-list")?.setAttribute("aria-labelledby", `tab-${this.#tab}`);
-    this.#parts.search.placeholder = this.#tab === "recordings" ? "Search names" : "Search what was said";
-  }
-
   #remember() {
-    const query = new URLSearchParams();
-    if (this.#text) query.set("q", this.#text);
-    if (this.#tab === "recordings") query.set("tab", this.#tab);
-    history.replaceState(null, "", `#/library${query.size ? `?${query}` : ""}`);
+    const query = hashQuery({ q: this.#text || undefined, tab: this.#tab === "recordings" ? this.#tab : undefined });
+    history.replaceState(null, "", `#/library${query}`);
   }
 
   #typed() {
     this.#text = this.#parts.search.value.trim();
     this.#remember();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#load(), SEARCH_PAUSE);
+    this.#timer = setTimeout(() => this.load(), SEARCH_PAUSE);
   }
 
   get #matching() {
     const wanted = this.#text.toLowerCase();
-    return this.#recordings.filter((item) => !isDeleted(pathOf("audio", item.name), ownerOf(item)) && (!wanted || item.name.toLowerCase().includes(wanted)));
+    return this.#recordings.filter((item) => !isHidden(item) && item.name.toLowerCase().includes(wanted));
   }
 
-  /** What the server can search for: it wants a letter or a digit. */
-  get #words() { return /[\p{L}\p{N}]/u.test(this.#text) ? this.#text : undefined; }
+  /** A page of transcripts. The server can only search for what has a letter or a digit. */
+  #page(parameters, signal) {
+    const q = /[\p{L}\p{N}]/u.test(this.#text) ? this.#text : undefined;
+    return getJson("transcripts", { query: { q, limit: PAGE, ...parameters }, signal });
+  }
 
-  async #load() {
+  async load() {
     this.#search?.abort();
     const { signal } = (this.#search = new AbortController());
-    const answers = await Promise.allSettled([
-      getJson("transcripts", { query: { q: this.#words, limit: PAGE }, signal }),
-      getJson("audio", { signal }),
-    ]);
-    if (signal.aborted || this.#aborter.signal.aborted) return;
-    const [transcripts, recordings] = answers;
-    if (transcripts.status === "fulfilled") {
-      this.#transcripts = transcripts.value.Transcripts;
-      this.#next = transcripts.value.Next;
-    }
-    if (recordings.status === "fulfilled") this.#recordings = recordings.value;
+    const answers = await Promise.allSettled([this.#page({}, signal), getJson("audio", { signal }), ownOwner()]);
+    if (signal.aborted) return;
+    const [transcripts, recordings, me] = answers.map(({ value }) => value);
+    this.#me = me;
+    if (transcripts) [this.#transcripts, this.#next] = [this.#owned(transcripts.Transcripts), transcripts.Next];
+    if (recordings) this.#recordings = this.#owned(recordings);
     this.#loaded = true;
-    const failed = answers.find(({ status }) => status === "rejected");
-    this.#parts.problem.textContent = failed ? failed.reason.message : "";
-    this.#showTabs();
+    this.#parts.problem.textContent = answers.find(({ reason }) => reason)?.reason.message ?? "";
     this.#show();
+  }
+
+  /** Items with the `owner` if that is somebody else, which only admins see. */
+  #owned(items) {
+    return items.map(({ owner, Owner = owner, ...item }) => ({ ...item, owner: (Owner ?? "") === this.#me ? undefined : Owner }));
   }
 
   async #showMore() {
+    const before = this.#parts.list.children.length;
     if (this.#tab === "recordings") this.#shown += 10 * PAGE;
     else {
       try {
-        const page = await getJson("transcripts", { query: { q: this.#words, limit: PAGE, before: this.#next }, signal: this.#search.signal });
-        this.#transcripts.push(...page.Transcripts);
+        const page = await this.#page({ before: this.#next }, this.#search.signal);
+        this.#transcripts.push(...this.#owned(page.Transcripts));
         this.#next = page.Next;
       } catch (error) {
         if (error.name !== "AbortError") this.#parts.problem.textContent = error.message;
-        return;
       }
     }
-    const before = this.#parts.list.children.length;
     this.#show();
-    this.#parts.list.children[before]?.querySelector("a")?.focus();
+    this.#parts.list.children[before]?.querySelector("a").focus();
   }
 
   #show() {
-    const { list, blank, more, status } = this.#parts;
-    if (list.querySelector(".menu")) return; // It is not taken away while somebody reads it.
-    const owners = new Set([...this.#recordings, ...this.#transcripts].map(ownerOf));
-    const several = owners.size > 1;
-    const items = this.#tab === "recordings"
-      ? this.#matching.slice(0, this.#shown)
-      : this.#transcripts.filter((item) => !isDeleted(pathOf("transcripts", item.SessionId), ownerOf(item)));
-    const listed = new Map();
-    for (const item of items) {
-      const what = JSON.stringify([this.#tab, this.#text, several, item, isRunning(item.name)]);
-      const make = () => (this.#tab === "recordings" ? this.#recordingRow(item, several) : this.#transcriptRow(item, several));
-      listed.set(what, this.#listed.get(what) ?? make());
-    }
+    const { list, blank, more, status, count, search } = this.#parts;
+    if (list.querySelector(":popover-open")) return; // It is not taken away while somebody reads it.
+    const recordings = this.#tab === "recordings";
+    const items = recordings ? this.#matching.slice(0, this.#shown) : this.#transcripts.filter((item) => !isHidden(item));
+    const listed = JSON.stringify([this.#text, items, items.map(({ name }) => isRunning(name))]);
+    if (listed !== this.#listed) this.#list(items.map((item) => (recordings ? this.#recordingRow(item) : this.#transcriptRow(item))));
     this.#listed = listed;
-    const rows = [...listed.values()];
-    this.#place(rows);
-    list.hidden = !rows.length;
-    more.hidden = this.#tab === "recordings" ? this.#matching.length <= this.#shown : !this.#next;
-    blank.hidden = !this.#loaded || rows.length > 0;
-    if (!blank.hidden) blank.replaceChildren(...this.#nothing());
-    const found = this.#text && this.#loaded ? `${rows.length}${more.hidden ? "" : " or more"} ${this.#tab} found` : "";
+    search.placeholder = recordings ? "Search names" : "Search what was said";
+    count.textContent = this.#loaded ? ` (${this.#matching.length})` : "";
+    list.hidden = !items.length;
+    more.hidden = recordings ? this.#matching.length <= this.#shown : !this.#next;
+    blank.hidden = !this.#loaded || items.length > 0;
+    blank.replaceChildren(...this.#nothing());
+    const found = this.#text && this.#loaded ? `${items.length}${more.hidden ? "" : " or more"} ${this.#tab} found` : "";
     if (status.textContent !== found) status.textContent = found;
   }
 
-  /** List rows in this order. Those that stay are not touched: they keep the focus and an open menu. */
-  #place(rows) {
-    const { list, tabs } = this.#parts;
-    const kept = new Set(rows);
+  #list(rows) {
+    const { list } = this.#parts;
     const before = [...list.children];
     const focused = before.findIndex((row) => row.contains(document.activeElement));
-    for (const row of before) {
-      if (kept.has(row)) continue;
-      closeMenus(row);
-      row.remove();
-    }
-    rows.forEach((row, index) => row !== list.children[index] && list.insertBefore(row, list.children[index] ?? null));
-    if (focused < 0 || list.contains(document.activeElement)) return;
-    (rows[Math.min(focused, rows.length - 1)]?.querySelector("a") ?? tabs[this.#tab]).focus();
+    list.replaceChildren(...rows);
+    if (focused < 0) return;
+    const { item } = before[focused];
+    this.#focus(this.#rowOf({ path: pathOf(item), owner: item.owner }) ?? rows[Math.min(focused, rows.length - 1)]);
   }
 
+  #rowOf(what) { return [...this.#parts.list.children].find(({ item }) => isOf(what)(item)); }
+
+  /** Whoever was at a row that is gone goes on at another one, or at the tabs if there is none. */
+  #focus(row) { (row?.querySelector("a") ?? document.querySelector(".library-head :checked")).focus(); }
+
   #nothing() {
+    const recordings = this.#tab === "recordings";
     if (this.#text) {
-      return [h("h2", {}, "Nothing found"), h("p", {}, this.#tab === "recordings"
+      return [h("h2", {}, "Nothing found"), h("p", {}, recordings
         ? "No recording has this name. What was said in recordings is found under Transcripts."
         : "No segment has all of these words. Words in quotes must follow one another.")];
     }
-    return this.#tab === "recordings"
-      ? [h("h2", {}, "No recordings yet"), h("p", {}, "Drop one above, or try the sample.")]
-      : [h("h2", {}, "No transcripts yet"), h("p", {}, "Drop a recording above, try the sample, or ", h("a", { href: "#/listen" }, "listen to the microphone"), ".")];
+    return [h("h2", {}, `No ${this.#tab} yet`), recordings
+      ? h("p", {}, "Drop one above, or try the sample.")
+      : h("p", {}, "Drop a recording above, try the sample, or ", h("a", { href: "#/listen" }, "listen to the microphone"), ".")];
   }
 
-  #transcriptRow(item, several) {
-    const { SessionId: id, Recording: name, Started, Ended, AudioSeconds, Engine } = item;
-    const started = new Date(Started);
-    const title = name ?? "Live";
-    const running = !Ended && Date.now() - started < RUNNING_SECONDS * 1000;
-    const owner = ownerOf(item);
+  #row(item, { title, href, facts, badge, hits = [], items }) {
+    const row = h("li", {},
+      h("div", { class: "grow" },
+        h("a", { class: "title", href }, title),
+        h("p", { class: "meta numbers" }, [...facts, item.owner].filter(Boolean).join(" · "), badge && h("span", { class: "badge live" }, badge)),
+        hits),
+      menu({ label: "More", glyph: "more", about: title, items }));
+    row.item = item;
+    return row;
+  }
+
+  #transcriptRow(item) {
+    const { SessionId: id, Recording: name, Started, Ended, AudioSeconds, Engine, Excerpts, owner } = item;
     const query = { owner };
+    const title = name ?? "Live";
     const link = (time) => `#/transcript/${part(id)}${hashQuery({ t: time, owner })}`;
-    const path = pathOf("transcripts", id);
-    const more = menu({
-      label: "More", glyph: "more", quiet: true, about: title,
+    const found = this.#text && Excerpts.some(({ Pieces }) => Pieces.some(({ Hit }) => Hit));
+    return this.#row(item, {
+      title, href: link(), facts: [when(Started), clock(AudioSeconds), Engine],
+      badge: !Ended && Date.now() - new Date(Started) < RUNNING_SECONDS * 1000 && "running",
+      hits: found
+        ? h("ul", { class: "hits" }, Excerpts.map((excerpt) => h("li", {},
+          h("a", { href: link(excerpt.StartTime.toFixed(1)) }, h("span", { class: "numbers" }, clock(excerpt.StartTime)), h("span", {}, pieces(excerpt))))))
+        : Excerpts.slice(0, 1).map((excerpt) => h("p", { class: "excerpt" }, pieces(excerpt))),
       items: () => [
         ...downloadItems(id, stem(title), query).map(({ label, run }) => ({ label: `Download: ${label}`, run })),
-        ...(name && this.#recordings.some((one) => one.name === name && ownerOf(one) === owner) ? [{ label: "Rename the recording…", run: () => this.#rename(name, query) }] : []),
-        { label: "Delete the transcript", danger: true, run: () => deleteLater(path, query, `Transcript of “${title}” deleted.`) },
+        { label: "Delete the transcript", danger: true, run: () => deleteLater(pathOf(item), query, `Transcript of “${title}” deleted.`) },
       ],
     });
-    const found = this.#text && item.Excerpts.some(({ Pieces }) => Pieces.some(({ Hit }) => Hit));
-    return h("li", {},
-      h("div", { class: "grow" },
-        h("a", { class: "title", href: link() }, title),
-        h("p", { class: "meta numbers" }, [day.format(started), clock(AudioSeconds), Engine, several && owner].filter(Boolean).join(" · "),
-          running && h("span", { class: "badge live" }, "running")),
-        found
-          ? h("ul", { class: "hits" }, item.Excerpts.map((excerpt) => h("li", {},
-            h("a", { href: link(excerpt.StartTime.toFixed(1)) }, h("span", { class: "numbers" }, clock(excerpt.StartTime)), pieces(excerpt)))))
-          : item.Excerpts.slice(0, 1).map((excerpt) => h("p", { class: "excerpt" }, pieces(excerpt)))),
-      more);
   }
 
-  #recordingRow(item, several) {
-    const { name, size, duration, format } = item;
-    const owner = ownerOf(item);
+  #recordingRow(item) {
+    const { name, size, duration, format, owner } = item;
     const query = { owner };
-    // What is being recognised is the key's own.
-    const href = `${recordingHash(name)}${isRunning(name) ? "" : hashQuery({ owner })}`;
-    const path = pathOf("audio", name);
-    return h("li", {},
-      h("div", { class: "grow" },
-        h("a", { class: "title", href }, name),
-        h("p", { class: "meta numbers" },
-          [duration === null ? "not audio" : clock(duration), bytes(size), format?.split("/")[0].toUpperCase(), several && owner].filter(Boolean).join(" · "),
-          isRunning(name) && h("span", { class: "badge live" }, "being transcribed"))),
-      menu({
-        label: "More", glyph: "more", quiet: true, about: name,
-        items: () => [
-          ...(several ? [] : [{ label: "Transcribe", run: () => { recognise(name); location.hash = recordingHash(name); } }]),
-          { label: "Download", run: async () => h("a", { href: await readableUrl(path, query), download: name }).click() },
-          { label: "Rename…", run: () => this.#rename(name, query) },
-          { label: "Delete", danger: true, run: () => deleteLater(path, query, `“${name}” deleted. Its transcripts remain.`) },
-        ],
-      }));
+    return this.#row(item, {
+      title: name, href: recordingHash(name) + hashQuery(query), badge: !owner && isRunning(name) && "being transcribed",
+      facts: [duration === null ? "not audio" : clock(duration), bytes(size), format?.split("/")[0].toUpperCase()],
+      items: () => [
+        owner === undefined && { label: "Transcribe", run: () => { recognise(name); location.hash = recordingHash(name); } },
+        { label: "Download", run: () => download(pathOf(item), query, name) },
+        { label: "Rename…", run: () => this.#rename(name, query) },
+        { label: "Delete", danger: true, run: () => deleteLater(pathOf(item), query, `“${name}” deleted. Its transcripts remain.`) },
+      ],
+    });
   }
 
   async #rename(name, query) {
     const renamed = await renameDialog(name, query);
     if (!renamed) return;
     toast(`Renamed to “${renamed}”.`, { seconds: 3 });
-    await this.#load();
+    await this.load();
   }
 
   // --- Uploads
 
   async #addSample() {
-    this.#parts.sample.disabled = true;
     try {
-      if (!this.#recordings.some(({ name }) => name === SAMPLE)) {
+      if (this.#recordings.some(({ name, owner }) => name === SAMPLE && owner === undefined)) {
+        location.hash = recordingHash(SAMPLE);
+      } else {
         const answer = await fetch(url(`web/${SAMPLE}`));
         if (!answer.ok) throw new Error("This server has no sample.");
         uploadAll([new File([await answer.blob()], SAMPLE, { type: "audio/mpeg" })]);
-      } else {
-        const known = await getJson("transcripts", { query: { recording: SAMPLE, limit: 1 } }).catch(() => null);
-        if (!known?.Transcripts.length) recognise(SAMPLE);
-        location.hash = recordingHash(SAMPLE);
       }
     } catch (error) {
       toast(error.message, { kind: "error" });
     }
-    this.#parts.sample.disabled = false;
   }
-
-  #rows = new Map();
-  #count = 0;
 
   #showUploads() {
     const { uploads: list } = this.#parts;
-    for (const [entry, row] of this.#rows) {
-      if (!uploads.includes(entry)) {
-        row.element.remove();
-        this.#rows.delete(entry);
-      }
+    const states = JSON.stringify(uploads.map(({ name, state, message }) => [name, state, message]));
+    if (states !== this.#states) {
+      list.replaceChildren(...uploads.map(uploadRow));
+      list.hidden = !uploads.length;
+      if (this.#states) this.load();
+      this.#states = states;
     }
-    for (const entry of uploads) {
-      if (!this.#rows.has(entry)) {
-        const row = uploadRow(entry);
-        this.#rows.set(entry, row);
-        list.append(row.element);
-      }
-      this.#rows.get(entry).show();
-    }
-    list.hidden = !uploads.length;
-    if (uploads.length < this.#count) this.#load();
-    this.#count = uploads.length;
+    const uploading = uploads.find(({ state }) => state === "uploading");
+    if (uploading) list.querySelector("[max]").value = uploading.fraction;
   }
 }
 
 function uploadRow(entry) {
-  const name = h("span", { class: "title" });
-  const meta = h("p", { class: "meta numbers", role: "status" });
-  const bar = h("progress", { max: 1, "aria-label": `Upload of ${entry.file.name}` });
-  const again = h("button", { class: "button small", type: "button", onclick: () => retryUpload(entry) }, "Try again");
-  const cancel = h("button", { class: "button quiet icon small", type: "button", onclick: () => cancelUpload(entry) }, icon("close"));
-  const element = h("li", {}, h("div", { class: "grow" }, name, meta, bar), again, cancel);
-  let state = null;
-  const show = () => {
-    bar.value = entry.fraction;
-    if (state === entry.state) return;
-    state = entry.state;
-    name.replaceChildren(state === "transcribing" ? h("a", { href: recordingHash(entry.name) }, entry.name) : entry.name);
-    const size = bytes(entry.file.size);
-    meta.textContent = {
-      waiting: `${size} · waiting`, uploading: `${size} · uploading`, transcribing: "transcribing…", failed: entry.message,
-    }[state];
-    meta.classList.toggle("problem", state === "failed");
-    bar.hidden = state === "failed" || state === "waiting";
-    if (state === "transcribing") bar.removeAttribute("value");
-    again.hidden = state !== "failed";
-    cancel.setAttribute("aria-label", state === "failed" ? "Close" : `Cancel ${entry.file.name}`);
-  };
-  return { element, show };
-}
-
-const isRunning = (name) => recognitionOf(name)?.ended === false;
-const pieces = ({ Pieces }) => Pieces.map(({ Text, Hit }) => (Hit ? h("mark", {}, Text) : Text));
-const ownerOf = (item) => item.owner ?? item.Owner ?? undefined;
-const pathOf = (kind, name) => `${kind}/${part(name)}`;
-
-function hashQuery(values) {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);
-  return given.length ? `?${new URLSearchParams(given)}` : "";
+  const { name, file, state, message } = entry;
+  const failed = state === "failed";
+  return h("li", {},
+    h("div", { class: "grow" },
+      h("a", { class: "title", href: state === "transcribing" ? recordingHash(name) : null }, name),
+      h("p", { class: failed ? "problem" : "meta numbers" }, failed ? message : `${bytes(file.size)} · ${state}…`),
+      state === "uploading" && h("progress", { max: 1, "aria-label": `Upload of ${name}` })),
+    failed && h("button", { class: "button small", type: "button", onclick: () => retryUpload(entry) }, "Try again"),
+    h("button", {
+      class: "button quiet icon small", type: "button", "aria-label": failed ? "Close" : `Cancel ${name}`, onclick: () => cancelUpload(entry),
+    }, icon("close")));
 }

@@ -1,20 +1,20 @@
 /** Recordings on their way to text: uploads, and their recognition over /stream, whichever part of the page is shown. */
-import { getJson, part, protocols, socketUrl, upload } from "./api.js";
-import { signIn } from "./keys.js";
+import { getJson, part, socketUrl, upload } from "./api.js";
+import { connect } from "./connection.js";
 
-const LONGEST_WAIT = 30; // seconds
-/** Errors after which the same request may succeed. */
-const PASSING = new Set(["LimitExceededException", "ServiceUnavailableException"]);
-const KEY = new Set(["MissingAuthenticationTokenException", "UnrecognizedClientException"]);
+/** Errors that a new connection may not have, or that ask for a key. */
+const PASSING = new Set([
+  "LimitExceededException", "ServiceUnavailableException", "MissingAuthenticationTokenException", "UnrecognizedClientException",
+]);
 
 /** Tells of changes: the event `change` follows when an upload or a recognition begins, goes on or ends. */
 export const changes = new EventTarget();
 const changed = () => changes.dispatchEvent(new Event("change"));
 
 /** The number of a result's segment, and the id of its transcript. */
-export function identity(result) {
-  const dash = result.ResultId.lastIndexOf("-");
-  return { number: Number(result.ResultId.slice(dash + 1)), transcript: result.ResultId.slice(0, dash) };
+export function identity({ ResultId }) {
+  const dash = ResultId.lastIndexOf("-");
+  return { number: Number(ResultId.slice(dash + 1)), transcript: ResultId.slice(0, dash) };
 }
 
 /**
@@ -22,127 +22,73 @@ export function identity(result) {
  * until the new results reach it. Events: `result`, with the result as `detail`, and `state`.
  */
 class Recognition extends EventTarget {
-  #socket = null;
-  #failures = 0;
-  #timer = 0;
+  /** `waiting` (for the server), `running`, `done` or `failed`. */
+  state = "waiting";
+  message = "";
+  transcript = null;
+  /** How far it has come, in seconds of the recording. */
+  reached = 0;
   #results = new Map();
-  #before = [];
-  #own = 0;
 
   constructor(name) {
     super();
     this.name = name;
-    /** `waiting` (for the server), `running`, `done` or `failed`. */
-    this.state = "waiting";
-    this.message = "";
-    this.transcript = null;
-    this.open();
+    this.connection = connect({
+      address: () => socketUrl("stream", { format: "json" }),
+      onopen: () => this.connection.send(name),
+      onmessage: (message) => this.#heard(message),
+      onstate: (state, { message = "The connection to the server was lost." }) => {
+        if (state === "waiting" || state === "full") this.#become("waiting", `${message} Trying again.`);
+        else if (state === "refused") this.#become("failed", message);
+      },
+    });
   }
 
   /** The results so far, in order. */
-  get results() {
-    const own = [...this.#results.values()];
-    return [...own, ...this.#before.filter((result) => result.StartTime >= this.#own)];
-  }
-
-  /** How far it has come, in seconds of the recording. */
-  get reached() { return Math.max(this.#own, this.#before.at(-1)?.EndTime ?? 0); }
+  get results() { return [...this.#results.values()]; }
   get ended() { return this.state === "done" || this.state === "failed"; }
 
-  open() {
-    clearTimeout(this.#timer);
-    const socket = (this.#socket = new WebSocket(socketUrl("stream", { format: "json" }), protocols()));
-    socket.onopen = () => socket.send(this.name);
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#heard(JSON.parse(data));
-    socket.onclose = () => socket === this.#socket && !this.ended && this.#again("The connection to the server was lost.");
-  }
+  stop() { this.#end("failed", "It was stopped."); }
 
-  stop() {
-    this.#end("failed", "Stopped.");
-  }
-
-  #heard(message) {
-    if (message.Transcript) {
-      this.#failures = 0;
-      if (this.state !== "running") this.#become("running");
-      for (const result of message.Transcript.Results) {
-        const { number, transcript } = identity(result);
-        if (this.transcript !== transcript) {
-          this.#before = this.results;
-          this.#results.clear();
-          this.#own = 0;
-          this.transcript = transcript;
-        }
-        this.#results.set(number, result);
-        this.#own = Math.max(this.#own, result.EndTime);
-        this.dispatchEvent(new CustomEvent("result", { detail: result }));
-      }
-    } else if (message.Done) {
-      this.#before = [];
-      if (!this.#results.size) this.transcript = null;
-      this.#end("done", "");
-    } else if (message.Warning) {
-      this.message = message.Warning.Message;
-      this.#become(this.state);
-    } else if (message.Error) this.#refused(message.Error);
-  }
-
-  async #refused({ Code, Message, RetryAfter }) {
-    if (PASSING.has(Code)) this.#again(Message, RetryAfter);
-    else if (KEY.has(Code)) {
-      this.#close();
-      const signed = await signIn(Message);
-      if (this.ended) return; // It was stopped meanwhile.
-      if (signed) this.open();
-      else this.#end("failed", Message);
-    } else this.#end("failed", Message);
-  }
-
-  #again(message, seconds = Math.min(LONGEST_WAIT, 2 ** this.#failures++)) {
-    this.#close();
-    this.message = `${message} Trying again.`;
-    this.#become("waiting");
-    this.#timer = setTimeout(() => this.open(), seconds * 1000);
-  }
-
-  #close() {
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close();
+  #heard({ Transcript, Done, Warning, Error }) {
+    if (Done) {
+      for (const [number, result] of this.#results) if (identity(result).transcript !== this.transcript) this.#results.delete(number);
+      this.#end("done", this.message);
+    } else if (Error && !PASSING.has(Error.Code)) this.#end("failed", Error.Message);
+    else if (Warning) this.#become(this.state, Warning.Message);
+    else if (Transcript && this.state !== "running") this.#become("running", "");
+    for (const result of Transcript?.Results ?? []) {
+      const { number, transcript } = identity(result);
+      this.transcript = transcript;
+      this.#results.set(number, result);
+      this.reached = Math.max(this.reached, result.EndTime);
+      this.dispatchEvent(new CustomEvent("result", { detail: result }));
+    }
   }
 
   #end(state, message) {
-    clearTimeout(this.#timer);
-    if (message) this.message = message;
-    this.#become(state);
-    this.#close();
+    this.#become(state, message);
+    this.connection.close();
   }
 
-  #become(state) {
-    if (state === "running") this.message = "";
-    this.state = state;
+  #become(state, message) {
+    Object.assign(this, { state, message });
     this.dispatchEvent(new Event("state"));
     changed();
   }
 }
 
 const recognitions = new Map();
-const KEPT = 4; // recognitions that have ended, whose results are kept until somebody looks at them
 
 /** The recognition of a recording that this tab has begun last, or undefined. */
 export const recognitionOf = (name) => recognitions.get(name);
 
 /** Begin to recognise a recording, unless that is going on. */
 export function recognise(name) {
-  const known = recognitions.get(name);
-  if (known && !known.ended) return known;
-  recognitions.delete(name);
-  const ended = [...recognitions.values()].filter((one) => one.ended);
-  for (const old of ended.slice(0, -KEPT)) recognitions.delete(old.name);
-  const begun = new Recognition(name);
-  recognitions.set(name, begun);
+  for (const ended of recognitions.keys()) forget(ended);
+  if (!recognitions.has(name)) recognitions.set(name, new Recognition(name));
   changed();
-  return begun;
+  return recognitions.get(name);
 }
 
 /** Forget a recognition that has ended: its transcript is in the store. */
@@ -157,18 +103,18 @@ export const uploads = [];
 let working = null;
 
 /** A name that the server accepts, as like the file's as possible. */
-export function acceptable(name) {
-  const plain = name.normalize("NFC").replace(/[/\\:*?"<>|\u0000-\u001f\u007f-\u009f\u200b\u202a-\u202e\u2066-\u2069\ufeff⁄∕∖／＼﹨]/g, "_");
+function acceptable(name) {
+  const plain = name.normalize("NFC").replace(/[/\\:*?"<>|\p{Cc}\p{Bidi_Control}\u200b\ufeff⁄∕∖／＼﹨]/gu, "_");
   let kept = plain.replace(/^[\s.]+|[\s.]+$/g, "") || "recording";
   while (new TextEncoder().encode(kept).length > 240) kept = kept.replace(/.(\.[^.]*)?$/su, "$1");
   return kept;
 }
 
 /** The name, or if it is taken the name with a number: `talk (2).wav`. */
-export function free(name, taken) {
-  const [, stem, suffix] = /^(.+?)(\.[^.]*)?$/s.exec(name);
+function free(name, taken) {
+  const [, stem, suffix = ""] = /^(.+?)(\.[^.]*)?$/s.exec(name);
   let found = name;
-  for (let number = 2; taken.has(found); number++) found = `${stem} (${number})${suffix ?? ""}`;
+  for (let number = 2; taken.has(found); number++) found = `${stem} (${number})${suffix}`;
   return found;
 }
 
@@ -178,14 +124,17 @@ export function free(name, taken) {
  * library shows how far they are.
  */
 export function uploadAll(files) {
-  const added = [...files].map((file) => ({
-    file, name: acceptable(file.name), state: "waiting", fraction: 0, message: "", aborter: new AbortController(),
-    stored: false, shows: files.length === 1,
-  }));
-  if (!added.length) return;
-  uploads.push(...added);
+  const entries = [...files].map((file) => ({ file, name: acceptable(file.name), shows: files.length === 1 }));
+  if (!entries.length) return;
+  uploads.push(...entries);
   if (!location.hash.startsWith("#/library")) location.hash = "#/library";
-  working ??= work().finally(() => (working = null));
+  for (const entry of entries) retryUpload(entry);
+}
+
+/** Begin an upload, or begin it again. */
+export function retryUpload(entry) {
+  Object.assign(entry, { state: "waiting", fraction: 0, message: "", aborter: new AbortController() });
+  working ??= work().finally(() => { working = null; });
   changed();
 }
 
@@ -193,59 +142,52 @@ export function cancelUpload(entry) {
   entry.aborter.abort();
   if (entry.state === "transcribing") recognitions.get(entry.name)?.stop();
   remove(entry);
-  changed();
 }
 
 function remove(entry) {
   const place = uploads.indexOf(entry);
   if (place >= 0) uploads.splice(place, 1);
-}
-
-export function retryUpload(entry) {
-  Object.assign(entry, { state: "waiting", fraction: 0, message: "", aborter: new AbortController() });
-  working ??= work().finally(() => (working = null));
   changed();
 }
 
 async function work() {
   for (let entry; (entry = uploads.find(({ state }) => state === "waiting")); ) {
     try {
-      entry.state = "uploading";
-      changed();
-      const { signal } = entry.aborter;
-      const taken = new Set((await getJson("audio", { signal })).map(({ name }) => name));
-      // What was stored before its recognition failed is not stored once more.
-      if (!entry.stored || !taken.has(entry.name)) {
-        entry.name = await upload(entry.file, {
-          name: free(entry.name, taken),
-          signal,
-          onprogress: (fraction) => {
-            entry.fraction = fraction;
-            changed();
-          },
-        });
-        entry.stored = true;
-      }
+      await store(entry);
       entry.state = "transcribing";
       const recognition = recognise(entry.name);
       // Whoever has gone elsewhere meanwhile stays there.
       if (entry.shows && location.hash.startsWith("#/library")) location.hash = recordingHash(entry.name);
-      await ended(recognition);
+      await new Promise((done) => {
+        const look = () => recognition.ended && done();
+        recognition.addEventListener("state", look);
+        look();
+      });
       if (recognition.state === "failed") throw new Error(recognition.message);
       remove(entry);
     } catch (error) {
       if (error.name !== "AbortError") Object.assign(entry, { state: "failed", message: error.message });
+      changed();
     }
-    changed();
   }
 }
 
-const ended = (recognition) =>
-  new Promise((resolve) => {
-    const look = () => recognition.ended && resolve();
-    recognition.addEventListener("state", look);
-    look();
-  });
+async function store(entry) {
+  const { file, aborter: { signal } } = entry;
+  entry.state = "uploading";
+  changed();
+  const stored = new Map((await getJson("audio", { signal })).map(({ name, size }) => [name, size]));
+  // What was sent before, under a name that was free, is there even if the server's answer was lost.
+  if (entry.sent && stored.get(entry.sent) === file.size) entry.name = entry.sent;
+  else {
+    entry.sent = free(entry.name, stored);
+    const onprogress = (fraction) => {
+      entry.fraction = fraction;
+      changed();
+    };
+    entry.name = entry.sent = await upload(file, { name: entry.sent, signal, onprogress });
+  }
+}
 
 addEventListener("beforeunload", (event) => {
   if (uploads.some(({ state }) => state === "uploading" || state === "waiting")) event.preventDefault();

@@ -1,330 +1,236 @@
-/** A waveform on canvases over peaks from the server: seek, scrub, a region to loop, zoom, a timeline. */
+/** A waveform over peaks from the server: seek, drag, a region to loop, zoom, a timeline. */
 import { clock, h } from "./dom.js";
 
-const TIMELINE = 20; // CSS pixels
-const EDGE = 7; // CSS pixels on either side of a region's edge in which it can be dragged
+const TIMELINE = 20; // CSS pixels at the bottom
+const BAR = 3; // CSS pixels, with the gap after it
+const GRIP = 7; // CSS pixels on either side of a region's end in which it can be dragged
 const CLICK = 4; // CSS pixels: a shorter drag is a click
 const LEAST_REGION = 0.15; // seconds
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
+const STEPS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200]; // seconds between the timeline's marks
 
-/** A time with tenths of a second: `1:05.3`. */
-const tenths = (seconds) => `${clock(seconds)}.${Math.floor((Math.max(0, seconds) % 1) * 10)}`;
+const duration = new Intl.DurationFormat("en", { style: "long", secondsDisplay: "always" });
 
-/** A time as a screen reader says it: `1 minute 5 seconds`. */
+/** A time as a screen reader says it: `1 minute, 5 seconds`. */
 export function spokenClock(seconds) {
   const all = Math.floor(Math.max(0, seconds));
-  const parts = [[Math.floor(all / 3600), "hour"], [Math.floor((all % 3600) / 60), "minute"], [all % 60, "second"]];
-  const said = parts.filter(([n, unit]) => n || (unit === "second" && all < 60));
-  return said.map(([n, unit]) => `${n} ${unit}${n === 1 ? "" : "s"}`).join(" ");
+  return duration.format({ hours: Math.floor(all / 3600), minutes: Math.floor(all / 60) % 60, seconds: all % 60 });
 }
 
+const within = (value, least, most) => Math.max(least, Math.min(most, value));
+
 /**
- * Draws `{SecondsPerPeak, Duration, Peaks: [min, max, ...]}` in `host`, whose size is its own.
+ * A slider in `host`, drawn as a waveform.
  *
- * `onSeek(seconds)` is called when the user chooses a time; `onRegion([start, end] | null)` when he
- * drags a region, moves one of its edges, or clears it.
+ * `onSeek(seconds)` is called when the user chooses a time; `onRegion([start, end] | null)` when he drags a
+ * region, moves one of its ends, or clears it with a double click.
  */
 export class Waveform {
-  #host; #view; #probe; #canvas; #played; #region; #cursor; #hover; #hoverTime; #duration = 0; #peaks = null;
-  #secondsPerPeak = 0.02; #time = 0; #span = null; #known = 0; #zoom = 1; #start = 0; #drag = null;
-  #observer; #scheme; #frame = 0; #onSeek; #onRegion; #width = 0; #height = 0; #pointer = 0; #said = 0;
+  #view; #canvas; #slider; #hover; #observer; #does; #frame = 0; #width = 0; #height = 0;
+  #peaks = []; #step = 0.02; #duration = 0; #time = 0; #region = null; #zoom = 1; #start = 0; #drag = null;
 
-  constructor(host, { onSeek, onRegion, label = "Position in the recording" }) {
-    this.#host = host;
-    this.#onSeek = onSeek;
-    this.#onRegion = onRegion;
-    host.classList.add("waveform");
-    this.#canvas = h("canvas", { class: "waveform-canvas" });
-    this.#played = h("canvas", { class: "waveform-canvas" });
-    this.#region = h("div", { class: "waveform-region", hidden: true });
-    this.#cursor = h("div", { class: "waveform-cursor" });
-    this.#hoverTime = h("span", { class: "waveform-hover-time numbers" });
-    this.#hover = h("div", { class: "waveform-hover", hidden: true }, this.#hoverTime);
-    this.#probe = h("span", { hidden: true });
-    const parts = [this.#canvas, this.#played, this.#region, this.#hover, this.#cursor, this.#probe];
-    for (const part of parts) part.setAttribute("aria-hidden", "true");
-    this.#view = h(
-      "div",
-      { class: "waveform-view", tabIndex: 0, role: "slider", "aria-label": label, "aria-valuemin": "0" },
-      ...parts,
-    );
+  constructor(host, does) {
+    this.#does = does;
+    this.#canvas = h("canvas");
+    this.#hover = h("span", { class: "waveform-hover numbers", hidden: true });
+    // Its step is that of the keys for five seconds; Home and End are its own.
+    this.#slider = h("input", {
+      type: "range", class: "waveform-slider", "aria-label": "Position in the recording", step: "any", max: 0,
+      oninput: ({ target }) => does.onSeek(target.valueAsNumber),
+    });
+    this.#view = h("div", { class: "waveform" }, this.#slider, this.#canvas, this.#hover);
     host.append(this.#view);
-    this.#listen();
+    const on = (name, run, options) => this.#view.addEventListener(name, run, options);
+    on("pointerdown", (event) => this.#press(event));
+    on("pointermove", (event) => this.#move(event));
+    on("pointerup", (event) => this.#release(event));
+    on("pointercancel", () => { this.#drag = null; });
+    on("pointerleave", () => { this.#hover.hidden = true; });
+    on("dblclick", () => this.#setRegion(null));
+    on("wheel", (event) => this.#wheel(event), { passive: false });
+    on("transitionend", () => this.#draw()); // The colours have changed from light to dark, or back.
     this.#observer = new ResizeObserver(() => this.#draw());
     this.#observer.observe(this.#view);
-    this.#scheme = matchMedia("(prefers-color-scheme: dark)");
-    this.#scheme.addEventListener("change", this.#draw);
-    this.#schemeSwitch.observe(document.documentElement, { attributes: true });
-    this.#say();
   }
-
-  #schemeSwitch = new MutationObserver(() => this.#draw());
 
   destroy() {
     cancelAnimationFrame(this.#frame);
     this.#observer.disconnect();
-    this.#schemeSwitch.disconnect();
-    this.#scheme.removeEventListener("change", this.#draw);
-    this.#host.replaceChildren();
+    this.#view.remove();
   }
 
   get duration() { return this.#duration; }
-  get region() { return this.#span; }
   get zoom() { return this.#zoom; }
-  /** The seconds that are in view. */
-  get view() { return [this.#start, this.#start + this.#shown]; }
 
+  /** Draw what `GET /audio/{name}/peaks` returns. */
   setPeaks({ SecondsPerPeak, Duration, Peaks }) {
-    this.#peaks = Int8Array.from(Peaks);
-    this.#secondsPerPeak = SecondsPerPeak;
+    this.#peaks = Peaks;
+    this.#step = SecondsPerPeak;
     this.setDuration(Duration);
   }
 
   setDuration(seconds) {
-    if (!(seconds > 0)) return;
-    this.#duration = seconds;
-    this.#view.setAttribute("aria-valuemax", seconds.toFixed(1));
-    this.#clamp();
-    this.#say();
-    this.#draw();
-  }
-
-  /** How far the transcript reaches: what is beyond is drawn paler. `Infinity` when it is whole. */
-  setKnown(seconds) {
-    this.#known = seconds;
-    this.#draw();
+    this.#duration = this.#slider.max = seconds;
+    this.setTime(this.#time);
   }
 
   /** Where playback is. While it plays, a zoomed view turns its page when the cursor leaves it. */
   setTime(seconds, playing = false) {
-    const jumped = Math.abs(seconds - this.#time) > 1;
+    const seeks = !playing || Math.abs(seconds - this.#time) > 1;
     this.#time = seconds;
-    if (playing && this.#zoom > 1 && !this.#drag) {
-      if (seconds < this.#start || seconds > this.#start + this.#shown) {
-        this.#start = seconds - this.#shown * 0.1;
-        this.#clamp();
-        this.#draw();
-      }
-    }
-    this.#place();
+    if (playing && !this.#drag && (seconds < this.#start || seconds > this.#start + this.#shown)) this.#scroll(seconds - this.#shown * 0.1);
     // A screen reader reads each change out while the slider has the focus: there only a seek is one.
-    const least = !playing || jumped ? 0 : document.activeElement === this.#view ? Infinity : 1;
-    if (Math.abs(seconds - this.#said) >= least) this.#say();
+    if (seeks || (document.activeElement !== this.#slider && Math.abs(seconds - this.#slider.valueAsNumber) > 1)) {
+      this.#slider.value = seconds;
+      this.#slider.setAttribute("aria-valuetext", `${spokenClock(seconds)} of ${spokenClock(this.#duration)}`);
+    }
+    this.#draw();
   }
 
   setRegion(span) {
-    this.#span = span;
-    this.#place();
+    this.#region = span;
+    this.#draw();
   }
 
-  /** Zoom so that `seconds` stays where it is (or comes to the middle, if it is out of view). */
+  /** Zoom so that `seconds` stays where it is, or comes to the middle if it is out of view. */
   setZoom(zoom, seconds = this.#time) {
-    const most = Math.max(1, this.#duration / 2);
-    const before = this.#shown;
-    const share = (seconds - this.#start) / before;
-    this.#zoom = Math.min(most, Math.max(1, zoom));
-    this.#start = seconds - this.#shown * (share >= 0 && share <= 1 ? share : 0.5);
-    this.#clamp();
-    this.#draw();
+    const share = (seconds - this.#start) / this.#shown;
+    this.#zoom = within(zoom, 1, Math.max(1, this.#duration / 2));
+    this.#scroll(seconds - this.#shown * (share >= 0 && share <= 1 ? share : 0.5));
   }
 
   get #shown() { return this.#duration / this.#zoom; }
   #x(seconds) { return ((seconds - this.#start) / this.#shown) * this.#width; }
-  #seconds(x) {
-    return Math.min(this.#duration, Math.max(0, this.#start + (x / this.#width) * this.#shown));
-  }
-  #clamp() { this.#start = Math.min(this.#duration - this.#shown, Math.max(0, this.#start)); }
+  #seconds(x) { return within(this.#start + (x / this.#width) * this.#shown, 0, this.#duration); }
 
-  #say() {
-    this.#said = this.#time;
-    this.#view.setAttribute("aria-valuenow", this.#time.toFixed(1));
-    this.#view.setAttribute("aria-valuetext", `${spokenClock(this.#time)} of ${spokenClock(this.#duration)}`);
+  #scroll(start) {
+    this.#start = within(start, 0, this.#duration - this.#shown);
+    this.#draw();
   }
 
   // A burst of changes is drawn once, with the next frame.
-  #draw = () => {
+  #draw() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.#paint();
     });
-  };
+  }
 
   #paint() {
-    const ratio = devicePixelRatio || 1;
-    this.#width = this.#view.clientWidth;
-    this.#height = this.#view.clientHeight;
-    if (!this.#width || !this.#height) return;
-    // Variables may hold light-dark(), which only a property's computed value resolves.
-    const colour = (name) => {
-      this.#probe.style.color = `var(${name})`;
-      return getComputedStyle(this.#probe).color;
-    };
-    for (const canvas of [this.#canvas, this.#played]) {
-      canvas.width = Math.round(this.#width * ratio);
-      canvas.height = Math.round(this.#height * ratio);
+    [this.#width, this.#height] = [this.#view.clientWidth, this.#view.clientHeight];
+    this.#canvas.width = this.#width * devicePixelRatio;
+    this.#canvas.height = this.#height * devicePixelRatio;
+    if (!this.#duration || !this.#width) return;
+    const context = this.#canvas.getContext("2d");
+    context.scale(devicePixelRatio, devicePixelRatio);
+    const style = getComputedStyle(this.#view);
+    const colour = (name) => style.getPropertyValue(`--wave-${name}`);
+    const bottom = this.#height - TIMELINE;
+    const now = this.#x(this.#time);
+    const [played, ahead] = [colour("played"), colour("ahead")];
+    for (let x = 0; x < this.#width; x += BAR) {
+      const [up, down] = this.#heights(x).map((share) => Math.max(0.5, share * (bottom / 2 - 2)));
+      context.fillStyle = x < now ? played : ahead;
+      context.fillRect(x, bottom / 2 - up, BAR - 1, up + down);
     }
-    const base = this.#canvas.getContext("2d");
-    const top = this.#played.getContext("2d");
-    base.scale(ratio, ratio);
-    top.scale(ratio, ratio);
-    if (this.#duration) this.#paintTimeline(base, colour("--wave-line"), colour("--wave-text"));
-    if (this.#peaks && this.#duration) {
-      const edge = this.#known === Infinity ? Infinity : this.#x(this.#known);
-      const [known, unknown, played] = ["--wave-known", "--wave-unknown", "--wave-played"].map(colour);
-      this.#paintPeaks(base, (x) => (x < edge ? known : unknown));
-      this.#paintPeaks(top, () => played);
+    context.fillStyle = played;
+    if (now <= this.#width + 1) context.fillRect(Math.min(now, this.#width - 2), 0, 2, bottom);
+    if (this.#region) {
+      const [from, to] = this.#region.map((seconds) => this.#x(seconds));
+      context.fillRect(from, 0, 2, bottom);
+      context.fillRect(to - 2, 0, 2, bottom);
+      context.globalAlpha = 0.18;
+      context.fillRect(from, 0, to - from, bottom);
+      context.globalAlpha = 1;
     }
-    this.#place();
-    if (!this.#hover.hidden) this.#show(this.#pointer);
+    this.#paintTimeline(context, bottom, ahead, colour("text"));
   }
 
-  #paintPeaks(context, fill) {
-    const bar = 2, gap = 1;
-    const middle = (this.#height - TIMELINE) / 2;
-    const half = middle - 2;
-    const last = this.#peaks.length / 2 - 1;
-    let before = null;
-    for (let x = 0; x < this.#width; x += bar + gap) {
-      const from = Math.floor((this.#start + (x / this.#width) * this.#shown) / this.#secondsPerPeak);
-      const next = (this.#start + ((x + bar + gap) / this.#width) * this.#shown) / this.#secondsPerPeak;
-      const to = Math.min(last, Math.max(from, Math.ceil(next) - 1));
-      let low = 0, high = 0;
-      for (let peak = Math.max(0, from); peak <= to; peak++) {
-        low = Math.min(low, this.#peaks[2 * peak]);
-        high = Math.max(high, this.#peaks[2 * peak + 1]);
-      }
-      // The root makes quiet speech visible beside loud speech.
-      const up = Math.max(0.5, Math.sqrt(high / 127) * half);
-      const down = Math.max(0.5, Math.sqrt(-low / 128) * half);
-      const now = fill(x);
-      if (now !== before) context.fillStyle = before = now;
-      context.fillRect(x, middle - up, bar, up + down);
+  /** How far the sound under a bar reaches up and down, 0 to 1. */
+  #heights(x) {
+    const from = Math.floor(this.#seconds(x) / this.#step);
+    const to = Math.max(from + 1, Math.floor(this.#seconds(x + BAR) / this.#step));
+    let [low, high] = [0, 0];
+    for (let peak = from; peak < to; peak++) {
+      low = Math.min(low, this.#peaks[2 * peak] ?? 0);
+      high = Math.max(high, this.#peaks[2 * peak + 1] ?? 0);
     }
+    // The root makes quiet speech visible beside loud speech.
+    return [Math.sqrt(high / 127), Math.sqrt(-low / 128)];
   }
 
-  #paintTimeline(context, line, text) {
-    const top = this.#height - TIMELINE;
+  #paintTimeline(context, top, line, text) {
     const least = (this.#shown / this.#width) * 70;
     const step = STEPS.find((seconds) => seconds >= least) ?? 3600 * Math.ceil(least / 3600);
-    context.strokeStyle = context.fillStyle = line;
-    context.fillRect(0, top, this.#width, 1);
     context.font = "11px system-ui, sans-serif";
-    context.textBaseline = "middle";
-    for (let tick = Math.floor(this.#start / step) * step; tick <= this.#start + this.#shown; tick += step) {
-      const x = this.#x(tick);
+    context.fillStyle = line;
+    context.fillRect(0, top, this.#width, 1);
+    for (let mark = Math.floor(this.#start / step) * step; mark <= this.#start + this.#shown; mark += step) {
+      const x = this.#x(mark);
       context.fillStyle = line;
       context.fillRect(x, top, 1, 6);
       context.fillStyle = text;
-      const label = clock(tick);
-      if (x + 4 + context.measureText(label).width <= this.#width) context.fillText(label, x + 4, top + 11);
+      const label = clock(mark);
+      if (x + 4 + context.measureText(label).width <= this.#width) context.fillText(label, x + 4, top + 15);
     }
   }
 
-  #place() {
-    if (!this.#width || !this.#duration) return;
-    const x = Math.min(this.#width, Math.max(0, this.#x(this.#time)));
-    this.#played.style.clipPath = `inset(0 ${this.#width - x}px 0 0)`;
-    this.#cursor.hidden = this.#x(this.#time) < -1 || this.#x(this.#time) > this.#width + 1;
-    this.#cursor.style.transform = `translateX(${Math.min(this.#width - 2, x)}px)`;
-    this.#region.hidden = !this.#span;
-    if (this.#span) {
-      const [from, to] = this.#span.map((seconds) => this.#x(seconds));
-      this.#region.hidden = to < 0 || from > this.#width;
-      const left = Math.max(-10, from);
-      this.#region.style.transform = `translateX(${left}px)`;
-      this.#region.style.width = `${Math.max(1, Math.min(this.#width + 10, to) - left)}px`;
-    }
+  // --- The pointer
+
+  /** Where the pointer is: its place, its time, whether it is over the timeline, and which end of the region it is at. */
+  #at(event) {
+    const box = this.#view.getBoundingClientRect();
+    const x = event.clientX - box.left;
+    const end = this.#region?.findIndex((seconds) => Math.abs(this.#x(seconds) - x) <= GRIP) ?? -1;
+    return { x, seconds: this.#seconds(x), scrubs: event.clientY - box.top > this.#height - TIMELINE, end };
   }
 
-  #edge(x) {
-    if (!this.#span) return -1;
-    return this.#span.findIndex((seconds) => Math.abs(this.#x(seconds) - x) <= EDGE);
+  #press(event) {
+    if (event.button !== 0 || !this.#duration) return;
+    const { x, seconds, scrubs, end } = this.#at(event);
+    this.#drag = { x, scrubs, anchor: end < 0 ? seconds : this.#region[1 - end], moved: false };
+    this.#view.setPointerCapture(event.pointerId);
+    if (scrubs) this.#does.onSeek(seconds);
   }
 
-  #listen() {
-    const view = this.#view;
-    const at = (event) => {
-      const box = view.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top];
-    };
-    view.addEventListener("focus", () => this.#say());
-    view.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || !this.#duration) return;
-      const [x, y] = at(event);
-      const edge = this.#edge(x);
-      const kind = y > this.#height - TIMELINE ? "scrub" : edge >= 0 ? "edge" : "region";
-      this.#drag = { kind, x, from: this.#seconds(x), moved: false, other: edge >= 0 ? this.#span[1 - edge] : 0 };
-      view.setPointerCapture(event.pointerId);
-      if (kind === "scrub") this.#onSeek(this.#seconds(x));
-    });
-    view.addEventListener("pointermove", (event) => {
-      const [x, y] = at(event);
-      this.#show(x);
-      const drag = this.#drag;
-      if (!drag) {
-        view.style.cursor = y > this.#height - TIMELINE ? "ew-resize" : this.#edge(x) >= 0 ? "col-resize" : "";
-        return;
-      }
-      drag.moved ||= Math.abs(x - drag.x) > CLICK;
-      if (!drag.moved) return;
-      if (drag.kind === "scrub") this.#onSeek(this.#seconds(x));
-      else {
-        const ends = [drag.kind === "edge" ? drag.other : drag.from, this.#seconds(x)];
-        this.setRegion([Math.min(...ends), Math.max(...ends)]);
-      }
-    });
-    const release = (event) => {
-      const drag = this.#drag;
-      this.#drag = null;
-      if (!drag || event.type === "pointercancel") return;
-      const x = at(event)[0];
-      if (drag.kind === "scrub") return;
-      if (!drag.moved) this.#onSeek(this.#seconds(x));
-      else {
-        const [start, end] = this.#span ?? [0, 0];
-        if (end - start < LEAST_REGION) this.setRegion(null);
-        this.#onRegion(this.#span);
-      }
-    };
-    view.addEventListener("pointerup", release);
-    view.addEventListener("pointercancel", release);
-    view.addEventListener("pointerleave", () => { this.#hover.hidden = true; });
-    view.addEventListener("dblclick", () => {
-      this.setRegion(null);
-      this.#onRegion(null);
-    });
-    view.addEventListener("wheel", (event) => {
-      if (!this.#duration) return;
-      if (event.ctrlKey || event.metaKey) {
-        event.preventDefault();
-        this.setZoom(this.#zoom * Math.exp(-event.deltaY / 200), this.#seconds(at(event)[0]));
-      } else if (this.#zoom > 1 && (event.deltaX || event.shiftKey)) {
-        event.preventDefault();
-        this.#start += ((event.deltaX || event.deltaY) / this.#width) * this.#shown;
-        this.#clamp();
-        this.#draw();
-      }
-      this.#show(at(event)[0]);
-    }, { passive: false });
-    view.addEventListener("keydown", (event) => {
-      if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      const to = {
-        Home: 0, End: this.#duration, PageUp: this.#time - 30, PageDown: this.#time + 30,
-        ArrowLeft: this.#time - 5, ArrowDown: this.#time - 5, ArrowRight: this.#time + 5, ArrowUp: this.#time + 5,
-      }[event.key];
-      if (event.key === "+" || event.key === "-") this.setZoom(this.#zoom * (event.key === "+" ? 1.5 : 1 / 1.5));
-      else if (to === undefined) return;
-      else this.#onSeek(Math.min(this.#duration, Math.max(0, to)));
-      event.preventDefault();
-    });
+  #move(event) {
+    const { x, seconds, scrubs, end } = this.#at(event);
+    this.#showTime(x);
+    this.#view.style.cursor = scrubs ? "ew-resize" : end < 0 ? "" : "col-resize";
+    const drag = this.#drag;
+    if (!drag) return;
+    drag.moved ||= Math.abs(x - drag.x) > CLICK;
+    if (!drag.moved) return;
+    if (drag.scrubs) this.#does.onSeek(seconds);
+    else this.setRegion([Math.min(drag.anchor, seconds), Math.max(drag.anchor, seconds)]);
   }
 
-  #show(x) {
-    if (!this.#duration || x < 0 || x > this.#width) return;
-    this.#pointer = x;
-    this.#hover.hidden = false;
-    this.#hover.style.transform = `translateX(${x}px)`;
-    this.#hoverTime.textContent = (this.#shown < 600 ? tenths : clock)(this.#seconds(x));
+  #release(event) {
+    const drag = this.#drag;
+    this.#drag = null;
+    if (!drag || drag.scrubs) return;
+    if (!drag.moved) this.#does.onSeek(this.#at(event).seconds);
+    else this.#setRegion(this.#region?.[1] - this.#region?.[0] >= LEAST_REGION ? this.#region : null);
+  }
+
+  #setRegion(span) {
+    this.setRegion(span);
+    this.#does.onRegion(span);
+  }
+
+  #wheel(event) {
+    const { x, seconds } = this.#at(event);
+    if (event.ctrlKey || event.metaKey) this.setZoom(this.#zoom * Math.exp(-event.deltaY / 200), seconds);
+    else if (this.#zoom > 1 && event.deltaX) this.#scroll(this.#start + (event.deltaX / this.#width) * this.#shown);
+    else return;
+    event.preventDefault();
+    this.#showTime(x);
+  }
+
+  #showTime(x) {
+    const seconds = this.#seconds(x);
+    this.#hover.hidden = !this.#duration;
+    this.#hover.style.left = `${within(x, 0, this.#width)}px`;
     this.#hover.classList.toggle("left", x > this.#width - 70);
+    this.#hover.textContent = clock(seconds) + (this.#shown < 600 ? (seconds % 1).toFixed(2).slice(1, 3) : "");
   }
 }
