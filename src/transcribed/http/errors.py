@@ -72,14 +72,16 @@ def response(
     headers: Mapping[str, str] | None = None,
     *,
     before_routes: bool = False,
+    as_openai: bool = False,
 ) -> Response:
     """A response that reports an error to the client of a path, with the header Retry-After if it has one.
 
-    `status` of None is the error's own. `before_routes` means that the client may be Amazon's as well.
+    `status` of None is the error's own. `before_routes` means that the client may be Amazon's as well,
+    `as_openai` that it is OpenAI's, whatever the path.
     """
     told = with_request_id(error)
     status = status_of(error) if status is None else status
-    if openai.is_below(path):
+    if as_openai or openai.is_below(path):
         # The clients of OpenAI know 415 as nothing special, and OpenAI answers 400.
         status = _STATUS[BadRequest] if isinstance(error, UnreadableAudio) else status
         content = openai.error_body(openai.openai_error(told))
@@ -144,19 +146,21 @@ def _challenge(error: TranscribedError) -> dict[str, str]:
 async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is installed for this class
     path = request.url.path
-    if not openai.is_below(path):
+    is_meant = request.method == "POST" and openai.is_meant(path)
+    if not (openai.is_below(path) or is_meant):
         return await http_exception_handler(request, error)
-    if error.status_code == _STATUS[NotFound]:
+    if error.status_code == _STATUS[NotFound] or is_meant:
         refused: TranscribedError = NotFound(
-            f"There is nothing at {shown(path, 80)}. Recordings are sent to "
-            f"{openai.PREFIX}/audio/transcriptions; the base URL of clients ends in {openai.PREFIX}."
+            f"{request.method} {shown(path, 80)} is not known here. Recordings are sent to "
+            f"{openai.PREFIX}/audio/transcriptions: let the client's base URL end in {openai.PREFIX}."
         )
     elif error.status_code == _METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")
         refused = BadRequest(f"{shown(path, 80)} does not take {request.method}. Use {allowed}.")
     else:
         refused = BadRequest(error.detail)
-    return response(path, refused, error.status_code, error.headers)
+    status = _STATUS[NotFound] if is_meant else error.status_code
+    return response(path, refused, status, error.headers, as_openai=True)
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:

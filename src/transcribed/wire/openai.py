@@ -28,6 +28,9 @@ from transcribed.wire.languages import matching
 PREFIX = "/v1"
 """The path below which everything is OpenAI's."""
 
+FILE = "file"
+"""The field of a form with the recording."""
+
 ErrorType = Literal["invalid_request_error", "authentication_error", "rate_limit_error", "server_error"]
 
 _KINDS: dict[type[TranscribedError], tuple[ErrorType, str | None]] = {
@@ -58,6 +61,8 @@ def openai_error(error: TranscribedError) -> Error:
     """An error as OpenAI's clients read it: by the nearest of its classes that has a type there."""
     kind, code = next(_KINDS[each] for each in type(error).__mro__ if each in _KINDS)
     param = error.field if isinstance(error, InvalidField | UnknownModel) else None
+    if isinstance(error, UnreadableAudio):
+        param = FILE
     return Error(message=error.client_message, type=kind, param=param, code=code)
 
 
@@ -69,6 +74,11 @@ def error_body(error: Error) -> dict[str, Any]:
 def is_below(path: str) -> bool:
     """Whether a path belongs to OpenAI's API."""
     return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
+def is_meant(path: str) -> bool:
+    """Whether a client of OpenAI whose base URL is wrong would send a file to this path."""
+    return path.endswith(("/audio/transcriptions", "/audio/translations"))
 
 
 class Model(BaseModel):

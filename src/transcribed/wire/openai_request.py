@@ -70,7 +70,6 @@ class FileRequest:
             )
         silence = self.silence if can.endpoint_silence else None
         return StreamOptions(
-            partials=False,
             language=self._english(can) if self.translate else self._language(can),
             phrases=phrases_of(self.prompt, self.keywords) if can.phrases else (),
             speaker_labels=self.response_format == "diarized_json",

@@ -55,6 +55,8 @@ class FileTranscript:
     def done(self, seconds: float) -> list[str]:
         """The server-sent events at the end. `seconds` is the length of the audio."""
         done = {"type": "transcript.text.done", "text": self.text, "usage": _usage(seconds)}
+        if self.request.response_format == "verbose_json":
+            done |= self._verbose(seconds)
         return [_event(done | self._logprobs(self._finals)), END]
 
     @property

@@ -50,7 +50,7 @@ def answered(failure: Exception, path: str = "/v1/x", method: str = "GET") -> ht
         (BadRequest("no"), 400, INVALID, None, None),
         (InvalidField("no", "language"), 400, INVALID, "language", "invalid_value"),
         (MissingField("no", "file"), 400, INVALID, "file", "missing_required_parameter"),
-        (UnreadableAudio("no"), 400, INVALID, None, "invalid_value"),
+        (UnreadableAudio("no"), 400, INVALID, "file", "invalid_value"),
         (UnknownClient("no"), 401, "authentication_error", None, "invalid_api_key"),
         (AccessDenied("no"), 403, INVALID, None, "access_denied"),
         (UnknownModel("no", "model"), 404, INVALID, "model", "model_not_found"),
@@ -90,5 +90,14 @@ def test_so_has_what_no_route_answers() -> None:
         assert answer.status_code == status
         assert says in answer.json()["error"]["message"]
     assert answered(BadRequest("no"), "/v1/x?number=one").json()["error"]["param"] == "number"
-    for path in ("/v10/x", "/unknown"):
+    for path in ("/v10/x", "/unknown", "/audio/transcriptions"):
         assert answered(BadRequest("no"), path).json() == {"detail": "Not Found"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/audio/transcriptions", "/api/v1/audio/translations", "/v1/v1/audio/transcriptions"]
+)
+def test_a_client_whose_base_url_is_wrong_is_told_the_right_one(path: str) -> None:
+    answer = answered(BadRequest("no"), path, "POST")
+    assert answer.status_code == 404
+    assert "base URL end in /v1." in answer.json()["error"]["message"]

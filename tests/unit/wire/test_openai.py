@@ -16,6 +16,7 @@ from transcribed.wire.openai_transcripts import END, FileTranscript
 from transcribed.wire.prompt import MOST_PHRASES, phrases_of
 
 MODEL = ("model", "whisper-1")
+UNFIT: tuple[object, ...] = (-1, "soon", [], math.nan, 10**400)
 PLAIN = Capabilities("moonshine", ("en-US",), models=("base-en", "tiny-en"))
 ABLE = Capabilities(
     "amazon",
@@ -37,7 +38,7 @@ def test_a_form_with_a_model_alone_asks_for_nothing_else() -> None:
     asked = file_request([MODEL])
     assert (asked.response_format, asked.stream, asked.logprobs) == ("json", False, False)
     assert asked.granularities == {"segment"}
-    assert asked.options(PLAIN) == StreamOptions(partials=False)
+    assert asked.options(PLAIN) == StreamOptions()
 
 
 @pytest.mark.parametrize("brackets", ["", "[]"])
@@ -78,7 +79,7 @@ def test_names_of_lists_may_have_brackets(brackets: str) -> None:
                 "chunking_strategy[silence_duration_ms]",
                 "milliseconds",
             )
-            for ms in (-1, "soon", [], math.nan, 10**400)
+            for ms in UNFIT
         ),
     ],
 )
@@ -302,7 +303,9 @@ def test_tokens_joined_are_the_text() -> None:
 )
 def test_verbose_json_has_the_lists_that_are_wanted(wanted: list[str], lists: set[str]) -> None:
     fields = [("timestamp_granularities[]", each) for each in wanted]
-    body = json.loads(written(("response_format", "verbose_json"), *fields)[0])
+    content, _, events = written(("response_format", "verbose_json"), *fields)
+    body = json.loads(content)
+    assert events[-1] == body | {"type": "transcript.text.done"}
     assert body.keys() - {"task", "language", "duration", "text", "usage"} == lists
     assert (body["task"], body["language"], body["duration"]) == ("transcribe", "english", 3.21)
     if "words" in lists:

@@ -25,10 +25,13 @@ KEEP_ALIVE_SECONDS = 15.0
 FIRST_SECONDS = 10.0
 """The longest wait for the first event before a response of server-sent events begins with status 200."""
 
-_FILE = "file"
 _STRINGS = {"type": "array", "items": {"type": "string"}}
 _FIELDS: dict[str, dict[str, Any]] = {
-    _FILE: {"type": "string", "format": "binary", "description": "The recording, in any common format."},
+    wire.FILE: {
+        "type": "string",
+        "format": "binary",
+        "description": "The recording, in any common format.",
+    },
     "model": {
         "type": "string",
         "description": "An unknown name means the default.",
@@ -45,7 +48,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "stream": {"type": "boolean", "description": "Answer with server-sent events."},
     "chunking_strategy": {"type": "string", "description": "auto, or an object with silence_duration_ms."},
 }
-_TRANSLATED = (_FILE, "model", "prompt", "response_format", "temperature")
+_TRANSLATED = (wire.FILE, "model", "prompt", "response_format", "temperature")
 
 
 def router(
@@ -82,7 +85,7 @@ def router(
 
 
 def _body(fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    schema = {"type": "object", "required": [_FILE, "model"], "properties": fields}
+    schema = {"type": "object", "required": [wire.FILE, "model"], "properties": fields}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
@@ -103,7 +106,7 @@ class _Transcriptions:
         """The response to a request, or an EventStream, which begins before the end of the recognition."""
         async with AsyncExitStack() as opened:
             form = await opened.enter_async_context(
-                uploaded_form(request, _FILE, self._most_bytes, UNUSED_FIELDS)
+                uploaded_form(request, wire.FILE, self._most_bytes, UNUSED_FIELDS)
             )
             asked = file_request(form.fields, translate=translate)
             can, model = wire.chosen_engine(asked.model, self._capabilities())
