@@ -31,6 +31,7 @@ from transcribed.http.native import routes as native
 from transcribed.http.openai import models as openai_models
 from transcribed.http.openai import realtime as openai_realtime
 from transcribed.http.openai import transcriptions as openai_transcriptions
+from transcribed.http.openai.paths import FinalSlashes
 from transcribed.http.relay import Relays
 from transcribed.http.sign_ins import SignIns
 from transcribed.http.timeouts import BoundedRequests, HttpRequests
@@ -98,6 +99,7 @@ class Application:
             redoc_url=None,
         )
         self._requests = HttpRequests()
+        self.asgi.add_middleware(FinalSlashes)
         self.asgi.add_middleware(BoundedRequests, requests=self._requests)
         if telemetry is not None:
             self.asgi.add_middleware(telemetry.middleware)

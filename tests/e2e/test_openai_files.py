@@ -3,7 +3,7 @@
 import json
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +187,36 @@ def test_what_is_no_form_is_told_how_to_send_one(server: "Server") -> None:
         assert "multipart/form-data" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/v1/audio/transcriptions", "/audio/transcriptions", "/v1/audio/speech"],
+)
+def test_a_path_that_is_almost_right_is_told_the_right_one(
+    server: "Server", repeated: Callable[[int], bytes], path: str
+) -> None:
+    with httpx.Client(base_url=server.url, timeout=WAIT) as client:
+        for _ in range(3):
+            answer = client.post(path, files={"file": ("a.wav", repeated(30))}, data={"model": "x"})
+            assert answer.status_code == 404
+            assert "/v1/audio/transcriptions: let" in answer.json()["error"]["message"]
+
+
+def test_forms_of_other_programs_are_read(server: "Server", sentence: bytes) -> None:
+    dot_net = (
+        b"--b 1\r\nContent-Type: text/plain\r\nContent-Disposition: form-data; name=model\r\n"
+        b"\r\nwhisper-1\r\n--b 1\r\nContent-Disposition: form-data; name=file; filename=a.wav; "
+        b"filename*=utf-8''a.wav\r\n\r\n%b\r\n--b 1--\r\n"
+    ) % sentence
+    quoted = {"Content-Type": 'multipart/form-data; boundary="b 1"'}
+
+    def in_pieces() -> Iterator[bytes]:
+        yield from (dot_net[at : at + 1000] for at in range(0, len(dot_net), 1000))
+
+    for path, body in ((PATH, dot_net), (f"{PATH}/", dot_net), (PATH, in_pieces())):
+        answer = server.http.post(path, content=body, headers=quoted)
+        assert answer.json()["text"] == "This is a test.", answer.text
+
+
 def test_a_key_is_needed_and_a_wrong_one_told(guarded: "Server", sentence: bytes) -> None:
     assert ask(guarded, MODEL, file(sentence)).status_code == 200
     for header in ("", "Bearer sk-nothing", "Basic eDp5", "Bearer"):
@@ -200,14 +230,14 @@ def test_a_key_is_needed_and_a_wrong_one_told(guarded: "Server", sentence: bytes
 
 
 def test_a_file_may_be_too_large(
-    scripted: "Callable[..., Server]", repeated: Callable[[int], bytes]
+    scripted: "Callable[..., Server]", repeated: Callable[[int], bytes], eventually: Callable[..., None]
 ) -> None:
     server = scripted("--max-upload-bytes", "100000")
     answer = ask(server, MODEL, file(repeated(3)))
     assert answer.status_code == 413
     assert "100000 bytes" in answer.json()["error"]["message"]
     assert ask(server, MODEL, file(repeated(1)[:90_000])).status_code == 200
-    assert temporary_files(server) == 0
+    eventually(lambda: temporary_files(server) == 0, 5, "the file is gone")
 
 
 @pytest.fixture
@@ -220,7 +250,7 @@ def failing(start_server: "Callable[..., Server]", tmp_path: Path) -> "Server":
 
 
 def test_a_failure_has_a_status_before_the_first_event_and_an_event_after(
-    failing: "Server", repeated: Callable[[int], bytes]
+    failing: "Server", repeated: Callable[[int], bytes], eventually: Callable[..., None]
 ) -> None:
     answer = ask(failing, MODEL, file(repeated(4)))
     assert answer.status_code == 500
@@ -231,7 +261,8 @@ def test_a_failure_has_a_status_before_the_first_event_and_an_event_after(
     assert json.loads(first.removeprefix("data: "))["delta"] == "first"
     assert json.loads(error.removeprefix("data: "))["error"]["type"] == "server_error"
     assert nothing == ""
-    assert temporary_files(failing) == 0
+    eventually(lambda: temporary_files(failing) == 0, 5, "the file is gone")
+    assert failing.log.read_text().count(" ERROR ") == 2
     failing.pass_over_errors()
 
 

@@ -33,6 +33,7 @@ from transcribed.errors import (
     UnreadableAudio,
     shown,
 )
+from transcribed.http.body import discard_body
 from transcribed.request_context import REQUEST
 from transcribed.service import trail
 from transcribed.wire import openai
@@ -106,6 +107,14 @@ def log_hidden(error: TranscribedError) -> None:
         _log.error("The client was not told the cause of a failure: %s", error.message)
 
 
+def log_failure(request: Request, error: TranscribedError) -> None:
+    """Log the error of a request if it is the server's, or if the client gets another message."""
+    if status_of(error) == _STATUS[TranscribedError]:
+        _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    else:
+        log_hidden(error)
+
+
 def with_request_id(error: TranscribedError) -> TranscribedError:
     """The error for the client, with the request's id in its message if only the log has the cause."""
     context = REQUEST.get()
@@ -119,12 +128,8 @@ def with_request_id(error: TranscribedError) -> TranscribedError:
 
 async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, TranscribedError)  # noqa: S101 - it is installed for this class
-    status = status_of(error)
     trail.record_refusal(error, f"{request.method} {request.url.path}")
-    if status == _STATUS[TranscribedError]:
-        _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
-    else:
-        log_hidden(error)
+    log_failure(request, error)
     return response(request.url.path, error, headers=_challenge(error))
 
 
@@ -147,6 +152,9 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is installed for this class
     path = request.url.path
     is_meant = request.method == "POST" and openai.is_meant(path)
+    if error.status_code in {_STATUS[NotFound], _METHOD_NOT_ALLOWED}:
+        # An unread body closes the connection, perhaps before the client has read the response.
+        await discard_body(request)
     if not (openai.is_below(path) or is_meant):
         return await http_exception_handler(request, error)
     if error.status_code == _STATUS[NotFound] or is_meant:

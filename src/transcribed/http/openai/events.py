@@ -17,7 +17,7 @@ class RequestedEvents:
     """The events of a transcription, until they end or the client has gone."""
 
     def __init__(self, request: Request, events: AsyncGenerator[LiveEvent, None]) -> None:
-        self._request = request
+        self.request = request
         self._events = events
         self._queue = EventQueue[LiveEvent]()
 
@@ -62,7 +62,7 @@ class RequestedEvents:
             self._queue.end(failure)
 
     async def _watch(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
+        while (await self.request.receive())["type"] != "http.disconnect":
             pass
         self._queue.end(Disconnected("The client has gone."))
 

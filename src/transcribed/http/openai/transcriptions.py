@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from transcribed.errors import Disconnected, TranscribedError
 from transcribed.http.access import Transcriber
-from transcribed.http.errors import log_hidden, with_request_id
+from transcribed.http.errors import log_failure, with_request_id
 from transcribed.http.form import uploaded_form
 from transcribed.http.openai.events import EventStream, RequestedEvents
 from transcribed.options import Capabilities
@@ -149,5 +149,5 @@ async def _sent(
     except Disconnected:
         return
     except TranscribedError as error:
-        log_hidden(error)
+        log_failure(events.request, error)
         yield shapes.failed(wire.openai_error(with_request_id(error)))
