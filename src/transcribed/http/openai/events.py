@@ -10,16 +10,16 @@ from starlette.types import Receive, Scope, Send
 
 from transcribed.errors import Disconnected, TranscribedError
 from transcribed.event_queue import EventQueue
-from transcribed.transcript import LiveEvent
+from transcribed.transcript import Done, LiveEvent, Segment
 
 
 class RequestedEvents:
-    """The events of a transcription, until they end or the client has gone."""
+    """The final segments of a transcription, then Done, until the client has gone."""
 
     def __init__(self, request: Request, events: AsyncGenerator[LiveEvent, None]) -> None:
         self.request = request
         self._events = events
-        self._queue = EventQueue[LiveEvent]()
+        self._queue = EventQueue[Segment | Done]()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["RequestedEvents"]:
@@ -32,7 +32,7 @@ class RequestedEvents:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def next(self, seconds: float | None = None) -> LiveEvent | None:
+    async def next(self, seconds: float | None = None) -> Segment | Done | None:
         """The next event; None if none comes within `seconds`. The last one is Done.
 
         Raises what the transcription raises, after the events before it, and Disconnected.
@@ -52,8 +52,9 @@ class RequestedEvents:
         try:
             async with aclosing(self._events) as events:
                 async for event in events:
-                    self._queue.put(event)
-                    await self._queue.wait_for_room()
+                    if isinstance(event, Done) or (isinstance(event, Segment) and event.final):
+                        self._queue.put(event)
+                        await self._queue.wait_for_room()
                     if self._queue.ended:
                         return
         except Exception as error:  # noqa: BLE001 - the reader raises it

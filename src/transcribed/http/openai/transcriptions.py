@@ -15,7 +15,7 @@ from transcribed.options import Capabilities
 from transcribed.principal import Principal
 from transcribed.service.transcription import Transcription, TranscriptionRequest
 from transcribed.service.transcripts import TranscriptSource
-from transcribed.transcript import Done, LiveEvent, Segment
+from transcribed.transcript import Done, Segment
 from transcribed.wire import openai as wire
 from transcribed.wire import openai_transcripts as shapes
 from transcribed.wire.openai_request import UNUSED_FIELDS, ResponseFormat, file_request
@@ -125,20 +125,20 @@ class _Transcriptions:
                 first = await events.next(FIRST_SECONDS)
                 return EventStream(_sent(transcript, first, events), opened.pop_all())
             while not isinstance(event := await events.next(), Done):
-                if isinstance(event, Segment) and event.final:
+                if isinstance(event, Segment):
                     transcript.add(event)
             content, media_type = transcript.response(event.audio_seconds)
             return Response(content, media_type=media_type)
 
 
 async def _sent(
-    transcript: shapes.FileTranscript, first: LiveEvent | None, events: RequestedEvents
+    transcript: shapes.FileTranscript, first: Segment | Done | None, events: RequestedEvents
 ) -> AsyncGenerator[str, None]:
     """The server-sent events. An error is the last one."""
     event = first
     try:
         while not isinstance(event, Done):
-            if isinstance(event, Segment) and event.final:
+            if isinstance(event, Segment):
                 for each in transcript.add(event):
                     yield each
             elif event is None:
