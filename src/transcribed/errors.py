@@ -43,8 +43,8 @@ class InvalidName(BadRequest):
 class InvalidField(BadRequest):
     """A field of a request is not valid. `field` is its name in the client's protocol."""
 
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, field: str | None = None, client_message: str | None = None) -> None:
+        super().__init__(message, client_message)
         self.field = field
 
 
@@ -123,8 +123,8 @@ class NotFound(TranscribedError):
 class UnknownModel(NotFound):
     """No engine and no model has the name. `field` is the name of the field that has it."""
 
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, field: str | None = None, client_message: str | None = None) -> None:
+        super().__init__(message, client_message)
         self.field = field
 
 

@@ -237,7 +237,7 @@ def test_the_exceptions_are_those_of_the_service_model() -> None:
 
 @pytest.mark.parametrize("kind", kinds_of_errors())
 def test_every_error_is_an_exception_that_the_sdks_have_a_type_for(kind: type[TranscribedError]) -> None:
-    content = amazon.exception_message(kind("Log that.", "Do “this”."))
+    content = amazon.exception_message(kind("Log that.", client_message="Do “this”."))
     name = decode(content).headers[":exception-type"]
     with pytest.raises(getattr(awslabs_exceptions, str(name)), match=r"Do “this”\."):
         read_by_awslabs(content)
