@@ -28,6 +28,7 @@ from transcribed.http.amazon.handler import Limits
 from transcribed.http.amazon.opening import AmazonFront
 from transcribed.http.authentication import Authentication
 from transcribed.http.native import routes as native
+from transcribed.http.openai import client_secrets
 from transcribed.http.openai import models as openai_models
 from transcribed.http.openai import realtime as openai_realtime
 from transcribed.http.openai import transcriptions as openai_transcriptions
@@ -139,6 +140,7 @@ class Application:
         front = AmazonFront(self._transcription, limits)
         self.asgi.include_router(amazon.router(front, self._relays))
         self.asgi.include_router(openai_models.router(self._capabilities))
+        self.asgi.include_router(client_secrets.router(self.access_keys))
         self.asgi.include_router(
             openai_transcriptions.router(self._transcription, self._capabilities, settings.max_upload_bytes)
         )

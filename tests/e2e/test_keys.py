@@ -91,6 +91,8 @@ DOORS = {
     "WebSocket /live/{id}": Door(READ, "it hears"),
     "WebSocket /vosk": Door(TRANSCRIBE, "it hears"),
     "WebSocket /": Door(TRANSCRIBE, "it hears"),
+    "POST /v1/realtime/client_secrets": Door(TRANSCRIBE, 200, b"{}"),
+    "POST /v1/realtime/transcription_sessions": Door(TRANSCRIBE, 200, b"{}"),
     "WebSocket /v1/realtime": Door(TRANSCRIBE, "it hears"),
     "POST /stream-transcription": Door(TRANSCRIBE, "it hears"),
     "WebSocket /stream-transcription-websocket": Door(TRANSCRIBE, "it hears", query=PCM),

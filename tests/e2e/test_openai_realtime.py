@@ -349,6 +349,60 @@ def test_a_wrong_key_is_told_as_openai_tells_it(guarded: "Server") -> None:
         assert client.ws.close_code == 1008
 
 
+def _client_secret(server: "Server", **body: Any) -> str:
+    answer = server.http.post("/v1/realtime/client_secrets", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["session"]["object"] == "realtime.transcription_session"
+    secret: str = answer.json()["value"]
+    return secret
+
+
+def test_a_client_secret_opens_sessions_with_its_configuration_and_nothing_else(
+    guarded: "Server", small: "Server"
+) -> None:
+    for server in (guarded, small):
+        secret = _client_secret(server, expires_after={"seconds": 10}, session=BY_COMMIT)
+        with realtime(server, subprotocols=["realtime", f"openai-insecure-api-key.{secret}"]) as client:
+            assert client.next()["session"]["audio"]["input"]["turn_detection"] is None
+    secret = _client_secret(guarded)
+    shown = {"Authorization": f"Bearer {secret}"}
+    for method, path in (("GET", "/audio"), ("POST", "/v1/realtime/client_secrets"), ("GET", "/v1/models")):
+        assert guarded.http.request(method, path, headers=shown).status_code == 403
+
+
+def test_a_client_secret_in_the_shape_of_the_beta(guarded: "Server") -> None:
+    asked = {"input_audio_format": "g711_ulaw", "turn_detection": None}
+    answer = guarded.http.post("/v1/realtime/transcription_sessions", json=asked).json()
+    assert (answer["input_audio_format"], answer["turn_detection"]) == ("g711_ulaw", None)
+    headers = {
+        "Authorization": f"Bearer {answer['client_secret']['value']}",
+        "OpenAI-Beta": "realtime=v1",
+    }
+    with realtime(guarded, headers=headers) as client:
+        assert client.next()["session"]["input_audio_format"] == "g711_ulaw"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ("no JSON", None),
+        ("[]", None),
+        ('{"expires_after": {"seconds": 5}}', "expires_after.seconds"),
+        ('{"session": {"type": "realtime"}}', "session.type"),
+        ('{"session": {"audio": {"input": {"turn_detection": 5}}}}', "session.audio.input.turn_detection"),
+        (
+            '{"session": {"audio": {"input": {"transcription": {"prompt": "%s"}}}}}' % ("x" * 5_000),
+            "session",
+        ),
+    ],
+)
+def test_a_client_secret_that_cannot_be_made(guarded: "Server", body: str, param: str | None) -> None:
+    answer = guarded.http.post("/v1/realtime/client_secrets", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
 def test_a_session_is_one_transcript(server: "Server", speech: bytes) -> None:
     with realtime(server) as client:
         session = client.next()["session"]["id"].removeprefix("sess_")

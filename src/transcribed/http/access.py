@@ -18,8 +18,8 @@ from transcribed.service.access_keys import Access
 _DESCRIBED = HTTPBearer(auto_error=False, description="The secret of a key, or a token.")
 
 
-def authorize(connection: HTTPConnection, role: Role) -> Access:
-    """The access of a connection whose key has a role.
+def authorize(connection: HTTPConnection, role: Role, *, session: bool = False) -> Access:
+    """The access of a connection whose key has a role. `session`: it is one that a client secret may open.
 
     Raises AccessDenied if the credentials are missing or wrong, or the key lacks the role, and Unavailable
     until the keys have been read.
@@ -33,6 +33,8 @@ def authorize(connection: HTTPConnection, role: Role) -> Access:
             f"The key {access.principal.key} has the role {access.principal.role.value}, and this needs "
             f"{role.value}. Use a key with that role."
         )
+    if access.session is not None and access.by_token and not session:
+        raise AccessDenied("A client secret opens realtime sessions alone. Use a key, or a token.")
     return access
 
 

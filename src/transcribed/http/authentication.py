@@ -93,7 +93,8 @@ class Authentication(AuthenticationBackend):
         in_url, offered = list(_extract_from_query(scope)), list(_extract_from_protocols(scope))
         try:
             if self._keys.open:
-                return AuthCredentials(), Caller(self._keys.anybody())
+                shown = next(iter((*_bearer(conn), *in_url, *offered)), None)
+                return AuthCredentials(), Caller(self._keys.anybody(shown))
             # Pages of any origin may request open paths, which must not use up their user's sign-ins.
             if is_open(scope["path"]):
                 raise MissingAuthentication("This path needs no key, and none is checked.")
@@ -166,6 +167,13 @@ def _is_link(conn: HTTPConnection) -> bool:
 def _has_secret(conn: HTTPConnection) -> bool:
     """Whether the header Authorization contains a secret or token instead of a signature."""
     return conn.headers.get("authorization", "").strip().lower().startswith(("bearer ", "basic "))
+
+
+def _bearer(conn: HTTPConnection) -> Iterator[str]:
+    for header in conn.headers.getlist("authorization"):
+        scheme, _, value = header.strip().partition(" ")
+        if scheme.lower() == "bearer":
+            yield value.strip()
 
 
 def _request(scope: Scope) -> sigv4.Request:

@@ -15,12 +15,16 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
 
 from transcribed.clock import utc_now
 from transcribed.errors import (
     AccessDenied,
     BadRequest,
     ConfigurationError,
+    ExpiredToken,
     InvalidSignature,
     StorageFailure,
     TranscribedError,
@@ -41,6 +45,9 @@ REFRESH_SECONDS = 3.0
 """The interval between two reads of the keys."""
 EARLY_REFRESH_SECONDS = 1.0
 """The shortest interval, for reads because of an unknown key."""
+
+CLIENT_SECRET = "ek_"  # noqa: S105 - a prefix
+"""What client secrets begin with, before their token."""
 
 _DIGEST_KEY_BYTES = 32
 
@@ -63,12 +70,13 @@ class Access:
     """A successful authentication, with a key or with one of its tokens.
 
     `revoked` is set when the key is removed or changed. A token `expires`, in seconds since 1970; keys do
-    not (None).
+    not (None). `session` is the configuration in a client secret, which opens sessions alone.
     """
 
     principal: Principal
     revoked: asyncio.Event = field(default_factory=asyncio.Event)
     expires: float | None = None
+    session: Mapping[str, Any] | None = None
 
     @property
     def by_token(self) -> bool:
@@ -76,8 +84,11 @@ class Access:
         return self.expires is not None
 
     def check(self) -> None:
-        """Check the expiry before a new request on an open connection. Raises ExpiredToken."""
-        if self.expires is not None and utc_now().timestamp() >= self.expires:
+        """Check the expiry before a new request on an open connection. Raises ExpiredToken.
+
+        A session that a client secret has opened goes on after its expiry.
+        """
+        if self.session is None and self.expires is not None and utc_now().timestamp() >= self.expires:
             raise expired()
 
 
@@ -109,6 +120,8 @@ class AccessKeys:
         self._read = False
         self._locked = False
         self._anybody = Access(ANYBODY)
+        # Makes the client secrets of a server without keys, so that their configuration can be read.
+        self._keyless = AccessKey("", SecretStr(os.urandom(_DIGEST_KEY_BYTES).hex()), ANYBODY.owner)
         self._by_id: dict[str, _Entry] = {}
         # Keyed by an HMAC with a random key, so that the time of a look-up reveals nothing about a secret.
         self._by_digest: dict[bytes, _Entry] = {}
@@ -134,8 +147,13 @@ class AccessKeys:
 
     # --- Authentication
 
-    def anybody(self) -> Access:
-        """The access of everybody when there are no keys."""
+    def anybody(self, secret: str | None = None) -> Access:
+        """The access of everybody when there are no keys; of a client secret with its configuration."""
+        if secret is not None and secret.startswith(CLIENT_SECRET):
+            with suppress(ExpiredToken):
+                token = read_token(secret.removeprefix(CLIENT_SECRET), lambda _: self._keyless)
+                if token is not None:
+                    return Access(ANYBODY, self._anybody.revoked, None, token.session)
         return self._anybody
 
     async def by_secret(self, secret: str) -> Access:
@@ -178,17 +196,34 @@ class AccessKeys:
         entry = self._by_id.get(access.principal.key or "")
         if entry is None:
             raise BadRequest("This server uses no keys, so there is no key to create a token from.")
+        return self._token(entry.key, access, seconds, role or entry.key.role)
+
+    def client_secret(
+        self, access: Access, seconds: int, session: Mapping[str, Any]
+    ) -> tuple[str, datetime]:
+        """Make a client secret, which opens sessions with a configuration, and return it with its expiry.
+
+        Raises AccessDenied for a key that cannot open sessions, and for a token's own access. Without keys,
+        it is known to this server alone, and others admit its client without its configuration.
+        """
+        entry = self._by_id.get(access.principal.key or "")
+        key = self._keyless if entry is None else entry.key
+        token, expires = self._token(key, access, seconds, Role.TRANSCRIBE, session)
+        return f"{CLIENT_SECRET}{token}", expires
+
+    def _token(
+        self,
+        key: AccessKey,
+        access: Access,
+        seconds: int,
+        role: Role,
+        session: Mapping[str, Any] | None = None,
+    ) -> tuple[str, datetime]:
         if access.by_token:
             raise AccessDenied("A token makes no tokens. Use the key itself.")
         expires = (utc_now() + timedelta(seconds=seconds)).replace(microsecond=0)
-        token = make_token(entry.key, role, expires)
-        trail.record(
-            Action.TOKEN_MADE,
-            entry.key.id,
-            owner=entry.key.owner,
-            role=(role or entry.key.role).value,
-            seconds=seconds,
-        )
+        token = make_token(key, role, expires, session)
+        trail.record(Action.TOKEN_MADE, key.id, owner=key.owner, role=role.value, seconds=seconds)
         return token, expires
 
     def _secret(self, key_id: str) -> str | None:
@@ -199,11 +234,11 @@ class AccessKeys:
         found = self._by_digest.get(self._digest(secret))
         if found is not None:
             return found.access
-        token = read_token(secret, self._key)
-        if token is None or token[0].key is None:
+        token = read_token(secret.removeprefix(CLIENT_SECRET), self._key)
+        if token is None or token.principal.key is None:
             return None
-        principal, expires = token
-        return Access(principal, self._by_id[token[0].key].access.revoked, expires)
+        revoked = self._by_id[token.principal.key].access.revoked
+        return Access(token.principal, revoked, token.expires, token.session)
 
     def _key(self, key_id: str) -> AccessKey | None:
         found = self._by_id.get(key_id)

@@ -333,11 +333,11 @@ def _decoded(event: dict[str, Any], event_id: str | None) -> ClientEvent:
         case "input_audio_buffer.clear":
             return Clear(event_id)
         case "session.update":
-            return Update(_changes(event.get("session")), event_id)
+            return Update(session_changes(event.get("session")), event_id)
         case "transcription_session.update":
             # Examples of the beta have the fields in the event itself.
             changes = event.get("session", {name: event[name] for name in event if name not in _OF_EVENTS})
-            return Update(_changes(changes), event_id, beta=True)
+            return Update(session_changes(changes), event_id, beta=True)
         case None:
             raise MissingField("The event has no type. Send one of the events listed in the docs.", "type")
         case unknown:
@@ -368,7 +368,8 @@ def _audio(event: dict[str, Any]) -> bytes:
         raise InvalidField("The audio is not valid Base64. Nothing of it is heard.", "audio") from error
 
 
-def _changes(session: object) -> Mapping[str, Any]:
+def session_changes(session: object) -> Mapping[str, Any]:
+    """The changes of a configuration. Raises InvalidField for what is none, or not of a transcription."""
     if session is None:
         raise MissingField("The event has no session. Send the fields that are to change.", "session")
     if not isinstance(session, dict):

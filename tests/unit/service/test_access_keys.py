@@ -520,6 +520,35 @@ async def test_a_token_opens_what_its_key_opens_or_less(
             keys.token(found, 60, None)
 
 
+async def test_a_client_secret_has_the_configuration_of_its_sessions(
+    stores: Stores, stored: StoredKeys, sealing: Path
+) -> None:
+    await add(stored, "one", SECRET)
+    async with watched(stores, sealing) as keys:
+        one = await keys.by_secret(SECRET)
+        secret, expires = keys.client_secret(one, 60, {"include": None})
+        assert secret.startswith("ek_")
+        found = await keys.by_secret(secret)
+        assert found.session == {"include": None}
+        assert found.principal == replace(one.principal, role=Role.TRANSCRIBE)
+        assert found.expires == expires.timestamp()
+        replace(found, expires=0.0).check()  # What it has opened goes on.
+        with pytest.raises(AccessDenied, match="makes no tokens"):
+            keys.client_secret(found, 60, {})
+        assert (await keys.by_secret(keys.token(one, 60, None)[0])).session is None
+
+
+async def test_without_keys_a_client_secret_has_its_configuration_and_any_other_has_none() -> None:
+    keys, others = AccessKeys(), AccessKeys()
+    secret, _ = keys.client_secret(keys.anybody(), 60, {"include": None})
+    assert keys.anybody(secret).session == {"include": None}
+    assert keys.anybody(secret).principal == ANYBODY
+    late, _ = keys.client_secret(keys.anybody(), -1, {"include": None})
+    for shown in (secret[:-2] + "AA", late, "ek_", "sk-any", None):
+        assert keys.anybody(shown).session is None
+    assert others.anybody(secret).session is None
+
+
 async def test_what_is_no_token_of_these_keys_opens_nothing(
     stores: Stores, stored: StoredKeys, sealing: Path
 ) -> None:

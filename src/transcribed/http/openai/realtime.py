@@ -164,9 +164,11 @@ class RealtimeConversation(Conversation[Request, ServerEvent]):
 
     def _configuration(self, what: str) -> ServerEvent:
         kind = "transcription_session" if self._beta else "session"
-        expires = None if self._access.expires is None else int(self._access.expires)
-        shown_config = self._config.shown(self._session, expires, beta=self._beta)
-        return {"type": f"{kind}.{what}", "session": shown_config}
+        # The session of a client secret has no end.
+        ends = None if self._access.session is not None else self._access.expires
+        expires = None if ends is None else int(ends)
+        shown = self._config.shown(self._session, expires, beta=self._beta)
+        return {"type": f"{kind}.{what}", "session": shown}
 
     def _turns(self, config: SessionConfig) -> Turns:
         return Turns(
@@ -289,13 +291,13 @@ def router(
         await websocket.accept(agreed_subprotocol(websocket, REALTIME))
         transport = WebSocketTransport(websocket)
         try:
-            access = authorize(websocket, Role.TRANSCRIBE)
+            access = authorize(websocket, Role.TRANSCRIBE, session=True)
         except TranscribedError as error:
             trail.record_refusal(error, f"GET {PATH}")
             refused = json.dumps({"event_id": "event_0", **error_event(wire.openai_error(error))})
             await transport.refuse(refused, *code_and_reason(error))
             return
-        config = SessionConfig()
+        config = SessionConfig().updated(access.session or {})
         if model := websocket.query_params.get("model"):
             config = config.updated({"audio": {"input": {"transcription": {"model": model}}}})
         conversation = RealtimeConversation(transcription, capabilities, access, config, beta=beta)
