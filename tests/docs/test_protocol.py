@@ -12,18 +12,19 @@ from starlette.routing import Route, WebSocketRoute
 from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
-from transcribed.http import body, connections, inbox, relay, spool, timeouts
+from transcribed.http import body, connections, form, inbox, relay, spool, timeouts
 from transcribed.http import recordings as http_recordings
 from transcribed.http import transcripts as http_transcripts
 from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
 from transcribed.http.native.query import StreamQuery
 from transcribed.http.openai import realtime
+from transcribed.http.openai import transcriptions as openai_transcriptions
 from transcribed.scheduling import stream
 from transcribed.service import broadcasts, sessions, transcripts
 from transcribed.settings import ServerSettings
 from transcribed.storage import names, vocabulary_filters
-from transcribed.wire import eventstream, sigv4
+from transcribed.wire import eventstream, prompt, sigv4
 from transcribed.wire import native as wire
 from transcribed.wire.amazon_parameters import PARAMETERS
 
@@ -237,3 +238,26 @@ def test_every_error_is_listed_with_its_status_and_its_code() -> None:
 def test_a_limit_is_that_of_the_code(limit: str, value: str) -> None:
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section("## Limits"), re.MULTILINE))
     assert re.match(rf"{re.escape(value)}(?![\w.])", rows[limit]), rows[limit]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("fields", f"{form.MOST_PARTS}"),
+        ("the bytes of the fields together", f"{form.MOST_FIELD_BYTES}"),
+        ("the bytes of the form beside the file", f"{form.MOST_BESIDE}"),
+        ("phrases to favour, from `prompt` and `keywords[]`", f"{prompt.MOST_PHRASES}"),
+    ],
+)
+def test_a_limit_of_openais_forms_is_that_of_the_code(limit: str, value: str) -> None:
+    rows = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", OPENAI, re.MULTILINE))
+    assert re.match(rf"{re.escape(value)}(?![\w.])", rows[limit]), rows[limit]
+
+
+def test_the_fields_of_openais_form_are_those_of_the_code() -> None:
+    listed = {
+        name.removesuffix("[]")
+        for names in re.findall(r"^\| ((?:`[\w\[\]]+`(?:, )?)+) \| [A-Z`]", OPENAI, re.MULTILINE)
+        for name in re.findall(r"`([\w\[\]]+)`", names)
+    }
+    assert {name.removesuffix("[]") for name in openai_transcriptions.FIELDS} <= listed

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,20 @@ async def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         await read(request(FILE % b"x" + END))
     assert "/var" not in raised.value.client_message
     assert "no room" in raised.value.client_message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--B\r\n\r\n\r\n" * 400_000,
+        b"--B\r\n" + b"a:b\r\n" * 800_000,
+        FILE % (b"\r\n--Bx" * 600_000) + END,
+        FILE % b"x" + FIELD[:-2] + b"\r\n--Bx" * 600_000,
+        FILE % b"x" + END + FIELD * 400_000,
+    ],
+)
+async def test_a_form_that_costs_too_much_is_refused_soon(body: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(BadRequest):
+        await read(request(body))
+    assert time.process_time() - began < 1

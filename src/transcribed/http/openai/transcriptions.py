@@ -26,7 +26,7 @@ FIRST_SECONDS = 10.0
 """The longest wait for the first event before a response of server-sent events begins with status 200."""
 
 _STRINGS = {"type": "array", "items": {"type": "string"}}
-_FIELDS: dict[str, dict[str, Any]] = {
+FIELDS: dict[str, dict[str, Any]] = {
     wire.FILE: {
         "type": "string",
         "format": "binary",
@@ -48,6 +48,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "stream": {"type": "boolean", "description": "Answer with server-sent events."},
     "chunking_strategy": {"type": "string", "description": "auto, or an object with silence_duration_ms."},
 }
+"""The fields of the form, as the API's documentation shows them."""
 _TRANSLATED = (wire.FILE, "model", "prompt", "response_format", "temperature")
 
 
@@ -65,7 +66,7 @@ def router(
         "/transcriptions",
         summary="Transcribe a file",
         response_class=Response,
-        openapi_extra={"requestBody": _body(_FIELDS)},
+        openapi_extra={"requestBody": _body(FIELDS)},
     )
     async def transcribe(request: Request, principal: Transcriber) -> Response:
         """The transcript of a file, which is not kept as a recording."""
@@ -75,7 +76,7 @@ def router(
         "/translations",
         summary="Transcribe a file of English speech",
         response_class=Response,
-        openapi_extra={"requestBody": _body({name: _FIELDS[name] for name in _TRANSLATED})},
+        openapi_extra={"requestBody": _body({name: FIELDS[name] for name in _TRANSLATED})},
     )
     async def translate(request: Request, principal: Transcriber) -> Response:
         """The English text of English speech. Other languages are not translated."""
