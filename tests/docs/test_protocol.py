@@ -18,7 +18,6 @@ from transcribed.http import transcripts as http_transcripts
 from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
 from transcribed.http.native.query import StreamQuery
-from transcribed.http.openai import realtime
 from transcribed.http.openai import transcriptions as openai_transcriptions
 from transcribed.scheduling import stream
 from transcribed.service import broadcasts, sessions, transcripts
@@ -27,6 +26,7 @@ from transcribed.storage import names, vocabulary_filters
 from transcribed.wire import eventstream, prompt, sigv4
 from transcribed.wire import native as wire
 from transcribed.wire.amazon_parameters import PARAMETERS
+from transcribed.wire.openai import REALTIME_PATH
 
 FOLDER = Path(__file__).parents[2] / "docs" / "protocols"
 PAGE = (FOLDER / "native.md").read_text()
@@ -65,7 +65,7 @@ def _routes(router: Any) -> Iterator[tuple[str, str]]:
 
 def test_the_routes_are_those_of_the_app(application: Application) -> None:
     routes = set(_routes(application.asgi))
-    streams = {"/stream", "/live/{id}", "/vosk", "/", realtime.PATH}
+    streams = {"/stream", "/live/{id}", "/vosk", "/", REALTIME_PATH}
     streams |= {amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
     assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], *streams}
     pages = PAGE + AMAZON + VOSK + OPENAI + REALTIME

@@ -1,6 +1,8 @@
 """OpenAI's realtime transcription, message by message, with speech and a real server."""
 
+import base64
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -258,6 +260,23 @@ def test_any_model_may_be_named(server: "Server", speech: bytes, query: str) -> 
     with realtime(server, query) as client:
         client.append(speech + SECOND)
         assert client.completed() == [TEST]
+
+
+def test_a_message_may_be_large_and_arrive_slowly(session: RealtimeClient, speech: bytes) -> None:
+    session.update(BY_COMMIT)
+    audio = base64.b64encode(speech + bytes(9_000_000)).decode()
+    message = json.dumps({"type": "input_audio_buffer.append", "audio": audio}).encode()
+    third = len(message) // 3 + 1
+    head = bytes([0x81, 0xFF]) + len(message).to_bytes(8, "big") + bytes(4)  # Masked with zeros.
+    for at in range(0, len(message), third):
+        session.ws.socket.sendall((head if at == 0 else b"") + message[at : at + third])
+        time.sleep(0.3)  # Meanwhile it is looked at how large it is.
+    session.clear()
+    session.until("input_audio_buffer.cleared")
+    session.append(speech)
+    session.commit()
+    assert session.completed() == [TEST]
+    assert "error" not in session.contract.kinds
 
 
 def test_a_message_that_is_too_large_for_any_is_told_by_the_code_of_the_close(

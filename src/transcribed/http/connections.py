@@ -18,6 +18,7 @@ from transcribed.http.errors import response
 from transcribed.http.proxies import NO_PROXIES, Proxies
 from transcribed.http.sockets import Peer
 from transcribed.scheduling.admission import CLIENT, client_limit
+from transcribed.wire.openai import REALTIME_PATH
 
 FIRST_REQUEST_SECONDS = 15.0
 """The time limit for a connection's first request."""
@@ -32,6 +33,8 @@ MESSAGE_BYTES = 1024 * 1024 + 256 * 1024
 
 Granian reads up to 128 KiB of the next message together with the end of one.
 """
+REALTIME_MESSAGE_BYTES = 16 * 1024 * 1024 + 256 * 1024
+"""The same where OpenAI's clients send audio: the largest frame that Granian reads."""
 UNFINISHED_BYTES = 96 * 1024 * 1024
 """The most bytes of all incomplete messages together."""
 REQUESTS = 1024
@@ -73,6 +76,8 @@ class Connection:
     """When the last message to a WebSocket's client was sent; None while sending, and before opening."""
     ended: bool = False
     """Whether a WebSocket has been closed by either side."""
+    message_bytes: int = MESSAGE_BYTES
+    """The most bytes of an incomplete message."""
 
 
 @dataclass(slots=True)
@@ -150,6 +155,8 @@ class Connections:
             self.new_websocket = self.new_websocket or connection.websocket
             if connection.websocket:
                 connection.quiet = None  # An earlier HTTP request may have set it.
+                if scope.get("path") == REALTIME_PATH:
+                    connection.message_bytes = REALTIME_MESSAGE_BYTES
             refused = self._refused(connection)
             connection.requests += 1
             self._count(connection, 1)
@@ -288,7 +295,7 @@ def unfinished(connections: Iterable[Connection], now: float) -> list[Connection
     total = sum(what.size for _, what in held)
     out = []
     for each, what in reversed(held):
-        if what.size > MESSAGE_BYTES or total > UNFINISHED_BYTES or what.late(now):
+        if what.size > each.message_bytes or total > UNFINISHED_BYTES or what.late(now):
             out.append(each)
             total -= what.size
     return out

@@ -19,6 +19,9 @@ CONTAINER_AHEAD_BYTES = 64 * 1024
 AUDIO_WAIT = 60.0
 """The longest that live audio waits for room; then the conversation ends."""
 
+MOST_CHUNK_BYTES = 1024 * 1024
+"""The most bytes of a chunk; larger ones are divided, so that all but the first wait in the spool."""
+
 R = TypeVar("R")
 Item = AudioChunk | EndOfAudio | Flush | TranscribedError | None
 # The memory that a chunk takes in addition to its bytes.
@@ -72,7 +75,11 @@ class Inbox(Generic[R]):
         After the end, items are discarded.
         """
         if isinstance(item, AudioChunk):
-            await self._put_audio(item)
+            if len(item.data) <= MOST_CHUNK_BYTES:
+                await self._put_audio(item)
+                return
+            for start in range(0, len(item.data), MOST_CHUNK_BYTES):
+                await self._put_audio(AudioChunk(item.data[start : start + MOST_CHUNK_BYTES]))
         elif isinstance(item, Flush) and self._items and isinstance(self._items[-1], Flush):
             pass
         elif self._requests < REQUESTS_AHEAD:

@@ -27,6 +27,8 @@ from transcribed.wire.languages import matching
 
 PREFIX = "/v1"
 """The path below which everything is OpenAI's."""
+REALTIME_PATH = f"{PREFIX}/realtime"
+"""The path of realtime sessions."""
 
 FILE = "file"
 """The field of a form with the recording."""

@@ -124,6 +124,14 @@ def test_a_message_has_to_be_whole_in_time_and_size(size: int, age: float, goes:
     assert rules.unfinished([one], NOW) == [one] * goes
 
 
+def test_where_larger_messages_are_taken_they_may_be_larger() -> None:
+    one = unfinished(rules.MESSAGE_BYTES + 1, 0.1)
+    one.message_bytes = rules.REALTIME_MESSAGE_BYTES
+    assert rules.unfinished([one], NOW) == []
+    one.unfinished = Unfinished(0, NOW, rules.REALTIME_MESSAGE_BYTES + 1)
+    assert rules.unfinished([one], NOW) == [one]
+
+
 def test_of_all_unfinished_messages_together_the_largest_go() -> None:
     small = [unfinished(1000, 1) for _ in range(100)]
     large = [unfinished(1024 * 1024 - number, 1) for number in range(100)]

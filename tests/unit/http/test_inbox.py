@@ -167,6 +167,21 @@ def test_audio_that_has_no_room_in_memory_waits_in_the_spool_and_keeps_its_place
     in_virtual_time(take())
 
 
+def test_a_large_chunk_waits_in_the_spool_but_for_its_beginning(in_virtual_time: InVirtualTime) -> None:
+    large = AudioChunk(bytes(range(256)) * 4096 * 3 + b"end")
+
+    async def take() -> tuple[list[int | type], bytes]:
+        inbox = await _filled(large, "x", spooled=2**23)
+        waiting = [len(each.data) if isinstance(each, AudioChunk) else type(each) for each in inbox._items]
+        heard = b"".join(await _chunks(inbox))
+        await inbox.aclose()
+        return waiting, heard
+
+    waiting, heard = in_virtual_time(take())
+    assert waiting == [2**20, Spooled, str]
+    assert heard == large.data
+
+
 def test_what_comes_while_the_spool_is_read_keeps_its_place(in_virtual_time: InVirtualTime) -> None:
     async def take() -> None:
         inbox = await _filled(*LONG[:4], spooled=100_000)

@@ -50,8 +50,6 @@ from transcribed.wire.openai_realtime import (
 )
 from transcribed.wire.prompt import phrases_of
 
-PATH = f"{wire.PREFIX}/realtime"
-
 _LANGUAGE = "session.audio.input.transcription.language"
 _BETA_HEADER, _BETA_PROTOCOL = "realtime=v1", "openai-beta.realtime-v1"
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -293,7 +291,7 @@ def router(
         try:
             access = authorize(websocket, Role.TRANSCRIBE, session=True)
         except TranscribedError as error:
-            trail.record_refusal(error, f"GET {PATH}")
+            trail.record_refusal(error, f"GET {wire.REALTIME_PATH}")
             refused = json.dumps({"event_id": "event_0", **error_event(wire.openai_error(error))})
             await transport.refuse(refused, *code_and_reason(error))
             return
@@ -305,5 +303,5 @@ def router(
             await transport.send(conversation.greeting())
         await relays.run(transport, conversation, access.revoked)
 
-    routes.add_websocket_route(PATH, realtime)
+    routes.add_websocket_route(wire.REALTIME_PATH, realtime)
     return routes
