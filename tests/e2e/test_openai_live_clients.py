@@ -126,3 +126,30 @@ def test_home_assistant_speaks_live(server: "Server", sentence: bytes, silence: 
     assert event["transcript"] == SAID
     assert contract.kinds[0] == "transcription_session.created"
     assert "transcription_session.updated" in contract.kinds
+
+
+def test_keys_and_the_secrets_that_they_make(
+    start_server: "Callable[..., Server]", script: Path, tmp_path: Path
+) -> None:
+    """A secret for a browser opens sessions of its configuration, and nothing else."""
+    key = "a-key-of-this-test"
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text(f"app {key}\n")
+    server = start_server("--engine", "scripted", "--script", str(script), "--access-keys", str(keys))
+    (answers,) = run_python_client("python_openai", "keys.py", _url(server), key)
+    assert answers["made"]["value"].startswith("ek_")
+    assert int(answers["models"].pop("key")) > 0
+    assert answers["models"] == {
+        "secret": "PermissionDeniedError access_denied",
+        "unknown": "AuthenticationError invalid_api_key",
+    }
+    events = answers["events"]
+    assert {name: event["type"] for name, event in events.items()} == {
+        "key": "session.created",
+        "secret": "session.created",
+        "unknown": "error",
+    }
+    silence = [events[name]["session"]["audio"]["input"]["turn_detection"] for name in ("key", "secret")]
+    assert silence[0].get("silence_duration_ms") != silence[1]["silence_duration_ms"] == 700
+    assert events["unknown"]["error"]["code"] == "invalid_api_key"
