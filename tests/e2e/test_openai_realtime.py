@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from native_client import decoded, heard
+from properties import SHARED_FIXTURES
 from realtime_client import AT_16_KHZ, BY_COMMIT, COMPLETED, DELTA, FAILED, WAIT, RealtimeClient, realtime
 from websockets.exceptions import ConnectionClosed
 
@@ -299,6 +302,51 @@ def test_who_goes_without_a_word_leaves_its_place(
         assert server.streams >= 1
         client.ws.socket.close()
     eventually(lambda: server.streams == 0, WAIT, "the place is free again")
+
+
+def _event(kind: str, **fields: Any) -> str:
+    return json.dumps({"type": kind, **fields})
+
+
+ACTIONS = {
+    "commit": _event("input_audio_buffer.commit"),
+    "clear": _event("input_audio_buffer.clear"),
+    "server": _event("session.update", session=_input(turn_detection={"type": "server_vad"})),
+    "client": _event("session.update", session=BY_COMMIT),
+    "beta": _event("transcription_session.update", session={"turn_detection": None}),
+    "quiet": _event("session.update", session=_input(noise_reduction={"type": "far_field"})),
+    "bad": "bad",
+}
+"""What a client may send, besides "speech", "pause" and "blip"."""
+
+
+@settings(SHARED_FIXTURES, max_examples=25)
+@given(actions=st.lists(st.sampled_from([*ACTIONS, "speech", "speech", "pause", "blip"]), max_size=9))
+@example(actions=["speech", "commit", "commit", "clear", "clear", "commit"])
+@example(actions=["client", "speech", "server", "pause", "commit", "client", "commit"])
+@example(actions=["speech", "client", "clear", "speech", "bad", "commit"])
+def test_whatever_a_client_does_its_events_keep_their_order_and_no_speech_is_lost(
+    server: "Server", speech: bytes, actions: list[str]
+) -> None:
+    last = {"type": "server_vad", "silence_duration_ms": 777}
+    audio = {"speech": speech, "pause": SECOND, "blip": bytes(960)}
+    with realtime(server) as client:
+        for action in actions:
+            if action in ACTIONS:
+                client.ws.send(ACTIONS[action])
+            else:
+                client.append(audio[action])
+        client.send("session.update", session=_input(turn_detection=last))
+        while client.until("session.updated")[-1]["session"]["audio"]["input"]["turn_detection"] != (
+            last | {"prefix_padding_ms": 300}
+        ):
+            pass
+        client.contract.check_end()
+        heard = " ".join(client.contract.transcripts).lower().count("test")
+    if "clear" not in actions:
+        assert heard == actions.count("speech")
+    empty = "input_audio_buffer_commit_empty"
+    assert {error["code"] for error in client.contract.errors} <= {empty, None}
 
 
 # --- Places, time-outs and failures

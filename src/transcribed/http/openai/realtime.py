@@ -5,7 +5,7 @@ import itertools
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 
 from fastapi import APIRouter
@@ -37,6 +37,7 @@ from transcribed.service.transcription import Transcription, TranscriptionReques
 from transcribed.service.transcripts import TranscriptSource
 from transcribed.wire import openai as wire
 from transcribed.wire.audio import AudioChunk, Flush
+from transcribed.wire.languages import matching
 from transcribed.wire.openai_items import Items, ServerEvent, Turns, error_event
 from transcribed.wire.openai_realtime import (
     RATE,
@@ -186,7 +187,7 @@ class RealtimeConversation(Conversation[Request, ServerEvent]):
             speech_events=config.has_turns,
             endpoint_silence=config.endpoint_silence if can.endpoint_silence else None,
             speech_threshold=config.speech_threshold if can.speech_threshold else None,
-            language=wire.chosen_language(asked.language, can, _LANGUAGE),
+            language=wire.chosen_language(asked.language, can, _LANGUAGE) or _first(asked.languages, can),
             phrases=phrases_of(asked.prompt or "", asked.keywords or ()) if can.phrases else (),
         )
         return TranscriptionRequest(
@@ -275,6 +276,12 @@ class _Audio:
         except TranscribedError as error:
             self.error = error
             raise
+
+
+def _first(hints: Iterable[str] | None, can: Capabilities) -> str | None:
+    """The first language of hints that the engine knows, if any."""
+    known = (matching(each, can.languages) for each in hints or ())
+    return next(filter(None, known), None)
 
 
 def router(
