@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--words", action="store_true", help="compare the words with those of /stream")
     parser.add_argument("--first", action="store_true", help="take the time to the first delta")
     parser.add_argument("--memory", action="store_true", help="watch the memory for half an hour of audio")
-    parser.add_argument("--only", default="", metavar="PART_OF_A_PATH")
+    parser.add_argument("--only", nargs="*", default=[""], metavar="PART_OF_A_PATH")
     parser.add_argument("--model", default="auto")
     given = parser.parse_args()
     every = not (given.words or given.first or given.memory)
@@ -57,7 +57,7 @@ def main() -> None:
         if given.words or every:
             lines = (given.speech / "manifest.jsonl").read_text().splitlines()
             paths = [given.speech / json.loads(line)["path"] for line in lines if line]
-            _words(server, [path for path in paths if given.only in str(path)])
+            _words(server, [path for path in paths if any(part in str(path) for part in given.only)])
 
 
 def post(server: RunningServer, path: Path) -> str:
