@@ -50,7 +50,7 @@ class _Item:
     text: str = ""
     """The text of its finals."""
     words: list[Word] = field(default_factory=list)
-    """The words of its finals."""
+    """The words of its finals, if their log probabilities are told."""
     told: str = ""
     """All deltas."""
     words_told: int = 0
@@ -97,10 +97,10 @@ class Items:
         assert item is not None  # noqa: S101 - started above
         if not segment.final:
             settled = [word for word in segment.words if word.stable]
-            return [*events, *self._grow(item, _joined(item, settled), [*item.words, *settled])]
+            return [*events, *self._grow(item, _joined(item, settled), settled)]
         item.text = " ".join(filter(None, (item.text, segment.text)))
-        item.words += segment.words
-        events += self._grow(item, item.text, item.words)
+        events += self._grow(item, item.text, segment.words)
+        item.words += segment.words if self.turns.logprobs else ()
         return [*events, *(self._complete() if item.end is not None else ())]
 
     def end(self, at: float) -> list[ServerEvent]:
@@ -189,12 +189,15 @@ class Items:
         return [{"type": "input_audio_buffer.committed", **committed}, {"type": kind, **added}]
 
     def _grow(self, item: _Item, text: str, words: Sequence[Word]) -> list[ServerEvent]:
+        """The delta to `text`, of which `words` are those after the item's finals."""
         if not text.startswith(item.told) or text == item.told:
             return []
         delta = {"item_id": item.id, "content_index": 0, "delta": text[len(item.told) :]}
         if self.turns.logprobs:
-            delta["logprobs"] = _logprobs(words)[item.words_told :]
-        item.told, item.words_told = text, len(words)
+            told = item.words_told - len(item.words)
+            delta["logprobs"] = _logprobs(words[told:], first=item.words_told == 0)
+            item.words_told = len(item.words) + len(words)
+        item.told = text
         return [{"type": f"{_TRANSCRIPTION}.delta", **delta}]
 
     def _complete(self) -> list[ServerEvent]:
@@ -243,9 +246,11 @@ def _conversation_item(item_id: str, transcript: str | None) -> dict[str, Any]:
     }
 
 
-def _logprobs(words: Sequence[Word]) -> list[dict[str, Any]]:
-    """The words as tokens, all but the first with the space before it."""
-    tokens = [word.text if number == 0 else f" {word.text}" for number, word in enumerate(words)]
+def _logprobs(words: Sequence[Word], *, first: bool = True) -> list[dict[str, Any]]:
+    """The words as tokens, with the space before each but the `first` of all."""
+    tokens = [f" {word.text}" for word in words]
+    if first and words:
+        tokens[0] = words[0].text
     return [
         {"token": token, "bytes": list(token.encode()), "logprob": _logprob(word.confidence)}
         for token, word in zip(tokens, words, strict=True)

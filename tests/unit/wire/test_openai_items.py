@@ -119,14 +119,16 @@ def test_whatever_is_said_and_asked_the_events_keep_their_order(
 
 @given(st.lists(SPEECHES, max_size=5), st.booleans())
 def test_the_items_have_all_that_was_said(speeches: list[Speech], turns: bool) -> None:
-    items, contract = _session(SERVER if turns else CLIENT)
+    items, contract = _session(replace(SERVER if turns else CLIENT, logprobs=True))
     recogniser = Recogniser(turns=turns)
-    for speech in speeches:
-        for event in recogniser.hear(speech):
-            _check(contract, items.on(event))
-    _check(contract, items.end(recogniser.at))
-    _check(contract, items.commit(recogniser.at))
+    events = [told for speech in speeches for event in recogniser.hear(speech) for told in items.on(event)]
+    events += [*items.end(recogniser.at), *items.commit(recogniser.at)]
+    _check(contract, events)
     contract.check_end()
+    for event in events:
+        if "logprobs" in event:
+            text = event.get("delta", event.get("transcript"))
+            assert "".join(one["token"] for one in event["logprobs"]) == text
     assert " ".join(filter(None, contract.transcripts)) == " ".join(recogniser.said)
     assert len(contract.items) >= (len(speeches) if turns else bool(speeches))
     for item in contract.items.values():
