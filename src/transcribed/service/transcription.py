@@ -18,7 +18,7 @@ from transcribed.audio.formats import InputFormat
 from transcribed.audio.source import Source
 from transcribed.decoding.decoders import Decoders
 from transcribed.engines.base import Engine
-from transcribed.errors import BadRequest, NotFound, shown
+from transcribed.errors import BadRequest, NoAudio, NotFound, shown
 from transcribed.options import (
     Capabilities,
     Pace,
@@ -153,10 +153,11 @@ class Transcription:
         """Open a live session and its engine stream. Raises TranscribedError if that is not possible.
 
         Sessions with the same `timeline`, one after the other, are one transcript, with continuous times
-        and numbers.
+        and numbers. One of these ends without an error when no audio arrives for the time-out.
         """
         engine, options, changes = await self._plan(request)
         transcripts = self._transcripts()
+        goes_on = timeline is not None
         session_id = request.session_id or str(uuid.uuid4())
         key = request.owner, session_id.lower()
         async with self._sessions.hold(key) as lease:
@@ -186,6 +187,10 @@ class Transcription:
                         return await send_live(
                             self._decoders, request.format, timed, session, request.track
                         )
+                except NoAudio:
+                    if not goes_on:
+                        raise
+                    return None
                 finally:
                     record.seconds += session.audio_seconds - before
                     record.first_audio = session.first_audio

@@ -16,7 +16,6 @@ from transcribed.errors import (
     Disconnected,
     ExpiredToken,
     LimitExceeded,
-    NoAudio,
     Stopping,
     TranscribedError,
     Unavailable,
@@ -225,17 +224,13 @@ class RealtimeConversation(Conversation[Request, ServerEvent]):
     async def _heard(self, audio: "_Audio") -> AsyncGenerator[ServerEvent, None]:
         """The events of one stream, up to the end of its audio, or to a pause that is too long for it."""
         opening = self._transcription.open_live(self._request(self._config), self._timeline)
-        is_idle = False
-        try:
-            async with opening as live, aclosing(live.events(audio)) as events:
-                async for event in events:
-                    for told in self._items.on(event):
-                        yield told
-        except NoAudio:
-            is_idle = True
+        async with opening as live, aclosing(live.events(audio)) as events:
+            async for event in events:
+                for told in self._items.on(event):
+                    yield told
         for told in self._items.end(self._timeline.seconds):
             yield told
-        if is_idle:
+        if not audio.ended:
             self._items.let_go(self._timeline.seconds)
 
     def _on_end(self) -> None:
@@ -246,13 +241,15 @@ class RealtimeConversation(Conversation[Request, ServerEvent]):
 class _Audio:
     """Audio up to the next request, for several streams: each takes on where the one before it ended.
 
-    `on_end` is called at the end. `error` is the error of the audio itself that ended it.
+    `on_end` is called at the end, from which on it has `ended`. `error` is the error of the audio itself
+    that ended it.
     """
 
     def __init__(self, chunks: Chunks, on_end: Callable[[], None]) -> None:
         self._chunks = chunks
         self._on_end = on_end
         self._next: bytes | Flush | None = None
+        self.ended = False
         self.error: TranscribedError | None = None
 
     async def has_more(self) -> bool:
@@ -271,6 +268,7 @@ class _Audio:
         try:
             return await anext(self._chunks)
         except StopAsyncIteration:
+            self.ended = True
             self._on_end()
             raise
         except TranscribedError as error:
