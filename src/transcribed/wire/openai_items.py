@@ -121,6 +121,7 @@ class Items:
             return [error_event(told)]
         self._item = None
         stopped = self._stop(item, at) if item.end is None else []
+        self.let_go(at)
         failed = {"item_id": item.id, "content_index": 0, "error": told.model_dump()}
         return [*stopped, {"type": f"{_TRANSCRIPTION}.failed", **failed}]
 

@@ -216,6 +216,22 @@ def test_a_commit_after_speech_that_it_has_ended_itself_says_no_more() -> None:
     assert len(contract.items) == 1
 
 
+@pytest.mark.parametrize("end", ["pause", "change", "failure"])
+def test_a_commit_after_speech_that_something_else_has_ended_has_nothing_to_commit(end: str) -> None:
+    items, contract = _session(SERVER)
+    _check(contract, _told(items, Recogniser(turns=True).hear(replace(ONE, silence=0))[:-2]))
+    match end:
+        case "pause":
+            _check(contract, items.end(2))
+            items.let_go(2)
+        case "change":
+            _check(contract, [*items.end(2), *items.switch(2, SERVER)])
+        case "failure":
+            _check(contract, items.fail(2, EngineFailure("it fell over")))
+    _check(contract, items.commit(2))
+    assert [error["code"] for error in contract.errors] == ["input_audio_buffer_commit_empty"]
+
+
 def test_a_commit_after_the_server_has_committed_commits_the_silence_since() -> None:
     items, contract = _session(SERVER)
     _check(contract, _told(items, Recogniser(turns=True).hear(ONE)))
