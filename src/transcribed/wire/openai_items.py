@@ -205,6 +205,8 @@ class Items:
         item, self._item = self._item, None
         if item is None or item.end is None:
             return []
+        if item.told.startswith(item.text):
+            item.text = item.told  # The stream ended without the final of words that have settled.
         seconds = round(item.end - item.start, 3)
         completed: ServerEvent = {"item_id": item.id, "content_index": 0, "transcript": item.text}
         completed["usage"] = {"type": "duration", "seconds": seconds}
