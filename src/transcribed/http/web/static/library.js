@@ -54,7 +54,6 @@ class Library {
         class: "input", type: "search", value: this.#text, "aria-label": "Search transcripts and recordings",
         autocomplete: "off", spellcheck: false, maxLength: 1000, oninput: () => this.#typed(),
       }),
-      count: h("span"),
       status: h("p", { class: "visually-hidden", role: "status" }),
       problem: h("p", { class: "problem", role: "alert" }),
       list: h("ul", { class: "list library-list" }),
@@ -72,7 +71,7 @@ class Library {
       h("div", { class: "library-head" },
         h("div", { class: "library-search" }, icon("search"), p.search),
         h("div", { class: "segmented", role: "radiogroup", "aria-label": "What to list" },
-          tab("transcripts", "Transcripts"), tab("recordings", ["Recordings", p.count]))),
+          tab("transcripts", "Transcripts"), tab("recordings", "Recordings"))),
       p.status, p.problem, p.list, p.blank, p.more));
     const on = (target, name, does) => target.addEventListener(name, does, { signal: this.#aborter.signal });
     on(changes, "change", () => {
@@ -169,7 +168,7 @@ class Library {
   }
 
   #show() {
-    const { list, blank, more, status, count, search } = this.#parts;
+    const { list, blank, more, status, search } = this.#parts;
     if (list.querySelector(":popover-open")) return; // It is not taken away while somebody reads it.
     const recordings = this.#tab === "recordings";
     const items = recordings ? this.#matching.slice(0, this.#shown) : this.#transcripts.filter((item) => !isHidden(item));
@@ -177,11 +176,12 @@ class Library {
     if (listed !== this.#listed) this.#list(items.map((item) => (recordings ? this.#recordingRow(item) : this.#transcriptRow(item))));
     this.#listed = listed;
     search.placeholder = recordings ? "Search names" : "Search what was said";
-    count.textContent = this.#loaded ? ` (${this.#matching.length})` : "";
     list.hidden = !items.length;
     more.hidden = recordings ? this.#matching.length <= this.#shown : !this.#next;
     blank.hidden = !this.#loaded || items.length > 0;
-    blank.replaceChildren(...this.#nothing());
+    blank.textContent = this.#text
+      ? `Nothing found. ${recordings ? "What was said in recordings is found under Transcripts." : "All words must be in one segment; those in quotes must follow one another."}`
+      : `No ${this.#tab} yet. Drop a recording above, or try the sample.`;
     const found = this.#text && this.#loaded ? `${items.length}${more.hidden ? "" : " or more"} ${this.#tab} found` : "";
     if (status.textContent !== found) status.textContent = found;
   }
@@ -200,18 +200,6 @@ class Library {
 
   /** Whoever was at a row that is gone goes on at another one, or at the tabs if there is none. */
   #focus(row) { (row?.querySelector("a") ?? document.querySelector(".library-head :checked")).focus(); }
-
-  #nothing() {
-    const recordings = this.#tab === "recordings";
-    if (this.#text) {
-      return [h("h2", {}, "Nothing found"), h("p", {}, recordings
-        ? "No recording has this name. What was said in recordings is found under Transcripts."
-        : "No segment has all of these words. Words in quotes must follow one another.")];
-    }
-    return [h("h2", {}, `No ${this.#tab} yet`), recordings
-      ? h("p", {}, "Drop one above, or try the sample.")
-      : h("p", {}, "Drop a recording above, try the sample, or ", h("a", { href: "#/listen" }, "listen to the microphone"), ".")];
-  }
 
   #row(item, { title, href, facts, badge, hits = [], items }) {
     const row = h("li", {},

@@ -44,11 +44,9 @@ export class Segments {
     this.#does = does;
     const button = (name, label, run) =>
       h("button", { class: "button quiet icon small", type: "button", title: label, "aria-label": label, onclick: () => run(this.#at) }, icon(name));
-    const loop = button("loop", "Loop this segment (L)", does.onLoop);
-    loop.classList.add("needs-audio");
     this.#restore = button("undo", "Restore the recognised text", (line) => this.#save(line, line.recognised));
     this.#tools = h("div", { class: "segment-tools", role: "toolbar", "aria-label": "This segment" },
-      loop, button("edit", "Correct this segment (E)", (line) => this.edit(line)),
+      button("loop", "Loop this segment (L)", does.onLoop), button("edit", "Correct this segment (E)", (line) => this.edit(line)),
       button("link", "Copy a link to this place", (line) => does.onLink(line.start)), this.#restore);
     const on = (name, run) => list.addEventListener(name, (event) => {
       const line = this.#lineOf(event.target);

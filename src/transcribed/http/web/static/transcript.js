@@ -53,7 +53,7 @@ class TranscriptView {
     this.#segments = new Segments(p.list, {
       onPlay: (time) => this.#playFrom(time),
       onLoop: (line) => this.#loop(line),
-      onLink: (time) => this.#copyLink(time),
+      onLink: (time) => this.#copy(new URL(this.#address({ t: time.toFixed(1) }), location.href).href, `Link to ${clock(time)} copied.`),
       onEdit: (line) => {
         const player = this.#player;
         if (player && !player.playing && (player.time < line.start || player.time >= line.end)) player.seek(line.start);
@@ -114,7 +114,7 @@ class TranscriptView {
       name && started && when(started), length && clock(length), language, engine, this.#owner && `of ${this.#owner}`,
     ].filter(Boolean).join(" · ");
     const ofTranscript = this.#id ? [
-      h("button", { class: "button small", type: "button", onclick: () => this.#copyText() }, icon("copy"), "Copy"),
+      h("button", { class: "button small", type: "button", onclick: () => this.#copy(this.#segments.text, "Copied.") }, icon("copy"), "Copy"),
       menu({ label: "Download", glyph: "download", items: () => downloadItems(this.#id, stem(title.textContent), this.#query) }),
     ] : [];
     actions.replaceChildren(...ofTranscript, menu({ label: "More", glyph: "more", items: () => this.#more() }));
@@ -125,7 +125,6 @@ class TranscriptView {
     return [
       this.#player && { label: "Download the recording", run: () => download(`audio/${part(name)}`, this.#query, name) },
       this.#player && this.#isOwn && { label: id ? "Transcribe again" : "Transcribe", run: () => this.#transcribe() },
-      { label: "Copy a link to this place", run: () => this.#copyLink(this.#player?.time ?? this.#segments.current?.start ?? 0) },
       id && { label: "Delete the transcript", danger: true, run: () => this.#delete() },
     ];
   }
@@ -197,13 +196,12 @@ class TranscriptView {
       try {
         const now = await this.#load();
         if (!now) continue;
-        const news = now.Transcript.Results.slice(this.#segments.count);
-        for (const result of news) this.#segments.put(result);
-        if (news.length) wait = POLL_SECONDS;
+        for (const result of now.Transcript.Results.slice(this.#segments.count)) this.#segments.put(result);
+        wait = POLL_SECONDS;
         this.#info = now;
         this.#showHead();
       } catch (error) {
-        if (error.name === "AbortError" || error.status === 404 || error.status === 401) return;
+        if ([401, 404].includes(error.status)) return;
       }
     }
     this.#showReached();
@@ -291,15 +289,9 @@ class TranscriptView {
     return (await request(path, { method: "PATCH", json: { text }, query: this.#query, keepalive: true })).json();
   }
 
-  async #copyText() {
-    const worked = await copy(this.#segments.text);
-    toast(worked ? "Copied." : "The browser does not let this page copy. Download the text instead.", { kind: worked ? "info" : "error", seconds: 3 });
-  }
-
-  async #copyLink(time) {
-    const link = new URL(this.#address({ t: time.toFixed(1) }), location.href).href;
-    const worked = await copy(link);
-    toast(worked ? `Link to ${clock(time)} copied.` : link, { seconds: worked ? 3 : 0 });
+  async #copy(text, done) {
+    const worked = await copy(text);
+    toast(worked ? done : "The browser does not let this page copy.", { kind: worked ? "info" : "error", seconds: 3 });
   }
 
   // --- Sound
