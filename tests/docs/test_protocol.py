@@ -18,12 +18,14 @@ from transcribed.http import transcripts as http_transcripts
 from transcribed.http.amazon import routes as amazon
 from transcribed.http.errors import status_of
 from transcribed.http.native.query import StreamQuery
+from transcribed.http.openai import client_secrets
 from transcribed.http.openai import transcriptions as openai_transcriptions
+from transcribed.options import LONGEST_SILENCE, SHORTEST_SILENCE
 from transcribed.scheduling import stream
 from transcribed.service import broadcasts, sessions, transcripts
 from transcribed.settings import ServerSettings
 from transcribed.storage import names, vocabulary_filters
-from transcribed.wire import eventstream, prompt, sigv4
+from transcribed.wire import eventstream, openai_items, openai_realtime, prompt, sigv4
 from transcribed.wire import native as wire
 from transcribed.wire.amazon_parameters import PARAMETERS
 from transcribed.wire.openai import REALTIME_PATH
@@ -261,3 +263,27 @@ def test_the_fields_of_openais_form_are_those_of_the_code() -> None:
         for name in re.findall(r"`([\w\[\]]+)`", names)
     }
     assert {name.removesuffix("[]") for name in openai_transcriptions.FIELDS} <= listed
+
+
+def test_the_configuration_of_a_realtime_session_is_that_of_the_code() -> None:
+    shapes = {openai_realtime.AudioInput, openai_realtime.TranscriptionConfig, openai_realtime.ServerVad}
+    fields = {name for shape in (*shapes, openai_realtime.SemanticVad) for name in shape.model_fields}
+    table = REALTIME[REALTIME.index("### The configuration") : REALTIME.index("### From the server")]
+    listed = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"\w+", row)
+    }
+    assert fields - {"type", "transcription"} == listed - {"audio", "input", "transcription", "include"}
+
+
+def test_the_limits_of_realtime_sessions_are_those_of_the_code() -> None:
+    page = " ".join(REALTIME.split())
+    assert f"A message may have {connections.REALTIME_MESSAGE_BYTES // 2**20} MiB" in page
+    assert f"whole within {connections.MESSAGE_SECONDS:.0f} s" in page
+    assert f"`seconds` is {client_secrets.SHORTEST_SECONDS} to {client_secrets.LONGEST_SECONDS}" in page
+    assert f"{client_secrets.USUAL_SECONDS} by default" in page
+    assert f"valid for {client_secrets.BETA_SECONDS} s" in page
+    assert f"{client_secrets.CONFIG_BYTES} bytes of JSON" in page
+    assert f"less than {openai_items.SHORTEST_COMMIT * 1000:.0f} ms of audio" in page
+    assert f"from {SHORTEST_SILENCE * 1000:.0f} to {LONGEST_SILENCE * 1000:.0f} ms" in page
