@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from transcribed.errors import (
+    Conflict,
     LimitExceeded,
     NotFound,
     Stopping,
@@ -44,6 +45,8 @@ MOST_RECORDED = 1000
 """The most viewers of a broadcast that the trail knows; further ones are recorded each time."""
 TOKEN_BYTES = 16
 """The bytes of a link, and of a token with which a broadcast is continued."""
+
+CONTINUED = "Another connection continues this shared session."
 
 Encode = Callable[[LiveEvent], str | None]
 
@@ -75,6 +78,13 @@ class Part:
         self.broadcast.publish(event, self, broken=broken)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """The intention of a connection to continue a broadcast, until another one has the same."""
+
+    broadcast: "Broadcast"
+
+
 class Broadcast:
     """What viewers see under one link. `encode` makes the messages of events, whose times are shifted."""
 
@@ -88,6 +98,8 @@ class Broadcast:
         """The ids of the sessions that it consists of."""
         self.part: Part | None = None
         """The current part, or else the last one."""
+        self.claim: Claim | None = None
+        """The claim of the connection that continues it next; the newest one counts."""
         self.away = False
         """Whether the last part broke off, and another one may follow."""
         self.visitors: set[tuple[str | None, str | None]] = set()
@@ -245,17 +257,18 @@ class Broadcasts:
         """The number of broadcasts that have not ended."""
         return sum(not each.ended for each in self._all.values())
 
-    def continued(self, owner: str, continuation: str | None) -> Broadcast | None:
-        """The broadcast of an owner that can be continued with a token; None if there is none."""
-        found = (
-            each
-            for each in self._all.values()
-            if continuation is not None
-            and not each.ended
-            and each.owner == owner
-            and secrets.compare_digest(each.continuation, continuation)
-        )
-        return next(found, None)
+    def claim(self, owner: str, continuation: str | None) -> Claim | None:
+        """Claim the broadcast of an owner that can be continued with a token; None if there is none.
+
+        Claims before this one are void: a client that connects twice has given up its first connection.
+        """
+        for each in self._all.values():
+            if continuation is None or each.ended or each.owner != owner:
+                continue
+            if secrets.compare_digest(each.continuation, continuation):
+                each.claim = Claim(each)
+                return each.claim
+        return None
 
     @contextmanager
     def share(
@@ -263,20 +276,23 @@ class Broadcasts:
         owner: str,
         session_id: str,
         encode: Encode,
-        continuation: str | None = None,
+        claim: Claim | None = None,
         start: float | None = None,
     ) -> Iterator[Part]:
-        """Share a session while it runs, as a part of the broadcast with that token, or of a new one.
+        """Share a session while it runs, as a part of the claimed broadcast, or of a new one.
 
         `start` is its place on the broadcast's timeline in seconds; by default the time since the broadcast
         began. If the session breaks off, the broadcast is held for HELD_SECONDS. Viewers can watch what was
-        said for KEPT_SECONDS after its end.
+        said for KEPT_SECONDS after its end. Raises Conflict for a claim that is void.
         """
-        broadcast = self.continued(owner, continuation)
-        if broadcast is None:
-            broadcast = Broadcast(owner, encode)
+        if claim is None or claim.broadcast.ended:
+            broadcast, start = Broadcast(owner, encode), None
             self._all[broadcast.link] = broadcast
-        elif (timer := self._held.pop(broadcast.link, None)) is not None:
+        elif claim.broadcast.claim is not claim:
+            raise Conflict(CONTINUED)
+        else:
+            broadcast = claim.broadcast
+        if (timer := self._held.pop(broadcast.link, None)) is not None:
             timer.cancel()
         part = broadcast.begin(session_id, start)
         trail.record(Action.SESSION_SHARED, session_id, owner=owner)

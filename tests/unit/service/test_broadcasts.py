@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from transcribed.errors import (
+    Conflict,
     EngineFailure,
     LimitExceeded,
     NotFound,
@@ -28,8 +29,8 @@ InVirtualTime = Callable[[Coroutine[Any, Any, Any]], Any]
 DONE = Done("a", 1.0, 1.0)
 
 
-def _said(number: int, text: str, *, final: bool = False) -> Segment:
-    return Segment("a", number, 0, 1, text, final, "en-US")
+def _said(number: int, text: str, *, final: bool = False, session: str = "a") -> Segment:
+    return Segment(session, number, 0, 1, text, final, "en-US")
 
 
 def _encode(event: LiveEvent) -> str:
@@ -274,7 +275,7 @@ def test_a_session_goes_on_where_another_one_broke_off(in_virtual_time: InVirtua
         late = asyncio.create_task(_watched(part.broadcast))
         await asyncio.sleep(0)
         # What was said from 1.5 s on, within "two", is heard again.
-        again = shared.share("", "b", _shown, part.broadcast.continuation, 1.5)
+        again = shared.share("", "b", _shown, shared.claim("", part.broadcast.continuation), 1.5)
         with again as other:
             assert (other.broadcast, other.start) == (part.broadcast, 1.5)
             assert other.broadcast.sessions == {"a", "b"}
@@ -323,7 +324,7 @@ def test_words_of_which_only_a_partial_came_are_heard_again_or_kept(in_virtual_t
         with shared.share("", "a", _shown) as part:
             part.publish(_spoken("a", 0, "one two", 0))
         await asyncio.sleep(10)
-        with shared.share("", "b", _shown, part.broadcast.continuation, start) as other:
+        with shared.share("", "b", _shown, shared.claim("", part.broadcast.continuation), start) as other:
             _publish(other, _spoken("b", 0, "two three", 0, final=True), DONE)
         return await _watched(part.broadcast)
 
@@ -343,7 +344,7 @@ def test_a_final_tells_that_nothing_remains_of_words_that_were_shown(
         shared = Broadcasts()
         with shared.share("", "a", _shown) as part:
             part.publish(_spoken("a", 0, "one", 0, final=True))
-        with shared.share("", "b", _shown, part.broadcast.continuation, 0) as other:
+        with shared.share("", "b", _shown, shared.claim("", part.broadcast.continuation), 0) as other:
             _publish(other, _spoken("b", 0, "one", 0), _spoken("b", 0, "one", 0, final=True))
             _publish(other, _spoken("b", 1, "two", 1), _spoken("b", 1, "two", -0.5, final=True), DONE)
         assert await _watched(part.broadcast) == ["0-1 one", "1-1 ", "Done 1"]
@@ -356,9 +357,12 @@ def test_the_session_before_is_silent_once_another_one_goes_on(in_virtual_time: 
         shared = Broadcasts()
         with shared.share("", "a", _encode) as part:
             part.publish(_said(0, "one", final=True))
-            with shared.share("", "b", _encode, part.broadcast.continuation, 1) as other:
+            with shared.share("", "b", _encode, shared.claim("", part.broadcast.continuation), 1) as other:
                 _publish(part, _said(1, "two", final=True), DONE)
-                with pytest.raises(Stopping), shared.share("", "c", _encode, part.broadcast.continuation):
+                with (
+                    pytest.raises(Stopping),
+                    shared.share("", "c", _encode, shared.claim("", part.broadcast.continuation)),
+                ):
                     raise Stopping
                 assert other.broadcast.ended
         assert not part.broadcast.away
@@ -382,11 +386,30 @@ def test_a_token_that_is_good_no_more_begins_something_new(
         if how == "erased":
             shared.erase("anna", "a")
         owner = "ben" if how == "foreign" else "anna"
-        with shared.share(owner, "b", _encode, token, 9.0) as other:
+        with shared.share(owner, "b", _encode, shared.claim(owner, token), 9.0) as other:
             assert other.broadcast is not part.broadcast
             assert other.start == 0
             other.publish(DONE)
         assert await _watched(other.broadcast) == ["Done"]
+
+    in_virtual_time(run())
+
+
+def test_the_last_who_claims_a_broadcast_continues_it(in_virtual_time: InVirtualTime) -> None:
+    async def run() -> None:
+        shared = Broadcasts()
+        with shared.share("", "a", _encode) as part:
+            part.publish(_said(0, "one", final=True))
+        token = part.broadcast.continuation
+        first, last = shared.claim("", token), shared.claim("", token)
+        with shared.share("", "c", _encode, last, 1) as other:
+            with pytest.raises(Conflict, match="Another connection"), shared.share("", "b", _encode, first):
+                pass
+            _publish(other, _said(0, "two", final=True, session="c"), DONE)
+        assert await _watched(part.broadcast) == ["one", "two", "Done"]
+        # What has ended meanwhile is not continued.
+        with shared.share("", "d", _encode, last) as another:
+            assert another.broadcast is not part.broadcast
 
     in_virtual_time(run())
 
@@ -404,7 +427,10 @@ def test_not_too_many_wait_for_a_session_that_goes_on(
                 parts.append(part)
         assert [each.broadcast.ended for each in parts] == [True, False, False]
         token = parts[1].broadcast.continuation
-        with shared.share("", "d", _encode, token) as other, shared.share("", "e", _encode):
+        with (
+            shared.share("", "d", _encode, shared.claim("", token)) as other,
+            shared.share("", "e", _encode),
+        ):
             assert other.broadcast is parts[1].broadcast
         await asyncio.sleep(broadcasts.HELD_SECONDS + 1)
         assert all(each.broadcast.ended for each in parts)

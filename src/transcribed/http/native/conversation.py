@@ -9,7 +9,7 @@ from transcribed.errors import TranscribedError
 from transcribed.http.inbox import audio_ahead
 from transcribed.http.native.query import StreamQuery
 from transcribed.service.access_keys import Access
-from transcribed.service.broadcasts import Broadcasts
+from transcribed.service.broadcasts import CONTINUED, Broadcast, Broadcasts, Claim
 from transcribed.service.live_audio import BreakWatch
 from transcribed.service.transcription import Transcription
 from transcribed.transcript import LiveEvent, Segment, Shared
@@ -50,21 +50,25 @@ class NativeConversation:
     async def listen(self, chunks: AsyncIterator[bytes | Flush]) -> AsyncGenerator[LiveEvent, None]:
         """The events of live audio while it arrives. Raises TranscribedError."""
         self._access.check()
-        await self._break_off_former()
+        claim = self._claim()
+        if claim is not None:
+            await self._break_off(claim.broadcast)
         audio = BreakWatch(chunks)
         opening = self._transcription.open_live(self._request)
         async with opening as live, aclosing(live.events(audio)) as events:
-            shown = self._shared(live.session_id, events, audio=audio) if self._query.shared else events
-            async with aclosing(shown):
+            shared = self._shared(live.session_id, events, claim, audio=audio)
+            async with aclosing(shared if self._query.shared else events) as shown:
                 async for event in shown:
                     yield event
 
-    async def _break_off_former(self) -> None:
-        """End the session that this one continues, if it still seems to run."""
-        former = self._broadcasts.continued(self._request.owner, self._query.continuation)
-        if former is not None and former.part is not None and not former.away:
-            reason = "Another connection continues this shared session."
-            await self._transcription.break_off(former.owner, former.part.session_id, reason)
+    def _claim(self) -> Claim | None:
+        """The claim of the broadcast that this connection continues, if there is one."""
+        return self._broadcasts.claim(self._request.owner, self._query.continuation)
+
+    async def _break_off(self, former: Broadcast) -> None:
+        """End the session before this one, if it still seems to run."""
+        if former.part is not None and not former.away:
+            await self._transcription.break_off(former.owner, former.part.session_id, CONTINUED)
 
     async def _shared_recording(self, name: str, session_id: str) -> AsyncGenerator[LiveEvent, None]:
         """The events of a recording, which is shared once its first event shows that it can be read."""
@@ -72,7 +76,7 @@ class NativeConversation:
         opened = self._transcription.transcribe_recording(name, request, self._query.pace)
         async with aclosing(opened) as events:
             first = await anext(events)
-            async with aclosing(self._shared(session_id, events, first)) as shared:
+            async with aclosing(self._shared(session_id, events, self._claim(), first)) as shared:
                 async for event in shared:
                     yield event
 
@@ -80,15 +84,13 @@ class NativeConversation:
         self,
         session_id: str,
         events: AsyncIterator[LiveEvent],
+        claim: Claim | None,
         first: LiveEvent | None = None,
         audio: BreakWatch | None = None,
     ) -> AsyncGenerator[LiveEvent, None]:
         """The link for viewers, then the events, which they get too."""
         start, self._share_from = self._share_from, None  # That of the connection's first audio.
-        sharing = self._broadcasts.share(
-            self._request.owner, session_id, _encode_shared, self._query.continuation, start
-        )
-        with sharing as part:
+        with self._broadcasts.share(self._request.owner, session_id, _encode_shared, claim, start) as part:
             broadcast = part.broadcast
             yield Shared(session_id, f"/live/{broadcast.link}", broadcast.continuation, part.start)
             if first is not None:
