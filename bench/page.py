@@ -180,6 +180,7 @@ async def _speak(server: RunningServer, told: dict[str, str], heard: threading.E
     address = server.address.replace("http", "ws", 1)
     second = bytes(2 * RATE)
     async with connect(f"{address}/stream?format=json&share=true&sample_rate={RATE}") as stream:
+        await stream.send(second)
         told["link"] = json.loads(await stream.recv())["Started"]["Live"]
         heard.set()
         reading = asyncio.create_task(_read(stream))

@@ -61,8 +61,9 @@ def main() -> None:
         with server(folder / "one") as url:
             identities = {recording: transcribe(url, recording) for recording in RECORDINGS}
             for look in LOOKS:
-                captions(browser, url, look)
                 files(browser, url, look, identities["address.mp3"])
+            for look in LOOKS:
+                captions(browser, url, look)
         with (
             server(
                 folder / "two", "--engine", "scripted", "--script", script, "--max-sessions", "1"
@@ -140,6 +141,7 @@ def full(browser: Browser, url: str, look: str) -> None:
 def take(page: Page, state: str, look: str) -> None:
     """Take a picture, and write it with a palette, which makes it less than half as large."""
     path = IMAGES / f"{state}-{look}.png"
+    page.mouse.move(0, 0)
     page.screenshot(path=path, animations="disabled")
     with av.open(str(path)) as source:
         picture = next(source.decode(video=0))
@@ -203,12 +205,13 @@ def server(folder: Path, *options: str | Path) -> Iterator[str]:
 
 
 def spoken(path: Path) -> None:
-    """Write what the microphone hears: the recording, then silence."""
+    """Write what the microphone hears: the recording between silences."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
     with av.open(SPOKEN) as source, wave.open(str(path), "wb") as target:
         target.setnchannels(1)
         target.setsampwidth(2)
         target.setframerate(RATE)
+        target.writeframes(bytes(RATE))
         for frame in (*source.decode(audio=0), None):
             for piece in resampler.resample(frame):
                 target.writeframes(piece.to_ndarray().tobytes())
