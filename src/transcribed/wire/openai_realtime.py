@@ -78,7 +78,7 @@ class SemanticVad(_Shape):
 class NoiseReduction(_Shape):
     """Accepted, and without effect: recognition copes with noise itself."""
 
-    type: Literal["near_field", "far_field"] | None = None
+    type: str | None = None
     strength: float | None = None
 
 
