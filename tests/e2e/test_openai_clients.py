@@ -143,12 +143,13 @@ def test_litellm(server: "Server") -> None:
     assert answers["refused"]["param"] == "language"
 
 
-@pytest.mark.parametrize("model", ["gpt-4o-mini-transcribe", "whisper-1", "gpt-transcribe"])
-def test_livekit_recognizes_a_recording(server: "Server", model: str) -> None:
-    asked = json.dumps({"realtime": False, "model": model})
-    (event,) = run_python_client("python_livekit", "client.py", _url(server), TEST, asked)
-    assert event["type"] == "final_transcript"
-    assert [one["text"] for one in event["alternatives"]] == [SAID]
+def test_livekit_recognizes_a_recording(server: "Server") -> None:
+    """It asks differently for each of these models."""
+    models = ["gpt-4o-mini-transcribe", "whisper-1", "gpt-transcribe"]
+    asked = json.dumps({"realtime": False, "models": models})
+    events = run_python_client("python_livekit", "client.py", _url(server), TEST, asked)
+    assert {event["type"] for event in events} == {"final_transcript"}
+    assert [event["alternatives"][0]["text"] for event in events] == [SAID] * len(models)
 
 
 def test_pipecat_posts_what_it_cuts_out(server: "Server", spoken: Path) -> None:

@@ -1,15 +1,15 @@
 """A recording through the STT of livekit-plugins-openai, told as JSON: a line for each event of its own.
 
-    client.py http://localhost:3000/v1 recording.wav '{"realtime": true, "model": "gpt-4o-transcribe"}'
+    client.py http://localhost:3000/v1 recording.wav '{"realtime": true, "models": ["gpt-4o-transcribe"]}'
 
-A realtime stream hears a second of silence after the recording, as where somebody has stopped to speak.
+Each model is asked in turn. A realtime stream hears a second of silence after the recording, as where
+somebody has stopped to speak.
 """
 
 import asyncio
 import json
 import sys
 import wave
-from typing import Any
 
 from livekit import rtc
 from livekit.agents import stt, utils
@@ -34,23 +34,27 @@ def tell(event: stt.SpeechEvent) -> None:
 
 
 async def main() -> None:
-    options: dict[str, Any] = ASKED.get("options", {})
     async with utils.http_context.open():
-        recognizer = openai.STT(
-            base_url=URL, api_key="any", model=ASKED["model"], use_realtime=ASKED["realtime"], **options
-        )
-        if not ASKED["realtime"]:
-            tell(await recognizer.recognize(frames()))
-            return
-        async with recognizer.stream() as stream:
-            for frame in frames():
-                stream.push_frame(frame)
-                await asyncio.sleep(FRAME * ASKED.get("pace", 0))
-            async for event in stream:
-                tell(event)
-                if event.type is stt.SpeechEventType.RECOGNITION_USAGE:
-                    break
-        await recognizer.aclose()
+        for model in ASKED["models"]:
+            recognizer = openai.STT(
+                base_url=URL, api_key="any", model=model, use_realtime=ASKED["realtime"]
+            )
+            if ASKED["realtime"]:
+                await live(recognizer)
+            else:
+                tell(await recognizer.recognize(frames()))
+            await recognizer.aclose()
+
+
+async def live(recognizer: openai.STT) -> None:
+    async with recognizer.stream() as stream:
+        for frame in frames():
+            stream.push_frame(frame)
+            await asyncio.sleep(FRAME)
+        async for event in stream:
+            tell(event)
+            if event.type is stt.SpeechEventType.RECOGNITION_USAGE:
+                break
 
 
 asyncio.run(main())
