@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,6 +287,23 @@ def test_each_door_tells_of_its_sessions(
     eventually(lambda: len(trail(telling)) == before + 2, 10, "the session is told")
     assert [line["action"] for line in trail(telling)[before:]] == ["session.opened", "session.ended"]
     assert [line["outcome"] for line in trail(telling)[before:]] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_a_file_that_is_transcribed_is_a_session(
+    telling: "Server", sentence: bytes, stream: str, eventually: Callable[..., None]
+) -> None:
+    answer = telling.http.post(
+        "/v1/audio/transcriptions",
+        files={"file": ("said.wav", sentence)},
+        data={"model": "any", "stream": stream},
+        headers={"X-Request-Id": f"file-{stream}"},
+    )
+    assert answer.status_code == 200, answer.text
+    ended = partial(trail, telling, Action.SESSION_ENDED, f"file-{stream}")
+    eventually(ended, 10, "it is told")
+    (line,) = ended()
+    assert (line["outcome"], line.get("error")) == ("ok", None)
 
 
 def test_how_a_session_ended_is_told(telling: "Server", eventually: Callable[..., None]) -> None:

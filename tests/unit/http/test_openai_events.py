@@ -30,7 +30,7 @@ class Client:
         self._events = events
         self._goes = goes
         self.got: list[tuple[float, str]] = []
-        self.closed = self.stopped = False
+        self.closed = self.stopped = self.finished = False
 
     async def receive(self) -> Message:
         if self._goes is None:
@@ -51,6 +51,7 @@ class Client:
                     raise event
                 else:
                     yield event
+            self.finished = True
         finally:
             self.stopped = True
 
@@ -79,8 +80,18 @@ def test_silence_is_filled_with_comments(in_virtual_time: InVirtualTime) -> None
     assert [time for time, _ in client.got] == [10, 25, 38, 38, 38]
     assert "Yes." in client.got[2][1]
     assert client.got[-1][1] == END
-    assert client.stopped
+    assert client.finished
     assert client.closed
+
+
+@pytest.mark.parametrize("after", [EngineFailure("It fell over."), 1.0])
+def test_what_follows_the_end_of_the_transcript_is_not_broken_off(
+    in_virtual_time: InVirtualTime, after: float | Exception
+) -> None:
+    client = Client(FINAL, DONE, after)
+    in_virtual_time(client.ask())
+    assert client.finished == (after == 1.0)
+    assert (client.got[-1][1] == END) == client.finished
 
 
 def test_a_failure_is_the_last_event(in_virtual_time: InVirtualTime) -> None:

@@ -49,14 +49,20 @@ class RequestedEvents:
 
     async def _fill(self) -> None:
         failure: Exception | None = None
+        done: Done | None = None
         try:
             async with aclosing(self._events) as events:
                 async for event in events:
-                    if isinstance(event, Done) or (isinstance(event, Segment) and event.final):
+                    if isinstance(event, Done):
+                        # The reader goes with it, and would break off what is recorded of the session.
+                        done = event
+                    elif isinstance(event, Segment) and event.final:
                         self._queue.put(event)
                         await self._queue.wait_for_room()
                     if self._queue.ended:
                         return
+            if done is not None:
+                self._queue.put(done)
         except Exception as error:  # noqa: BLE001 - the reader raises it
             failure = error
         finally:
