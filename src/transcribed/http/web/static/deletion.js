@@ -21,6 +21,8 @@ export function deleteLater(path, query, message) {
   const tell = (kind) => deletions.dispatchEvent(new CustomEvent(kind, { detail: { path, owner: query.owner } }));
   const undo = () => {
     pending.delete(key);
+    // The button is gone. Where the list is shown, it has the focus go to what is there again.
+    if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
     tell("restored");
   };
   const commit = async (keepalive = false) => {

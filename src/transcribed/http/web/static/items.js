@@ -32,7 +32,7 @@ export const downloadItems = (id, name, query) => Object.entries(FORMS).map(([fo
 export function menu({ label, glyph, items, about = "" }) {
   const list = h("div", { class: "menu", role: "menu", "aria-label": label, popover: "auto" });
   const entry = ({ label: text, run, danger = false }, index) => h("button", {
-    class: danger ? "button danger" : "button", type: "button", role: "menuitem", tabIndex: -1, autofocus: index === 0,
+    class: danger ? "button danger" : "button", role: "menuitem", tabIndex: -1, autofocus: index === 0,
     onclick() {
       list.hidePopover();
       run();
@@ -50,7 +50,7 @@ export function menu({ label, glyph, items, about = "" }) {
   });
   return h("div", { class: "menu-holder" },
     h("button", {
-      class: `button ${about ? "quiet icon" : "small"} ${glyph}`, type: "button", "aria-haspopup": "menu", popoverTargetElement: list,
+      class: `button ${about ? "quiet icon" : "small"} ${glyph}`, "aria-haspopup": "menu", popoverTargetElement: list,
       ...(about ? { title: label, "aria-label": `${label}: ${about}` } : {}),
     }, icon(glyph), !about && label),
     list);

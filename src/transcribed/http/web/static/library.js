@@ -46,9 +46,9 @@ class Library {
       },
     });
     const tab = (name, label) => h("label", {},
-      h("input", { type: "radio", name: "tab", class: "visually-hidden", checked: name === this.#tab, onchange: () => this.#choose(name) }), label);
+      h("input", { type: "radio", name: "tab", checked: name === this.#tab, onchange: () => this.#choose(name) }), label);
     const p = (this.#parts = {
-      sample: h("button", { class: "button quiet", type: "button", onclick: () => this.#addSample() }, icon("play"), "Try a sample"),
+      sample: h("button", { class: "button quiet", onclick: () => this.#addSample() }, icon("play"), "Try a sample"),
       uploads: h("ul", { class: "list uploads", "aria-label": "Uploads", "aria-live": "polite", hidden: true }),
       search: h("input", {
         class: "input", type: "search", value: this.#text, "aria-label": "Search transcripts and recordings",
@@ -58,7 +58,7 @@ class Library {
       problem: h("p", { class: "problem", role: "alert" }),
       list: h("ul", { class: "list library-list" }),
       blank: h("div", { class: "empty", hidden: true }),
-      more: h("button", { class: "button", type: "button", hidden: true, onclick: () => this.#showMore() }, "Show more"),
+      more: h("button", { class: "button", hidden: true, onclick: () => this.#showMore() }, "Show more"),
     });
     root.append(h("div", { class: "page library" },
       h("h1", { class: "visually-hidden" }, "Library"),
@@ -66,7 +66,7 @@ class Library {
         icon("upload"),
         h("p", {}, h("strong", {}, "Drop recordings here"), h("span", { class: "note" }, "Audio or video, in any common format")),
         h("div", { class: "toolbar" },
-          h("button", { class: "button primary", type: "button", onclick: () => chooser.click() }, "Choose files"), p.sample, chooser)),
+          h("button", { class: "button primary", onclick: () => chooser.click() }, "Choose files"), p.sample, chooser)),
       p.uploads,
       h("div", { class: "library-head" },
         h("div", { class: "library-search" }, icon("search"), p.search),
@@ -292,8 +292,8 @@ function uploadRow(entry) {
       h("a", { class: "title", href: state === "transcribing" ? recordingHash(name) : null }, name),
       h("p", { class: failed ? "problem" : "meta numbers" }, failed ? message : `${bytes(file.size)} · ${state}…`),
       state === "uploading" && h("progress", { max: 1, "aria-label": `Upload of ${name}` })),
-    failed && h("button", { class: "button small", type: "button", onclick: () => retryUpload(entry) }, "Try again"),
+    failed && h("button", { class: "button small", onclick: () => retryUpload(entry) }, "Try again"),
     h("button", {
-      class: "button quiet icon small", type: "button", "aria-label": failed ? "Close" : `Cancel ${name}`, onclick: () => cancelUpload(entry),
+      class: "button quiet icon small", "aria-label": failed ? "Close" : `Cancel ${name}`, onclick: () => cancelUpload(entry),
     }, icon("close")));
 }

@@ -43,7 +43,7 @@ export class Segments {
     this.#list = list;
     this.#does = does;
     const button = (name, label, run) =>
-      h("button", { class: "button quiet icon small", type: "button", title: label, "aria-label": label, onclick: () => run(this.#at) }, icon(name));
+      h("button", { class: "button quiet icon small", title: label, "aria-label": label, onclick: () => run(this.#at) }, icon(name));
     this.#restore = button("undo", "Restore the recognised text", (line) => this.#save(line, line.recognised));
     this.#tools = h("div", { class: "segment-tools", role: "toolbar", "aria-label": "This segment" },
       button("loop", "Loop this segment (L)", does.onLoop), button("edit", "Correct this segment (E)", (line) => this.edit(line)),
@@ -116,7 +116,7 @@ export class Segments {
   }
 
   #add(line) {
-    line.time = h("button", { class: "segment-time numbers", type: "button", tabIndex: this.#lines.length ? -1 : 0 });
+    line.time = h("button", { class: "segment-time numbers", tabIndex: this.#lines.length ? -1 : 0 });
     line.body = h("p", { class: "segment-text" });
     line.element = h("div", { class: "segment", role: "listitem" }, line.time, line.body);
     line.element.line = line;
@@ -132,7 +132,6 @@ export class Segments {
   #show(line) {
     const { element, time, body, start, partial, voice, text, words, recognised, draft } = line;
     time.textContent = clock(start);
-    time.setAttribute("aria-label", spokenClock(start));
     element.classList.toggle("partial", partial);
     if (this.#at === line) this.#restore.hidden = recognised === null;
     if (this.#editing?.line === line) return;

@@ -70,7 +70,7 @@ export function showHelp() {
   const dialog = h("dialog", { class: "dialog shortcuts", closedBy: "any", "aria-labelledby": "shortcuts-title", onclose: () => dialog.remove() },
     h("div", { class: "page-head" },
       h("h2", { id: "shortcuts-title" }, "Keys"),
-      h("button", { class: "button quiet icon spread", type: "button", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
+      h("button", { class: "button quiet icon spread", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
     h("div", { class: "shortcuts-groups" }, Object.entries(KEYS).map(([title, rows]) => h("section", {},
       h("h3", {}, title),
       h("dl", {}, Object.entries(rows).map(([key, what]) => h("div", {}, h("dt", {}, keys(key)), h("dd", {}, what))))))));

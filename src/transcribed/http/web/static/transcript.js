@@ -14,7 +14,7 @@ import { Waveform } from "./waveform.js";
 const POLL_SECONDS = 3;
 const RARELY = 60; // seconds between polls when nothing has changed for long
 
-const button = (text, onclick, look = "small") => h("button", { class: `button ${look}`, type: "button", onclick }, text);
+const button = (text, onclick, look = "small") => h("button", { class: `button ${look}`, onclick }, text);
 const toLibrary = () => h("a", { class: "button", href: "#/library" }, "To the library");
 
 /** Show the transcript `id`, or the recording `name`; `query` may have the time `t` and the `owner`. */
@@ -114,7 +114,7 @@ class TranscriptView {
       name && started && when(started), length && clock(length), language, engine, this.#owner && `of ${this.#owner}`,
     ].filter(Boolean).join(" · ");
     const ofTranscript = this.#id ? [
-      h("button", { class: "button small", type: "button", onclick: () => this.#copy(this.#segments.text, "Copied.") }, icon("copy"), "Copy"),
+      h("button", { class: "button small", onclick: () => this.#copy(this.#segments.text, "Copied.") }, icon("copy"), "Copy"),
       menu({ label: "Download", glyph: "download", items: () => downloadItems(this.#id, stem(title.textContent), this.#query) }),
     ] : [];
     actions.replaceChildren(...ofTranscript, menu({ label: "More", glyph: "more", items: () => this.#more() }));
@@ -178,6 +178,7 @@ class TranscriptView {
     if (this.#aborter.signal.aborted) return;
     if (found?.Transcripts.length) {
       this.#id = found.Transcripts[0].SessionId;
+      history.replaceState(null, "", this.#address());
       await this.#openTranscript();
     } else if (!begun && !this.#player) {
       this.#say("There is no such recording. It was deleted or renamed, or the link is not whole.", toLibrary());
