@@ -15,6 +15,7 @@ from transcribed.errors import Stopping, Unavailable
 from transcribed.http import (
     documentation,
     health,
+    jobs,
     metrics,
     recordings,
     tokens,
@@ -45,6 +46,9 @@ from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.broadcasts import Broadcasts, ViewerLimits
+from transcribed.service.job_media import JobMedia
+from transcribed.service.job_runner import Counts, JobRunner, RunnerSettings
+from transcribed.service.jobs import JobLimits, Jobs
 from transcribed.service.key_usage import AccountSync
 from transcribed.service.library import Library
 from transcribed.service.transcription import Transcription
@@ -52,6 +56,7 @@ from transcribed.service.transcripts import Transcripts
 from transcribed.service.vocabularies import Vocabularies
 from transcribed.service.vocabulary_filters import VocabularyFilters
 from transcribed.settings import NO_TRANSCRIPTS, ServerSettings
+from transcribed.storage.jobs import JobStore
 from transcribed.storage.opening import open_stores
 from transcribed.storage.places import media_store
 from transcribed.storage.vocabularies import VocabularyFolder
@@ -84,6 +89,7 @@ class Application:
         self._settings = settings
         self.access_keys = keys or AccessKeys()
         self._transcripts: Transcripts | None = None
+        self._jobs: Jobs | None = None
         self._opened = AsyncExitStack()
         self._scheduler = Scheduler(settings.threads or None)
         accounts = Accounts(settings.key_streams, settings.key_seconds_a_day)
@@ -147,10 +153,16 @@ class Application:
         self.asgi.include_router(
             openai_realtime.router(self._transcription, self._capabilities, self._relays)
         )
+        self.asgi.include_router(jobs.router(self.jobs))
         self.asgi.include_router(tokens.router(self.access_keys))
         self.asgi.include_router(health.router(self.engine, lambda: self._engines.all, __version__))
         self.metrics = metrics.metrics_registry(
-            lambda: self._engines.all, self._limit, sign_ins, self._broadcasts, __version__
+            lambda: self._engines.all,
+            self._limit,
+            sign_ins,
+            broadcasts=self._broadcasts,
+            jobs=lambda: Counts() if self._jobs is None else self._jobs.counts,
+            version=__version__,
         )
         self.asgi.include_router(metrics.router(self.metrics))
 
@@ -175,6 +187,12 @@ class Application:
             raise Unavailable("The transcripts are being opened. Try again in a moment.")
         return self._transcripts
 
+    def jobs(self) -> Jobs:
+        """The jobs. Raises Unavailable until they are open."""
+        if self._jobs is None:
+            raise Unavailable("The jobs are being opened. Try again in a moment.")
+        return self._jobs
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the application. Everything that is still open on leaving the context is closed."""
@@ -192,6 +210,8 @@ class Application:
 
     async def drain(self) -> None:
         """Refuse new requests, let running ones finish within the grace period, and inform all clients."""
+        if self._jobs is not None:
+            await self._jobs.stop()
         await self._relays.stop(self._settings.stop_grace)
         await self._transcription.aclose()
         await self._requests.stop()
@@ -207,6 +227,7 @@ class Application:
         finally:
             place = await opening
         self._engines.publish(loaded)
+        self.jobs().start()
         return place
 
     async def _open_transcripts(self) -> str:
@@ -214,15 +235,33 @@ class Application:
         if self._settings.transcripts != NO_TRANSCRIPTS:
             stores = await open_stores(self._settings.transcripts)
             place = stores.transcripts.place
+        job_store = None if stores is None else stores.jobs
         kept = Transcripts(
             None if stores is None else stores.transcripts,
             self._settings.keep_days,
             self._broadcasts.erase,
+            job_store,
         )
         transcripts = await self._opened.enter_async_context(kept)
         usage = AccountSync(self._limit.accounts, None if stores is None else stores.key_usage)
         await self._opened.enter_async_context(usage)
         keys = self.access_keys.watched(None if stores is None else stores.keys)
         await self._opened.enter_async_context(keys)
+        self._jobs = await self._opened.enter_async_context(self._opened_jobs(job_store))
         self._transcripts = transcripts
         return place
+
+    def _opened_jobs(self, store: JobStore | None) -> Jobs:
+        settings = self._settings
+        media = JobMedia(self._library, self._decoders)
+        runner = None
+        if store is not None:
+            runner = JobRunner(
+                store,
+                self._transcription,
+                media,
+                self.access_keys.principal,
+                RunnerSettings(settings.jobs, settings.job_lease),
+            )
+        limits = JobLimits(settings.most_jobs, settings.client_share)
+        return Jobs(store, runner, self._transcription, media, limits)

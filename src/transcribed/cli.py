@@ -27,12 +27,13 @@ from transcribed.engines.amazon.options import AmazonOptions
 from transcribed.errors import TranscribedError
 from transcribed.options import TranscriptForm
 from transcribed.principal import Role
-from transcribed.settings import ModelsSettings, RecognitionSettings, ServerSettings
+from transcribed.settings import JobsSettings, ModelsSettings, RecognitionSettings, ServerSettings
 from transcribed.terminal.writing import FileFormat
 from transcribed.wire.native import Format
 
 if TYPE_CHECKING:
     from transcribed.server import Started
+    from transcribed.terminal.jobs import JobsClient
 
 T = TypeVar("T")
 
@@ -149,6 +150,7 @@ def cli() -> None:
     transcribed listen                 print captions of the microphone
     transcribed env                    print the environment for Amazon's clients
     transcribed keys add phone         add a key; the server then requires keys
+    transcribed jobs submit talk.mp3   transcribe a stored recording in the background
     transcribed models list            list models that can be pulled
     transcribed doctor amazon          check access to Amazon Transcribe
     """  # noqa: D301 - \b is for click
@@ -478,6 +480,132 @@ def remove_key(*, name: str, **given: Any) -> None:
     from transcribed.terminal import keys as commands  # noqa: PLC0415 - as above
 
     _run_keys(given, lambda settings: commands.remove_key(settings, name))
+
+
+@cli.group(cls=InOrder)
+def jobs() -> None:
+    """Submit, list, follow and cancel the jobs of a running server.
+
+    A job transcribes a stored recording in the background; see docs/jobs.md. The commands talk to the
+    server over HTTP. If it requires a key, put its secret into TRANSCRIBED_SECRET or into a file.
+
+    \b
+    transcribed jobs submit talk.mp3 --follow
+    transcribed jobs submit --prefix lecture-
+    transcribed jobs list --status FAILED
+    """  # noqa: D301 - \b is for click
+
+
+def _server_options(command: Any) -> Any:
+    return settings_options(JobsSettings, "server", "secret_file")(command)
+
+
+def _run_jobs(given: dict[str, Any], main: Callable[["JobsClient"], T]) -> T:
+    from transcribed.terminal.jobs import JobsClient  # noqa: PLC0415 - as above
+
+    try:
+        with JobsClient(_settings(JobsSettings, given)) as client:
+            return main(client)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except TranscribedError as error:
+        raise click.ClickException(error.message) from error
+
+
+@jobs.command("submit")
+@click.argument("recordings", nargs=-1, metavar="[RECORDING...]")
+@click.option("--prefix", metavar="TEXT", help="All stored recordings whose names begin with this.")
+@click.option(
+    "--name", metavar="NAME", help="The job's name, for a single recording.  [default: a new one]"
+)
+@click.option("--language", metavar="CODE", help="The language.  [default: the engine's]")
+@click.option("--engine", metavar="NAME", help="One of the server's engines.  [default: its default one]")
+@_track_option
+@_transcript_form_option
+@click.option(
+    "--vocabulary", "vocabularies", multiple=True, metavar="NAME", help="A vocabulary; can be repeated."
+)
+@click.option(
+    "--vocabulary-filter", "filters", multiple=True, metavar="NAME", help="A filter; can be repeated."
+)
+@click.option("--follow", is_flag=True, help="Show the progress until all have ended.")
+@_server_options
+def submit_jobs(
+    *,
+    recordings: tuple[str, ...],
+    prefix: str | None,
+    name: str | None,
+    language: str | None,
+    engine: str | None,
+    track: int | None,
+    transcript_form: TranscriptForm | None,
+    vocabularies: tuple[str, ...],
+    filters: tuple[str, ...],
+    follow: bool,
+    **given: Any,
+) -> None:
+    """Submit a job for each RECORDING, by its name in the server's library.
+
+    The names of the jobs go to standard output. The exit code is 1 if one could not be submitted or, with
+    --follow, failed.
+    """
+    if not recordings and prefix is None:
+        raise click.UsageError("Name a RECORDING, or the beginning of several with --prefix.")
+    if name is not None and (len(recordings) != 1 or prefix is not None):
+        raise click.UsageError("--name is for a single RECORDING.")
+    from transcribed.terminal import jobs as commands  # noqa: PLC0415 - as above
+
+    wishes: dict[str, object] = {
+        "Name": name,
+        "LanguageCode": language,
+        "Engine": engine,
+        "Track": track,
+        "TranscriptFormat": None if transcript_form is None else transcript_form.value,
+        "Vocabularies": list(vocabularies),
+        "VocabularyFilters": list(filters),
+    }
+    failed = _run_jobs(
+        given, lambda client: commands.submit(client, recordings, prefix, wishes, follow=follow)
+    )
+    sys.exit(min(1, failed))
+
+
+@jobs.command("list")
+@click.option(
+    "--status", type=click.Choice(["QUEUED", "IN_PROGRESS", "COMPLETED", "FAILED"]), help="Only these."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_server_options
+def list_jobs(*, status: str | None, as_json: bool, **given: Any) -> None:
+    """List the jobs, the last submitted first."""
+    from transcribed.terminal import jobs as commands  # noqa: PLC0415 - as above
+
+    _run_jobs(given, lambda client: commands.list_jobs(client, status, as_json=as_json))
+
+
+@jobs.command("show")
+@click.argument("name")
+@click.option("--follow", is_flag=True, help="Show the progress until it has ended.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_server_options
+def show_job(*, name: str, follow: bool, as_json: bool, **given: Any) -> None:
+    """Show the job NAME. The exit code is 1 if it has failed."""
+    from transcribed.terminal import jobs as commands  # noqa: PLC0415 - as above
+
+    failed = _run_jobs(
+        given, lambda client: commands.show_job(client, name, follow=follow, as_json=as_json)
+    )
+    sys.exit(int(failed))
+
+
+@jobs.command("cancel")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_server_options
+def cancel_jobs(*, names: tuple[str, ...], **given: Any) -> None:
+    """Delete jobs; those that wait or run are cancelled. Transcripts of completed jobs remain."""
+    from transcribed.terminal import jobs as commands  # noqa: PLC0415 - as above
+
+    sys.exit(min(1, _run_jobs(given, lambda client: commands.cancel_jobs(client, names))))
 
 
 @cli.group(cls=InOrder)

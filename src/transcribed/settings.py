@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transcribed.engines.amazon.settings import AmazonSettings
@@ -47,6 +47,33 @@ class ModelsSettings(ModelOptions):
     @classmethod
     def _is_a_mirror(cls, address: str) -> str:
         return valid_mirror(address)
+
+
+class JobsSettings(BaseSettings):
+    """The settings of `transcribed jobs`, which is a client of a running server."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIBED_")
+
+    server: str = Field(
+        "http://localhost:3000",
+        description="The address of the server.",
+        json_schema_extra={"metavar": "URL"},
+    )
+    secret_file: Path | None = Field(
+        None,
+        description="A file with the secret of an access key, or a token. The variable TRANSCRIBED_SECRET "
+        "can hold it too.",
+    )
+    secret: SecretStr = Field(
+        SecretStr(""), description="The secret of an access key, or a token; only in the environment."
+    )
+
+    @field_validator("server")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        if not address.startswith(("http://", "https://")):
+            raise ValueError("write http://HOST:PORT or https://HOST:PORT")
+        return address.rstrip("/")
 
 
 class _EngineSettings(BaseSettings):
@@ -144,6 +171,16 @@ class ServerSettings(RecognitionSettings):
     )
     keep_days: int = Field(
         0, ge=0, le=36500, description="Days after which transcripts are deleted; 0 keeps them forever."
+    )
+    jobs: int = Field(1, ge=0, le=64, description="The most jobs that run here at once; 0 means none.")
+    most_jobs: int = Field(
+        10_000, ge=1, description="The most jobs that wait or run, in the whole database."
+    )
+    job_lease: float = Field(
+        60.0,
+        ge=1,
+        le=3600,
+        description="Seconds after which a job of a server that was killed is taken up again.",
     )
     vocabulary_filters: Path = Field(
         Path("vocabulary-filters"), description="The folder of vocabulary filters (lists of words)."

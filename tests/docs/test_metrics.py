@@ -15,6 +15,7 @@ from transcribed.options import Capabilities, StreamOptions
 from transcribed.principal import Principal, Role
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.service.broadcasts import Broadcasts
+from transcribed.service.jobs import Counts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
@@ -38,6 +39,7 @@ def test_the_metrics_are_those_of_the_code() -> None:
         metrics.EngineCollector(lambda: [served()], "1"),
         metrics.KeyCollector(limit, SignIns(10)),
         metrics.ViewerCollector(Broadcasts()),
+        metrics.JobCollector(Counts),
     )
     found = {}
     for metric in chain.from_iterable(collector.collect() for collector in collectors):

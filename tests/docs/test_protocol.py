@@ -13,6 +13,7 @@ from transcribed import errors
 from transcribed.app import Application
 from transcribed.audio import wav
 from transcribed.http import body, connections, form, inbox, relay, spool, timeouts
+from transcribed.http import jobs as http_jobs
 from transcribed.http import recordings as http_recordings
 from transcribed.http import transcripts as http_transcripts
 from transcribed.http.amazon import routes as amazon
@@ -22,7 +23,7 @@ from transcribed.http.openai import client_secrets
 from transcribed.http.openai import transcriptions as openai_transcriptions
 from transcribed.options import LONGEST_SILENCE, SHORTEST_SILENCE
 from transcribed.scheduling import stream
-from transcribed.service import broadcasts, sessions, transcripts
+from transcribed.service import broadcasts, job_runner, jobs, sessions, transcripts
 from transcribed.settings import ServerSettings
 from transcribed.storage import names, vocabulary_filters
 from transcribed.wire import eventstream, openai_items, openai_realtime, prompt, sigv4
@@ -36,13 +37,14 @@ AMAZON = (FOLDER / "amazon.md").read_text()
 VOSK = (FOLDER / "vosk.md").read_text()
 OPENAI = (FOLDER / "openai.md").read_text()
 REALTIME = (FOLDER / "openai-realtime.md").read_text()
+JOBS = (FOLDER.parent / "jobs.md").read_text()
 
 
-def section(heading: str) -> str:
+def section(heading: str, page: str = PAGE) -> str:
     """What stands below a heading, up to the next of its level or above."""
     level = heading.index(" ")
     found = re.search(
-        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", PAGE, re.MULTILINE | re.DOTALL
+        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", page, re.MULTILINE | re.DOTALL
     )
     assert found, f"{heading!r} is missing in the page"
     return found[1]
@@ -70,7 +72,7 @@ def test_the_routes_are_those_of_the_app(application: Application) -> None:
     streams = {"/stream", "/live/{id}", "/vosk", "/", REALTIME_PATH}
     streams |= {amazon.HTTP_PATH, amazon.WEBSOCKET_PATH}
     assert {path for _, path in routes} == {*application.asgi.openapi()["paths"], *streams}
-    pages = PAGE + AMAZON + VOSK + OPENAI + REALTIME
+    pages = PAGE + AMAZON + VOSK + OPENAI + REALTIME + JOBS
     headings = [line for line in pages.splitlines() if line.startswith("#")]
     documented = {found for line in headings for found in re.findall(r"`(\w+) (/[^`]*)`", line)}
     assert documented == routes
@@ -114,6 +116,35 @@ def test_the_parameters_of_transcripts_are_those_of_the_code() -> None:
     expected = [field.alias or name for name, field in http_transcripts.PageQuery.model_fields.items()]
     listed = re.findall(r"^\| `(\w+)` \|", section("### `GET /transcripts`"), re.MULTILINE)
     assert listed == expected
+
+
+def test_the_members_of_a_job_are_those_of_the_code() -> None:
+    asked = [field.alias for field in http_jobs.Submission.model_fields.values()]
+    told = [field.alias for field in http_jobs.JobDescription.model_fields.values()]
+    rows = [
+        {
+            member
+            for row in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE)
+            for member in re.findall(r"\w+", row)
+        }
+        - {str(number) for number in range(400, 504)}
+        for page in (section("### `POST /jobs`", JOBS), section("### `GET /jobs/{name}`", JOBS))
+    ]
+    assert rows[0] == set(asked)
+    assert rows[0] | rows[1] == {*asked, *told}
+
+
+def test_the_parameters_and_limits_of_jobs_are_those_of_the_code() -> None:
+    page = section("### `GET /jobs`", JOBS)
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(http_jobs.JobsQuery.model_fields)
+    assert f"1 to {http_jobs.LONGEST_PAGE};" in page
+    follow = section("### `GET /jobs/{name}/events`", JOBS)
+    assert f"At most {jobs.MOST_WATCHERS} clients" in follow
+    assert f"after {http_jobs.QUIET_SECONDS:.0f} s without" in follow
+    assert f"up to {jobs.MOST_TAGS} names" in section("### `POST /jobs`", JOBS)
+    queue = section("## The queue", JOBS)
+    assert f"another one within {job_runner.POLL_SECONDS:.0f} s" in " ".join(queue.split())
+    assert (job_runner.LEASE_PARTS, job_runner.MOST_ATTEMPTS) == (6, 3), "in words on the page"
 
 
 def test_the_forms_of_a_transcript_are_those_of_the_code() -> None:

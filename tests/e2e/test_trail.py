@@ -150,6 +150,10 @@ class Somebody:
         (newest,) = self.ask("GET", "/transcripts?limit=1").json()["Transcripts"]
         self.ask(method, f"/transcripts/{newest['SessionId']}")
 
+    def run_a_job(self) -> None:
+        self.ask("POST", "/jobs", json={"Recording": "trail.wav", "Name": "trail"})
+        self.ask("GET", "/jobs/trail/events")
+
     def come_without_a_key(self) -> None:
         url = self.server.stream_url.removesuffix("/stream") + "/stream-transcription-websocket"
         own = {"X-Request-Id": self._headers["X-Request-Id"]}
@@ -174,12 +178,19 @@ DONE: dict[Action, Callable[[Somebody], object]] = {
     Action.TRANSCRIPT_READ: lambda who: who.with_newest("GET"),
     Action.TRANSCRIPT_CORRECTED: Somebody.correct,
     Action.TRANSCRIPT_DELETED: lambda who: who.with_newest("DELETE"),
+    Action.JOB_SUBMITTED: Somebody.run_a_job,
+    Action.JOB_READ: lambda who: who.ask("GET", "/jobs/trail"),
+    Action.JOBS_LISTED: lambda who: who.ask("GET", "/jobs?name=trail"),
+    Action.JOB_DELETED: lambda who: who.ask("DELETE", "/jobs/trail"),
     Action.RECORDING_RENAMED: lambda who: who.ask("PATCH", "/audio/trail.wav", json={"Name": "new.wav"}),
     Action.RECORDING_DELETED: lambda who: who.ask("DELETE", "/audio/new.wav"),
     Action.TOKEN_MADE: lambda who: who.ask("POST", "/tokens", json={"seconds": 60}),
     Action.ACCESS_REFUSED: Somebody.come_without_a_key,
 }
 """What makes each action happen, once, in an order that works."""
+
+RUN = {Action.JOB_STARTED, Action.JOB_ENDED}
+"""What happens in the background, after a request."""
 
 READER, READERS_SECRET = "reader", "a-secret-of-a-reader"
 KEYS_BEFORE = "removed a-secret-of-key-1\nrotated a-secret-of-key-2\nchanged a-secret-of-key-3 read\n"
@@ -225,20 +236,22 @@ def told(
         for action, do in DONE.items():
             do(Somebody(server, action.value))
         for action in Action:
-            request = None if action in NOTICED else action.value
+            request = None if action in NOTICED or action in RUN else action.value
             eventually(lambda: trail(server, action, request), 10, f"{action} is told")  # noqa: B023
     return server
 
 
 @pytest.mark.parametrize("action", Action, ids=lambda action: action.value)
 def test_each_action_is_told_once(told: "Server", action: Action) -> None:
-    (line,) = trail(told, action, None if action in NOTICED else action.value)
+    (line,) = trail(told, action, None if action in NOTICED or action in RUN else action.value)
     assert line["time"]
     assert line["outcome"] == ("refused" if action is Action.ACCESS_REFUSED else "ok")
     who = line["owner"], line["key"], line["by"], line["address"]
     if action in NOTICED:
         assert (line["subject"], *who) == (NOTICED[action], NOTICED[action], None, "the server", None)
         assert "request_id" not in line
+    elif action in RUN:
+        assert (line["subject"], *who) == ("trail", KEY, KEY, KEY, None)
     elif action is Action.ACCESS_REFUSED:
         assert line["subject"] == "GET /stream-transcription-websocket"
         assert who == (None, None, "unknown", "127.0.0.1")

@@ -14,6 +14,7 @@ from transcribed.http.sign_ins import SignIns
 from transcribed.options import Pace
 from transcribed.scheduling.admission import AdmissionLimit, AdmittedEngine
 from transcribed.service.broadcasts import Broadcasts
+from transcribed.service.jobs import Counts as JobCounts
 
 _PREFIX = "transcribed_"
 
@@ -48,6 +49,14 @@ OF_SHARED_SESSIONS = {
     "shared_sessions": "Shared sessions that are running, or wait for one that continues them.",
     "viewers": "Viewers of shared sessions.",
     "viewers_refused": "Viewers that were refused because too many were watching.",
+}
+JOB_GAUGES = {
+    "jobs_waiting": "Jobs that wait, of all servers with the same database.",
+    "jobs_running": "Running jobs.",
+}
+JOB_COUNTERS = {
+    "jobs_completed": "Jobs that were completed.",
+    "jobs_failed": "Jobs that failed.",
 }
 OF_REMOTE_ENGINES = {
     "audio_sent_seconds": "Audio sent to the remote engine, including audio that was sent again.",
@@ -149,6 +158,27 @@ class ViewerCollector(Collector):
                     yield CounterMetricFamily(f"{_PREFIX}{name}", description, self._broadcasts.refused)
 
 
+class JobCollector(Collector):
+    """The metrics of jobs."""
+
+    def __init__(self, counts: Callable[[], JobCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics as they are now, at each request of Prometheus."""
+        counts = self._counts()
+        found = {
+            "jobs_waiting": counts.waiting,
+            "jobs_running": counts.running,
+            "jobs_completed": counts.completed,
+            "jobs_failed": counts.failed,
+        }
+        for name, description in JOB_GAUGES.items():
+            yield GaugeMetricFamily(f"{_PREFIX}{name}", description, found[name])
+        for name, description in JOB_COUNTERS.items():
+            yield CounterMetricFamily(f"{_PREFIX}{name}", description, found[name])
+
+
 def lag(engine: AdmittedEngine) -> float:
     """The longest lag of an engine's live streams, in seconds."""
     return max((status.lag for status in engine.statuses if status.pace is Pace.LIVE), default=0.0)
@@ -174,14 +204,17 @@ def metrics_registry(
     engines: Callable[[], Sequence[AdmittedEngine]],
     limit: AdmissionLimit,
     sign_ins: SignIns,
+    *,
     broadcasts: Broadcasts,
+    jobs: Callable[[], JobCounts],
     version: str,
 ) -> CollectorRegistry:
-    """A registry of all metrics: of the loaded engines, of keys, of viewers, and of the process."""
+    """A registry of all metrics: of engines, of keys, of viewers, of jobs, and of the process."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(engines, version))
     registry.register(KeyCollector(limit, sign_ins))
     registry.register(ViewerCollector(broadcasts))
+    registry.register(JobCollector(jobs))
     ProcessCollector(registry=registry)
     return registry
 

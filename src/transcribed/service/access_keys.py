@@ -145,6 +145,11 @@ class AccessKeys:
         """The number of keys."""
         return len(self._by_id)
 
+    def principal(self, key_id: str) -> Principal | None:
+        """The principal of requests with a key; None if there is no such key."""
+        found = self._key(key_id)
+        return None if found is None else found.principal()
+
     # --- Authentication
 
     def anybody(self, secret: str | None = None) -> Access:

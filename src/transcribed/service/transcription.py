@@ -59,6 +59,10 @@ _SERVED_HERE = ("transcript_form", "vocabulary_filter", "vocabularies")
 """The options that the service applies itself when the engine cannot."""
 
 
+Opening = Callable[[Session], None]
+"""Called with a session once its engine stream is open."""
+
+
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
     """A request for one transcription, independent of protocols.
@@ -257,6 +261,19 @@ class Transcription:
         record = SessionRecord(tracing=self._tracing, owner=request.owner, is_live=False)
         return record.heard(session_events(self._opened_source(source, request, pace, record)))
 
+    def transcribe_unkept(
+        self, source: Source, request: TranscriptionRequest, recording: str | None, opened: Opening
+    ) -> AsyncGenerator[LiveEvent, None]:
+        """The events of a recording at fast pace, whose transcript this service does not store.
+
+        `opened` is called once the engine's stream is open. Raises as transcribe_upload.
+        """
+        record = SessionRecord(tracing=self._tracing, owner=request.owner, is_live=False)
+        opening = self._opened_source(
+            source, request, FilePace.FAST, record, recording, kept=False, opened=opened
+        )
+        return record.heard(session_events(opening))
+
     @asynccontextmanager
     async def _opened_recording(
         self, name: str, request: TranscriptionRequest, pace: FilePace, record: SessionRecord
@@ -276,6 +293,9 @@ class Transcription:
         pace: FilePace,
         record: SessionRecord,
         name: str | None = None,
+        *,
+        kept: bool = True,
+        opened: Opening = lambda _: None,
     ) -> AsyncIterator[Opened]:
         engine, options, changes = await self._plan(request)
         options = replace(options, pace=Pace.LIVE if pace is FilePace.REALTIME else Pace.FAST)
@@ -287,11 +307,14 @@ class Transcription:
             pace=pace,
             stopping=self._stopping,
         )
-        growing = self._transcripts().growing(
-            request.owner, request.source or TranscriptSource.FILE, engine.capabilities.name, name
-        )
+        growing = None
+        if kept:
+            growing = self._transcripts().growing(
+                request.owner, request.source or TranscriptSource.FILE, engine.capabilities.name, name
+            )
         async with LiveSession(engine, options, SessionTimeline(request.session_id)) as session:
             record.engine, record.id, record.recording = engine.capabilities.name, session.id, name
+            opened(session)
             with record.recorded():
                 try:
                     yield Opened(session, feed, changes, growing)

@@ -22,6 +22,7 @@ from transcribed.errors import (
 from transcribed.service import trail
 from transcribed.service.clock_steps import WallClock
 from transcribed.service.trail import Action
+from transcribed.storage.jobs import JobStore
 from transcribed.storage.names import valid_name
 from transcribed.storage.transcripts import (
     Excerpt,
@@ -72,10 +73,10 @@ T = TypeVar("T")
 class Transcripts:
     """The transcripts of this server in a store; without a store nothing is kept.
 
-    An async context manager: leaving it stores what is queued and closes the store. Transcripts that ended
-    more than `keep_days` days ago are deleted, at the start and once a day; 0 keeps them for ever.
-    `on_deleted(owner, transcript)` is called when somebody has deleted a transcript; its session may still
-    be running. Methods raise what the store raises, and NotFound when there is no store.
+    An async context manager: leaving it stores what is queued and closes the store. Transcripts and `jobs`
+    that ended more than `keep_days` days ago are deleted, at the start and once a day; 0 keeps them for
+    ever. `on_deleted(owner, transcript)` is called when somebody has deleted a transcript; its session may
+    still be running. Methods raise what the store raises, and NotFound when there is no store.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Transcripts:
         store: TranscriptStore | None,
         keep_days: int = 0,
         on_deleted: Callable[[str, str], None] = lambda _owner, _transcript: None,
+        jobs: JobStore | None = None,
     ) -> None:
         self._store = store
+        self._jobs = jobs
         self._keep_days = keep_days
         self._on_deleted = on_deleted
         self._cleaning: Task[None] | None = None
@@ -92,7 +95,8 @@ class Transcripts:
 
     async def __aenter__(self) -> Self:
         if self._store is not None and self._keep_days:
-            self._cleaning = asyncio.create_task(_delete_old(self._store, timedelta(days=self._keep_days)))
+            age = timedelta(days=self._keep_days)
+            self._cleaning = asyncio.create_task(_delete_old(self._store, self._jobs, age))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -146,7 +150,7 @@ class Transcripts:
         return segment
 
     async def rename_recording(self, owner: str, name: str, new: str) -> None:
-        """Let an owner's transcripts of a recording follow its new name."""
+        """Let an owner's transcripts and jobs of a recording follow its new name."""
         if self._store is not None:
             await self._store.of(owner).rename_recording(name, new)
 
@@ -304,13 +308,13 @@ class GrowingTranscript:
                 _log.error("%d finals of the transcript %s are lost.", lost, info.id)
 
 
-async def _delete_old(store: TranscriptStore, age: timedelta) -> None:
+async def _delete_old(store: TranscriptStore, jobs: JobStore | None, age: timedelta) -> None:
     clock: WallClock | None = None
     while True:
         try:
             if clock is None:
                 clock = WallClock(await _newest(store))
-            pause = await _delete_if_believed(store, age, clock)
+            pause = await _delete_if_believed(store, jobs, age, clock)
         except TranscribedError as error:
             _log.error("Old transcripts could not be deleted: %s", error.message)
             pause = _HOUR
@@ -326,8 +330,13 @@ async def _newest(store: TranscriptStore) -> datetime | None:
     return info.ended or info.started + timedelta(seconds=info.audio_seconds)
 
 
-async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: WallClock) -> float:
-    """Delete old transcripts unless the wall clock is in doubt. Returns the seconds until the next call."""
+async def _delete_if_believed(
+    store: TranscriptStore, jobs: JobStore | None, age: timedelta, clock: WallClock
+) -> float:
+    """Delete old transcripts and jobs unless the wall clock is in doubt.
+
+    Returns the seconds until the next call.
+    """
     now = utc_now()
     step = clock.look(now, _monotonic())
     if step is not None:
@@ -347,6 +356,10 @@ async def _delete_if_believed(store: TranscriptStore, age: timedelta, clock: Wal
     )
     if deleted:
         _log.info("%d transcripts older than %d days were deleted.", deleted, age.days)
+    if jobs is not None:
+        await jobs.delete_before(
+            now - age, lambda owner, job: trail.record(Action.JOB_DELETED, job, owner=owner)
+        )
     return _DAY
 
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from transcribed.storage.jobs import JobStore
 from transcribed.storage.keys import KeyStore, KeyUsageStore
 from transcribed.storage.transcripts import TranscriptStore
 
@@ -18,6 +19,7 @@ class Stores:
     transcripts: TranscriptStore
     keys: KeyStore
     key_usage: KeyUsageStore
+    jobs: JobStore
 
     async def aclose(self) -> None:
         """Close the database."""
@@ -41,11 +43,17 @@ async def open_transcripts(place: str) -> TranscriptStore:
 def _load() -> Callable[[str], Awaitable[Stores]]:
     from transcribed.storage.database import open_database  # noqa: PLC0415 - slow to import
     from transcribed.storage.sql import SqlTranscriptStore  # noqa: PLC0415
+    from transcribed.storage.sql_jobs import SqlJobStore  # noqa: PLC0415
     from transcribed.storage.sql_key_usage import SqlKeyUsageStore  # noqa: PLC0415
     from transcribed.storage.sql_keys import SqlKeyStore  # noqa: PLC0415
 
     async def opened(place: str) -> Stores:
         database = await open_database(place)
-        return Stores(SqlTranscriptStore(database), SqlKeyStore(database), SqlKeyUsageStore(database))
+        return Stores(
+            SqlTranscriptStore(database),
+            SqlKeyStore(database),
+            SqlKeyUsageStore(database),
+            SqlJobStore(database),
+        )
 
     return opened

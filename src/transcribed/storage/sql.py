@@ -28,6 +28,7 @@ from sqlalchemy.exc import IntegrityError
 from transcribed.errors import NotFound, shown
 from transcribed.storage.conditions import Conditions, conditions_of
 from transcribed.storage.database import Database, write_deletion
+from transcribed.storage.jobs import library_media
 from transcribed.storage.rows import (
     Fields,
     aware,
@@ -42,6 +43,7 @@ from transcribed.storage.rows import (
 from transcribed.storage.search import Phrase, excerpt
 from transcribed.storage.tables import (
     MOST_SEGMENTS,
+    jobs,
     key_of,
     segment_id,
     segments,
@@ -96,6 +98,11 @@ _RENAME = (
     update(transcripts)
     .where((transcripts.c.owner == bindparam("whose")) & (transcripts.c.recording == bindparam("former")))
     .values(recording=bindparam("later"))
+)
+_RENAME_MEDIA = (
+    update(jobs)
+    .where((jobs.c.owner == bindparam("whose")) & (jobs.c.media == bindparam("former")))
+    .values(media=bindparam("later"))
 )
 # Serialises corrections of a transcript (in SQLite there is a single writer anyway).
 _LOCK = _FIND.with_for_update()
@@ -327,10 +334,16 @@ class SqlOwnersTranscripts(_Tables):
         return after
 
     async def rename_recording(self, name: str, new: str) -> None:
-        """Give the recording of all its transcripts another name."""
+        """Give the recording of all its transcripts and jobs another name."""
         check_texts(name, new)
         values = {"whose": self._owner, "former": name, "later": new}
-        await self._database.write(lambda connection: connection.execute(_RENAME, values).close())
+        media = values | {"former": library_media(name), "later": library_media(new)}
+
+        def run(connection: Connection) -> None:
+            connection.execute(_RENAME, values)
+            connection.execute(_RENAME_MEDIA, media)
+
+        await self._database.write(run)
 
     async def delete(self, transcript: str) -> None:
         """Delete a transcript and all its segments."""
@@ -338,15 +351,29 @@ class SqlOwnersTranscripts(_Tables):
             raise no_transcript(transcript)
         self._database.forget()
 
+    def add_whole(self, connection: Connection, info: TranscriptInfo, said: Sequence[Segment]) -> None:
+        """Store a transcript with its segments, in the caller's transaction. Raises BadRequest.
+
+        `said` are final segments in order, of the transcript `info.id`, which is not stored yet.
+        """
+        key = self._add(connection, transcript_row(self._owner, info))
+        rows = [segment_row(segment) | {"id": segment_id(key, segment.number)} for segment in said]
+        if rows:
+            connection.execute(_INSERT_SEGMENT, rows)
+            self._words.put(connection, [(row["id"], row["text"]) for row in rows])
+
     def _known(self, transcript: str) -> Fields:
         return identity(self._owner, transcript)
 
-    def _add(self, connection: Connection, row: Fields) -> None:
-        if connection.execute(_EXISTS, self._known(row["id"])).first() is not None:
-            return
+    def _add(self, connection: Connection, row: Fields) -> int:
+        """Store a transcript unless there is one with this id. Returns its key."""
+        present: int | None = connection.execute(_EXISTS, self._known(row["id"])).scalar()
+        if present is not None:
+            return present
         key = key_of(row["started"])
         while connection.execute(self._insert_transcript, row | {"key": key}).scalar() is None:
             key = connection.execute(_NEXT_FREE_KEY, {"taken": key}).scalar_one()
+        return key
 
     def _append(self, connection: Connection, segment: Segment, row: Fields) -> None:
         grown = self._known(segment.session) | {"heard": segment.end}

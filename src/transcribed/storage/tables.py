@@ -1,4 +1,4 @@
-"""The tables of transcripts and access keys, the same in every database.
+"""The tables of transcripts, access keys and jobs, the same in every database.
 
 A transcript's `key` is its start in milliseconds since 1970, or the next free number after it. A segment's
 `id` consists of its transcript's key and its own number. So keys are in the order of time, the segments of
@@ -146,3 +146,35 @@ key_usage = Table(
     Column("streams", Integer, nullable=False),
 )
 """The use of each key on each day. A day is the number of days since 1970-01-01, in UTC."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", _Key, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("media", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("key", Text),
+    Column("created", Moment, nullable=False),
+    Column("started", Moment),
+    Column("ended", Moment),
+    Column("audio_seconds", Double, nullable=False),
+    Column("duration", Double),
+    Column("failure", Text),
+    Column("transcript", Text),
+    Column("warnings", Text),
+    Column("not_before", Moment),
+    Column("holder", Text),
+    Column("lease_until", Moment),
+    Column("attempt", Integer, nullable=False),
+    Column("failed_attempts", Integer, nullable=False),
+    UniqueConstraint("owner", "name", name="jobs_owner_name"),
+)
+"""Jobs, numbered in the order in which they were submitted. `key` is the id of an access key."""
+Index("jobs_state", jobs.c.state, jobs.c.number)
+Index("jobs_owner", jobs.c.owner, jobs.c.number)
+Index("jobs_owner_state", jobs.c.owner, jobs.c.state, jobs.c.number)
+Index("jobs_media", jobs.c.owner, jobs.c.media)

@@ -18,6 +18,8 @@ class TranscriptSource(Enum):
     LIVE = "live"
     OPENAI = "openai"
     """Sent to OpenAI's API, as a file or live; a file is not kept as a recording."""
+    JOB = "job"
+    """A recording that a job transcribed in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class OwnersTranscripts(Protocol):
         ...
 
     async def rename_recording(self, name: str, new: str) -> None:
-        """Give the recording of all transcripts that have the recording `name` the name `new`."""
+        """Give the recording of all transcripts and jobs that have the recording `name` the name `new`."""
         ...
 
     async def delete(self, transcript: str) -> None:

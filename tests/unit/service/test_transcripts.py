@@ -20,7 +20,8 @@ from transcribed.scheduling.scheduler import Scheduler
 from transcribed.service import transcripts
 from transcribed.service.live import LiveSession
 from transcribed.service.transcripts import Transcripts
-from transcribed.storage.opening import open_transcripts
+from transcribed.storage.jobs import Bounds, Job, JobQuery, JobResult
+from transcribed.storage.opening import open_stores, open_transcripts
 from transcribed.storage.transcripts import (
     OwnersTranscripts,
     Query,
@@ -431,6 +432,29 @@ async def test_what_is_older_than_some_days_is_deleted_at_the_start(
     assert sorted(message for message in caplog.messages if "deleted '" in message) == [
         "transcript.deleted '31 days' of anna by the server: ok",
         "transcript.deleted '400 days' by the server: ok",
+    ]
+
+
+async def test_old_jobs_are_deleted_with_the_transcripts(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "transcribed.trail")
+    now = datetime.now(UTC)  # noqa: TID251 - as what is kept
+    stores = await open_stores(str(file))
+    annas = stores.jobs.of("anna")
+    for days in (31, 1):
+        await annas.add(Job(f"{days} days", "audio://talk.wav", "{}", now), Bounds(10, 10))
+        claim = await stores.jobs.claim("here", now, timedelta(seconds=60))
+        assert claim is not None
+        await stores.jobs.complete(claim, now - timedelta(days=days), JobResult(1.0))
+
+    async def names() -> list[str]:
+        return [job.name for job in (await annas.page(JobQuery())).jobs]
+
+    async with Transcripts(stores.transcripts, keep_days=30, jobs=stores.jobs):
+        await eventually(lambda: _are(names, ["1 days"]))
+    assert [message for message in caplog.messages if "deleted" in message] == [
+        "job.deleted '31 days' of anna by the server: ok"
     ]
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from transcribed.errors import ConfigurationError
 
-NEWEST = "0006"
+NEWEST = "0007"
 """The newest revision."""
 VERSION_TABLE = "transcribed_version"
 _MADE = {
@@ -16,6 +16,7 @@ _MADE = {
     "segment_words": "0001",
     "keys": "0004",
     "key_usage": "0004",
+    "jobs": "0007",
 }
 """The tables of this program, and the revision that creates each."""
 
