@@ -551,16 +551,30 @@ def test_three_hours_are_shown_without_a_long_task(new_page: NewPage) -> None:
     assert not [duration for duration in tasks if duration > 150], tasks
 
 
-def test_axe_finds_nothing_serious(new_page: NewPage, speech: dict[str, Any]) -> None:
+def test_axe_finds_nothing_serious(new_page: NewPage, server: "Server", speech: dict[str, Any]) -> None:
+    stored(server, "axe.wav", "test.wav")
     page = opened(new_page, speech)
 
     def check() -> None:
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
             assert problems(page) == []
 
     page.locator(".segment").first.hover()
     check()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    check()
+    page.keyboard.press("Escape")
+    page.goto("/#/recording/axe.wav")
+    expect(page.get_by_role("button", name="Transcribe")).to_be_visible()
+    check()
+    page.goto("/#/library?q=fellow")
+    expect(page.locator(".hits").first).to_be_visible()
+    check()
+    page.goto("/#/library?tab=recordings")
+    page.get_by_role("searchbox").fill("axe")
+    page.get_by_role("button", name="More: axe.wav").click()
+    expect(page.get_by_role("menuitem", name="Delete")).to_be_visible()
     check()
