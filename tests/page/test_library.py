@@ -288,6 +288,19 @@ def test_what_was_said_is_found_and_its_place_opened(new_page: NewPage, speech: 
     expect(page.get_by_text("Nothing found")).to_be_visible()
 
 
+def test_a_file_of_openais_api_is_not_shown_as_live(new_page: NewPage, server: "Server") -> None:
+    files = {"file": ("sent.wav", (DATA / "test.wav").read_bytes())}
+    server.http.post(
+        "/v1/audio/transcriptions", data={"model": "whisper-1"}, files=files
+    ).raise_for_status()
+    (newest,) = server.http.get("/transcripts?source=openai&limit=1").json()["Transcripts"]
+    page = new_page("/#/library")
+    row = page.locator(f"a.title[href='#/transcript/{newest['SessionId']}']")
+    expect(row).to_have_text("OpenAI's API")
+    row.click()
+    expect(page.get_by_role("heading", name="OpenAI's API, ")).to_be_visible()
+
+
 def test_a_segment_is_corrected_and_the_subtitles_have_it(
     new_page: NewPage, server: "Server", transcribed_recording: Callable[[str, bytes], dict[str, Any]]
 ) -> None:

@@ -8,6 +8,9 @@ const FORMS = { txt: "Text", srt: "Subtitles (SRT)", vtt: "Subtitles for the web
 /** A name without the ending of a file. */
 export const stem = (name) => name.replace(/\.[^.]{1,5}$/, "") || name;
 
+/** What stands for the name of a transcript of no stored recording. */
+export const unnamed = (source) => source === "openai" ? "OpenAI's API" : "Live";
+
 /** When something was, in the reader's way of writing it. */
 export const when = (date) => new Date(date).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 

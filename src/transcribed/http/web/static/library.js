@@ -2,7 +2,7 @@
 import { getJson, ownOwner, part, url } from "./api.js";
 import { deleteLater, deletions, isDeleted } from "./deletion.js";
 import { clock, h, icon } from "./dom.js";
-import { download, downloadItems, menu, renameDialog, stem, when } from "./items.js";
+import { download, downloadItems, menu, renameDialog, stem, unnamed, when } from "./items.js";
 import { changes as signed } from "./keys.js";
 import { cancelUpload, changes, recognise, recognitionOf, recordingHash, retryUpload, uploadAll, uploads } from "./recognition.js";
 import { toast } from "./toast.js";
@@ -213,9 +213,9 @@ class Library {
   }
 
   #transcriptRow(item) {
-    const { SessionId: id, Recording: name, Started, Ended, AudioSeconds, Engine, Excerpts, owner } = item;
+    const { SessionId: id, Recording: name, Source: source, Started, Ended, AudioSeconds, Engine, Excerpts, owner } = item;
     const query = { owner };
-    const title = name ?? "Live";
+    const title = name ?? unnamed(source);
     const link = (time) => `#/transcript/${part(id)}${hashQuery({ t: time, owner })}`;
     const found = this.#text && Excerpts.some(({ Pieces }) => Pieces.some(({ Hit }) => Hit));
     return this.#row(item, {

@@ -3,7 +3,7 @@ import { getJson, part, readableUrl, request } from "./api.js";
 import { tool } from "./appearance.js";
 import { deleteLater } from "./deletion.js";
 import { clock, copy, h, icon } from "./dom.js";
-import { download, downloadItems, menu, stem, when } from "./items.js";
+import { download, downloadItems, menu, stem, unnamed, when } from "./items.js";
 import { Player, SPEEDS } from "./player.js";
 import { forget, recognise, recognitionOf } from "./recognition.js";
 import { Segments } from "./segments.js";
@@ -105,9 +105,9 @@ class TranscriptView {
 
   #showHead() {
     const { title, meta, actions } = this.#parts;
-    const { Started: started, AudioSeconds: heard, LanguageCode: language, Engine: engine } = this.#info ?? {};
+    const { Source: source, Started: started, AudioSeconds: heard, LanguageCode: language, Engine: engine } = this.#info ?? {};
     const name = this.#name;
-    title.textContent = name ?? `Live, ${when(started)}`;
+    title.textContent = name ?? `${unnamed(source)}, ${when(started)}`;
     document.title = `${title.textContent} – transcribed`;
     const length = this.#waveform?.duration || heard;
     meta.textContent = [
