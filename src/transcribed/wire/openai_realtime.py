@@ -19,6 +19,10 @@ from transcribed.options import LONGEST_SILENCE, SHORTEST_SILENCE, Stability
 
 RATE = 24_000
 """The sample rate of `audio/pcm` unless a client says another, in Hz."""
+MOST_UPDATE = 256 * 1024
+"""The most characters of a message that changes the configuration: it is kept, and told again."""
+LANGUAGE_FIELD = "session.audio.input.transcription.language"
+"""The path of the language in the configuration."""
 LOGPROBS = "item.input_audio_transcription.logprobs"
 """The entry of `include` that asks for the log probabilities of words."""
 
@@ -319,9 +323,16 @@ def decode(message: str | bytes) -> ClientEvent:
     event_id = event.get("event_id")
     event_id = event_id if isinstance(event_id, str) else None
     try:
-        return _decoded(event, event_id)
+        decoded = _decoded(event, event_id)
+        if isinstance(decoded, Update) and len(message) > MOST_UPDATE:
+            raise InvalidField(
+                f"The configuration has {len(message)} characters. Send at most {MOST_UPDATE}: shorten the "
+                "prompt or the keywords.",
+                "session",
+            )
     except TranscribedError as error:
         raise BadEvent(error, event_id) from error
+    return decoded
 
 
 def _decoded(event: dict[str, Any], event_id: str | None) -> ClientEvent:

@@ -174,7 +174,7 @@ def _silence(form: _Fields) -> float | None:
     elif text or strategy["type"] is None:
         strategy = {"type": text or "auto"}
     kind, silence = strategy.get("type"), strategy.get(_MS)
-    if kind not in {"auto", _VAD}:
+    if kind not in ("auto", _VAD):
         raise InvalidField(
             f'chunking_strategy has the type {shown(kind)}. Send auto, or {{"type": "{_VAD}"}}.',
             "chunking_strategy",

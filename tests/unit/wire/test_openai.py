@@ -13,10 +13,10 @@ from transcribed.wire.languages import matching, name_of
 from transcribed.wire.openai import chosen_engine, chosen_language
 from transcribed.wire.openai_request import file_request
 from transcribed.wire.openai_transcripts import END, FileTranscript
-from transcribed.wire.prompt import MOST_PHRASES, phrases_of
+from transcribed.wire.prompt import MOST_PHRASES, MOST_READ, phrases_of
 
 MODEL = ("model", "whisper-1")
-UNFIT: tuple[object, ...] = (-1, "soon", [], math.nan, 10**400)
+UNFIT: tuple[object, ...] = (-1, "soon", [], {}, math.nan, 10**400)
 PLAIN = Capabilities("moonshine", ("en-US",), models=("base-en", "tiny-en"))
 ABLE = Capabilities(
     "amazon",
@@ -69,6 +69,8 @@ def test_names_of_lists_may_have_brackets(brackets: str) -> None:
         ([MODEL, ("timestamp_granularities[]", "letter")], "timestamp_granularities", "word or segment"),
         ([MODEL, ("chunking_strategy", "never")], "chunking_strategy", "auto"),
         ([MODEL, ("chunking_strategy", '{"type": ')], "chunking_strategy", "auto"),
+        ([MODEL, ("chunking_strategy", '{"type": ["auto"]}')], "chunking_strategy", "auto"),
+        ([MODEL, ("chunking_strategy", '{"type": {}}')], "chunking_strategy", "auto"),
         ([MODEL, ("chunking_strategy[type]", "semantic_vad")], "chunking_strategy", "server_vad"),
         *(
             (
@@ -222,6 +224,15 @@ def test_keywords_are_phrases_as_they_are() -> None:
 
 def test_there_are_not_too_many_phrases() -> None:
     assert len(phrases_of(",".join(f"Name{number}" for number in range(5 * MOST_PHRASES)))) == MOST_PHRASES
+
+
+def test_the_beginning_of_a_long_prompt_and_of_many_keywords_is_read() -> None:
+    assert phrases_of("word " * MOST_READ + "Siobhan") == ()
+    assert phrases_of(f"We met Siobhan. {'word ' * MOST_READ}") == (Phrase("Siobhan"),)
+    assert phrases_of("", ["x" * (MOST_READ - 10), "read", "not read"]) == (Phrase("read"),)
+    keywords = iter([f"word {number}" for number in range(3 * MOST_PHRASES)])
+    assert len(phrases_of("", keywords)) == MOST_PHRASES
+    assert next(keywords) == f"word {MOST_PHRASES + 1}"
 
 
 # --- Responses

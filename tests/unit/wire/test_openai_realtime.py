@@ -13,6 +13,7 @@ from transcribed.errors import InvalidField
 from transcribed.options import Stability
 from transcribed.wire.openai import openai_error
 from transcribed.wire.openai_realtime import (
+    MOST_UPDATE,
     Append,
     BadEvent,
     Clear,
@@ -211,6 +212,12 @@ def test_client_events() -> None:
             "invalid_value",
             "session.type",
             "transcription",
+        ),
+        (
+            json.dumps({"type": "session.update", "session": {"include": ["x" * MOST_UPDATE]}}),
+            "invalid_value",
+            "session",
+            "at most",
         ),
     ],
 )
