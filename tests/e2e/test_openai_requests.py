@@ -125,6 +125,13 @@ def test_n8n_tries_its_credentials(server: "Server") -> None:
     assert answer.json()["object"] == "list"
 
 
+@pytest.mark.parametrize("name", ["openai/whisper-large-v3", "openai%2Fwhisper-large-v3"])
+def test_models_with_a_slash_in_their_names_are_looked_up(server: "Server", name: str) -> None:
+    answer = server.http.get(f"/v1/models/{name}", headers=BEARER)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "model_not_found"
+
+
 @pytest.mark.parametrize("language", ["en", "en-US", ""])
 def test_home_assistant_posts(server: "Server", sentence: bytes, language: str) -> None:
     """The integration openai_stt: its fields follow the file."""

@@ -32,7 +32,7 @@ MOST_PARTS = 1000
 """The most fields of a form: each item of a list is one."""
 MOST_FIELD_BYTES = 256 * 1024
 """The most bytes of all fields together that are kept."""
-MOST_BESIDE = 8 * 1024 * 1024
+MOST_BESIDE = 16 * 1024 * 1024
 """The most bytes of a form that do not belong to its file; unused fields, as of voices, have megabytes."""
 _PIECE_BYTES = 256 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

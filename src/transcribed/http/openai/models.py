@@ -25,7 +25,7 @@ def router(capabilities: Callable[[], Sequence[Capabilities]]) -> APIRouter:
         """The engines and models that are loaded; the first is the default."""
         return wire.Models(data=[wire.Model(id=name, created=created) for name in names()])
 
-    @routes.get("/{model}", summary="One model")
+    @routes.get("/{model:path}", summary="One model")
     async def model(model: str, _: Reader) -> wire.Model:
         """A loaded engine or model. Requests may name any other, too, and get the default."""
         known = names()
