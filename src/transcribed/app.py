@@ -146,7 +146,7 @@ class Application:
         front = AmazonFront(self._transcription, limits)
         self.asgi.include_router(amazon.router(front, self._relays))
         self.asgi.include_router(openai_models.router(self._capabilities))
-        self.asgi.include_router(client_secrets.router(self.access_keys))
+        self.asgi.include_router(client_secrets.router(self.access_keys, self._capabilities))
         self.asgi.include_router(
             openai_transcriptions.router(self._transcription, self._capabilities, settings.max_upload_bytes)
         )

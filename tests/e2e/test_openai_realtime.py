@@ -2,20 +2,30 @@
 
 import base64
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import pytest
+from amazon_client import KEY
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from native_client import decoded, heard
 from properties import SHARED_FIXTURES
+from pydantic import SecretStr
 from realtime_client import AT_16_KHZ, BY_COMMIT, COMPLETED, DELTA, FAILED, WAIT, RealtimeClient, realtime
 from websockets.exceptions import ConnectionClosed
+
+from transcribed.clock import utc_now
+from transcribed.principal import Role
+from transcribed.service.key_file import AccessKey
+from transcribed.service.tokens import make_token
+from transcribed.wire.openai_realtime import LANGUAGE_FIELD
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -399,6 +409,21 @@ def test_an_engine_that_fails_fails_its_item_and_the_session_goes_on(
         client.until(COMPLETED)
 
 
+def test_what_was_said_when_the_server_stops_is_an_item(
+    tmp_path: Path, run_server: "Callable[..., AbstractContextManager[Server]]"
+) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"events": [{"at": 0.2, "text": "without a final"}]}))
+    with run_server("--engine", "scripted", "--script", str(script)) as server, realtime(server) as client:
+        client.append(SECOND)
+        client.until("input_audio_buffer.speech_started")
+        server.process.send_signal(signal.SIGTERM)
+        client.until("conversation.item.done")
+        client.contract.check_end()
+        assert _closed(client) == 1001
+        assert server.process.wait(WAIT) == 0
+
+
 # --- Keys
 
 
@@ -462,6 +487,7 @@ def test_a_client_secret_in_the_shape_of_the_beta(guarded: "Server") -> None:
         ('{"expires_after": {"seconds": 5}}', "expires_after.seconds"),
         ('{"session": {"type": "realtime"}}', "session.type"),
         ('{"session": {"audio": {"input": {"turn_detection": 5}}}}', "session.audio.input.turn_detection"),
+        ('{"session": {"audio": {"input": {"transcription": {"language": "xx"}}}}}', LANGUAGE_FIELD),
         (
             '{"session": {"audio": {"input": {"transcription": {"prompt": "%s"}}}}}' % ("x" * 5_000),
             "session",
@@ -472,6 +498,21 @@ def test_a_client_secret_that_cannot_be_made(guarded: "Server", body: str, param
     answer = guarded.http.post("/v1/realtime/client_secrets", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
+
+
+def test_a_client_secret_of_another_server_may_ask_for_what_this_one_cannot_do(guarded: "Server") -> None:
+    secret = guarded.http.headers["authorization"].split()[1]
+    key = AccessKey(KEY, SecretStr(secret), KEY)
+    session = _input(transcription={"language": "xx"}, turn_detection=None)
+    token = make_token(key, Role.TRANSCRIBE, utc_now() + timedelta(minutes=1), session)
+    with realtime(guarded, headers={"Authorization": f"Bearer ek_{token}"}) as client:
+        client.append(SECOND)
+        assert client.error()["param"] == LANGUAGE_FIELD
+        client.update(_input(transcription={"language": "en"}))
+        client.append(SECOND)
+        client.commit()
+        assert client.completed() == ["first second"]
+        assert client.contract.kinds.count("error") == 1
 
 
 def test_a_session_is_one_transcript(server: "Server", speech: bytes) -> None:

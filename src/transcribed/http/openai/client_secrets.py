@@ -2,19 +2,21 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
-from transcribed.errors import BadRequest, InvalidField
+from transcribed.errors import BadRequest, InvalidField, Unavailable
 from transcribed.http.access import Transcriber
 from transcribed.http.authentication import Caller
 from transcribed.http.body import small_body
+from transcribed.options import Capabilities
 from transcribed.service.access_keys import AccessKeys
-from transcribed.wire.openai import PREFIX
-from transcribed.wire.openai_realtime import SessionConfig, session_changes
+from transcribed.wire.openai import PREFIX, chosen_engine, chosen_language
+from transcribed.wire.openai_realtime import LANGUAGE_FIELD, SessionConfig, session_changes
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 10, 7200
 """The least and the greatest validity of a client secret, as at OpenAI."""
@@ -43,9 +45,17 @@ class ClientSecret(BaseModel):
     session: dict[str, Any]
 
 
-def router(keys: AccessKeys) -> APIRouter:
-    """The routes."""
+def router(keys: AccessKeys, capabilities: Callable[[], Sequence[Capabilities]]) -> APIRouter:
+    """The routes. `capabilities` are those of the engines, the default first; it may raise Unavailable."""
     routes = APIRouter(prefix=f"{PREFIX}/realtime", tags=["OpenAI"])
+
+    def configured(changes: Mapping[str, Any]) -> SessionConfig:
+        config = SessionConfig().updated(session_changes(changes))
+        asked = config.audio.input.transcription
+        with suppress(Unavailable):
+            can, _ = chosen_engine(asked.model, capabilities())
+            chosen_language(asked.language, can, LANGUAGE_FIELD)
+        return config
 
     @routes.post(
         "/client_secrets",
@@ -56,7 +66,7 @@ def router(keys: AccessKeys) -> APIRouter:
         """A secret that opens realtime sessions with the configuration of the request, for some minutes."""
         body = _parsed(await _json(request))
         seconds = USUAL_SECONDS if body.expires_after is None else body.expires_after.seconds
-        config = SessionConfig().updated(session_changes(body.session or {}))
+        config = configured(body.session or {})
         value, expires_at = _made(keys, request, response, config, seconds)
         return ClientSecret(value=value, expires_at=expires_at, session=_shown(config, beta=False))
 
@@ -67,7 +77,7 @@ def router(keys: AccessKeys) -> APIRouter:
     )
     async def transcription_session(_: Transcriber, request: Request, response: Response) -> dict[str, Any]:
         """The same in the shape of the API's beta; the secret is `client_secret.value`."""
-        config = SessionConfig().updated(session_changes(await _json(request)))
+        config = configured(await _json(request))
         value, expires_at = _made(keys, request, response, config, BETA_SECONDS)
         return _shown(config, beta=True) | {"client_secret": {"value": value, "expires_at": expires_at}}
 

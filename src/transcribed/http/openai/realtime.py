@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 
 from transcribed.audio.formats import InputFormat
 from transcribed.errors import (
+    BadRequest,
     Disconnected,
     ExpiredToken,
     LimitExceeded,
@@ -39,6 +40,7 @@ from transcribed.wire.audio import AudioChunk, Flush
 from transcribed.wire.languages import matching
 from transcribed.wire.openai_items import Items, ServerEvent, Turns, error_event
 from transcribed.wire.openai_realtime import (
+    LANGUAGE_FIELD,
     RATE,
     Append,
     BadEvent,
@@ -50,7 +52,6 @@ from transcribed.wire.openai_realtime import (
 )
 from transcribed.wire.prompt import phrases_of
 
-_LANGUAGE = "session.audio.input.transcription.language"
 _BETA_HEADER, _BETA_PROTOCOL = "realtime=v1", "openai-beta.realtime-v1"
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """Seconds before audio is tried again after a failure."""
@@ -186,7 +187,8 @@ class RealtimeConversation(Conversation[Request, ServerEvent]):
             speech_events=config.has_turns,
             endpoint_silence=config.endpoint_silence if can.endpoint_silence else None,
             speech_threshold=config.speech_threshold if can.speech_threshold else None,
-            language=wire.chosen_language(asked.language, can, _LANGUAGE) or _first(asked.languages, can),
+            language=wire.chosen_language(asked.language, can, LANGUAGE_FIELD)
+            or _first(asked.languages, can),
             phrases=phrases_of(asked.prompt or "", asked.keywords or ()) if can.phrases else (),
         )
         return TranscriptionRequest(
@@ -213,7 +215,8 @@ class RealtimeConversation(Conversation[Request, ServerEvent]):
             except (Disconnected, ExpiredToken, LimitExceeded, Stopping):
                 raise
             except TranscribedError as error:
-                if error is audio.error:
+                # Audio that the configuration does not allow would hold up the update that mends it.
+                if error is audio.error or (isinstance(error, BadRequest) and audio.is_unheard):
                     raise
                 log_hidden(error)
                 for event in self._items.fail(self._timeline.seconds, with_request_id(error)):
@@ -224,12 +227,20 @@ class RealtimeConversation(Conversation[Request, ServerEvent]):
     async def _heard(self, audio: "_Audio") -> AsyncGenerator[ServerEvent, None]:
         """The events of one stream, up to the end of its audio, or to a pause that is too long for it."""
         opening = self._transcription.open_live(self._request(self._config), self._timeline)
-        async with opening as live, aclosing(live.events(audio)) as events:
-            async for event in events:
-                for told in self._items.on(event):
-                    yield told
+        broken: TranscribedError | None = None
+        try:
+            async with opening as live, aclosing(live.events(audio)) as events:
+                async for event in events:
+                    for told in self._items.on(event):
+                        yield told
+        except TranscribedError as error:
+            if error is not audio.error:
+                raise
+            broken = error  # The server stops, perhaps: a speech that was committed is complete.
         for told in self._items.end(self._timeline.seconds):
             yield told
+        if broken is not None:
+            raise broken
         if not audio.ended:
             self._items.let_go(self._timeline.seconds)
 
@@ -251,6 +262,11 @@ class _Audio:
         self._next: bytes | Flush | None = None
         self.ended = False
         self.error: TranscribedError | None = None
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether a stream that has been opened for this audio has taken nothing of it."""
+        return self._next is not None
 
     async def has_more(self) -> bool:
         """Wait for more audio; False at the end."""
