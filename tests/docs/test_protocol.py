@@ -61,7 +61,7 @@ def _routes(router: Any) -> Iterator[tuple[str, str]]:
             yield "WebSocket", route.path
         elif isinstance(route, APIRoute) or getattr(route, "path", "") == amazon.HTTP_PATH:
             assert isinstance(route, Route)
-            yield from ((method, route.path) for method in route.methods)
+            yield from ((method, route.path_format) for method in route.methods)
         # FastAPI keeps an included router as a route that holds it.
         elif (included := getattr(route, "original_router", None)) is not None:
             yield from _routes(included)

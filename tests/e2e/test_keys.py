@@ -118,7 +118,7 @@ def doors_of(router: Any) -> Iterator[str]:
             methods = set(route.methods or ())
             # Starlette's own routes answer HEAD as GET.
             methods -= {"HEAD"} if type(route) is Route else set()
-            yield from (f"{method} {route.path}" for method in methods)
+            yield from (f"{method} {route.path_format}" for method in methods)
 
 
 def test_every_door_has_its_row(tmp_path: Path) -> None:
