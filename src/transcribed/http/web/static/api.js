@@ -1,16 +1,19 @@
 /** Requests to this server: with the key of the session, and with errors that say what to do. */
 import { key, signIn } from "./keys.js";
 
+const WANTS_KEY = "This server asks for an access key.";
+const TOKEN_SECONDS = 3600;
+
 /** The address under which the server is reached, with a slash at its end. */
 export const base = new URL("..", import.meta.url);
 
 /** A request that failed. `status` is 0 if the server did not answer at all. */
 export class ApiError extends Error {
-  constructor(message, status = 0, retryAfter = null) {
+  name = "ApiError";
+
+  constructor(message, status = 0) {
     super(message);
-    this.name = "ApiError";
     this.status = status;
-    this.retryAfter = retryAfter;
   }
 }
 
@@ -19,7 +22,7 @@ export function url(path, query = {}) {
   const address = new URL(path.replace(/^\//, ""), base);
   for (const [name, value] of Object.entries(query)) {
     // The owner of what was made without keys has an empty name.
-    if (value !== undefined && value !== null && (value !== "" || name === "owner")) address.searchParams.set(name, value);
+    if ((value ?? "") !== "" || (name === "owner" && value === "")) address.searchParams.set(name, value);
   }
   return address;
 }
@@ -34,27 +37,31 @@ const authorization = () => (key() ? { Authorization: `Bearer ${key()}` } : {});
  * wants a key has it asked for, once, unless `quiet`. Resolves to the Response; rejects with an ApiError.
  */
 export async function request(path, { query, json, quiet = false, headers = {}, ...rest } = {}) {
+  const content = json === undefined ? {} : { body: JSON.stringify(json) };
+  const type = json === undefined ? {} : { "Content-Type": "application/json" };
   const send = async () => {
-    const own = json === undefined ? {} : { "Content-Type": "application/json" };
-    const body = json === undefined ? rest.body : JSON.stringify(json);
     try {
-      return await fetch(url(path, query), { ...rest, body, headers: { ...authorization(), ...own, ...headers } });
+      return await fetch(url(path, query), { ...rest, ...content, headers: { ...authorization(), ...type, ...headers } });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new ApiError("The server does not answer. Is it running, and are you connected?");
     }
   };
   let answer = await send();
-  if (answer.status === 401 && !quiet && (await signIn("This server asks for an access key."))) answer = await send();
-  if (!answer.ok && answer.status !== 304) throw await problem(answer);
+  if (answer.status === 401 && !quiet && (await signIn(WANTS_KEY))) answer = await send();
+  if (!answer.ok) throw problem(answer.status, await answer.text());
   return answer;
 }
 
-async function problem(answer) {
-  const body = await answer.json().catch(() => null);
-  const retry = Number(answer.headers.get("Retry-After"));
-  const text = typeof body?.detail === "string" ? body.detail : `The server answered ${answer.status} ${answer.statusText}.`;
-  return new ApiError(text, answer.status, retry > 0 ? retry : null);
+/** The error that a response's body tells. */
+function problem(status, body) {
+  let detail = null;
+  try {
+    ({ detail } = JSON.parse(body));
+  } catch {
+    // A proxy answered, and not with JSON.
+  }
+  return new ApiError(detail ?? `The server answered ${status}.`, status);
 }
 
 /** The JSON of a GET request. */
@@ -82,23 +89,15 @@ export async function upload(file, { name = file.name, onprogress = () => {}, si
       sending.send(form);
     });
   let done = await send();
-  if (done.status === 401 && (await signIn("This server asks for an access key."))) done = await send();
-  let body = null;
-  try {
-    body = JSON.parse(done.responseText);
-  } catch {
-    // A proxy answered, and not with JSON.
-  }
-  if (done.status !== 200) {
-    throw new ApiError(body?.detail || `The server answered ${done.status}.`, done.status);
-  }
-  return body;
+  if (done.status === 401 && (await signIn(WANTS_KEY))) done = await send();
+  if (done.status !== 200) throw problem(done.status, done.responseText);
+  return JSON.parse(done.responseText);
 }
 
 /** The address of a WebSocket. The key is not in it: see `protocols`. */
 export function socketUrl(path, query = {}) {
   const address = url(path, query);
-  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  address.protocol = address.protocol.replace("http", "ws");
   return address;
 }
 
@@ -115,43 +114,39 @@ const copies = new Map(); // From an address to that of a copy in this browser.
 export async function readableUrl(path, query = {}) {
   const address = url(path, query);
   if (!key()) return address.href;
-  const text = await readingToken();
-  if (!text || (query.owner !== undefined && query.owner !== claims(text)?.sub)) return copied(path, query);
-  address.searchParams.set("access_token", text);
+  if (token?.of !== key() || token.until < Date.now()) await makeToken();
+  if (!token.text || (query.owner ?? token.owner) !== token.owner) return copied(address.href, await request(path, { query }));
+  address.searchParams.set("access_token", token.text);
   return address.href;
 }
 
-async function readingToken() {
+async function makeToken() {
   const of = key();
-  if (token?.of === of && token.until > Date.now()) return token.text;
   let text;
   try {
-    const answer = await request("tokens", { method: "POST", json: { seconds: 3600, role: "read" } });
+    const answer = await request("tokens", { method: "POST", json: { seconds: TOKEN_SECONDS, role: "read" } });
     text = (await answer.json()).token;
   } catch (error) {
     if (error.status !== 403) throw error;
     // Who signed in with a token cannot make another one, and addresses are not for those that do more than read.
-    text = claims(of)?.role === "read" ? of : null;
+    text = claims(of).role === "read" ? of : null;
   }
-  token = { of, until: Date.now() + 0.8 * 3600 * 1000, text };
-  return text;
+  token = { of, text, owner: text && claims(text).sub, until: Date.now() + 800 * TOKEN_SECONDS };
 }
 
-/** What a token says of its bearer: the owner `sub`, and the `role`. Null if it is none. */
+/** What a token says of its bearer: the owner `sub`, and the `role`. */
 function claims(text) {
   try {
     const bytes = atob(text.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
     return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (letter) => letter.charCodeAt(0))));
   } catch {
-    return null;
+    return {};
   }
 }
 
-async function copied(path, query) {
-  const content = await (await request(path, { query })).blob();
-  const { href } = url(path, query);
+async function copied(href, answer) {
   URL.revokeObjectURL(copies.get(href));
-  copies.set(href, URL.createObjectURL(content));
+  copies.set(href, URL.createObjectURL(await answer.blob()));
   return copies.get(href);
 }
 

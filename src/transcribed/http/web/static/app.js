@@ -1,6 +1,5 @@
-/** The shell: shows the part of the page that the address names, the state of the server, and the theme. */
+/** The shell: shows the part of the page that the address names, the state of the server, and the sign-in. */
 import { base, getJson } from "./api.js";
-import { themeSwitch } from "./appearance.js";
 import { h } from "./dom.js";
 import { changes, key, signIn, signOut } from "./keys.js";
 import { toast } from "./toast.js";
@@ -12,51 +11,40 @@ const ROUTES = {
   transcript: { module: "./transcript.js", title: "Transcript", member: "id", within: "library" },
   recording: { module: "./transcript.js", title: "Recording", member: "name", within: "library" },
 };
-const HEALTH_SECONDS = 10;
+const HEALTH_MS = 10_000;
+const AWAY_MS = 3000;
+
+const main = document.getElementById("main");
+const state = document.getElementById("server-state");
+const away = document.getElementById("away");
+const signing = document.getElementById("sign-in");
 
 // --- The parts
 
-/** What `#/transcript/ID?t=12` names: the route, its parameters and the query. */
-function place(hash) {
-  const [path, search = ""] = hash.replace(/^#\/?/, "").split("?");
-  const [first, ...rest] = path.split("/");
-  const route = Object.hasOwn(ROUTES, first) ? first : "listen";
-  const parameters = { route, query: new URLSearchParams(search) };
-  const { member } = ROUTES[route];
-  if (member) parameters[member] = decoded(rest.join("/"));
-  return parameters;
-}
-
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-const main = document.getElementById("main");
 let unmount = null;
 let shown = 0;
 
+/** Show what an address such as `#/transcript/ID?t=12` names. */
 async function show() {
-  const parameters = place(location.hash);
-  const { module, title, within } = ROUTES[parameters.route];
   const number = ++shown;
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [first, ...rest] = path.split("/");
+  const name = Object.hasOwn(ROUTES, first) ? first : "listen";
+  const { module, title, member, within = name } = ROUTES[name];
   const root = h("div", { class: "view" });
   await leave();
   if (number !== shown) return;
-  for (const link of document.querySelectorAll("nav a[data-route]")) {
-    const current = link.dataset.route === (within ?? parameters.route);
-    link.toggleAttribute("data-current", current);
-    if (current) link.setAttribute("aria-current", "page");
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#/${within}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.body.dataset.view = parameters.route;
+  document.body.dataset.view = name;
   document.title = `${title} – transcribed`;
   main.replaceChildren(root);
   let mounted;
   try {
+    const parameters = { query: new URLSearchParams(query) };
+    if (member) parameters[member] = decodeURIComponent(rest.join("/"));
     mounted = await (await import(module)).mount(root, parameters);
   } catch (error) {
     console.warn(error);
@@ -85,12 +73,6 @@ async function leave() {
   }
 }
 
-// The address keeps the part of the page that is shown.
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  main.focus();
-});
-
 addEventListener("hashchange", () => {
   main.focus({ preventScroll: true });
   show();
@@ -105,8 +87,6 @@ addEventListener("keydown", async (event) => {
 
 // --- The server
 
-const state = document.getElementById("server-state");
-const away = document.getElementById("away");
 let checking = 0;
 
 /** Screen readers say again what is written again. */
@@ -116,33 +96,26 @@ function write(element, text) {
 
 async function check() {
   clearTimeout(checking);
+  let now = "away";
+  let title = "";
   try {
-    const health = await getJson("health", { quiet: true, signal: AbortSignal.timeout(5000) });
+    const { status, streams, places, version } = await getJson("health", { quiet: true, signal: AbortSignal.timeout(5000) });
+    now = status === "ready" && places > 0 && streams >= places ? "full" : status;
+    title = `${streams} of ${places ?? "?"} places in use. Version ${version}.`;
     away.hidden = true;
-    const words = {
-      starting: "Starting…",
-      stopping: "Stopping…",
-      ready: health.places > 0 && health.streams >= health.places ? "Full" : "Ready",
-    };
-    const text = words[health.status] ?? health.status;
-    write(state, text);
-    state.dataset.state = text.replace("…", "").toLowerCase();
-    state.title = `${health.streams} of ${health.places ?? "?"} places in use. Version ${health.version}.`;
   } catch {
-    write(state, "Away");
-    state.dataset.state = "away";
-    state.removeAttribute("title");
     away.hidden = false;
     write(away, `The server at ${base.host} does not answer. Trying again every few seconds; nothing that is shown here is lost.`);
   }
-  checking = setTimeout(check, HEALTH_SECONDS * (away.hidden ? 1000 : 300));
+  write(state, now[0].toUpperCase() + now.slice(1));
+  state.dataset.state = now;
+  state.title = title;
+  checking = setTimeout(check, now === "away" ? AWAY_MS : HEALTH_MS);
 }
 
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(checking) : check()));
 
 // --- The key
-
-const signing = document.getElementById("sign-in");
 
 function showKey() {
   signing.textContent = key() ? "Sign out" : "Sign in";
@@ -150,15 +123,9 @@ function showKey() {
 }
 
 signing.addEventListener("click", () => {
-  if (key()) {
-    signOut();
-    try {
-      sessionStorage.removeItem("captions");
-    } catch {
-      // Storage is denied: nothing was kept.
-    }
-    location.reload();
-  } else signIn();
+  if (!key()) return signIn();
+  signOut();
+  location.reload();
 });
 changes.addEventListener("change", showKey);
 
@@ -172,7 +139,6 @@ async function askForKey() {
   }
 }
 
-themeSwitch(document.getElementById("theme"));
 showKey();
 show();
 check();

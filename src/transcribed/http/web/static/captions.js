@@ -1,40 +1,33 @@
 /** Captions: finals in lines with their times, and the words of the open segment below them. */
-import { clock, h, icon } from "./dom.js";
+import { clock, copy, h, icon, tool } from "./dom.js";
+import { toast } from "./toast.js";
 
-const AT_THE_END = 48;
+const AT_THE_END = 48; // Pixels.
 const ANNOUNCE_MS = 1500;
 const COVERED = 0.3;
 const SETTLED_AFTER = 1;
 
 /**
- * Tells the words of a segment that are settled from those that may still change. Where the server promises
- * it (`Stable`), that counts; otherwise a word is settled once it and all before it have stayed the same
- * for a second of speech. Returns a function from a result to `[settled, unsettled]`.
+ * Tells the words of a segment that are settled from those that may still change: a word is settled once it and
+ * all before it have stayed the same for a second of speech. Returns a function from a result to `[settled, unsettled]`.
  */
-export function settling() {
+function settling() {
   let words = []; // Of each word its content, and the time since which it has been there.
-  return (result) => {
-    const [{ Transcript: text, Items: items = [] }] = result.Alternatives;
-    if (!result.IsPartial) return [text, ""];
-    const now = result.EndTime;
+  return ({ IsPartial, EndTime: now, Alternatives: [{ Transcript: text, Items: items = [] }] }) => {
+    if (!IsPartial) return [text, ""];
     let same = true;
     words = items.map(({ Content: content }, index) => {
       same &&= words[index]?.content === content;
       return same ? words[index] : { content, since: now };
     });
-    const promised = items.some((item) => "Stable" in item);
     let settled = "";
-    for (const [index, item] of items.entries()) {
-      const stays = promised ? item.Stable : index < items.length - 1 && now - words[index].since >= SETTLED_AFTER;
-      if (!stays) break;
-      settled += (settled && item.Type === "pronunciation" ? " " : "") + item.Content;
+    for (const [index, { Type, Content }] of items.slice(0, -1).entries()) {
+      if (now - words[index].since < SETTLED_AFTER) break;
+      settled += (settled && Type === "pronunciation" ? " " : "") + Content;
     }
     return text.startsWith(settled) ? [settled, text.slice(settled.length)] : ["", text];
   };
 }
-
-/** The time of the first word of a result, in seconds. */
-const begins = (result) => result.Alternatives[0].Items?.[0]?.StartTime ?? result.StartTime;
 
 /**
  * Make captions. `label` names them to screen readers. `placeholder` is shown while there are none.
@@ -43,41 +36,20 @@ const begins = (result) => result.Alternatives[0].Items?.[0]?.StartTime ?? resul
 export function createCaptions({ label = "Captions", placeholder = null } = {}) {
   const lines = h("div", { class: "lines" });
   // Screen readers are told finals only, and several at once where they come fast.
-  const announcer = h("div", { class: "visually-hidden", role: "log", "aria-live": "polite", "aria-label": `${label}, as they are settled` });
+  const announcer = h("div", { class: "visually-hidden", role: "log", "aria-label": `${label}, as they are settled` });
   const scroller = h("div", { class: "scroller", tabIndex: 0, role: "region", "aria-label": label }, placeholder, lines);
-  const latest = h(
-    "button",
-    { class: "button latest", type: "button", hidden: true, onclick: () => follow(true) },
-    icon("down"),
-    "Latest words",
-  );
+  const latest = h("button", { class: "button latest", type: "button", hidden: true, onclick: () => follow(true) }, icon("down"), "Latest words");
   const element = h("section", { class: "captions" }, scroller, latest, announcer);
 
-  const finals = new Map(); // From the id of a result to its line.
-  const texts = []; // [seconds, text] of each final, in the order of the lines.
-  let open = null; // The line of the segment that is being spoken.
-  let stale = null; // The line of a segment whose session was lost: shown until its speech has been heard again.
+  // --- The end stays in view
+
   let following = true;
   let lastTop = 0;
-  let scheduled = false;
-  let toAnnounce = [];
-  let announcing = 0;
 
   function follow(now) {
     following = now;
     latest.hidden = now;
-    if (now) stick();
-  }
-
-  function stick() {
-    if (!following || scheduled) return;
-    scheduled = true;
-    requestAnimationFrame(() => {
-      scheduled = false;
-      if (!following) return;
-      scroller.scrollTop = scroller.scrollHeight;
-      lastTop = scroller.scrollTop;
-    });
+    if (now) scroller.scrollTop = scroller.scrollHeight;
   }
 
   scroller.addEventListener("scroll", () => {
@@ -86,148 +58,153 @@ export function createCaptions({ label = "Captions", placeholder = null } = {}) 
     else if (scroller.scrollTop < lastTop) follow(false);
     lastTop = scroller.scrollTop;
   }, { passive: true });
-  new ResizeObserver(stick).observe(scroller);
+  const sizes = new ResizeObserver(() => following && follow(true));
+  sizes.observe(scroller);
+  sizes.observe(lines);
+
+  // --- Lines
+
+  const finals = []; // [seconds, text] of each, in the order of the lines.
+  const ended = new Set(); // The ids of their results.
+  let open = null; // The line of the segment that is being spoken.
+  let stale = null; // The line of a segment whose session was lost: shown until its speech has been heard again.
+  let toAnnounce = [];
 
   function line(seconds) {
-    const time = h("time", { class: "at" }, clock(seconds));
-    const settled = h("span", { class: "settled" });
-    const unsettled = h("span", { class: "unsettled" });
+    const time = h("time", { class: "at" });
+    const [settled, unsettled] = [h("span", { class: "settled" }), h("span", { class: "unsettled" })];
     const row = h("p", { class: "line open" }, time, h("span", { class: "said" }, settled, unsettled));
-    return { row, time, settled, unsettled, seconds, end: 0, parts: settling() };
+    const entry = { row, time, settled, unsettled, end: 0, parts: settling() };
+    begin(entry, seconds);
+    return entry;
   }
 
-  function write(entry, [settled, unsettled]) {
-    if (entry.settled.textContent !== settled) entry.settled.textContent = settled;
-    if (entry.unsettled.textContent !== unsettled) entry.unsettled.textContent = unsettled;
+  function begin(entry, seconds) {
+    entry.seconds = seconds;
+    write(entry.time, clock(seconds));
   }
 
-  function announce(text) {
-    toAnnounce.push(text);
-    announcing ||= setTimeout(() => {
-      announcing = 0;
-      announcer.append(h("p", {}, toAnnounce.join(" ")));
-      toAnnounce = [];
-      while (announcer.children.length > 3) announcer.firstElementChild.remove();
-    }, ANNOUNCE_MS);
+  // What is written again is laid out again.
+  function write(part, text) {
+    if (part.textContent !== text) part.textContent = text;
   }
 
-  function place(entry) {
-    if (stale) lines.insertBefore(entry.row, stale.row);
-    else lines.append(entry.row);
-    if (placeholder) placeholder.hidden = true;
+  function say(entry, [settled, unsettled]) {
+    write(entry.settled, settled);
+    write(entry.unsettled, unsettled);
   }
 
-  function dropCovered(end) {
-    if (!stale || end < stale.end - COVERED) return;
-    stale.row.remove();
+  function put(row) {
+    lines.insertBefore(row, (open?.row.isConnected ? open.row : stale?.row) ?? null);
+  }
+
+  function settle(entry, text = entry.settled.textContent + entry.unsettled.textContent) {
+    say(entry, [text, ""]);
+    entry.row.classList.remove("open");
+    finals.push([entry.seconds, text]);
+  }
+
+  function settleStale() {
+    if (stale) settle(stale);
     stale = null;
   }
 
-  function settle(entry, text) {
-    write(entry, [text, ""]);
-    entry.row.classList.remove("open", "stale");
-    texts.push([entry.seconds, text]);
+  function announce(text) {
+    if (toAnnounce.push(text) > 1) return;
+    setTimeout(() => {
+      announcer.append(h("p", {}, toAnnounce.join(" ")));
+      toAnnounce = [];
+      if (announcer.children.length > 3) announcer.firstElementChild.remove();
+    }, ANNOUNCE_MS);
   }
 
-  const api = {
+  /** The session of the open segment is lost. Its words stay until the same speech is heard again. */
+  function interrupted() {
+    if (open?.row.isConnected) {
+      settleStale();
+      stale = open;
+    }
+    open = null;
+  }
+
+  // --- What can be done with them
+
+  const text = () => [...lines.querySelectorAll(".said")].map((said) => said.textContent).join("\n");
+
+  const enlarge = () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen());
+  const large = document.fullscreenEnabled && tool("large", "Large type, for a room", enlarge);
+  const copying = tool("copy", "Copy the text", async () => {
+    toast((await copy(text())) ? "The text is copied." : "The browser did not allow the copy.");
+  });
+
+  return {
     element,
-    scroller,
+    /** Buttons for a toolbar. */
+    tools: [large, copying],
+    interrupted,
+    follow: () => follow(true),
     /** Show a result, whose times begin `offset` seconds after those of the captions. */
     result(result, offset = 0) {
-      const id = result.ResultId;
-      const known = finals.get(id);
-      const text = result.Alternatives[0].Transcript;
-      if (known) {
-        if (!result.IsPartial) write(known, [text, ""]);
-        return;
-      }
-      if (!open || open.id !== id) {
-        if (open && text) api.interrupted();
-        if (!open) {
-          open = line(begins(result) + offset);
-          open.id = id;
-        }
-      }
-      open.end = result.EndTime + offset;
+      const { ResultId: id, IsPartial, Alternatives: [{ Transcript: text, Items: [first] = [] }] } = result;
+      const seconds = offset + (first?.StartTime ?? result.StartTime);
+      const end = offset + result.EndTime;
+      if (ended.has(id)) return;
+      if (open && open.id !== id) interrupted();
+      open ??= line(seconds);
+      Object.assign(open, { id, end });
       if (text) {
-        open.seconds = begins(result) + offset;
-        const at = clock(open.seconds);
-        if (open.time.textContent !== at) open.time.textContent = at;
-        if (!open.row.isConnected) place(open);
+        begin(open, seconds);
+        if (!open.row.isConnected) put(open.row);
       }
-      if (result.IsPartial) write(open, open.parts(result));
+      if (IsPartial) say(open, open.parts(result));
       else {
         if (text) {
           settle(open, text);
-          finals.set(id, open);
+          ended.add(id);
           announce(text);
         } else open.row.remove();
         open = null;
       }
-      dropCovered(result.EndTime + offset);
-      stick();
+      if (stale && end >= stale.end - COVERED) {
+        stale.row.remove();
+        stale = null;
+      }
     },
     /** Another session begins with the sound at `seconds`: lost words of before that are not heard again. */
     resumed(seconds) {
-      if (!stale || seconds <= stale.seconds + COVERED) return;
-      settle(stale, stale.row.querySelector(".said").textContent);
-      stale = null;
-    },
-    /** The session of the open segment is lost. Its words stay until the same speech is heard again. */
-    interrupted() {
-      if (!open) return;
-      const entry = open;
-      open = null;
-      if (!entry.row.isConnected) return;
-      if (stale) settle(stale, stale.row.querySelector(".said").textContent);
-      stale = entry;
-      entry.row.classList.add("stale");
+      if (stale && seconds > stale.seconds + COVERED) settleStale();
     },
     /** Nothing more comes: what is shown stays as it is. */
     end() {
-      api.interrupted();
-      if (stale) settle(stale, stale.row.querySelector(".said").textContent);
-      stale = null;
+      interrupted();
+      settleStale();
     },
     /** A remark between the lines, such as a warning of the server. */
     remark(text) {
-      const row = h("p", { class: "remark" }, text);
-      const before = stale?.row ?? (open?.row.isConnected ? open.row : null);
-      lines.insertBefore(row, before);
-      if (placeholder) placeholder.hidden = true;
-      stick();
+      put(h("p", { class: "remark" }, text));
     },
     /** Show finals of before: `[[seconds, text], …]`. */
     restore(saved) {
       for (const [seconds, text] of saved) {
         const entry = line(seconds);
-        place(entry);
+        put(entry.row);
         settle(entry, text);
       }
-      stick();
     },
-    /** Remove everything. */
     clear() {
       lines.replaceChildren();
-      finals.clear();
-      texts.length = 0;
+      finals.length = 0;
       open = stale = null;
-      if (placeholder) placeholder.hidden = false;
       follow(true);
     },
     /** The finals: `[[seconds, text], …]`. */
-    get finals() {
-      return texts;
-    },
+    finals,
     /** All that is shown, as lines of text. */
     get text() {
-      return [...lines.querySelectorAll(".said")].map((said) => said.textContent).filter(Boolean).join("\n");
+      return text();
     },
-    /** Whether nothing is shown. */
     get isEmpty() {
       return lines.childElementCount === 0;
     },
-    follow: () => follow(true),
   };
-  return api;
 }

@@ -5,7 +5,8 @@ import { signIn } from "./keys.js";
 const SHORTEST_WAIT = 500;
 const LONGEST_WAIT = 8000;
 const STEADY = 5000;
-const OPENING_TIME = 15_000;
+const ACCEPTED = 500; // A server that is full takes a connection, and refuses its sound at once.
+const OPENING_TIME = 15_000; // A server may take a connection and then hang.
 const STALLED_TIME = 15_000;
 const MOST_WAITING = 24_000_000; // Bytes: some minutes of sound at any rate.
 const NEEDS_KEY = new Set(["MissingAuthenticationTokenException", "UnrecognizedClientException"]);
@@ -31,8 +32,9 @@ export function stalling(now) {
  * `onopen()` follows each success. `onmessage(message, event)` gets each message, parsed. `onstate(state,
  * detail)` tells of changes:
  * - "connecting", "open"
- * - "waiting": the connection was lost, or there was none; `detail.seconds` until the next try
- * - "full": the server has no room; `detail.seconds` until the next try, `detail.message`
+ * - "waiting": the connection was lost, or there was none
+ * - "full": the server has no room; `detail.seconds` until the next try, `detail.message`. It lasts until the server
+ *   has taken what is sent
  * - "refused": trying again would not help; `detail.message`
  * - "closed": the server ended the connection as agreed, or `close` did; `detail.message` if what was
  *   watched broke off
@@ -43,75 +45,82 @@ export function stalling(now) {
 export function connect({ address, onopen = () => {}, onmessage, onstate, endsWith = () => false, watches = false }) {
   let socket = null;
   let attempts = 0;
-  let timer = 0;
+  let timer = 0; // Of the next try, or of what the current one waits for.
   let closed = false;
   let ending = false;
-  let openedAt = 0;
+  let accepted = false;
+  let full = false;
+  let openedAt = Infinity;
   let asking = false; // For a key.
   let given = 0;
-  let isStalled = () => false;
+  let isStalled;
 
   function open() {
-    clearTimeout(timer);
     if (closed) return;
-    onstate("connecting", {});
+    if (!full) onstate("connecting", {});
     const own = (socket = new WebSocket(address(), protocols()));
     own.binaryType = "arraybuffer";
     let trouble = null;
-    // A server that accepts the connection and then hangs would be waited for without end.
-    const opening = setTimeout(() => own.close(), OPENING_TIME);
+    accepted = false;
+    clearTimeout(timer);
+    timer = setTimeout(() => own.close(), OPENING_TIME);
     own.onopen = () => {
-      clearTimeout(opening);
       if (own !== socket) return;
+      clearTimeout(timer);
+      timer = setTimeout(accept, ACCEPTED);
       openedAt = performance.now();
       given = 0;
       isStalled = stalling(openedAt);
-      onstate("open", {});
       onopen();
     };
     own.onmessage = (event) => {
       if (own !== socket) return;
       const message = JSON.parse(event.data);
       if (message.Error) trouble = message.Error;
+      else accept();
       if (endsWith(message)) ending = true;
       onmessage(message, event);
       // The server discards what follows an error, so that only a new connection helps.
       if (trouble && !watches) own.close();
     };
     own.onclose = (event) => {
-      clearTimeout(opening);
-      if (own !== socket) return;
-      socket = null;
-      after(trouble, event);
+      if (own === socket) lost(trouble, event.code);
     };
   }
 
-  async function after(trouble, event) {
-    if (closed) return;
+  function accept() {
+    if (accepted) return;
+    accepted = true;
+    full = false;
+    clearTimeout(timer);
+    onstate("open", {});
+  }
+
+  async function lost(trouble, code) {
+    socket = null;
+    clearTimeout(timer);
     if (ending && !trouble) return stop("closed", {});
-    if (watches && event.code === 1000) return stop("closed", { message: trouble?.Message });
-    const wasSteady = openedAt && performance.now() - openedAt > STEADY;
-    openedAt = 0;
-    if (trouble && NEEDS_KEY.has(trouble.Code)) {
-      onstate("waiting", { seconds: 0, message: trouble.Message });
+    if (watches && code === 1000) return stop("closed", { message: trouble?.Message });
+    const isSteady = performance.now() - openedAt > STEADY;
+    openedAt = Infinity;
+    if (NEEDS_KEY.has(trouble?.Code)) {
+      onstate("waiting", {});
       asking = true;
-      const signed = await signIn(trouble.Message);
+      const isSigned = await signIn(trouble.Message);
       asking = false;
-      if (closed) return;
-      if (signed) return open();
-      return stop("refused", { message: trouble.Message });
+      return isSigned ? open() : stop("refused", { message: trouble.Message });
     }
-    const isTimeOut = trouble && /timed out/.test(trouble.Message);
-    if (trouble && FINAL.has(trouble.Code) && !isTimeOut) return stop("refused", { message: trouble.Message });
-    attempts = wasSteady ? 0 : attempts + 1;
+    if (FINAL.has(trouble?.Code) && !/timed out/.test(trouble.Message)) return stop("refused", { message: trouble.Message });
+    attempts = isSteady ? 0 : attempts + 1;
+    full = trouble?.Code === "LimitExceededException" || code === 1013;
     const backoff = Math.min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** Math.max(0, attempts - 1)) * (0.8 + 0.4 * Math.random());
-    const isFull = trouble?.Code === "LimitExceededException" || event.code === 1013;
-    const wait = isFull ? Math.max(backoff, 1000 * (trouble?.RetryAfter ?? 1)) : backoff;
+    const wait = full ? Math.max(backoff, 1000 * (trouble?.RetryAfter ?? 1)) : backoff;
     timer = setTimeout(open, wait);
-    onstate(isFull ? "full" : "waiting", { seconds: wait / 1000, message: trouble?.Message });
+    onstate(full ? "full" : "waiting", { seconds: wait / 1000, message: trouble?.Message });
   }
 
   function stop(state, detail) {
+    if (closed) return;
     closed = true;
     clearTimeout(timer);
     removeEventListener("online", again);
@@ -122,7 +131,7 @@ export function connect({ address, onopen = () => {}, onmessage, onstate, endsWi
   }
 
   function again() {
-    if (!socket && !closed && !asking) open();
+    if (!socket && !asking) open();
   }
 
   addEventListener("online", again);
@@ -141,22 +150,15 @@ export function connect({ address, onopen = () => {}, onmessage, onstate, endsWi
     },
     /** Give this connection up as one that is lost: another one follows after the usual wait. */
     drop() {
-      const own = socket;
-      if (!own) return;
-      socket = null;
-      own.close();
-      after(null, { code: 1006 });
+      socket.close();
+      lost(null, 1006);
     },
     /** Leave this connection, and open another one at once. */
     restart() {
-      const own = socket;
-      socket = null;
-      own?.close();
-      if (!asking) open();
+      socket?.close();
+      open();
     },
     /** End it for good. */
-    close() {
-      if (!closed) stop("closed", {});
-    },
+    close: () => stop("closed", {}),
   };
 }

@@ -21,13 +21,8 @@ export function h(tag, properties = {}, ...children) {
 const PATHS = {
   microphone: "M12 3a3 3 0 0 1 3 3v5a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3zM6 11a6 6 0 0 0 12 0M12 17v4",
   stop: "M7 7h10v10H7z",
-  sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 3v1M12 20v1M3 12h1M20 12h1M5.6 5.6l.8.8M17.6 17.6l.8.8M5.6 18.4l.8-.8M17.6 6.4l.8-.8",
-  moon: "M20 14.5A8 8 0 0 1 9.5 4 8 8 0 1 0 20 14.5z",
-  screen: "M4 5h16v11H4zM9 20h6M12 16v4",
   share: "M12 15V4M8 7.5 12 3.5l4 4M5 12v8h14v-8",
   code: "M8.5 8 4.5 12l4 4M15.5 8l4 4-4 4M13 6l-2 12",
-  smaller: "M3 18 8 6l5 12M4.7 14h6.6M16 8h5",
-  larger: "M3 18 8 6l5 12M4.7 14h6.6M16 8h5M18.5 5.5v5",
   large: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5M8.5 16 12 8l3.5 8M9.8 13h4.4",
   close: "M6 6l12 12M18 6 6 18",
   down: "M12 5v13M6.5 12.5 12 18l5.5-5.5",
@@ -49,7 +44,6 @@ const PATHS = {
   plus: "M12 5v14M5 12h14",
   minus: "M5 12h14",
   undo: "M4 4v5.5h5.5M4.5 9.5A8 8 0 1 1 4 14",
-  pip: "M4 5h16v14H4zM12 12h6v5h-6z",
 };
 
 /** An icon, which is hidden from screen readers: its button has a text or a label. */
@@ -64,6 +58,10 @@ export function icon(name) {
   svg.append(path);
   return svg;
 }
+
+/** A button of a toolbar that shows an icon. */
+export const tool = (glyph, label, onclick) =>
+  h("button", { class: "button quiet icon", type: "button", "aria-label": label, title: label, onclick }, icon(glyph));
 
 /** Seconds as a clock shows them: `0:07`, `1:02:03`. */
 export function clock(seconds) {

@@ -1,13 +1,10 @@
 /** The access key of this browser tab: asked for when the server wants one, and kept in the session alone. */
+import { request } from "./api.js";
 import { h } from "./dom.js";
+import { keep, kept } from "./tab.js";
 
 const NAME = "transcribed.key";
-let held = null;
-try {
-  held = sessionStorage.getItem(NAME);
-} catch {
-  // Storage is denied: the key is kept until the page is left.
-}
+let held = kept(NAME);
 let asking = null;
 
 /** Tells of changes: the event `change` follows each sign-in and sign-out. */
@@ -17,18 +14,11 @@ export const changes = new EventTarget();
 export const key = () => held;
 
 /** Forget the key. */
-export function signOut() {
-  keep(null);
-}
+export const signOut = () => hold(null);
 
-function keep(secret) {
+function hold(secret) {
   held = secret;
-  try {
-    if (secret === null) sessionStorage.removeItem(NAME);
-    else sessionStorage.setItem(NAME, secret);
-  } catch {
-    // As above.
-  }
+  keep(NAME, secret);
   changes.dispatchEvent(new Event("change"));
 }
 
@@ -41,72 +31,54 @@ export function signIn(reason = "") {
   return asking;
 }
 
-async function accepted(secret) {
-  const answer = await fetch(new URL("streams", new URL("..", import.meta.url)), {
-    headers: { Authorization: `Bearer ${secret}` },
-  });
-  if (answer.ok) return "";
-  const body = await answer.json().catch(() => ({}));
-  return body.detail || `The server answered ${answer.status}.`;
-}
-
 function ask(reason) {
+  const field = h("input", {
+    id: "key", class: "input", type: "password", required: true, autocomplete: "off", "aria-describedby": "key-problem key-note",
+    pattern: "\\s*[\\x21-\\x7e]+\\s*", title: "A key has letters, digits and signs, and no spaces.",
+  });
+  const problem = h("p", { id: "key-problem", class: "problem", role: "alert" });
+  const submit = h("button", { class: "button primary", type: "submit" }, "Sign in");
+  const dialog = h(
+    "dialog",
+    { class: "dialog narrow", "aria-labelledby": "key-title" },
+    h(
+      "form",
+      { onsubmit: check },
+      h("h2", { id: "key-title" }, "Sign in"),
+      h("p", {}, reason),
+      h("label", { for: "key" }, "Access key"),
+      field,
+      problem,
+      h("p", { id: "key-note", class: "note" }, "The key stays in this tab, and is forgotten when the tab is closed."),
+      h("div", { class: "dialog-end" }, h("button", { class: "button quiet", type: "button", onclick: () => dialog.close() }, "Not now"), submit),
+    ),
+  );
+
+  async function check(event) {
+    event.preventDefault();
+    const secret = field.value.trim();
+    submit.disabled = true;
+    problem.textContent = "";
+    try {
+      await request("streams", { quiet: true, headers: { Authorization: `Bearer ${secret}` } });
+      // Who closed the dialog meanwhile does not want it.
+      if (!dialog.open) return;
+      hold(secret);
+      dialog.close("accepted");
+    } catch (error) {
+      problem.textContent = error.message;
+      field.select();
+    } finally {
+      submit.disabled = false;
+    }
+  }
+
+  document.body.append(dialog);
+  dialog.showModal();
   return new Promise((resolve) => {
-    const before = document.activeElement;
-    const field = h("input", {
-      id: "key", class: "input", type: "password", required: true, autocomplete: "off",
-      spellcheck: false, "aria-describedby": "key-problem key-note",
-    });
-    const problem = h("p", { id: "key-problem", class: "problem", role: "alert" });
-    const submit = h("button", { class: "button primary", type: "submit" }, "Sign in");
-    const dialog = h(
-      "dialog",
-      { class: "dialog narrow", "aria-labelledby": "key-title" },
-      h(
-        "form",
-        {
-          method: "dialog",
-          onsubmit: async (event) => {
-            event.preventDefault();
-            const secret = field.value.trim();
-            if (!secret) return;
-            submit.disabled = true;
-            problem.textContent = "";
-            try {
-              problem.textContent = await accepted(secret);
-            } catch {
-              problem.textContent = "The server does not answer. Try again in a moment.";
-            }
-            submit.disabled = false;
-            if (!dialog.open) return;
-            if (problem.textContent) {
-              field.select();
-              return;
-            }
-            keep(secret);
-            dialog.close("accepted");
-          },
-        },
-        h("h2", { id: "key-title" }, "Sign in"),
-        reason && h("p", {}, reason),
-        h("label", { for: "key" }, "Access key"),
-        field,
-        problem,
-        h("p", { id: "key-note", class: "note" }, "The key stays in this tab, and is forgotten when the tab is closed."),
-        h(
-          "div",
-          { class: "dialog-end" },
-          h("button", { class: "button quiet", type: "button", onclick: () => dialog.close() }, "Not now"),
-          submit,
-        ),
-      ),
-    );
-    dialog.addEventListener("close", () => {
+    dialog.onclose = () => {
       dialog.remove();
-      before?.focus?.();
       resolve(dialog.returnValue === "accepted");
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+    };
   });
 }

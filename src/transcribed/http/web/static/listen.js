@@ -1,21 +1,17 @@
 /** Listening: a microphone or a tab's sound, its captions, and what belongs to them. */
-import { socketUrl, url } from "./api.js";
-import { NoSound, canShareSound, capture, microphones, obstacle, openMicrophone, openShared, release } from "./capture.js";
-import { tool, typeControls } from "./appearance.js";
+import { url } from "./api.js";
+import { canShareSound, microphones, obstacle, openMicrophone, openShared, release } from "./capture.js";
 import { createCaptions } from "./captions.js";
-import { connect } from "./connection.js";
-import { clock, copy, h, icon } from "./dom.js";
+import { clock, copy, h, icon, tool } from "./dom.js";
 import { changes, key } from "./keys.js";
+import { createSession } from "./session.js";
+import { keep, kept } from "./tab.js";
 import { toast } from "./toast.js";
 
 const SHARED_SOUND = "shared";
-const LONGEST_KEPT = 120; // Seconds of sound that are kept while there is no connection.
-const SILENCE_SECONDS = 6;
+const SILENCE_MS = 6000;
 const QUIET = 0.0008;
-const REFUSED_AT_ONCE = 5; // Seconds.
-const LAST_WORDS_MS = 15_000; // The wait for each message after the end of the sound.
-const LAST_TRIES_MS = 60_000; // The wait for a connection after the end of the sound.
-const SHORTEST_GAP = 0.5; // Seconds: a shorter one is not worth a remark.
+const SHORTEST_UNSENT = 0.5; // Seconds: what is shorter is not worth a remark.
 
 let view = null;
 
@@ -24,166 +20,7 @@ export function mount(root) {
   view ??= createView();
   root.append(view.element);
   view.shown();
-  return () => view.hidden();
-}
-
-/**
- * A session of listening. The sound since the last settled words is kept, and sent again over a new
- * connection: its results continue where those of the lost one ended. `onopened(offset)` tells at which time the
- * sound of a connection begins, and `ongap(seconds, offset)` how much before that was sent over none.
- */
-function createSession({ share, onstate, onopened, ongap, onresult, onmessage, onlost, onlevel, onended }) {
-  let capturing = null;
-  let link = null;
-  let chunks = []; // [bytes, begin, end] in seconds since the start, from the last settled words on.
-  let heard = 0; // Seconds of sound captured.
-  let sent = 0; // Of these, those that were sent.
-  let sentBefore = 0; // Those that were sent before the current connection.
-  let begun = 0; // Where the container begins, if the chunks are one's.
-  let offset = 0; // The time at which the current connection's sound begins.
-  let gap = 0; // Seconds before that which were never sent.
-  let openedAt = 0; // How much was captured when it was opened.
-  let isOpen = false;
-  let finishing = 0; // The timer that ends the wait for the last words.
-  let tryUntil = 0; // When it ends if there is no connection.
-  let ended = false; // Whether no more sound comes.
-  let wanted = share;
-  let shared = false; // Whether the current connection shares its captions.
-  let state = "starting";
-
-  const set = (now, detail = {}) => {
-    state = now;
-    onstate(now, detail);
-  };
-
-  function address() {
-    shared = wanted;
-    return socketUrl("stream", { format: "json", ...capturing.query, ...(shared ? { share: "true" } : {}) });
-  }
-
-  function forget(until) {
-    while (chunks.length > 0 && chunks[0][2] <= until) chunks.shift();
-  }
-
-  const begins = () => chunks[0]?.[1] ?? heard;
-
-  /** Chunks of a container are of no use without its beginning: then another one begins. */
-  function renew() {
-    if (!capturing.restarts || begins() === begun) return;
-    chunks = [];
-    begun = heard;
-    if (!finishing) capturing.restart();
-  }
-
-  function opened() {
-    if (shared !== wanted) return link.restart();
-    renew();
-    offset = begins();
-    gap += Math.max(0, offset - sent);
-    onopened(offset);
-    isOpen = true;
-    for (const [bytes] of chunks) link.send(bytes);
-    [sentBefore, sent, openedAt] = [sent, heard, heard];
-    if (ended) link.send(new ArrayBuffer(0));
-    if (finishing) expectNews();
-    return set(finishing ? "finishing" : "listening");
-  }
-
-  function lost() {
-    if (isOpen) {
-      isOpen = false;
-      renew();
-      if (finishing) expectNews();
-    }
-    onlost();
-  }
-
-  function tellGap() {
-    if (gap > SHORTEST_GAP) ongap(gap, offset);
-    gap = 0;
-  }
-
-  /** End the session unless there is news in time. */
-  function expectNews(isNews = false) {
-    clearTimeout(finishing);
-    if (isNews) tryUntil = performance.now() + LAST_TRIES_MS;
-    finishing = setTimeout(() => link.close(), isOpen ? LAST_WORDS_MS : tryUntil - performance.now());
-  }
-
-  function received(message, event) {
-    if (finishing) expectNews(!message.Error);
-    onmessage(message, event, { heard, offset });
-    if (message.Transcript) tellGap();
-    for (const result of message.Transcript?.Results ?? []) {
-      onresult(result, offset);
-      if (!result.IsPartial) forget(result.EndTime + offset);
-    }
-    if (message.Done && ended) link.close();
-  }
-
-  function changed(now, detail) {
-    if (now === "open") return;
-    // A server that is full takes a connection, and refuses its sound at once.
-    if (now === "full" && isOpen && heard - openedAt < REFUSED_AT_ONCE) [sent, gap] = [sentBefore, 0];
-    lost();
-    if (now === "closed" || now === "refused") {
-      tellGap();
-      ended = true;
-      clearTimeout(finishing);
-      capturing.stop();
-      set(now, { ...detail, unsent: heard - sent });
-    } else if (!finishing) {
-      set(now !== "connecting" ? now : state === "starting" ? "connecting" : "waiting", detail);
-    } else if (now !== "connecting" && ended && chunks.length === 0) link.close();
-    else set("finishing", { away: true });
-  }
-
-  return {
-    async start(stream) {
-      capturing = await capture(stream, {
-        onchunk(bytes, seconds) {
-          if (ended) return;
-          chunks.push([bytes, heard, heard + seconds]);
-          heard += seconds;
-          forget(heard - LONGEST_KEPT);
-          if (!isOpen || !link.send(bytes)) return;
-          sent = heard;
-          if (link.stalled) link.drop();
-        },
-        onlevel,
-        onend: () => onended(),
-      });
-      link = connect({ address, onopen: opened, onmessage: received, onstate: changed });
-    },
-    /** Take another source. */
-    use: (stream) => capturing.use(stream),
-    /** No more sound; the last words are waited for. */
-    async stop() {
-      if (!link || finishing || ended) return;
-      expectNews(true);
-      set("finishing", { away: !isOpen });
-      await capturing.stop();
-      if (ended) return;
-      ended = true;
-      if (isOpen) link.send(new ArrayBuffer(0));
-      else if (chunks.length === 0) link.close();
-    },
-    /** Share from now on, or no more: another connection begins with what is not settled yet. */
-    share(on) {
-      wanted = on;
-      if (!isOpen || finishing || shared === wanted) return;
-      // Viewers would wait for the speaker's return if the sound did not end.
-      if (!wanted) link.send(new ArrayBuffer(0));
-      link.restart();
-    },
-    get heard() {
-      return heard;
-    },
-    /** Whether sound that was not sent is kept no more. */
-    get hasGap() {
-      return begins() > sent;
-    },
-  };
+  return () => document.fullscreenElement && document.exitFullscreen();
 }
 
 function createView() {
@@ -192,12 +29,11 @@ function createView() {
   let source = ""; // The id of a microphone, "" for the default one, or SHARED_SOUND.
   let lastLoud = 0;
   let ticking = 0;
-  let finished = null; // The id of the session that ended last.
+  let transcript = null; // The id of the one that ended last, if anything was said.
   let saidAnything = false;
   let developer = null;
-  let viewers = null; // The link for viewers, "" until there is one, null if nothing is shared.
+  let share = JSON.parse(kept("share")); // The `link` for viewers and the `token` to keep it, if they are known; null without sharing.
   let wake = null;
-  let signedOut = false; // What was said is not kept for who uses this tab next.
 
   // --- What is seen
 
@@ -209,30 +45,24 @@ function createView() {
     h("p", { class: "note" }, "The sound goes to this server alone. ", h("a", { href: "#/library" }, "Or transcribe a recording"), "."),
   );
   const captions = createCaptions({ placeholder: welcome });
-  const element = h("div", { class: "listen" });
-  const type = typeControls(element, captions);
   const problem = h("div", { class: "problem-card", role: "alert", hidden: true });
-  const listenLabel = h("span", {}, "Listen");
-  const listenIcon = h("span", { class: "listen-icon" }, icon("microphone"));
-  const listen = h("button", { class: "listen-button", type: "button", onclick: toggle }, listenIcon, listenLabel);
+  const listen = h("button", { class: "button primary listen-button", type: "button", onclick: toggle });
   const status = h("span", { class: "status-text", role: "status" });
   const timer = h("span", { class: "timer numbers", "aria-hidden": "true" });
-  const bar = h("span", { class: "level-bar" });
-  const level = h("span", { class: "level", "aria-hidden": "true", hidden: true }, bar);
-  const choice = h("select", { class: "select", id: "source", onchange: choose });
+  const level = h("progress", { class: "level", value: 0, "aria-hidden": "true" });
+  const choice = h("select", { class: "select", "aria-label": "What to listen to", onchange: choose });
   const sharing = tool("share", "Share these captions", openShare);
   const developing = tool("code", "For developers", develop);
-  const copying = tool("copy", "Copy the text", copyText);
-  const clearing = tool("trash", "Clear the captions", clear);
   const panel = h("div", { class: "side", hidden: true });
   const dock = h(
     "div",
     { class: "dock" },
-    h("div", { class: "dock-source" }, h("label", { for: "source", class: "visually-hidden" }, "What to listen to"), choice),
+    h("div", { class: "dock-source" }, choice),
     h("div", { class: "dock-main" }, listen, h("div", { class: "dock-state" }, h("span", { class: "state-line" }, timer, level), status)),
-    h("div", { class: "dock-tools", role: "toolbar", "aria-label": "Captions" }, ...type.buttons, copying, clearing, sharing, developing),
+    h("div", { class: "dock-tools", role: "toolbar", "aria-label": "Captions" }, ...captions.tools, tool("trash", "Clear the captions", clear), sharing, developing),
   );
-  element.append(h("div", { class: "stage" }, h("h1", { class: "visually-hidden" }, "Listen"), problem, captions.element, dock), panel);
+  const stage = h("div", { class: "stage" }, h("h1", { class: "visually-hidden" }, "Listen"), problem, captions.element, dock);
+  const element = h("div", { class: "listen" }, stage, panel);
 
   // --- Listening
 
@@ -240,156 +70,124 @@ function createView() {
     if (listen.getAttribute("aria-disabled") === "true") return;
     if (session) return session.stop();
     problem.hidden = true;
-    let stream;
     show("asking");
+    let stream = null;
     try {
       stream = await opened(source);
+      if (stream) await start(stream);
+      else show("idle");
     } catch (error) {
+      release(stream);
+      session = null;
       show("idle");
-      if (error instanceof NoSound) explain(error);
-      else throw error;
-      return;
+      explain(error, "The sound could not be captured");
     }
-    if (!stream) return show("idle");
-    finished = null;
+  }
+
+  const opened = (which) => (which === SHARED_SOUND ? openShared() : openMicrophone(which));
+
+  async function start(stream) {
+    transcript = null;
     saidAnything = false;
-    if (!captions.isEmpty) captions.remark(`Listening again at ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`);
-    const own = (session = createSession({
-      share: viewers !== null,
-      onstate: (now, detail) => own === session && changed(now, detail),
-      onopened: (offset) => captions.resumed(offset),
+    lastLoud = performance.now();
+    if (!captions.isEmpty) captions.remark(`Listening again at ${new Date().toLocaleTimeString([], { timeStyle: "short" })}`);
+    session = createSession({
+      sharing: () => share,
+      onstate: changed,
+      onopened: captions.resumed,
       ongap: (seconds, offset) => captions.remark(`${Math.round(seconds)} s of sound before ${clock(offset)} are lost: the server was away for too long.`),
       onresult(result, offset) {
-        if (result.Alternatives[0].Transcript) saidAnything = true;
+        saidAnything ||= result.Alternatives[0].Transcript !== "";
         captions.result(result, offset);
-        copying.disabled = clearing.disabled = captions.isEmpty;
       },
       onmessage: received,
-      onlost: () => captions.interrupted(),
+      onlost: captions.interrupted,
       onlevel: loudness,
       onended() {
         toast(source === SHARED_SOUND ? "The sharing of the sound has ended." : "The microphone was disconnected.");
-        own.stop();
+        session?.stop();
       },
-    }));
-    lastLoud = performance.now();
-    try {
-      await own.start(stream);
-    } catch (error) {
-      release(stream.getTracks());
-      session = null;
-      show("idle");
-      explain(new NoSound("failed", "The sound could not be captured", error.message));
-      return;
-    }
+    });
+    await session.start(stream);
     fillChoice();
     ticking = setInterval(tick, 250);
     keepAwake();
   }
 
-  const opened = (which) => (which === SHARED_SOUND ? openShared() : openMicrophone(which));
-
   function changed(now, detail) {
-    if (now === "closed" || now === "refused") {
-      captions.end();
-      if (detail.unsent > SHORTEST_GAP) captions.remark(`The last ${Math.round(detail.unsent)} s of sound could not be sent: the server had no time for them.`);
-      clearInterval(ticking);
-      session = viewers = null;
-      showShare();
-      wake?.release().catch(() => {});
-      wake = null;
-      keepLines();
-      if (now === "refused") explain(new NoSound("refused", "The server refused to listen", detail.message));
-      show("idle");
-    } else show(now, detail);
+    if (now !== "closed" && now !== "refused") return show(now, detail);
+    captions.end();
+    if (detail.unsent > SHORTEST_UNSENT) captions.remark(`The last ${Math.round(detail.unsent)} s of sound could not be sent: the server had no time for them.`);
+    clearInterval(ticking);
+    session = null;
+    setShare(null);
+    keepAwake();
+    keepLines();
+    show("idle");
+    if (now === "refused") explain(detail, "The server refused to listen");
   }
 
   function received(message, event, times) {
     developer?.message(message, event, times);
-    if (message.Started) {
-      if (viewers === null) return;
+    if (message.Started && share) {
       const link = url(message.Started.Live).href;
-      if (viewers && viewers !== link) {
-        toast("The viewers need a new link, because this is another session.", { seconds: 20, action: { label: "Show it", run: openShare } });
-      }
-      viewers = link;
-      showShare();
-    } else if (message.Warning) captions.remark(message.Warning.Message);
-    else if (message.Done) finished = message.Done.SessionId;
+      const isNew = share.link && share.link !== link;
+      setShare({ link, token: message.Started.Continuation });
+      if (isNew) toast("The viewers need a new link: the server no longer knows the former one.", { seconds: 0, action: { label: "Show it", run: openShare } });
+    }
+    if (message.Warning) captions.remark(message.Warning.Message);
+    if (message.Done && saidAnything) transcript = message.Done.SessionId;
   }
 
   function loudness(value) {
     if (value > QUIET) lastLoud = performance.now();
-    // Decibels from −60 to 0.
-    const share = Math.max(0, Math.min(1, 1 + Math.log10(Math.max(value, 1e-6)) / 3));
-    bar.style.transform = `scaleX(${share.toFixed(3)})`;
+    level.value = Math.max(0, 1 + Math.log10(Math.max(value, 1e-6)) / 3); // −60 to 0 decibels.
   }
 
   function tick() {
-    timer.textContent = clock(session?.heard ?? 0);
-    if (state === "listening") {
-      const silent = performance.now() - lastLoud > SILENCE_SECONDS * 1000;
-      say(silent ? "No sound arrives. Is the microphone muted?" : "Listening");
-      level.classList.toggle("silent", silent);
-    }
+    timer.textContent = clock(session.heard);
+    if (state !== "listening") return;
+    const isSilent = performance.now() - lastLoud > SILENCE_MS;
+    level.classList.toggle("silent", isSilent);
+    say(isSilent ? "No sound arrives. Is the microphone muted?" : "Listening");
   }
 
-  function show(now, detail = {}) {
+  function show(now, { seconds = 0, message = "The server is full.", away = false } = {}) {
     state = now;
     element.dataset.state = now;
-    document.getElementById("live-dot").hidden = now === "idle" || now === "asking";
-    const active = session !== null && now !== "finishing";
-    listen.dataset.active = active;
-    listenLabel.textContent = active ? "Stop" : now === "finishing" ? "Finishing" : "Listen";
-    listenIcon.replaceChildren(icon(active ? "stop" : "microphone"));
+    const isActive = session !== null && now !== "finishing";
+    document.getElementById("live-dot").hidden = !session;
+    listen.dataset.active = isActive;
+    listen.replaceChildren(icon(isActive ? "stop" : "microphone"), isActive ? "Stop" : now === "finishing" ? "Finishing" : "Listen");
     // A disabled button would lose the focus of who uses the keyboard.
     listen.setAttribute("aria-disabled", now === "asking" || now === "finishing");
     level.hidden = timer.hidden = !session;
     timer.textContent = clock(session?.heard ?? 0);
-    copying.disabled = clearing.disabled = captions.isEmpty;
-    const seconds = Math.max(1, Math.round(detail.seconds ?? 0));
-    switch (now) {
-      case "idle":
-        status.replaceChildren(...ended());
-        break;
-      case "asking":
-        say(source === SHARED_SOUND ? "Choose what to share in the browser's dialog" : "Allow the microphone in the browser's question");
-        break;
-      case "connecting":
-        say("Connecting…");
-        break;
-      case "listening":
-        say("Listening");
-        break;
-      case "waiting":
-        say(`Reconnecting. ${kept()}`);
-        break;
-      case "full":
-        say(`${(detail.message ?? "The server is full.").replace(/ Try again later\.$/, "")} Trying again in ${seconds} s. ${kept()}`);
-        break;
-      case "finishing":
-        say(detail.away ? "Waiting for the server, to finish the last words…" : "Finishing the last words…");
-        break;
-    }
+    const asking = source === SHARED_SOUND ? "Choose what to share in the browser's dialog" : "Allow the microphone in the browser's question";
+    const full = `${message.replace(/ Try again later\.$/, "")} Trying again in ${Math.max(1, Math.round(seconds))} s.`;
+    const texts = {
+      idle: "",
+      asking,
+      connecting: "Connecting…",
+      listening: "Listening",
+      waiting: `Reconnecting. ${session?.kept}`,
+      full: `${full} ${session?.kept}`,
+      finishing: away ? "Waiting for the server, to finish the last words…" : "Finishing the last words…",
+    };
+    say(texts[now]);
+    if (now === "idle" && transcript) status.append("Ended. ", h("a", { href: `#/transcript/${transcript}` }, "Open the transcript"));
   }
 
+  // Screen readers say again what is written again.
   function say(text) {
     if (status.textContent !== text) status.textContent = text;
   }
 
-  const kept = () => (session?.hasGap ? "What was said in the last two minutes is kept." : "What is said meanwhile is kept.");
-
-  function ended() {
-    if (!finished || !saidAnything) return [];
-    return ["Ended. ", h("a", { href: `#/transcript/${finished}` }, "Open the transcript")];
-  }
-
-  function explain(reason) {
+  function explain({ title, message }, otherwise) {
     problem.replaceChildren(
-      h("div", {}, h("h2", {}, reason.title), h("p", {}, reason.message)),
-      h("button", { class: "button quiet icon small", type: "button", "aria-label": "Close the message", onclick: () => (problem.hidden = true) }, icon("close")),
+      h("div", {}, h("h2", {}, title ?? otherwise), h("p", {}, message)),
+      tool("close", "Close the message", () => (problem.hidden = true)),
     );
-    problem.dataset.kind = reason.kind;
     problem.hidden = false;
   }
 
@@ -397,14 +195,11 @@ function createView() {
 
   async function fillChoice() {
     const found = await microphones();
-    const options = [h("option", { value: "" }, "Default microphone")];
-    for (const [index, { id, label }] of found.entries()) {
-      if (id) options.push(h("option", { value: id }, label || `Microphone ${index + 1}`));
-    }
+    const options = found.map(({ deviceId, label }, index) => h("option", { value: deviceId }, label || `Microphone ${index + 1}`));
     if (canShareSound()) options.push(h("option", { value: SHARED_SOUND }, "Sound of a tab or the system…"));
-    if (![...options].some((option) => option.value === source)) source = "";
-    choice.replaceChildren(...options);
+    choice.replaceChildren(h("option", { value: "" }, "Default microphone"), ...options);
     choice.value = source;
+    if (choice.value !== source) source = choice.value = "";
   }
 
   async function choose() {
@@ -414,66 +209,58 @@ function createView() {
     let stream = null;
     try {
       stream = await opened(source);
-      if (!stream) throw null;
-      if (session) session.use(stream);
-      else release(stream.getTracks());
+      if (stream) return session ? session.use(stream) : release(stream);
     } catch (error) {
-      release(stream?.getTracks() ?? []);
-      source = choice.value = before;
-      if (error) explain(error instanceof NoSound ? error : new NoSound("failed", "The source could not be changed", error.message));
+      release(stream);
+      explain(error, "The source could not be changed");
     }
+    source = choice.value = before;
   }
 
+  /** The screen stays on while this listens: a phone that goes dark stops the microphone. */
   async function keepAwake() {
-    try {
-      const lock = await navigator.wakeLock?.request("screen");
-      // It is granted some time after it was asked for.
-      if (session && (wake?.released ?? true)) wake = lock;
-      else await lock?.release();
-    } catch {
-      // A low battery denies it: the screen may go dark.
-    }
+    wake?.release();
+    wake = session && (await navigator.wakeLock?.request("screen").catch(() => null));
+    // It is granted some time after it was asked for.
+    if (!session) wake?.release();
   }
 
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && session && wake?.released !== false) keepAwake();
-  });
+  document.addEventListener("visibilitychange", () => document.hidden || keepAwake());
 
   // --- What can be done with captions
 
-  async function copyText() {
-    toast((await copy(captions.text)) ? "The text is copied." : "The browser did not allow the copy.");
-  }
-
   function clear() {
+    if (captions.isEmpty) return;
     const saved = [...captions.finals];
+    const restore = () => {
+      const since = [...captions.finals];
+      captions.clear();
+      captions.restore([...saved, ...since]);
+    };
     captions.clear();
-    copying.disabled = clearing.disabled = true;
     keepLines();
-    toast("The captions are cleared.", {
-      action: { label: "Undo", run: () => { const since = [...captions.finals]; captions.clear(); captions.restore([...saved, ...since]); show(state); } },
-    });
+    toast("The captions are cleared.", { action: { label: "Undo", run: restore } });
   }
 
   function keepLines() {
-    if (signedOut) return;
-    try {
-      sessionStorage.setItem("captions", JSON.stringify(captions.finals));
-    } catch {
-      // Storage is denied or full: the transcript is in the library.
-    }
+    keep("captions", captions.isEmpty ? null : JSON.stringify(captions.finals));
   }
 
   addEventListener("pagehide", () => {
     captions.end();
     keepLines();
   });
-  changes.addEventListener("change", () => (signedOut = !key()));
+  changes.addEventListener("change", () => {
+    if (key()) return;
+    // What was said is not kept for who uses this tab next.
+    captions.clear();
+    setShare(null);
+  });
 
   // --- Sharing
 
-  const shareLink = h("input", { class: "input", id: "share-link", readOnly: true, onfocus: () => shareLink.select() });
-  const shareField = h("div", { class: "field" }, h("label", { for: "share-link", class: "label" }, "Link for viewers"), shareLink);
+  const shareLink = h("input", { class: "input", readOnly: true, onfocus: () => shareLink.select() });
+  const shareField = h("label", { class: "field" }, "Link for viewers", shareLink);
   const shareNote = h("p", { class: "note" });
   const shareSwitch = h("button", { class: "button", type: "button", onclick: switchShare });
   const shareCopy = h("button", { class: "button primary", type: "button", onclick: copyLink }, icon("copy"), "Copy the link");
@@ -481,12 +268,12 @@ function createView() {
     "dialog",
     { class: "dialog narrow", "aria-labelledby": "share-title" },
     h(
-      "div",
-      { class: "stack" },
+      "form",
+      { method: "dialog" },
       h("h2", { id: "share-title" }, "Share these captions"),
       shareNote,
       shareField,
-      h("div", { class: "dialog-end" }, h("button", { class: "button quiet", type: "button", onclick: () => shareDialog.close() }, "Close"), shareSwitch, shareCopy),
+      h("div", { class: "dialog-end" }, h("button", { class: "button quiet" }, "Close"), shareSwitch, shareCopy),
     ),
   );
 
@@ -497,69 +284,53 @@ function createView() {
   }
 
   function switchShare() {
-    viewers = viewers === null ? "" : null;
-    session?.share(viewers !== null);
-    showShare();
+    setShare(share ? null : {});
+    session?.reshare();
   }
 
   function openShare() {
-    showShare();
+    setShare(share);
     if (!shareDialog.open) shareDialog.showModal();
   }
 
-  function showShare() {
-    const shares = viewers !== null;
-    sharing.setAttribute("aria-pressed", shares);
-    shareField.hidden = !shares;
-    shareCopy.hidden = !viewers;
-    shareLink.value = viewers || "";
+  function setShare(now) {
+    share = now;
+    keep("share", share && JSON.stringify(share));
+    sharing.setAttribute("aria-pressed", share !== null);
+    shareField.hidden = !share;
+    shareCopy.hidden = !share?.link;
+    shareLink.value = share?.link ?? "";
     shareLink.placeholder = session ? "A moment…" : "Press Listen first";
-    shareSwitch.textContent = shares ? "Stop sharing" : "Share";
-    shareSwitch.classList.toggle("primary", !shares);
-    shareNote.textContent = shares && !session
-      ? "The link is made when you press Listen. Whoever has it sees the captions as they come."
+    shareSwitch.textContent = share ? "Stop sharing" : "Share";
+    shareSwitch.classList.toggle("primary", !share);
+    shareNote.textContent = share && !session
+      ? "The link works when you press Listen. Whoever has it sees the captions as they come."
       : "Everybody who has the link, and a key if this server uses keys, sees these captions as they come, until you stop sharing or listening. Who joins late also sees what was said since you shared them.";
   }
 
   // --- For developers
 
   async function develop() {
-    const opening = panel.hidden;
-    if (opening && !developer) {
+    panel.hidden = !panel.hidden;
+    developing.setAttribute("aria-expanded", !panel.hidden);
+    if (panel.hidden) return developing.focus();
+    if (!developer) {
       const { createDeveloper } = await import("./developer.js");
       developer = createDeveloper({ onclose: develop });
       panel.append(developer.element);
     }
-    panel.hidden = !opening;
-    developing.setAttribute("aria-expanded", opening);
-    element.classList.toggle("with-side", opening);
-    if (opening) developer.shown();
-    else developing.focus();
-    captions.follow();
-  }
-
-  function restoreLines() {
-    try {
-      const saved = JSON.parse(sessionStorage.getItem("captions") ?? "[]");
-      if (saved.length) captions.restore(saved);
-    } catch {
-      // What is not readable is not shown.
-    }
+    developer.shown();
   }
 
   // Also outside this part of the page a message offers to show it.
   document.body.append(shareDialog);
-  restoreLines();
-  navigator.mediaDevices?.addEventListener?.("devicechange", fillChoice);
+  captions.restore(JSON.parse(kept("captions")) ?? []);
+  navigator.mediaDevices?.addEventListener("devicechange", fillChoice);
   fillChoice();
   show("idle");
   if (obstacle()) explain(obstacle());
   developing.setAttribute("aria-expanded", "false");
-  showShare();
+  setShare(share);
 
-  return {
-    element,
-    shown: () => captions.follow(),
-    hidden: () => type.leave(),
-  };
+  return { element, shown: captions.follow };
 }

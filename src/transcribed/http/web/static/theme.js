@@ -1,9 +1,19 @@
-// Runs before the first paint, so that a chosen theme does not flash.
-(() => {
+/** Dark or light: the system's choice, until the reader makes another. Applied before the first paint, so that nothing flashes. */
+const page = document.documentElement;
+const saved = (value) => {
   try {
-    const theme = localStorage.getItem("theme");
-    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+    if (value) localStorage.setItem("theme", value);
+    return localStorage.getItem("theme");
   } catch {
-    // Storage is denied: the system's theme applies.
+    return null; // Storage is denied: the choice lasts as long as the page.
   }
-})();
+};
+
+page.dataset.theme = saved() ?? "";
+addEventListener("DOMContentLoaded", () => {
+  document.getElementById("theme").onclick = () => {
+    const now = page.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    page.dataset.theme = now === "dark" ? "light" : "dark";
+    saved(page.dataset.theme);
+  };
+});

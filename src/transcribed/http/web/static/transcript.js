@@ -1,8 +1,7 @@
 /** One transcript, or one recording and what is heard of it: text over a waveform, to hear, correct and take along. */
 import { getJson, part, readableUrl, request } from "./api.js";
-import { tool } from "./appearance.js";
 import { deleteLater } from "./deletion.js";
-import { clock, copy, h, icon } from "./dom.js";
+import { clock, copy, h, icon, tool } from "./dom.js";
 import { download, downloadItems, menu, stem, unnamed, when } from "./items.js";
 import { Player, SPEEDS } from "./player.js";
 import { forget, recognise, recognitionOf } from "./recognition.js";
