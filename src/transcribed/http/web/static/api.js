@@ -1,7 +1,6 @@
 /** Requests to this server: with the key of the session, and with errors that say what to do. */
 import { key, signIn } from "./keys.js";
 
-const WANTS_KEY = "This server asks for an access key.";
 const TOKEN_SECONDS = 3600;
 
 /** The address under which the server is reached, with a slash at its end. */
@@ -47,10 +46,15 @@ export async function request(path, { query, json, quiet = false, headers = {}, 
       throw new ApiError("The server does not answer. Is it running, and are you connected?");
     }
   };
-  let answer = await send();
-  if (answer.status === 401 && !quiet && (await signIn(WANTS_KEY))) answer = await send();
+  const answer = quiet ? await send() : await withKey(send);
   if (!answer.ok) throw problem(answer.status, await answer.text());
   return answer;
+}
+
+/** Send, and once more if a key was missing and has been given. */
+async function withKey(send) {
+  const answer = await send();
+  return answer.status === 401 && (await signIn("This server asks for an access key.")) ? send() : answer;
 }
 
 /** The error that a response's body tells. */
@@ -88,8 +92,7 @@ export async function upload(file, { name = file.name, onprogress = () => {}, si
       form.append("file", file, name);
       sending.send(form);
     });
-  let done = await send();
-  if (done.status === 401 && (await signIn(WANTS_KEY))) done = await send();
+  const done = await withKey(send);
   if (done.status !== 200) throw problem(done.status, done.responseText);
   return JSON.parse(done.responseText);
 }

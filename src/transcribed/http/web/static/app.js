@@ -48,16 +48,7 @@ async function show() {
     mounted = await (await import(module)).mount(root, parameters);
   } catch (error) {
     console.warn(error);
-    root.replaceChildren(
-      h(
-        "div",
-        { class: "empty" },
-        h("h1", {}, "This part of the page could not be shown"),
-        h("p", {}, error.message),
-        h("button", { class: "button primary", type: "button", onclick: () => location.reload() }, "Load the page again"),
-      ),
-    );
-    return;
+    return root.replaceChildren(h("p", { class: "empty", role: "alert" }, `This part of the page could not be shown: ${error.message}. Load the page again.`));
   }
   if (number === shown) unmount = mounted;
   else await mounted?.();

@@ -13,9 +13,8 @@ const NEEDS_KEY = new Set(["MissingAuthenticationTokenException", "UnrecognizedC
 const FINAL = new Set(["BadRequestException", "AccessDeniedException", "NotFoundException", "ConflictException"]);
 
 /**
- * Tells whether a connection has stalled. The function that it returns is asked at each sending, with the bytes
- * given to the connection so far, those of them that wait, and the time in milliseconds. A slow connection that
- * goes on sending has not stalled.
+ * Tells whether a connection has stalled; a slow one that goes on sending has not. The function that it returns is asked
+ * at each sending, with the bytes given to the connection so far, those of them that wait, and the time in milliseconds.
  */
 export function stalling(now) {
   let sent = 0;

@@ -261,7 +261,6 @@ function createView() {
 
   const shareLink = h("input", { class: "input", readOnly: true, onfocus: () => shareLink.select() });
   const shareField = h("label", { class: "field" }, "Link for viewers", shareLink);
-  const shareNote = h("p", { class: "note" });
   const shareSwitch = h("button", { class: "button", type: "button", onclick: switchShare });
   const shareCopy = h("button", { class: "button primary", type: "button", onclick: copyLink }, icon("copy"), "Copy the link");
   const shareDialog = h(
@@ -271,7 +270,7 @@ function createView() {
       "form",
       { method: "dialog" },
       h("h2", { id: "share-title" }, "Share these captions"),
-      shareNote,
+      h("p", { class: "note" }, "Everybody who has the link, and a key if this server uses keys, sees these captions as they come, until you stop sharing or listening. Who joins late also sees what was said since you shared them."),
       shareField,
       h("div", { class: "dialog-end" }, h("button", { class: "button quiet" }, "Close"), shareSwitch, shareCopy),
     ),
@@ -303,9 +302,6 @@ function createView() {
     shareLink.placeholder = session ? "A moment…" : "Press Listen first";
     shareSwitch.textContent = share ? "Stop sharing" : "Share";
     shareSwitch.classList.toggle("primary", !share);
-    shareNote.textContent = share && !session
-      ? "The link works when you press Listen. Whoever has it sees the captions as they come."
-      : "Everybody who has the link, and a key if this server uses keys, sees these captions as they come, until you stop sharing or listening. Who joins late also sees what was said since you shared them.";
   }
 
   // --- For developers
