@@ -42,8 +42,10 @@ class StreamQuota:
 class _QuotaExceeded(LimitExceeded):
     """A quota does not permit another stream."""
 
-    def __init__(self, message: str, told: str | None = None, *, quota: StreamQuota | None = None) -> None:
-        super().__init__(message, told)
+    def __init__(
+        self, message: str, client_message: str | None = None, *, quota: StreamQuota | None = None
+    ) -> None:
+        super().__init__(message, client_message)
         self.quota = quota
 
 
