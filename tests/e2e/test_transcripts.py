@@ -679,7 +679,7 @@ def test_a_transcript_that_there_is_not_is_not_found(server: "Server", unknown: 
         ("limit=0", "limit: Input should be greater"),
         ("limit=201", "limit: Input should be less"),
         ("limit=many", "limit: Input should be a valid integer"),
-        ("source=radio", "source: Input should be 'file' or 'live'"),
+        ("source=radio", "source: Input should be 'file', 'live', 'openai' or 'job'"),
         ("from=yesterday", "from is 'yesterday'. Give a date, 2026-11-25"),
         ("to=2026-13-01", "to is '2026-13-01'"),
         ("to=9999-12-31", "to is '9999-12-31'"),
