@@ -767,6 +767,7 @@ transcribed {__version__} serves on {address}
             *exports(settings, started.certificate.trust),
             describe_keys(settings, needed=started.keys > 0),
         ]
+        click.echo(f"  Over TLS:             {settings.tls_address}/\n")
         click.echo("  Amazon's clients:     " + f"\n{'':24}".join(lines) + "\n")
 
 

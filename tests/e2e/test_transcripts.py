@@ -594,7 +594,7 @@ def test_segments_can_be_made_empty(saying: "Callable[..., Server]") -> None:
     [
         ("0", b'{"text": 5}', 400, "text: Input should be a valid string"),
         ("0", b"{}", 400, "text: Field required"),
-        ("0", b'{"text": "a", "words": []}', 400, "words: Extra inputs"),
+        ("0", b'{"text": "a", "words": []}', 400, "words: this name is not known; there are text"),
         ("0", b'{"text": "\\u0007"}', 400, "control characters"),
         ("0", b'{"text": "\\ud800"}', 400, "Send the text as JSON"),
         ("0", b'{"text": "\xff"}', 400, "Send the text as JSON"),
@@ -688,7 +688,7 @@ def test_a_transcript_that_there_is_not_is_not_found(server: "Server", unknown: 
         ("recording=a/b", "a/b"),
         ("q=" + "a" * 1001, "q: String should have at most 1000 characters"),
         ("q=!", "letter"),
-        ("query=test", "query: Extra inputs"),
+        ("query=test", "query: this name is not known"),
     ],
 )
 def test_a_query_that_is_none_is_refused_with_what_to_do(server: "Server", query: str, says: str) -> None:

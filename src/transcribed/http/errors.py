@@ -6,6 +6,7 @@ The body is `{"error": {"message": …, "type": …}}` below OpenAI's path, and 
 import logging
 from collections.abc import Mapping
 from copy import copy
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
@@ -34,6 +35,7 @@ from transcribed.errors import (
     shown,
 )
 from transcribed.http.body import discard_body
+from transcribed.http.problems import problems
 from transcribed.request_context import REQUEST
 from transcribed.service import trail
 from transcribed.wire import openai
@@ -156,6 +158,11 @@ async def _not_routed(request: Request, error: Exception) -> Response:
         # An unread body closes the connection, perhaps before the client has read the response.
         await discard_body(request)
     if not (openai.is_below(path) or is_meant):
+        if error.detail == HTTPStatus.NOT_FOUND.phrase:
+            error.detail = (
+                f"There is nothing at {shown(path, 80)}. All requests that are answered are listed at "
+                "/docs; /stream and /vosk are WebSockets."
+            )
         return await http_exception_handler(request, error)
     if error.status_code == _STATUS[NotFound] or is_meant:
         refused: TranscribedError = NotFound(
@@ -174,8 +181,8 @@ async def _not_routed(request: Request, error: Exception) -> Response:
 async def _not_valid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is installed for this class
     found = error.errors()
-    problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in found)
-    detail = f"The request is not valid: {problems}. The valid requests are listed at /docs."
+    told = problems([problem | {"loc": problem["loc"][-1:]} for problem in found])
+    detail = f"The request is not valid: {told}. The valid requests are listed at /docs."
     return response(request.url.path, InvalidField(detail, str(found[0]["loc"][-1])))
 
 

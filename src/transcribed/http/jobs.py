@@ -15,6 +15,7 @@ from transcribed.http.access import Reader, Transcriber, authorize
 from transcribed.http.body import small_body
 from transcribed.http.errors import with_request_id
 from transcribed.http.owners import ABOUT_OWNER, OwnerParameter, owner_of_item, owner_of_list, shows_owner
+from transcribed.http.problems import problems
 from transcribed.http.recordings import Problem
 from transcribed.options import FilterMethod, TranscriptForm
 from transcribed.principal import Principal, Role
@@ -300,11 +301,9 @@ def _submission(body: bytes) -> Submission:
     try:
         return Submission.model_validate_json(body)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()
-        )
         raise BadRequest(
-            f'Send the job as JSON, for example {{"Recording": "meeting.mp3"}} ({problems}).'
+            'Send the job as JSON, for example {"Recording": "meeting.mp3"} '
+            f"({problems(error.errors(), Submission)})."
         ) from error
 
 

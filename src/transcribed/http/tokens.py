@@ -10,6 +10,7 @@ from transcribed.errors import BadRequest
 from transcribed.http.access import Reader
 from transcribed.http.authentication import Caller
 from transcribed.http.body import small_body
+from transcribed.http.problems import problems
 from transcribed.http.recordings import Problem
 from transcribed.principal import Role
 from transcribed.service.access_keys import AccessKeys
@@ -71,9 +72,7 @@ def _parsed(body: bytes) -> TokenRequest:
     try:
         return TokenRequest.model_validate_json(body)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()
-        )
         raise BadRequest(
-            f'Send the validity of the token as JSON, for example {{"seconds": 3600}} ({problems}).'
+            'Send the validity of the token as JSON, for example {"seconds": 3600} '
+            f"({problems(error.errors(), TokenRequest)})."
         ) from error

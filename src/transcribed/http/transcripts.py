@@ -18,6 +18,7 @@ from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
 from transcribed.http.content_negotiation import negotiate
 from transcribed.http.owners import ABOUT_OWNER, OwnerParameter, owner_of_item, owner_of_list, shows_owner
+from transcribed.http.problems import problems
 from transcribed.http.ranges import is_known
 from transcribed.http.recordings import Problem
 from transcribed.principal import Principal
@@ -364,12 +365,9 @@ def _correction(body: bytes) -> str | None:
     try:
         text = Correction.model_validate_json(body).text
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()
-        )
         raise BadRequest(
             'Send the text as JSON, for example {"text": "This is a test."}, or {"text": null} to restore '
-            f"the recognised text ({problems})."
+            f"the recognised text ({problems(error.errors(), Correction)})."
         ) from error
     if text is None:
         return None

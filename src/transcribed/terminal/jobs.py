@@ -207,6 +207,7 @@ def cancel_jobs(client: JobsClient, names: Sequence[str]) -> int:
     for name in names:
         try:
             client.delete(name)
+            _tell(f"{name}: deleted")
         except Unavailable:
             raise
         except TranscribedError as error:

@@ -26,7 +26,7 @@ _MOST_READ = 4096
 """The bytes that are read of a file with a secret."""
 _COLUMNS = (
     *("KEY", "OWNER", "ROLE", "ADDED", "ROTATED", "LAST USED"),
-    *("AUDIO TODAY", "STREAMS", "AUDIO IN 30 DAYS", "STREAMS"),
+    *("AUDIO TODAY", "STREAMS TODAY", "AUDIO IN 30 DAYS", "STREAMS IN 30 DAYS"),
 )
 _MOST_STREAMS = 2**31 - 1
 """The largest number that every database can store."""
@@ -60,6 +60,12 @@ async def add_key(settings: ServerSettings, key: NewKey, secret_file: str | None
         keys = StoredKeys(stores.keys, settings.keys_key)
         await keys.add(key.id, owner, key.role, secret, streams=key.streams, seconds=key.seconds_a_day)
         _tell(f"Added the key {key.id}: role {key.role.value}, owner {owner}, in {stores.keys.place}.")
+        if len(await stores.keys.all()) == 1:
+            _tell(
+                "It is the first key in this database: servers ask for keys from now on. What was stored "
+                "without keys belongs to no owner, and only keys of the role admin read it, with ?owner= "
+                "in the address."
+            )
     _show(secret, secret_file)
 
 

@@ -14,6 +14,7 @@ from transcribed.audio.formats import (
     InputFormat,
 )
 from transcribed.errors import BadRequest
+from transcribed.http.problems import problems
 from transcribed.options import (
     LONGEST_SILENCE,
     SHORTEST_SILENCE,
@@ -111,5 +112,5 @@ class StreamQuery(BaseModel):
         try:
             return cls.model_validate(dict(parameters))
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise BadRequest(f"The query of /stream is not valid: {problems}.") from error
+            told = problems(error.errors(), cls)
+            raise BadRequest(f"The query of /stream is not valid: {told}.") from error

@@ -74,7 +74,7 @@ export function createDeveloper({ onclose }) {
     const spoken = Items.filter(({ Type }) => Type === "pronunciation");
     for (const item of spoken.slice(seen)) {
       const below = words(late(item.EndTime));
-      figures["Words after"].textContent = `${below(0.5)}, ${below(0.95)}`;
+      figures["Words after"].textContent = `${below(0.5)} (95 %: ${below(0.95)})`;
     }
     seen = Math.max(seen, spoken.length);
   }
@@ -97,11 +97,12 @@ export function createDeveloper({ onclose }) {
   const copying = h("button", { class: "button small spread", type: "button", async onclick() {
     toast((await copy(snippet(key()))) ? `Copied${key() ? ", with your key" : ""}.` : "The browser did not allow the copy.");
   } }, icon("copy"), "Copy");
+  const parameters = h("label", { class: "field" }, "Parameters of /stream", query);
   const programs = h(
     "div",
     { class: "side-part", hidden: true },
     which,
-    h("label", { class: "field" }, "Parameters of /stream", query),
+    parameters,
     h("div", { class: "toolbar" }, revealing, copying),
     code,
   );
@@ -115,6 +116,7 @@ export function createDeveloper({ onclose }) {
 
   function write() {
     revealing.hidden = !key();
+    parameters.hidden = !SNIPPETS[which.value].includes("%STREAM%");
     code.textContent = snippet(key() && !reveal.checked ? "YOUR_KEY" : key());
   }
 

@@ -46,7 +46,7 @@ function ask(reason) {
       { onsubmit: check },
       h("h2", { id: "key-title" }, "Sign in"),
       h("p", {}, reason),
-      h("label", { for: "key" }, "Access key"),
+      h("label", { for: "key" }, "Secret of your access key"),
       field,
       problem,
       h("p", { id: "key-note", class: "note" }, "The key stays in this tab, and is forgotten when the tab is closed."),

@@ -9,6 +9,7 @@ import { keep, kept } from "./tab.js";
 import { toast } from "./toast.js";
 
 const SHARED_SOUND = "shared";
+const LOOPBACK = /^(localhost|127\..*|\[::1\])$/;
 const SILENCE_MS = 6000;
 const QUIET = 0.0008;
 const SHORTEST_UNSENT = 0.5; // Seconds: what is shorter is not worth a remark.
@@ -265,12 +266,13 @@ function createView() {
   const shareCopy = h("button", { class: "button primary", type: "button", onclick: copyLink }, icon("copy"), "Copy the link");
   const shareDialog = h(
     "dialog",
-    { class: "dialog narrow", "aria-labelledby": "share-title" },
+    { class: "dialog", "aria-labelledby": "share-title" },
     h(
       "form",
       { method: "dialog" },
       h("h2", { id: "share-title" }, "Share these captions"),
       h("p", { class: "note" }, "Everybody who has the link, and a key if this server uses keys, sees these captions as they come, until you stop sharing or listening. Who joins late also sees what was said since you shared them."),
+      h("p", { class: "note", hidden: !LOOPBACK.test(location.hostname) }, "The link begins with the address that this page was opened by, which only this computer knows. For others, start the server with --host and --tls, and open the page by the computer's name."),
       shareField,
       h("div", { class: "dialog-end" }, h("button", { class: "button quiet" }, "Close"), shareSwitch, shareCopy),
     ),

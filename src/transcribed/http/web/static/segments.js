@@ -87,7 +87,9 @@ export class Segments {
   /** Show the state of one segment: a new one, or a known one that has changed. */
   put(result) {
     const { number, transcript } = identity(result);
-    const { ResultId: id, StartTime: start, EndTime: end, IsPartial: partial } = result;
+    const { ResultId: id, EndTime: end, IsPartial: partial } = result;
+    const said = spoken(result);
+    const start = said.words[0]?.start ?? result.StartTime; // As among captions: silence may precede the words.
     const known = this.#byNumber.get(number);
     // What could not be saved when the transcript was left is saved when it is opened again.
     const line = known ?? { id, number, draft: unsaved.get(id) ?? null, failed: false, saving: false };
@@ -96,7 +98,7 @@ export class Segments {
       line.draft ??= line.recognised === null ? null : line.text;
       if (unsaved.delete(line.id)) unsaved.set(id, line.draft);
     }
-    Object.assign(line, spoken(result), { id, transcript, start, end, partial });
+    Object.assign(line, said, { id, transcript, start, end, partial });
     if (!known) this.#add(line);
     this.#show(line);
     if (line.draft !== null && !partial) this.#save(line, line.draft);

@@ -69,7 +69,7 @@ export function showHelp() {
   const keys = (text) => text.split(/( [+/] )/).map((part, index) => (index % 2 ? part : h("kbd", {}, part)));
   const dialog = h("dialog", { class: "dialog shortcuts", closedBy: "any", "aria-labelledby": "shortcuts-title", onclose: () => dialog.remove() },
     h("div", { class: "page-head" },
-      h("h2", { id: "shortcuts-title" }, "Keys"),
+      h("h2", { id: "shortcuts-title" }, "Keyboard shortcuts"),
       h("button", { class: "button quiet icon spread", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
     h("div", { class: "shortcuts-groups" }, Object.entries(KEYS).map(([title, rows]) => h("section", {},
       h("h3", {}, title),

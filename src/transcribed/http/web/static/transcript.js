@@ -374,7 +374,7 @@ class TranscriptView {
       h("span", { class: "player-times" }, time, " ", length),
       h("span", { class: "spread toolbar" }, loop, speed,
         h("span", { class: "toolbar wide" },
-          tool("minus", "Show more time (−)", actions.zoomOut), tool("plus", "Show less time (+)", actions.zoomIn), tool("help", "Keys (?)", showHelp)))),
+          tool("minus", "Show more time (−)", actions.zoomOut), tool("plus", "Show less time (+)", actions.zoomIn), tool("help", "Keyboard shortcuts (?)", showHelp)))),
       this.#player.audio);
     dock.hidden = false;
     onState();
