@@ -6,6 +6,7 @@ with the default model, and the microphone hears a recording of the tests.
 """
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 import av
 import av.filter
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from websockets.sync.client import connect
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +105,9 @@ def captions(browser: Browser, url: str, look: str) -> None:
     for page in (speaker, developer):
         page.get_by_role("button", name="Listen", exact=True).click()
     speaker.locator("[data-state=listening]").first.wait_for()
-    viewer = opened(browser, speaker.locator("#share-link").input_value(), look)
+    link = speaker.get_by_label("Link for viewers")
+    expect(link).to_have_value(re.compile("/live/"))
+    viewer = opened(browser, link.input_value(), look)
     speaker.locator(".line.open .settled").filter(has_text="country").first.wait_for()
     take(speaker, "listening", look)
     take(viewer, "viewer", look)
