@@ -127,3 +127,12 @@ def postgresql(eventually: Callable[..., None]) -> Iterator[PostgresqlServer]:
 def postgresql_place(postgresql: PostgresqlServer) -> str:
     """An empty database."""
     return postgresql.new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty database is, or will be: of each kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "transcripts.db")
+    made: str = request.getfixturevalue("postgresql_place")
+    return made

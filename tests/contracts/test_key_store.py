@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,14 +33,6 @@ def secret(number: int = 0) -> SealedSecret:
 
 def key(id_: str = "one", number: int = 0, **more: Any) -> StoredKey:
     return replace(StoredKey(id_, id_, Role.TRANSCRIBE, secret(number), MADE), **more)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "transcripts.db")
-    made: str = request.getfixturevalue("postgresql_place")
-    return made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +13,6 @@ pytestmark = pytest.mark.anyio
 
 TODAY = date(2026, 11, 27)
 BEFORE = TODAY - timedelta(days=1)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "transcripts.db")
-    made: str = request.getfixturevalue("postgresql_place")
-    return made
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_pascal
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from transcribed.errors import BadRequest, TranscribedError, UnknownClient
@@ -15,8 +14,9 @@ from transcribed.http.access import Reader, Transcriber, authorize
 from transcribed.http.body import small_body
 from transcribed.http.errors import with_request_id
 from transcribed.http.owners import ABOUT_OWNER, OwnerParameter, owner_of_item, owner_of_list, shows_owner
-from transcribed.http.problems import problems
+from transcribed.http.problems import parsed
 from transcribed.http.recordings import Problem
+from transcribed.http.shape import Shape
 from transcribed.options import FilterMethod, TranscriptForm
 from transcribed.principal import Principal, Role
 from transcribed.service.access_keys import Access
@@ -40,12 +40,6 @@ QUIET_SECONDS = 15.0
 """The longest time without a line in a stream of events, so that proxies do not take it for dead."""
 
 _NAME = "monday-meeting"
-
-
-class Shape(BaseModel):
-    """A model whose JSON has names in Amazon's style, such as `LanguageCode`."""
-
-    model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True)
 
 
 class Wishes(Shape):
@@ -173,6 +167,7 @@ _BODY: dict[str, Any] = {
         }
     },
 }
+_HOW = 'Send the job as JSON, for example {"Recording": "meeting.mp3"}'
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `job`, each with the job as JSON, up to its end.",
@@ -208,7 +203,7 @@ def router(jobs: Callable[[], Jobs]) -> APIRouter:
         `curl -d '{"Recording": "meeting.mp3"}' http://localhost:3000/jobs`. Live streams go first: a job
         uses what they leave.
         """
-        submission = _submission(await small_body(request, BODY_BYTES))
+        submission = parsed(Submission, await small_body(request, BODY_BYTES), _HOW)
         job = await jobs().submit(owner_of_item(principal, owner), submission.job(principal))
         response.headers["Location"] = f"/jobs/{job.name}"
         return _described(job, principal)
@@ -295,16 +290,6 @@ def _check(access: Access) -> None:
 def _event(job: Job, principal: Principal) -> str:
     described = _described(job, principal).model_dump_json(by_alias=True, exclude_unset=True)
     return f"event: job\nid: {job.state.value}\ndata: {described}\n\n"
-
-
-def _submission(body: bytes) -> Submission:
-    try:
-        return Submission.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequest(
-            'Send the job as JSON, for example {"Recording": "meeting.mp3"} '
-            f"({problems(error.errors(), Submission)})."
-        ) from error
 
 
 def _described(job: Job, principal: Principal) -> JobDescription:

@@ -1,11 +1,22 @@
 """What is wrong with the parameters or the body of a request, in words. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from transcribed.errors import BadRequest
+
+M = TypeVar("M", bound=BaseModel)
 _UNKNOWN = "extra_forbidden"
+
+
+def parsed(model: type[M], body: bytes, how: str) -> M:
+    """A JSON body as a model. Raises BadRequest: `how` to send it, and what is wrong with this one."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise BadRequest(f"{how} ({problems(error.errors(), model)}).") from error
 
 
 def problems(errors: Sequence[Mapping[str, Any]], model: type[BaseModel] | None = None) -> str:

@@ -4,19 +4,19 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from transcribed.errors import BadRequest
 from transcribed.http.access import Reader
 from transcribed.http.authentication import Caller
 from transcribed.http.body import small_body
-from transcribed.http.problems import problems
+from transcribed.http.problems import parsed
 from transcribed.http.recordings import Problem
 from transcribed.principal import Role
 from transcribed.service.access_keys import AccessKeys
 from transcribed.service.tokens import LONGEST_SECONDS
 
 _BODY_BYTES = 4096
+_HOW = 'Send the validity of the token as JSON, for example {"seconds": 3600}'
 
 
 class TokenRequest(BaseModel):
@@ -60,19 +60,9 @@ def router(keys: AccessKeys) -> APIRouter:
         cannot create tokens.
         """
         caller: Caller = request.user
-        request_body = _parsed(await small_body(request, _BODY_BYTES))
+        request_body = parsed(TokenRequest, await small_body(request, _BODY_BYTES), _HOW)
         token, expires = keys.token(caller.access, request_body.seconds, request_body.role)
         response.headers["Cache-Control"] = "no-store"
         return Token(token=token, expires=expires)
 
     return routes
-
-
-def _parsed(body: bytes) -> TokenRequest:
-    try:
-        return TokenRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequest(
-            'Send the validity of the token as JSON, for example {"seconds": 3600} '
-            f"({problems(error.errors(), TokenRequest)})."
-        ) from error

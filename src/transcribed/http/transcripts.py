@@ -9,8 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_pascal
+from pydantic import BaseModel, ConfigDict, Field
 
 from transcribed import __version__
 from transcribed.errors import BadRequest, shown
@@ -18,9 +17,10 @@ from transcribed.http.access import Reader, Transcriber
 from transcribed.http.body import small_body
 from transcribed.http.content_negotiation import negotiate
 from transcribed.http.owners import ABOUT_OWNER, OwnerParameter, owner_of_item, owner_of_list, shows_owner
-from transcribed.http.problems import problems
+from transcribed.http.problems import parsed
 from transcribed.http.ranges import is_known
 from transcribed.http.recordings import Problem
+from transcribed.http.shape import Shape
 from transcribed.principal import Principal
 from transcribed.service import transcripts as service
 from transcribed.service.corrections import as_corrected
@@ -45,13 +45,11 @@ LONGEST_SEARCH = 1000
 CORRECTION_BYTES = 64 * 1024
 """The largest body of a correction, in bytes."""
 
+_HOW_TO_CORRECT = (
+    'Send the text as JSON, for example {"text": "This is a test."}, or {"text": null} to restore the '
+    "recognised text"
+)
 _ID = "103076a7-c6f0-4294-9bce-fcdcc249a801"
-
-
-class Shape(BaseModel):
-    """A model whose JSON has names in Amazon's style, such as `SessionId`."""
-
-    model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True)
 
 
 class Head(Shape):
@@ -362,13 +360,7 @@ def _example(form: Form) -> Any:
 
 
 def _correction(body: bytes) -> str | None:
-    try:
-        text = Correction.model_validate_json(body).text
-    except ValidationError as error:
-        raise BadRequest(
-            'Send the text as JSON, for example {"text": "This is a test."}, or {"text": null} to restore '
-            f"the recognised text ({problems(error.errors(), Correction)})."
-        ) from error
+    text = parsed(Correction, body, _HOW_TO_CORRECT).text
     if text is None:
         return None
     text = " ".join(text.split())
